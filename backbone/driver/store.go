@@ -1,0 +1,472 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+)
+
+// Errors that a Store returns, wrapped; backbone asks with errors.Is.
+var (
+	// ErrConflict: another writer was faster (a stream's version, a checkpoint's
+	// epoch or position, a timer's generation, a call's epoch, an answer that
+	// exists already). Nothing of the transaction is left; running the units
+	// again on fresh state is right.
+	ErrConflict = errors.New("conflict with another writer")
+	// ErrFull: the database has no room or is read-only. Nothing was committed.
+	ErrFull = errors.New("database is full")
+	// ErrUnavailable: the database cannot be reached or is locked by another
+	// process. Nothing was committed, or Commit has established that.
+	ErrUnavailable = errors.New("database is not available")
+	// ErrBroken: the transaction no longer stands; only Rollback is left.
+	ErrBroken = errors.New("transaction is broken")
+)
+
+// UnitError blames one unit of a batch for a failed statement.
+type UnitError struct {
+	Unit int // the Unit of the statement or row that failed
+	Err  error
+}
+
+// Error implements error.
+func (e *UnitError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the database's error.
+func (e *UnitError) Unwrap() error { return e.Err }
+
+// StorePowers says what a database can do.
+type StorePowers struct {
+	// Exclusive: this process is the database's only writer as long as the store
+	// is open, and one write transaction runs at a time. State cached after a
+	// commit stays true, and leases need no renewal.
+	Exclusive bool
+	// Notify: Listen wakes other processes after a commit.
+	Notify bool
+}
+
+// Schema is what one service keeps in a database: the backbone's own tables (all
+// named bb_*), and the tables of its migrations.
+type Schema struct {
+	Service string
+	// Migrations holds goose SQL files NNNN_name.sql (or nil). Table and index
+	// names stand in braces, {points}; the store puts in the real names.
+	Migrations fs.FS
+}
+
+// Store is one database. It holds the logs and tables of any number of
+// services, each under its own prefix or schema. Its methods may be called
+// concurrently.
+type Store interface {
+	Powers() StorePowers
+
+	// Migrate brings the tables of the services up to date. Two processes may do
+	// it at once. It must have run before anything else is called for a service.
+	Migrate(ctx context.Context, schemas []Schema) error
+
+	// Begin opens a write transaction. With an Exclusive store it waits for the
+	// one before; ctx bounds the wait only.
+	Begin(ctx context.Context) (Tx, error)
+
+	// Name returns the real name of a service's table, quoted for SQL.
+	Name(service, table string) string
+
+	// Now returns the database's clock. It never goes back as seen by one
+	// process.
+	Now(ctx context.Context) (time.Time, error)
+
+	// Query runs a read-only statement outside any write transaction, against
+	// committed data. sql has $N parameters and real names.
+	Query(ctx context.Context, sql string, args ...any) (Rows, error)
+
+	// Head returns the position of the last committed record of a log, 0 if none.
+	Head(ctx context.Context, service string) (int64, error)
+
+	// Read returns committed records of a log in position order.
+	Read(ctx context.Context, service string, q ReadQuery) ([]Record, error)
+
+	// Listen calls wake (never blocking, possibly coalesced or spurious) after a
+	// transaction of any process appended to the service's log, until ctx ends.
+	// It is only a hint. Stores without the power Notify return an error.
+	Listen(ctx context.Context, services []string, wake func(service string)) error
+
+	Slices
+	Rebuilder
+
+	// Close releases the database. Transactions in flight are rolled back.
+	Close() error
+}
+
+// ReadQuery selects records of one log. Zero fields do not restrict.
+type ReadQuery struct {
+	After  int64 // positions above this one
+	Until  int64 // positions up to and including this one
+	Limit  int   // at most this many; default 1,000
+	Bytes  int   // stop after about this many bytes of data; at least one record is returned
+	Kinds  []Kind
+	Types  []string
+	Stream string
+	Target string
+	ID     string
+	Ref    string
+	// Correlation selects records whose meta carries it. It may scan.
+	Correlation string
+	// Descending reads from the newest record down (After and Until still bound).
+	Descending bool
+}
+
+// Rows iterates over a result as database/sql does.
+type Rows interface {
+	Next() bool
+	// Scan copies the row into dest: *string, *[]byte, *int64, *int, *bool,
+	// *float64, pointers to those for NULL, or *any.
+	Scan(dest ...any) error
+	Err() error
+	Close() error
+}
+
+// Statement is SQL of a service, with $N parameters and real table names.
+type Statement struct {
+	Unit int // blamed when it fails
+	SQL  string
+	Args []any // string, []byte, int64, int, bool, float64, nil
+}
+
+// Tx is a write transaction. It is used by one goroutine at a time. After an
+// error only Rollback may be called, unless a method says otherwise. A context
+// handed to it bounds waiting, never the transaction's own life.
+type Tx interface {
+	// LoadStreams returns what a stream holds above the version that the caller
+	// has. Where the store is not Exclusive it locks the streams' heads first, in
+	// the order of their names, new streams included.
+	LoadStreams(ctx context.Context, service string, wants []StreamWant) ([]StreamData, error)
+
+	// Answers returns the recorded answers among the command ids.
+	Answers(ctx context.Context, service string, ids []string) (map[string]Answer, error)
+
+	// Sagas returns the rows that exist among the keys.
+	Sagas(ctx context.Context, service string, keys []SagaKey) (map[SagaKey]Saga, error)
+
+	// Exec runs statements in order. A failure is a *UnitError.
+	Exec(ctx context.Context, statements []Statement) error
+
+	// Query runs a statement that returns rows; the rows must be closed before
+	// the transaction is used again.
+	Query(ctx context.Context, sql string, args ...any) (Rows, error)
+
+	// Apply writes a batch's rows of one service and assigns the positions of
+	// w.Records, dense and in order. The head of the log is locked last, so it is
+	// called once per service, right before Commit. Every guard that does not
+	// hold is ErrConflict (a *UnitError where the row carries a Unit).
+	Apply(ctx context.Context, service string, w *Writes) error
+
+	// Commit makes it durable. When the connection is lost at that moment it
+	// finds out on another connection whether the transaction is in, and returns
+	// nil or ErrUnavailable accordingly.
+	Commit(ctx context.Context) error
+
+	// Rollback ends the transaction without effect. It may be called after
+	// Commit, and does nothing then.
+	Rollback() error
+}
+
+// StreamWant asks for a stream's records above a version.
+type StreamWant struct {
+	Stream string
+	After  int64 // version that the caller has already; 0 for none
+	// Schema names the layout of snapshots that the caller reads. With After 0
+	// the newest snapshot of that layout is returned and only records above it.
+	Schema string
+}
+
+// StreamData is the answer to a StreamWant, in the same order.
+type StreamData struct {
+	Version  int64 // of the stream's last record, 0 if it has none
+	Sequence int64 // of its last public event
+	Snapshot *Snapshot
+	Records  []Record // above After or the snapshot, in version order
+}
+
+// Snapshot is the state of an aggregate at a version.
+type Snapshot struct {
+	Stream  string
+	Version int64
+	Schema  string
+	Data    []byte
+}
+
+// Writes are the rows that a batch writes for one service, beside the service's
+// own SQL. The store writes them in an order of its own in which batches of
+// several processes do not deadlock: inbox and answers, sagas, timers, calls,
+// parked rows, checkpoints, last the log with its head.
+type Writes struct {
+	Records   []Record
+	Snapshots []Snapshot
+	Answers   []Answer // an id that exists is ErrConflict
+	Inbox     []InboxRow
+	Sagas     []Saga // written over
+	SetTimers []Timer
+	// CancelTimers names timers to be removed; one that does not exist is fine.
+	CancelTimers []string
+	// FiredTimers removes exactly these generations; one that is gone is ErrConflict.
+	FiredTimers []Timer
+	AddCalls    []Call
+	// EndedCalls removes claimed calls; one whose epoch moved on is ErrConflict.
+	EndedCalls []CallEnd
+	Park       []Parked // inserts
+	Unpark     []ParkedKey
+	// Retry sets attempts, due, cause and state of a parked row.
+	Retry   []Parked
+	Block   []BlockedKey // one that exists is fine
+	Unblock []BlockedKey
+	Moves   []Move
+	// Amendments are edits and discards that rebuilds apply.
+	Amendments []Amendment
+	// DoneRequests are operators' requests that were carried out.
+	DoneRequests []int64
+}
+
+// Empty reports whether there is nothing to write.
+func (w *Writes) Empty() bool {
+	return len(w.Records)+len(w.Snapshots)+len(w.Answers)+len(w.Inbox)+len(w.Sagas)+len(w.SetTimers)+len(w.CancelTimers)+
+		len(w.FiredTimers)+len(w.AddCalls)+len(w.EndedCalls)+len(w.Park)+len(w.Unpark)+len(w.Retry)+len(w.Block)+
+		len(w.Unblock)+len(w.Moves)+len(w.Amendments)+len(w.DoneRequests) == 0
+}
+
+// Answer is the recorded outcome of a command.
+type Answer struct {
+	Unit        int
+	ID          string // the command's id
+	Fingerprint string // hash over the command's type and data
+	Outcome     int16  // 1 done, 2 refused
+	Data        []byte // JSON: refs, or the refusal
+	Time        int64  // microseconds; retention prunes by it
+}
+
+// InboxRow remembers a message that came from a broker.
+type InboxRow struct {
+	Unit         int
+	Subscription string
+	Source       string
+	ID           string
+	Hash         string // over the body: the same id with another body is refused
+	Time         int64
+}
+
+// SagaKey names an instance of a saga.
+type SagaKey struct{ Name, ID string }
+
+// Saga is the row of a saga instance.
+type Saga struct {
+	SagaKey
+	Definition int    // version of the definition that it runs on
+	State      string // running, waiting, compensating, stuck, completed, compensated
+	Data       []byte // JSON of backbone
+	Due        int64  // next deadline in microseconds, 0 for none
+	Started    int64
+	Updated    int64
+}
+
+// Timer is a message that becomes due. Setting a name again raises its generation.
+type Timer struct {
+	Unit       int
+	Name       string
+	Generation int64 // given in SetTimers by the store, in FiredTimers by the caller
+	Due        int64 // microseconds
+	Stream     string
+	Type       string // of the command that it appends
+	Data       []byte
+	Meta       []byte
+}
+
+// Call is a call to the outside that waits to be made.
+type Call struct {
+	Unit       int
+	ID         string // stable: the key that the outside sees
+	Name       string // which outside
+	Request    []byte // JSON
+	Stream     string // calls of one stream are made in order
+	Meta       []byte
+	Deadline   int64 // microseconds; after it the call is given up
+	Due        int64 // not before
+	Attempts   int
+	Epoch      int64 // raised by each claim
+	LeaseUntil int64 // 0: not claimed
+	Cause      string
+	Created    int64
+}
+
+// CallEnd removes a claimed call (Done) or hands it back for a later attempt.
+type CallEnd struct {
+	Unit  int
+	ID    string
+	Epoch int64
+	Done  bool
+	Due   int64  // if not Done
+	Cause string // if not Done
+}
+
+// Parked is a message that waits in a subscription's own tables: the head of a
+// blocked key (with its attempts), or one that stands behind it.
+type Parked struct {
+	Unit         int
+	Subscription string
+	Key          string // the key that is blocked
+	Seq          int64  // order within the key; the lowest is the head. In Park the store assigns it
+	Slice        int
+	Source       string
+	ID           string
+	Record       []byte // JSON of the record
+	Cause        string
+	Attempts     int
+	Due          int64  // when the head is tried again; 0 for never by itself
+	State        string // retrying, waiting, dead
+	Time         int64
+}
+
+// ParkedKey names one parked row.
+type ParkedKey struct {
+	Unit         int
+	Subscription string
+	Key          string
+	Seq          int64
+}
+
+// BlockedKey names a key whose messages queue up in parked rows.
+type BlockedKey struct {
+	Subscription string
+	Slice        int
+	Key          string
+}
+
+// Move advances a checkpoint of a slice that this process holds.
+type Move struct {
+	Unit         int
+	Subscription string
+	Source       string
+	Slice        int
+	Epoch        int64
+	From, To     int64
+}
+
+// Amendment is an operator's change to a message, which rebuilds apply too.
+type Amendment struct {
+	Subscription string
+	Source       string
+	ID           string
+	Discard      bool
+	Data         []byte // the new data, if not Discard
+	Actor, Why   string
+	Time         int64
+}
+
+// Request is what an operator asks the owner of a slice or saga to do.
+type Request struct {
+	ID           int64
+	Subject      string // "parked", "saga", "view", ...
+	Action       string // "redrive", "discard", "edit", "retry", "abort", "rebuild"
+	Subscription string
+	Key          string
+	Seq          int64
+	Data         []byte
+	Actor, Why   string
+	Time         int64
+}
+
+// Checkpoint is how far a subscription has come in one slice of one source.
+type Checkpoint struct {
+	Subscription string
+	Source       string
+	Slice        int
+	Position     int64
+	Epoch        int64
+	Owner        string
+	LeaseUntil   int64
+}
+
+// Slices hands out the slices of subscriptions, and the rows that their owners
+// work on.
+type Slices interface {
+	// InitSubscription stores a subscription's number of slices and its starting
+	// positions where it has none yet, and returns the stored number.
+	InitSubscription(ctx context.Context, service, subscription string, slices int, from map[string]int64) (int, error)
+
+	// Claim takes up to max slices of a subscription that are free, expired, or
+	// owner's already, for all its sources at once; each taken slice's epoch is
+	// raised before its positions are read. lease is measured by the database's
+	// clock.
+	Claim(ctx context.Context, service, subscription, owner string, max int, lease time.Duration) ([]Checkpoint, error)
+
+	// Renew prolongs what owner holds and returns the slices still held.
+	Renew(ctx context.Context, service, subscription, owner string, lease time.Duration) ([]int, error)
+
+	// Release gives slices up without waiting for the lease.
+	Release(ctx context.Context, service, subscription, owner string, slices []int) error
+
+	// Checkpoints returns all rows of a subscription, or of all with "".
+	Checkpoints(ctx context.Context, service, subscription string) ([]Checkpoint, error)
+
+	// BlockedKeys returns the blocked keys of a subscription.
+	BlockedKeys(ctx context.Context, service, subscription string) ([]BlockedKey, error)
+
+	// ParkedRows returns parked rows: those of a key in order, or with an empty
+	// key all heads (the lowest row of each key), up to limit.
+	ParkedRows(ctx context.Context, service, subscription, key string, limit int) ([]Parked, error)
+
+	// DueParked returns heads in state retrying whose due time has come.
+	DueParked(ctx context.Context, service, subscription string, now int64, limit int) ([]Parked, error)
+
+	// Amendments returns the amendments of a subscription, by source and id.
+	Amendments(ctx context.Context, service, subscription string) ([]Amendment, error)
+
+	// SagaRows lists sagas by state ("" for all), oldest first.
+	SagaRows(ctx context.Context, service, name, state string, limit int) ([]Saga, error)
+
+	// DueSagas returns sagas whose due time has come.
+	DueSagas(ctx context.Context, service string, now int64, limit int) ([]Saga, error)
+
+	// DueTimers returns timers whose due time has come, oldest first, and the due
+	// time of the next one after those (0 for none).
+	DueTimers(ctx context.Context, service string, now int64, limit int) ([]Timer, int64, error)
+
+	// ClaimCalls claims calls of one name that are due and free (or whose lease
+	// has run out), the first of each stream only, raising their epochs. A call
+	// that was claimed before comes back with Attempts above 0.
+	ClaimCalls(ctx context.Context, service, name string, now int64, lease time.Duration, limit int) ([]Call, error)
+
+	// Calls lists waiting calls, oldest first.
+	Calls(ctx context.Context, service string, limit int) ([]Call, error)
+
+	// PutRequest stores an operator's request; OpenRequests returns those not done.
+	PutRequest(ctx context.Context, service string, r Request) (int64, error)
+	OpenRequests(ctx context.Context, service string, limit int) ([]Request, error)
+
+	// Prune deletes answers, inbox rows and done requests older than before, and
+	// commands, replies and calls below the position readers have all passed.
+	// It returns the number of rows and is cheap when there is nothing to do.
+	Prune(ctx context.Context, service string, before int64, readersPassed int64, limit int) (int64, error)
+
+	// Value and SetValue keep small facts beside the tables (world epoch, join
+	// positions, signed heads). A value that does not exist is nil.
+	Value(ctx context.Context, service, name string) ([]byte, error)
+	SetValue(ctx context.Context, service, name string, value []byte) error
+}
+
+// Rebuilder builds the tables of a view again beside the live ones.
+type Rebuilder interface {
+	// CreateShadow makes an empty copy (columns, keys, indexes) of a service's
+	// table under the name of Shadow(table), dropping one that is left over.
+	CreateShadow(ctx context.Context, service string, tables []string) error
+	// Shadow returns the shadow's table name for Name.
+	Shadow(table string) string
+	// SwapShadow, within tx, puts the shadows in the place of the live tables.
+	SwapShadow(ctx context.Context, tx Tx, service string, tables []string) error
+	// DropShadow removes left-over shadows.
+	DropShadow(ctx context.Context, service string, tables []string) error
+}
+
+// Backuper is the power to take a consistent copy while the store is in use.
+type Backuper interface {
+	// Backup writes a consistent copy to a new file at path.
+	Backup(ctx context.Context, path string) error
+}

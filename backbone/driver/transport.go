@@ -1,0 +1,120 @@
+package driver
+
+import (
+	"context"
+	"errors"
+)
+
+// ErrNoPower is returned by a method whose power the driver does not declare.
+var ErrNoPower = errors.New("the transport does not have this power")
+
+// Message is a record on its way, with the service whose log it stands in.
+type Message struct {
+	Source string
+	Record
+}
+
+// Powers says what a transport can do. The conformance suite tests what is
+// declared, and that what is not is refused.
+type Powers struct {
+	// LogPositions: messages carry their log's position, and the subscription's
+	// checkpoint in the effect's own transaction is the dedupe. Without it the
+	// inbox is, and Publish and Delivery.Ack carry messages.
+	LogPositions bool
+	// Shared: subscriptions of one name in several processes share the work.
+	Shared bool
+	// Broadcast: every process sees everything and nothing durable stays behind.
+	Broadcast bool
+	// FromFirst: a new subscription may begin at the first record.
+	FromFirst bool
+}
+
+// Interest is what a subscription takes from one source.
+type Interest struct {
+	Source string
+	Types  []string // public events; empty for none
+	// Addressed takes the source's commands and replies whose target is this service.
+	Addressed string
+}
+
+// Wants reports whether the interest covers a record.
+func (i *Interest) Wants(r *Record) bool {
+	switch r.Kind {
+	case KindEvent:
+		for _, t := range i.Types {
+			if t == r.Type {
+				return true
+			}
+		}
+		return false
+	case KindCommand, KindReply:
+		return i.Addressed != "" && r.Target == i.Addressed
+	default:
+		return false
+	}
+}
+
+// Subscription is a named set of interests with one checkpoint a source and slice.
+type Subscription struct {
+	Service   string // whose store holds the checkpoints
+	Name      string
+	Interests []Interest
+	Slices    int // default 64
+	// Key returns a message's partition key; nil takes the record's stream.
+	Key func(*Message) string
+	// FromFirst begins a new subscription at each source's first record, else
+	// after its last.
+	FromFirst bool
+	// Broadcast delivers everything to this process alone, from now on.
+	Broadcast bool
+}
+
+// Delivery is a message handed to a subscription.
+type Delivery struct {
+	Message
+	Slice int
+	Epoch int64
+	// Prev is the position from which the slice's checkpoint moves when this
+	// message is done (LogPositions).
+	Prev int64
+	// Ack settles the message at the broker: nil after the effect's commit, an
+	// error to have it delivered again. Nil where the transport has LogPositions.
+	Ack func(error)
+}
+
+// Sink receives what a subscription asked for. A transport calls it from one
+// goroutine at a time per slice.
+type Sink interface {
+	// Assign tells of slices that this process works from now on.
+	Assign(slices []Checkpoint)
+	// Revoke tells of slices that it has lost or gives up, and returns when
+	// nothing of them is in flight.
+	Revoke(slices []int)
+	// Deliver hands messages of one slice over in order. It blocks as long as the
+	// subscription has no room, or until ctx ends.
+	Deliver(ctx context.Context, slice int, ds []Delivery) error
+}
+
+// Transport carries records from logs to subscriptions. Its methods may be
+// called concurrently.
+type Transport interface {
+	Powers() Powers
+
+	// Subscribe feeds the sink until ctx ends or the subscription cannot go on.
+	// ready is closed once the subscription exists, so that what is published
+	// afterwards reaches it. On return nothing of the sink is called any more.
+	Subscribe(ctx context.Context, s Subscription, sink Sink, ready chan<- struct{}) error
+
+	// Publish carries records of one log to the broker and returns when it has
+	// confirmed all of them. A transport with LogPositions returns ErrNoPower.
+	Publish(ctx context.Context, source string, rs []Record) error
+
+	// Close releases what the transport holds.
+	Close() error
+}
+
+// Committed is implemented by transports that want to be handed what this
+// process has just committed, in log order, before anyone else reads it back.
+type Committed interface {
+	Committed(source string, rs []Record)
+}
