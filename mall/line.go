@@ -1,0 +1,64 @@
+package mall
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// Bounds of what one order may ask for. They keep every sum inside 64 bits and every event below the largest that the log takes.
+const (
+	// MaxQuantity is the greatest number of pieces of one SKU in one command.
+	MaxQuantity = 1_000_000
+	// MaxLines is the greatest number of lines or items in one command.
+	MaxLines = 100
+)
+
+// Line is a number of pieces of one SKU: all that a stockroom needs to know.
+type Line struct {
+	SKU      string `json:"sku"`
+	Quantity int64  `json:"quantity"`
+}
+
+// Item is a line of an order as its customer saw it: the product, what it was called and what one piece cost at that moment.
+type Item struct {
+	Product  string `json:"product"`
+	SKU      string `json:"sku"`
+	Name     string `json:"name"`
+	Price    Money  `json:"price"`
+	Quantity int64  `json:"quantity"`
+}
+
+// Total returns what the item costs: its price taken Quantity times.
+func (i Item) Total() (Money, error) { return i.Price.Mul(i.Quantity) }
+
+// Total returns what the items cost together. It fails with ErrCurrency when they do not share a currency and with ErrRange when the sum
+// does not fit; no items cost the zero Money.
+func Total(items []Item) (Money, error) {
+	var sum Money
+	for n, item := range items {
+		cost, err := item.Total()
+		if err == nil {
+			sum, err = sum.Add(cost)
+		}
+		if err != nil {
+			return Money{}, fmt.Errorf("item %d: %w", n+1, err)
+		}
+	}
+	return sum, nil
+}
+
+// Lines returns what the items ask of the stock: one line a SKU, quantities added up, ordered by SKU, so that the same
+// items always give the same lines. The items are those of a validated command; beyond MaxQuantity and MaxLines sums may wrap.
+func Lines(items []Item) []Line {
+	wanted := make(map[string]int64, len(items))
+	for _, item := range items {
+		wanted[item.SKU] += item.Quantity
+	}
+	lines := make([]Line, 0, len(wanted))
+	for sku, quantity := range wanted {
+		lines = append(lines, Line{SKU: sku, Quantity: quantity})
+	}
+	slices.SortFunc(lines, func(a, b Line) int { return cmp.Compare(a.SKU, b.SKU) })
+	return lines
+}

@@ -1,0 +1,15 @@
+package mall
+
+// Personal is a sealed personal field: the name, mail address or phone number of a customer, encrypted under that
+// customer's key. It is an opaque token that the key service of the backbone makes at the border where the field comes in.
+//
+// Events, commands, views, dead letters, logs and brokers only ever carry the token. It is opened at the edges alone: by
+// the call that sends a mail or a message, and by a gateway that answers its owner or someone who may see it. When the customer's key is
+// destroyed the token stays where it is and can never be opened again; that is how somebody is forgotten without a record being changed.
+//
+// The empty token means that the customer gave no such field. Tokens of the same text differ, so they cannot be compared
+// or searched for.
+type Personal string
+
+// MaxPersonal is the greatest length of a token, in bytes.
+const MaxPersonal = 2048
