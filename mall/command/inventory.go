@@ -1,0 +1,155 @@
+package command
+
+import (
+	"cmp"
+
+	"example.org/souk/mall"
+)
+
+// ReceiveStock records that goods came in.
+type ReceiveStock struct {
+	SKU      string `json:"sku"`
+	Location string `json:"location"`
+	Quantity int64  `json:"quantity"`
+}
+
+// CommandType returns ReceiveStockV1.
+func (ReceiveStock) CommandType() string { return ReceiveStockV1 }
+
+// Stream returns the id of the SKU at its location.
+func (c ReceiveStock) Stream() string { return mall.StockID(c.SKU, c.Location) }
+
+// Validate names the first wrong field.
+func (c ReceiveStock) Validate() error {
+	return cmp.Or(
+		id("sku", c.SKU),
+		id("location", c.Location),
+		quantity("quantity", c.Quantity),
+	)
+}
+
+// ReserveStock asks that all lines be held for the order until Expires, or none. With Wait, what is short is waited for
+// instead of being refused. Only the checkout saga sends it.
+type ReserveStock struct {
+	Order    string      `json:"order"`
+	Lines    []mall.Line `json:"lines"` // one a SKU, as mall.Lines makes them
+	Location string      `json:"location"`
+	Wait     bool        `json:"wait"`
+	Expires  int64       `json:"expires"`
+}
+
+// CommandType returns ReserveStockV1.
+func (ReserveStock) CommandType() string { return ReserveStockV1 }
+
+// Stream returns the id of the order.
+func (c ReserveStock) Stream() string { return c.Order }
+
+// Validate names the first wrong field.
+func (c ReserveStock) Validate() error {
+	return cmp.Or(
+		id("order", c.Order),
+		lines("lines", c.Lines),
+		id("location", c.Location),
+		instant("expires", c.Expires),
+	)
+}
+
+// CommitStock promises what is held to the order for good. Only the checkout saga sends it.
+type CommitStock struct {
+	Order string `json:"order"`
+}
+
+// CommandType returns CommitStockV1.
+func (CommitStock) CommandType() string { return CommitStockV1 }
+
+// Stream returns the id of the order.
+func (c CommitStock) Stream() string { return c.Order }
+
+// Validate names the first wrong field.
+func (c CommitStock) Validate() error {
+	return id("order", c.Order)
+}
+
+// ReleaseStock makes what is held or committed for the order available again. For an order that holds nothing it leaves a
+// mark that refuses a late ReserveStock. Only the checkout saga sends it.
+type ReleaseStock struct {
+	Order  string `json:"order"`
+	Reason string `json:"reason"`
+}
+
+// CommandType returns ReleaseStockV1.
+func (ReleaseStock) CommandType() string { return ReleaseStockV1 }
+
+// Stream returns the id of the order.
+func (c ReleaseStock) Stream() string { return c.Order }
+
+// Validate names the first wrong field.
+func (c ReleaseStock) Validate() error {
+	return cmp.Or(
+		id("order", c.Order),
+		text("reason", c.Reason, maxReason),
+	)
+}
+
+// AdjustStock sets the books right after a count: Delta pieces more, or fewer when negative.
+type AdjustStock struct {
+	SKU      string `json:"sku"`
+	Location string `json:"location"`
+	Delta    int64  `json:"delta"`
+	Reason   string `json:"reason"`
+}
+
+// CommandType returns AdjustStockV1.
+func (AdjustStock) CommandType() string { return AdjustStockV1 }
+
+// Stream returns the id of the SKU at its location.
+func (c AdjustStock) Stream() string { return mall.StockID(c.SKU, c.Location) }
+
+// Validate names the first wrong field.
+func (c AdjustStock) Validate() error {
+	return cmp.Or(
+		id("sku", c.SKU),
+		id("location", c.Location),
+		delta("delta", c.Delta),
+		text("reason", c.Reason, maxReason),
+	)
+}
+
+// SetThreshold says below which level how many pieces are ordered. Threshold 0 asks for no restocking.
+type SetThreshold struct {
+	SKU       string `json:"sku"`
+	Location  string `json:"location"`
+	Threshold int64  `json:"threshold"`
+	Quantity  int64  `json:"quantity"`
+}
+
+// CommandType returns SetThresholdV1.
+func (SetThreshold) CommandType() string { return SetThresholdV1 }
+
+// Stream returns the id of the SKU at its location.
+func (c SetThreshold) Stream() string { return mall.StockID(c.SKU, c.Location) }
+
+// Validate names the first wrong field.
+func (c SetThreshold) Validate() error {
+	return cmp.Or(
+		id("sku", c.SKU),
+		id("location", c.Location),
+		restock("threshold", c.Threshold, "quantity", c.Quantity),
+	)
+}
+
+// ExpireReservation ends a reservation whose time is over. Only its timer sends it.
+type ExpireReservation struct {
+	Order string `json:"order"`
+}
+
+// CommandType returns ExpireReservationV1.
+func (ExpireReservation) CommandType() string { return ExpireReservationV1 }
+
+// Stream returns the id of the order.
+func (c ExpireReservation) Stream() string { return c.Order }
+
+// Validate names the first wrong field.
+func (c ExpireReservation) Validate() error {
+	return id("order", c.Order)
+}

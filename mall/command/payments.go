@@ -1,0 +1,199 @@
+package command
+
+import (
+	"cmp"
+
+	"example.org/souk/mall"
+)
+
+// AuthorizePayment asks the provider to set the amount aside.
+type AuthorizePayment struct {
+	Payment  string     `json:"payment"`
+	Customer string     `json:"customer"`
+	Amount   mall.Money `json:"amount"`
+}
+
+// CommandType returns AuthorizePaymentV1.
+func (AuthorizePayment) CommandType() string { return AuthorizePaymentV1 }
+
+// Stream returns the id of the payment.
+func (c AuthorizePayment) Stream() string { return c.Payment }
+
+// Validate names the first wrong field.
+func (c AuthorizePayment) Validate() error {
+	return cmp.Or(
+		id("payment", c.Payment),
+		id("customer", c.Customer),
+		positiveMoney("amount", c.Amount),
+	)
+}
+
+// ConfirmPayment binds an authorized payment of the customer to the order, which costs Amount. It is refused where the
+// payment is another customer's, is used, or does not cover Amount. Only the checkout saga sends it.
+type ConfirmPayment struct {
+	Payment  string     `json:"payment"`
+	Order    string     `json:"order"`
+	Customer string     `json:"customer"`
+	Amount   mall.Money `json:"amount"`
+}
+
+// CommandType returns ConfirmPaymentV1.
+func (ConfirmPayment) CommandType() string { return ConfirmPaymentV1 }
+
+// Stream returns the id of the payment.
+func (c ConfirmPayment) Stream() string { return c.Payment }
+
+// Validate names the first wrong field.
+func (c ConfirmPayment) Validate() error {
+	return cmp.Or(
+		id("payment", c.Payment),
+		id("order", c.Order),
+		id("customer", c.Customer),
+		money("amount", c.Amount),
+	)
+}
+
+// CapturePayment takes the confirmed amount.
+type CapturePayment struct {
+	Payment string `json:"payment"`
+}
+
+// CommandType returns CapturePaymentV1.
+func (CapturePayment) CommandType() string { return CapturePaymentV1 }
+
+// Stream returns the id of the payment.
+func (c CapturePayment) Stream() string { return c.Payment }
+
+// Validate names the first wrong field.
+func (c CapturePayment) Validate() error {
+	return id("payment", c.Payment)
+}
+
+// VoidPayment frees what was set aside. Order names the order that the payment was meant for: a payment that is bound to
+// another one is left alone, and one that is bound to none, or unknown, refuses that order's ConfirmPayment from then on.
+type VoidPayment struct {
+	Payment string `json:"payment"`
+	Order   string `json:"order,omitempty"` // empty: whatever order has it
+	Reason  string `json:"reason"`
+}
+
+// CommandType returns VoidPaymentV1.
+func (VoidPayment) CommandType() string { return VoidPaymentV1 }
+
+// Stream returns the id of the payment.
+func (c VoidPayment) Stream() string { return c.Payment }
+
+// Validate names the first wrong field.
+func (c VoidPayment) Validate() error {
+	return cmp.Or(
+		id("payment", c.Payment),
+		optionalID("order", c.Order),
+		text("reason", c.Reason, maxReason),
+	)
+}
+
+// RefundPayment gives back a captured payment or a part of it.
+type RefundPayment struct {
+	Payment string     `json:"payment"`
+	Amount  mall.Money `json:"amount"`
+	Reason  string     `json:"reason"`
+}
+
+// CommandType returns RefundPaymentV1.
+func (RefundPayment) CommandType() string { return RefundPaymentV1 }
+
+// Stream returns the id of the payment.
+func (c RefundPayment) Stream() string { return c.Payment }
+
+// Validate names the first wrong field.
+func (c RefundPayment) Validate() error {
+	return cmp.Or(
+		id("payment", c.Payment),
+		positiveMoney("amount", c.Amount),
+		text("reason", c.Reason, maxReason),
+	)
+}
+
+// CreateInvoice asks the customer for the amount.
+type CreateInvoice struct {
+	Invoice  string     `json:"invoice"`
+	Order    string     `json:"order"`
+	Customer string     `json:"customer"`
+	Amount   mall.Money `json:"amount"`
+}
+
+// CommandType returns CreateInvoiceV1.
+func (CreateInvoice) CommandType() string { return CreateInvoiceV1 }
+
+// Stream returns the id of the invoice.
+func (c CreateInvoice) Stream() string { return c.Invoice }
+
+// Validate names the first wrong field.
+func (c CreateInvoice) Validate() error {
+	return cmp.Or(
+		id("invoice", c.Invoice),
+		id("order", c.Order),
+		id("customer", c.Customer),
+		money("amount", c.Amount),
+	)
+}
+
+// AdjustInvoice changes what a pending invoice asks for.
+type AdjustInvoice struct {
+	Invoice string     `json:"invoice"`
+	Amount  mall.Money `json:"amount"` // the new amount, not the difference
+}
+
+// CommandType returns AdjustInvoiceV1.
+func (AdjustInvoice) CommandType() string { return AdjustInvoiceV1 }
+
+// Stream returns the id of the invoice.
+func (c AdjustInvoice) Stream() string { return c.Invoice }
+
+// Validate names the first wrong field.
+func (c AdjustInvoice) Validate() error {
+	return cmp.Or(
+		id("invoice", c.Invoice),
+		money("amount", c.Amount),
+	)
+}
+
+// PayInvoice records that the customer paid.
+type PayInvoice struct {
+	Invoice string `json:"invoice"`
+	Payment string `json:"payment,omitempty"` // empty: paid at the depot
+}
+
+// CommandType returns PayInvoiceV1.
+func (PayInvoice) CommandType() string { return PayInvoiceV1 }
+
+// Stream returns the id of the invoice.
+func (c PayInvoice) Stream() string { return c.Invoice }
+
+// Validate names the first wrong field.
+func (c PayInvoice) Validate() error {
+	return cmp.Or(
+		id("invoice", c.Invoice),
+		optionalID("payment", c.Payment),
+	)
+}
+
+// CancelInvoice withdraws a pending invoice.
+type CancelInvoice struct {
+	Invoice string `json:"invoice"`
+	Reason  string `json:"reason"`
+}
+
+// CommandType returns CancelInvoiceV1.
+func (CancelInvoice) CommandType() string { return CancelInvoiceV1 }
+
+// Stream returns the id of the invoice.
+func (c CancelInvoice) Stream() string { return c.Invoice }
+
+// Validate names the first wrong field.
+func (c CancelInvoice) Validate() error {
+	return cmp.Or(
+		id("invoice", c.Invoice),
+		text("reason", c.Reason, maxReason),
+	)
+}
