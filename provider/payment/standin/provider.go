@@ -1,0 +1,409 @@
+package standin
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.org/souk/mall"
+)
+
+// Config says how a stand-in runs.
+type Config struct {
+	// Listen is a loopback address with a port. Default 127.0.0.1:0, a free port.
+	Listen string
+	// Ledger is the path of the ledger file, created if it is not there. One process uses it at a time. Required.
+	Ledger string
+	// APIKey is what callers must present, for payments and for the rest; at least 16 characters. Required: there is no
+	// default. See NewAPIKey.
+	APIKey string
+	// CallbackURL is told about every execution, in the background. Default: nobody is.
+	CallbackURL string
+	// CallbackSecret signs callbacks. Required with CallbackURL.
+	CallbackSecret string
+	// Faults are switched on from the start. Default none.
+	Faults Faults
+	// Now is the clock by which entries are stamped and keys are forgotten. Default time.Now.
+	Now func() time.Time
+}
+
+// NewAPIKey returns a random API key.
+func NewAPIKey() string { return rand.Text() }
+
+// Provider is a running stand-in.
+type Provider struct {
+	listener net.Listener
+	server   *http.Server
+	ledger   *ledger
+	faults   *switchboard
+	caller   *caller
+	apiKey   [sha256.Size]byte
+	waiting  atomic.Int64  // callers that a pause holds
+	stop     chan struct{} // closed when the stand-in stops; waiting handlers give up
+	close    func() error
+}
+
+const (
+	maxBody = 16 << 10
+	minKey  = 16
+)
+
+// New opens the ledger and the port; from then on callers can connect, and are answered once Run is called. The stand-in
+// must be ended by Run or, if that is never called, by Close.
+func New(config Config) (*Provider, error) {
+	if config.Listen == "" {
+		config.Listen = "127.0.0.1:0"
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	host, _, err := net.SplitHostPort(config.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("payment stand-in: %w", err)
+	}
+	ip := net.ParseIP(host)
+	switch {
+	case ip == nil || !ip.IsLoopback():
+		return nil, fmt.Errorf("payment stand-in: %s is not a loopback address", host)
+	case config.Ledger == "":
+		return nil, errors.New("payment stand-in: a ledger file is required")
+	case len(config.APIKey) < minKey:
+		return nil, fmt.Errorf("payment stand-in: an API key of %d characters or more is required", minKey)
+	case config.CallbackURL != "" && config.CallbackSecret == "":
+		return nil, errors.New("payment stand-in: callbacks need a secret")
+	}
+	if err := config.Faults.check(); err != nil {
+		return nil, fmt.Errorf("payment stand-in: %w", err)
+	}
+	book, err := openLedger(config.Ledger, config.Now)
+	if err != nil {
+		return nil, fmt.Errorf("payment stand-in: %w", err)
+	}
+	listener, err := net.Listen("tcp", config.Listen)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("payment stand-in: %w", err), book.journal.Close())
+	}
+	p := &Provider{
+		listener: listener,
+		ledger:   book,
+		faults:   newSwitchboard(config.Faults),
+		caller:   newCaller(config.CallbackURL, config.CallbackSecret, config.Now),
+		apiKey:   sha256.Sum256([]byte(config.APIKey)),
+		stop:     make(chan struct{}),
+	}
+	p.server = &http.Server{
+		Handler:           p.routes(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    maxBody,
+	}
+	p.close = sync.OnceValue(func() error {
+		close(p.stop)
+		// Callers that are being answered get half a second; a stand-in that is stopped need not be kind for longer.
+		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+		defer cancel()
+		if p.server.Shutdown(ctx) != nil {
+			_ = p.server.Close() // it closes what Shutdown left; there is nothing to do about a socket that will not close
+		}
+		_ = p.listener.Close() // the server has closed it already, unless Run was never called
+		return p.ledger.journal.Close()
+	})
+	return p, nil
+}
+
+// URL returns the address to call, http://host:port.
+func (p *Provider) URL() string { return "http://" + p.listener.Addr().String() }
+
+// Run answers callers until ctx ends, then closes the port and the ledger. It is called once.
+func (p *Provider) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var group sync.WaitGroup
+	group.Go(func() { p.caller.run(ctx) })
+	served := make(chan error, 1)
+	group.Go(func() { served <- p.server.Serve(p.listener) })
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-served:
+		err = fmt.Errorf("payment stand-in: %w", err)
+	}
+	cancel()
+	err = errors.Join(err, p.close())
+	group.Wait()
+	return err
+}
+
+// Close ends a stand-in that was never run. After Run it does nothing new; it may be called again.
+func (p *Provider) Close() error { return p.close() }
+
+// Faults returns the faults of the moment.
+func (p *Provider) Faults() Faults { return p.faults.get() }
+
+// SetFaults replaces all faults. It fails, and changes nothing, when they make no sense.
+func (p *Provider) SetFaults(f Faults) error {
+	if err := f.check(); err != nil {
+		return fmt.Errorf("payment stand-in: %w", err)
+	}
+	p.faults.set(f)
+	return nil
+}
+
+// Report returns the ledger with all entries, as it is on disk.
+func (p *Provider) Report() (Report, error) { return p.report(true) }
+
+func (p *Provider) report(withEntries bool) (Report, error) {
+	report, err := p.ledger.report(withEntries)
+	if err != nil {
+		return Report{}, fmt.Errorf("payment stand-in: %w", err)
+	}
+	report.Waiting = p.waiting.Load()
+	report.Callbacks = CallbackCount{Sent: p.caller.sent.Load(), Failed: p.caller.failed.Load()}
+	return report, nil
+}
+
+func (p *Provider) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/payments/{payment}/{op}", p.servePayment)
+	mux.HandleFunc("GET /v1/keys/{key}", p.serveKey)
+	mux.HandleFunc("GET /ledger", p.serveLedger)
+	mux.HandleFunc("GET /faults", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, p.Faults()) })
+	mux.HandleFunc("PUT /faults", p.serveSetFaults)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		given := sha256.Sum256([]byte(token))
+		if !ok || subtle.ConstantTimeCompare(given[:], p.apiKey[:]) != 1 {
+			refuse(w, http.StatusUnauthorized, "unauthorized", "the API key is missing or wrong")
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	content, err := json.Marshal(body)
+	if err != nil {
+		// Only values of this package come here, and they all marshal.
+		panic(err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(content) // a caller that is gone asks again
+}
+
+func refuse(w http.ResponseWriter, status int, code, detail string) {
+	content, err := json.Marshal(struct {
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Code   string `json:"code"`
+		Detail string `json:"detail,omitempty"`
+	}{http.StatusText(status), status, code, detail})
+	if err != nil {
+		panic(err) // as above
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_, _ = w.Write(content) // as above
+}
+
+var (
+	idPattern       = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	keyPattern      = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,200}$`)
+	currencyPattern = regexp.MustCompile(`^[A-Z]{3}$`)
+)
+
+// read checks a request and makes it a call.
+func read(r *http.Request) (request, error) {
+	call := request{key: r.Header.Get("Idempotency-Key"), op: r.PathValue("op"), payment: r.PathValue("payment")}
+	var body struct {
+		Payment  string     `json:"payment"`
+		Customer string     `json:"customer"`
+		Amount   mall.Money `json:"amount"`
+	}
+	decoder := json.NewDecoder(r.Body)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&body); err != nil {
+		return call, err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return call, errors.New("something follows the body")
+	}
+	call.customer, call.amount = body.Customer, body.Amount
+	authorize := call.op == "authorize"
+	switch {
+	case !keyPattern.MatchString(call.key):
+		return call, errors.New("Idempotency-Key is missing or malformed")
+	case !idPattern.MatchString(call.payment) || (authorize && body.Payment != call.payment) || (!authorize && body.Payment != ""):
+		return call, errors.New("the payment id is malformed, or the path and the body differ")
+	case authorize != (call.customer != "") || (authorize && !idPattern.MatchString(call.customer)):
+		return call, errors.New("the customer id belongs to an authorization, and only there")
+	case call.op == "void":
+		if call.amount != (mall.Money{}) {
+			return call, errors.New("a void has no amount")
+		}
+	case call.amount.Amount <= 0 || !currencyPattern.MatchString(call.amount.Currency):
+		return call, errors.New("the amount must be more than zero, in a currency of three capital letters")
+	}
+	return call, nil
+}
+
+func (p *Provider) servePayment(w http.ResponseWriter, r *http.Request) {
+	switch r.PathValue("op") {
+	case "authorize", "void", "capture", "refund":
+	default:
+		refuse(w, http.StatusNotFound, "not_found", "")
+		return
+	}
+	call, err := read(r)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "invalid", err.Error())
+		return
+	}
+	if !p.passGate(r) {
+		panic(http.ErrAbortHandler)
+	}
+	try, faults := p.faults.try(call.key)
+	if !p.wait(faults.SlowMS) {
+		panic(http.ErrAbortHandler)
+	}
+	if faults.hits(faults.FailPercent, "fail", call.key, try) {
+		refuse(w, http.StatusServiceUnavailable, "unavailable", "")
+		return
+	}
+	if call.op == "authorize" && faults.hits(faults.DeclinePercent, "decline", call.key, 0) {
+		call.decline = "insufficient funds"
+	}
+	e, fresh, err := p.ledger.execute(call)
+	switch {
+	case errors.Is(err, errKeyReused):
+		refuse(w, http.StatusUnprocessableEntity, "key_reused", err.Error())
+		return
+	case err != nil:
+		refuse(w, http.StatusInternalServerError, "internal", "")
+		return
+	}
+	if fresh && e.State != stateRefused {
+		copies := 1
+		switch {
+		case faults.NoCallback:
+			copies = 0
+		case faults.DuplicateCallback:
+			copies = 2
+		}
+		if err := p.caller.report(e, copies); err != nil {
+			refuse(w, http.StatusInternalServerError, "internal", "")
+			return
+		}
+	}
+	if faults.hits(faults.TimeoutPercent, "timeout", call.key, try) {
+		p.wait(faults.TimeoutMS)
+		panic(http.ErrAbortHandler) // drops the connection without an answer
+	}
+	if e.State == stateRefused {
+		refuse(w, e.Status, e.Code, "")
+		return
+	}
+	answer(w, http.StatusOK, resultOf(e))
+}
+
+// passGate waits while the stand-in is paused. It reports false when the caller gave up or the stand-in stops.
+func (p *Provider) passGate(r *http.Request) bool {
+	gate := p.faults.gate()
+	select {
+	case <-gate:
+		return true
+	default:
+	}
+	p.waiting.Add(1)
+	defer p.waiting.Add(-1)
+	select {
+	case <-gate:
+		return true
+	case <-r.Context().Done():
+		return false
+	case <-p.stop:
+		return false
+	}
+}
+
+// wait lets ms milliseconds pass. It reports false when the stand-in stops meanwhile.
+func (p *Provider) wait(ms int) bool {
+	if ms == 0 {
+		return true
+	}
+	timer := time.NewTimer(time.Duration(ms) * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-p.stop:
+		return false
+	}
+}
+
+type result struct {
+	State     string     `json:"state"`
+	Reference string     `json:"reference,omitempty"`
+	Reason    string     `json:"reason,omitempty"`
+	Code      string     `json:"code,omitempty"`
+	Amount    mall.Money `json:"amount"`
+	At        time.Time  `json:"at"`
+}
+
+func resultOf(e Entry) result {
+	return result{State: e.State, Reference: e.Reference, Reason: e.Reason, Code: e.Code, Amount: e.Amount, At: e.At}
+}
+
+func (p *Provider) serveKey(w http.ResponseWriter, r *http.Request) {
+	if !p.passGate(r) {
+		panic(http.ErrAbortHandler)
+	}
+	e, found, err := p.ledger.find(r.PathValue("key"))
+	switch {
+	case err != nil:
+		refuse(w, http.StatusInternalServerError, "internal", "")
+	case !found:
+		refuse(w, http.StatusNotFound, "key_unknown", "")
+	default:
+		answer(w, http.StatusOK, resultOf(e))
+	}
+}
+
+func (p *Provider) serveLedger(w http.ResponseWriter, r *http.Request) {
+	report, err := p.report(r.URL.Query().Get("entries") != "false")
+	if err != nil {
+		refuse(w, http.StatusInternalServerError, "internal", "")
+		return
+	}
+	answer(w, http.StatusOK, report)
+}
+
+func (p *Provider) serveSetFaults(w http.ResponseWriter, r *http.Request) {
+	var faults Faults
+	decoder := json.NewDecoder(r.Body)
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(&faults)
+	if err == nil {
+		err = p.SetFaults(faults)
+	}
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "invalid", err.Error())
+		return
+	}
+	answer(w, http.StatusOK, p.Faults())
+}
