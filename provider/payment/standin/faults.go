@@ -1,10 +1,10 @@
 package standin
 
 import (
-	"encoding/binary"
 	"errors"
-	"hash/fnv"
 	"sync"
+
+	"example.org/souk/provider/internal/fault"
 )
 
 // Faults is what goes wrong. The zero value is a provider that works. A percentage is decided by the seed, the key and,
@@ -50,41 +50,23 @@ func (f Faults) check() error {
 }
 
 // hits reports whether the fault strikes this try of key.
-func (f Faults) hits(percent int, fault, key string, try int) bool {
-	h := fnv.New64a()
-	var numbers [16]byte
-	binary.LittleEndian.PutUint64(numbers[:8], f.Seed)
-	binary.LittleEndian.PutUint64(numbers[8:], uint64(try))
-	_, _ = h.Write(numbers[:]) // a hash never fails to write
-	_, _ = h.Write([]byte(fault + "/" + key))
-	// FNV leaves its low bits poorly mixed for inputs that differ in the last byte; the multiplication spreads them.
-	return int((h.Sum64()*0x9E3779B97F4A7C15)>>33%100) < percent
+func (f Faults) hits(percent int, name, key string, try int) bool {
+	return fault.Hits(percent, f.Seed, name, key, try)
 }
 
 // switchboard holds the faults of the moment.
 type switchboard struct {
-	mu      sync.Mutex
-	faults  Faults
-	resumed chan struct{} // closed while nothing is paused
-	tries   map[string]int
-}
+	gate fault.Gate
 
-func newSwitchboard(f Faults) *switchboard {
-	s := &switchboard{resumed: make(chan struct{}), tries: map[string]int{}}
-	close(s.resumed)
-	s.set(f)
-	return s
+	mu     sync.Mutex
+	faults Faults
+	tries  map[string]int // by key, since the start
 }
 
 func (s *switchboard) set(f Faults) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case f.Pause && !s.faults.Pause:
-		s.resumed = make(chan struct{})
-	case !f.Pause && s.faults.Pause:
-		close(s.resumed)
-	}
+	s.gate.Set(f.Pause)
 	s.faults = f
 }
 
@@ -92,13 +74,6 @@ func (s *switchboard) get() Faults {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.faults
-}
-
-// gate returns a channel that is closed while calls may pass.
-func (s *switchboard) gate() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.resumed
 }
 
 // try counts a try of key and returns its number and the faults that it meets.

@@ -2,22 +2,17 @@ package standin
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"regexp"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"example.org/souk/mall"
+	"example.org/souk/provider/internal/admin"
 )
 
 // Config says how a stand-in runs.
@@ -40,7 +35,7 @@ type Config struct {
 }
 
 // NewAPIKey returns a random API key.
-func NewAPIKey() string { return rand.Text() }
+func NewAPIKey() string { return admin.NewKey() }
 
 // Provider is a running stand-in.
 type Provider struct {
@@ -49,16 +44,10 @@ type Provider struct {
 	ledger   *ledger
 	faults   *switchboard
 	caller   *caller
-	apiKey   [sha256.Size]byte
 	waiting  atomic.Int64  // callers that a pause holds
 	stop     chan struct{} // closed when the stand-in stops; waiting handlers give up
 	close    func() error
 }
-
-const (
-	maxBody = 16 << 10
-	minKey  = 16
-)
 
 // New opens the ledger and the port; from then on callers can connect, and are answered once Run is called. The stand-in
 // must be ended by Run or, if that is never called, by Close.
@@ -69,23 +58,14 @@ func New(config Config) (*Provider, error) {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	host, _, err := net.SplitHostPort(config.Listen)
-	if err != nil {
+	if err := errors.Join(admin.Check(config.APIKey, config.Listen), config.Faults.check()); err != nil {
 		return nil, fmt.Errorf("payment stand-in: %w", err)
 	}
-	ip := net.ParseIP(host)
 	switch {
-	case ip == nil || !ip.IsLoopback():
-		return nil, fmt.Errorf("payment stand-in: %s is not a loopback address", host)
 	case config.Ledger == "":
 		return nil, errors.New("payment stand-in: a ledger file is required")
-	case len(config.APIKey) < minKey:
-		return nil, fmt.Errorf("payment stand-in: an API key of %d characters or more is required", minKey)
 	case config.CallbackURL != "" && config.CallbackSecret == "":
 		return nil, errors.New("payment stand-in: callbacks need a secret")
-	}
-	if err := config.Faults.check(); err != nil {
-		return nil, fmt.Errorf("payment stand-in: %w", err)
 	}
 	book, err := openLedger(config.Ledger, config.Now)
 	if err != nil {
@@ -98,18 +78,12 @@ func New(config Config) (*Provider, error) {
 	p := &Provider{
 		listener: listener,
 		ledger:   book,
-		faults:   newSwitchboard(config.Faults),
+		faults:   &switchboard{tries: map[string]int{}},
 		caller:   newCaller(config.CallbackURL, config.CallbackSecret, config.Now),
-		apiKey:   sha256.Sum256([]byte(config.APIKey)),
 		stop:     make(chan struct{}),
 	}
-	p.server = &http.Server{
-		Handler:           p.routes(),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    maxBody,
-	}
+	p.faults.set(config.Faults)
+	p.server = admin.Server(config.APIKey, p.routes())
 	p.close = sync.OnceValue(func() error {
 		close(p.stop)
 		// Callers that are being answered get half a second; a stand-in that is stopped need not be kind for longer.
@@ -181,44 +155,9 @@ func (p *Provider) routes() http.Handler {
 	mux.HandleFunc("POST /v1/payments/{payment}/{op}", p.servePayment)
 	mux.HandleFunc("GET /v1/keys/{key}", p.serveKey)
 	mux.HandleFunc("GET /ledger", p.serveLedger)
-	mux.HandleFunc("GET /faults", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, p.Faults()) })
+	mux.HandleFunc("GET /faults", func(w http.ResponseWriter, _ *http.Request) { admin.Answer(w, p.Faults()) })
 	mux.HandleFunc("PUT /faults", p.serveSetFaults)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		given := sha256.Sum256([]byte(token))
-		if !ok || subtle.ConstantTimeCompare(given[:], p.apiKey[:]) != 1 {
-			refuse(w, http.StatusUnauthorized, "unauthorized", "the API key is missing or wrong")
-			return
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		mux.ServeHTTP(w, r)
-	})
-}
-
-func answer(w http.ResponseWriter, status int, body any) {
-	content, err := json.Marshal(body)
-	if err != nil {
-		// Only values of this package come here, and they all marshal.
-		panic(err)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(content) // a caller that is gone asks again
-}
-
-func refuse(w http.ResponseWriter, status int, code, detail string) {
-	content, err := json.Marshal(struct {
-		Title  string `json:"title"`
-		Status int    `json:"status"`
-		Code   string `json:"code"`
-		Detail string `json:"detail,omitempty"`
-	}{http.StatusText(status), status, code, detail})
-	if err != nil {
-		panic(err) // as above
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(status)
-	_, _ = w.Write(content) // as above
+	return mux
 }
 
 var (
@@ -235,13 +174,8 @@ func read(r *http.Request) (request, error) {
 		Customer string     `json:"customer"`
 		Amount   mall.Money `json:"amount"`
 	}
-	decoder := json.NewDecoder(r.Body)
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&body); err != nil {
+	if err := admin.Decode(r, &body); err != nil {
 		return call, err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return call, errors.New("something follows the body")
 	}
 	call.customer, call.amount = body.Customer, body.Amount
 	authorize := call.op == "authorize"
@@ -266,12 +200,12 @@ func (p *Provider) servePayment(w http.ResponseWriter, r *http.Request) {
 	switch r.PathValue("op") {
 	case "authorize", "void", "capture", "refund":
 	default:
-		refuse(w, http.StatusNotFound, "not_found", "")
+		admin.Refuse(w, http.StatusNotFound, "not_found", "")
 		return
 	}
 	call, err := read(r)
 	if err != nil {
-		refuse(w, http.StatusBadRequest, "invalid", err.Error())
+		admin.Refuse(w, http.StatusBadRequest, "invalid", err.Error())
 		return
 	}
 	if !p.passGate(r) {
@@ -282,7 +216,7 @@ func (p *Provider) servePayment(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	if faults.hits(faults.FailPercent, "fail", call.key, try) {
-		refuse(w, http.StatusServiceUnavailable, "unavailable", "")
+		admin.Refuse(w, http.StatusServiceUnavailable, "unavailable", "")
 		return
 	}
 	if call.op == "authorize" && faults.hits(faults.DeclinePercent, "decline", call.key, 0) {
@@ -291,10 +225,10 @@ func (p *Provider) servePayment(w http.ResponseWriter, r *http.Request) {
 	e, fresh, err := p.ledger.execute(call)
 	switch {
 	case errors.Is(err, errKeyReused):
-		refuse(w, http.StatusUnprocessableEntity, "key_reused", err.Error())
+		admin.Refuse(w, http.StatusUnprocessableEntity, "key_reused", err.Error())
 		return
 	case err != nil:
-		refuse(w, http.StatusInternalServerError, "internal", "")
+		admin.Refuse(w, http.StatusInternalServerError, "internal", "")
 		return
 	}
 	if fresh && e.State != stateRefused {
@@ -306,7 +240,7 @@ func (p *Provider) servePayment(w http.ResponseWriter, r *http.Request) {
 			copies = 2
 		}
 		if err := p.caller.report(e, copies); err != nil {
-			refuse(w, http.StatusInternalServerError, "internal", "")
+			admin.Refuse(w, http.StatusInternalServerError, "internal", "")
 			return
 		}
 	}
@@ -315,15 +249,15 @@ func (p *Provider) servePayment(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // drops the connection without an answer
 	}
 	if e.State == stateRefused {
-		refuse(w, e.Status, e.Code, "")
+		admin.Refuse(w, e.Status, e.Code, "")
 		return
 	}
-	answer(w, http.StatusOK, resultOf(e))
+	admin.Answer(w, resultOf(e))
 }
 
 // passGate waits while the stand-in is paused. It reports false when the caller gave up or the stand-in stops.
 func (p *Provider) passGate(r *http.Request) bool {
-	gate := p.faults.gate()
+	gate := p.faults.gate.Opened()
 	select {
 	case <-gate:
 		return true
@@ -376,34 +310,32 @@ func (p *Provider) serveKey(w http.ResponseWriter, r *http.Request) {
 	e, found, err := p.ledger.find(r.PathValue("key"))
 	switch {
 	case err != nil:
-		refuse(w, http.StatusInternalServerError, "internal", "")
+		admin.Refuse(w, http.StatusInternalServerError, "internal", "")
 	case !found:
-		refuse(w, http.StatusNotFound, "key_unknown", "")
+		admin.Refuse(w, http.StatusNotFound, "key_unknown", "")
 	default:
-		answer(w, http.StatusOK, resultOf(e))
+		admin.Answer(w, resultOf(e))
 	}
 }
 
 func (p *Provider) serveLedger(w http.ResponseWriter, r *http.Request) {
 	report, err := p.report(r.URL.Query().Get("entries") != "false")
 	if err != nil {
-		refuse(w, http.StatusInternalServerError, "internal", "")
+		admin.Refuse(w, http.StatusInternalServerError, "internal", "")
 		return
 	}
-	answer(w, http.StatusOK, report)
+	admin.Answer(w, report)
 }
 
 func (p *Provider) serveSetFaults(w http.ResponseWriter, r *http.Request) {
 	var faults Faults
-	decoder := json.NewDecoder(r.Body)
-	decoder.DisallowUnknownFields()
-	err := decoder.Decode(&faults)
+	err := admin.Decode(r, &faults)
 	if err == nil {
 		err = p.SetFaults(faults)
 	}
 	if err != nil {
-		refuse(w, http.StatusBadRequest, "invalid", err.Error())
+		admin.Refuse(w, http.StatusBadRequest, "invalid", err.Error())
 		return
 	}
-	answer(w, http.StatusOK, p.Faults())
+	admin.Answer(w, p.Faults())
 }

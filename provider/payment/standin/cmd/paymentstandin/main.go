@@ -14,9 +14,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
+	"example.org/souk/provider/internal/admin"
 	"example.org/souk/provider/payment/standin"
 )
 
@@ -53,11 +53,11 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	config := standin.Config{Listen: *listen, Ledger: *ledger, CallbackURL: *callbackURL}
 	var err error
-	if config.APIKey, err = secret(*keyFile); err != nil {
+	if config.APIKey, err = admin.KeyFile(*keyFile); err != nil {
 		return err
 	}
 	if *secretFile != "" {
-		if config.CallbackSecret, err = secret(*secretFile); err != nil {
+		if config.CallbackSecret, err = admin.KeyFile(*secretFile); err != nil {
 			return err
 		}
 	}
@@ -69,22 +69,4 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return errors.Join(err, provider.Close())
 	}
 	return provider.Run(ctx)
-}
-
-// secret reads the secret in the file at path. A file that is not there is created with a new one.
-func secret(path string) (string, error) {
-	content, err := os.ReadFile(path)
-	if err == nil {
-		return strings.TrimSpace(string(content)), nil
-	}
-	if !errors.Is(err, os.ErrNotExist) {
-		return "", err
-	}
-	fresh := standin.NewAPIKey()
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return "", err
-	}
-	_, err = file.WriteString(fresh + "\n")
-	return fresh, errors.Join(err, file.Close())
 }
