@@ -54,9 +54,12 @@ func (c ReserveStock) Validate() error {
 	)
 }
 
-// CommitStock promises what is held to the order for good. Only the checkout saga sends it.
+// CommitStock promises what is held to the order for good. Lines and Location are those of the ReserveStock, so that the stock concerned
+// is known before anything is looked up. Only the checkout saga sends it.
 type CommitStock struct {
-	Order string `json:"order"`
+	Order    string      `json:"order"`
+	Lines    []mall.Line `json:"lines"`
+	Location string      `json:"location"`
 }
 
 // CommandType returns CommitStockV1.
@@ -67,14 +70,20 @@ func (c CommitStock) Stream() string { return c.Order }
 
 // Validate names the first wrong field.
 func (c CommitStock) Validate() error {
-	return id("order", c.Order)
+	return cmp.Or(
+		id("order", c.Order),
+		lines("lines", c.Lines),
+		id("location", c.Location),
+	)
 }
 
 // ReleaseStock makes what is held or committed for the order available again. For an order that holds nothing it leaves a
-// mark that refuses a late ReserveStock. Only the checkout saga sends it.
+// mark that refuses a late ReserveStock. Lines and Location are those of the ReserveStock. Only the checkout saga sends it.
 type ReleaseStock struct {
-	Order  string `json:"order"`
-	Reason string `json:"reason"`
+	Order    string      `json:"order"`
+	Lines    []mall.Line `json:"lines"`
+	Location string      `json:"location"`
+	Reason   string      `json:"reason"`
 }
 
 // CommandType returns ReleaseStockV1.
@@ -87,6 +96,8 @@ func (c ReleaseStock) Stream() string { return c.Order }
 func (c ReleaseStock) Validate() error {
 	return cmp.Or(
 		id("order", c.Order),
+		lines("lines", c.Lines),
+		id("location", c.Location),
 		text("reason", c.Reason, maxReason),
 	)
 }
@@ -138,9 +149,11 @@ func (c SetThreshold) Validate() error {
 	)
 }
 
-// ExpireReservation ends a reservation whose time is over. Only its timer sends it.
+// ExpireReservation ends a reservation whose time is over. Lines and Location are those of the reservation. Only its timer sends it.
 type ExpireReservation struct {
-	Order string `json:"order"`
+	Order    string      `json:"order"`
+	Lines    []mall.Line `json:"lines"`
+	Location string      `json:"location"`
 }
 
 // CommandType returns ExpireReservationV1.
@@ -151,5 +164,9 @@ func (c ExpireReservation) Stream() string { return c.Order }
 
 // Validate names the first wrong field.
 func (c ExpireReservation) Validate() error {
-	return id("order", c.Order)
+	return cmp.Or(
+		id("order", c.Order),
+		lines("lines", c.Lines),
+		id("location", c.Location),
+	)
 }

@@ -25,8 +25,9 @@ type OrderStockReserved struct {
 
 // OrderApproved is the pivot: before it everything is undone when something fails, after it everything is carried through.
 type OrderApproved struct {
-	Order    string `json:"order"`
-	Customer string `json:"customer"`
+	Order    string     `json:"order"`
+	Customer string     `json:"customer"`
+	Total    mall.Money `json:"total"`
 }
 
 // OrderRejected says that the order will not be carried out and nothing is held for it. Where stock was short, SKU names the first that was,
