@@ -1,0 +1,6 @@
+// Command hello is a program for the tests of testserver.Build.
+package main
+
+import "fmt"
+
+func main() { fmt.Println(greeting) }
