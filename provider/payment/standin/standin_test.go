@@ -361,7 +361,7 @@ func TestTimeoutAfterExecuting(t *testing.T) {
 	t.Parallel()
 	w, ctx := start(t), t.Context()
 	w.faults(t, standin.Faults{TimeoutPercent: 100, TimeoutMS: 60_000})
-	_, err := clientOf(t, w.URL(), 100*time.Millisecond).Authorize(ctx, "k1", authorization("p1", 10))
+	_, err := clientOf(t, w.URL(), 700*time.Millisecond).Authorize(ctx, "k1", authorization("p1", 10))
 	wantClass(t, err, payment.Unknown, "")
 	got, found, err := w.client.Ask(ctx, "k1")
 	if !found {
@@ -454,8 +454,8 @@ func (w *world) untilWaiting(t *testing.T, n int64) {
 func TestSlow(t *testing.T) {
 	t.Parallel()
 	w, ctx := start(t), t.Context()
-	w.faults(t, standin.Faults{SlowMS: 200})
-	_, err := clientOf(t, w.URL(), 50*time.Millisecond).Authorize(ctx, "k1", authorization("p1", 10))
+	w.faults(t, standin.Faults{SlowMS: 1000})
+	_, err := clientOf(t, w.URL(), 100*time.Millisecond).Authorize(ctx, "k1", authorization("p1", 10))
 	wantClass(t, err, payment.Unknown, "")
 	if _, found, err := w.client.Ask(ctx, "k1"); found || err != nil {
 		t.Fatalf("found %v, %v: executed before its delay", found, err)
@@ -464,7 +464,7 @@ func TestSlow(t *testing.T) {
 	begin := time.Now()
 	got, err := w.client.Authorize(ctx, "k1", authorization("p1", 10))
 	want(t, got, err, payment.Authorized, eur(10))
-	if took := time.Since(begin); took < 200*time.Millisecond {
+	if took := time.Since(begin); took < time.Second {
 		t.Errorf("took %v", took)
 	}
 	if report := w.report(t); report.Executions["k1"] != 1 {
