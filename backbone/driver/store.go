@@ -144,6 +144,10 @@ type Tx interface {
 	// Answers returns the recorded answers among the command ids.
 	Answers(ctx context.Context, service string, ids []string) (map[string]Answer, error)
 
+	// Inbox returns the hash that is recorded for each of the rows, which are
+	// looked up by Subscription, Source and ID: "" where there is none.
+	Inbox(ctx context.Context, service string, rows []InboxRow) ([]string, error)
+
 	// Sagas returns the rows that exist among the keys.
 	Sagas(ctx context.Context, service string, keys []SagaKey) (map[SagaKey]Saga, error)
 

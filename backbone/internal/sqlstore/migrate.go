@@ -1,0 +1,188 @@
+package sqlstore
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+// Names of the tables in which goose keeps the versions of the backbone's own
+// migrations and of a service's.
+const (
+	OwnVersions     = "bb_version"
+	ServiceVersions = "bb_service_version"
+)
+
+//go:embed migrations/*.sql
+var ownMigrations embed.FS
+
+// OwnMigrations returns the migrations of the backbone's own tables. types says
+// what a column type in angle brackets is in the database; extra holds files that
+// only this database needs.
+func OwnMigrations(types *strings.Replacer, name func(string) string, extra fs.FS) (fs.FS, error) {
+	own, err := fs.Sub(ownMigrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	return rewrite(func(s string) string { return Expand(types.Replace(s), name) }, own, extra)
+}
+
+// ServiceMigrations returns a service's migrations with real names for those in
+// braces.
+func ServiceMigrations(name func(string) string, migrations fs.FS) (fs.FS, error) {
+	return rewrite(func(s string) string { return Expand(s, name) }, migrations)
+}
+
+// Up brings a database up to date with the migrations in files. locker may be nil.
+func Up(ctx context.Context, dialect goose.Dialect, db *sql.DB, files fs.FS, versions string, locker lock.SessionLocker) error {
+	options := []goose.ProviderOption{
+		goose.WithTableName(versions),
+		goose.WithDisableGlobalRegistry(true),
+		goose.WithLogger(goose.NopLogger()),
+	}
+	if locker != nil {
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	p, err := goose.NewProvider(dialect, db, files, options...)
+	if errors.Is(err, goose.ErrNoMigrations) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = p.Up(ctx)
+	return err
+}
+
+// UpSQL returns the statements that the migrations in files apply, in order, as
+// one script for people who run their migrations themselves.
+func UpSQL(files fs.FS) (string, error) {
+	names, err := fs.Glob(files, "*.sql")
+	if err != nil {
+		return "", err
+	}
+	slices.Sort(names)
+	var b strings.Builder
+	for _, name := range names {
+		text, err := fs.ReadFile(files, name)
+		if err != nil {
+			return "", err
+		}
+		up, _, _ := strings.Cut(string(text), "-- +goose Down")
+		b.WriteString(strings.TrimSpace(strings.Replace(up, "-- +goose Up", "", 1)))
+		b.WriteString("\n")
+	}
+	return b.String(), nil
+}
+
+// rewrite returns the SQL files of the sources as one flat file system, each
+// with its text changed.
+func rewrite(change func(string) string, sources ...fs.FS) (fs.FS, error) {
+	out := files{}
+	for _, source := range sources {
+		if source == nil {
+			continue
+		}
+		err := fs.WalkDir(source, ".", func(p string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || path.Ext(p) != ".sql" {
+				return err
+			}
+			text, err := fs.ReadFile(source, p)
+			if err != nil {
+				return err
+			}
+			base := path.Base(p)
+			if _, twice := out[base]; twice {
+				return fmt.Errorf("two migrations are named %s", base)
+			}
+			out[base] = []byte(change(string(text)))
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read migrations: %w", err)
+		}
+	}
+	return out, nil
+}
+
+// files is a flat file system in memory.
+type files map[string][]byte
+
+func (f files) Open(name string) (fs.File, error) {
+	if name == "." {
+		return &folder{entries: f.entries()}, nil
+	}
+	data, ok := f[name]
+	if !ok {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return &file{info: info{name, int64(len(data))}, Reader: bytes.NewReader(data)}, nil
+}
+
+func (f files) entries() []fs.DirEntry {
+	var entries []fs.DirEntry
+	for name, data := range f {
+		entries = append(entries, fs.FileInfoToDirEntry(info{name, int64(len(data))}))
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries
+}
+
+// ReadDir implements fs.ReadDirFS.
+func (f files) ReadDir(string) ([]fs.DirEntry, error) { return f.entries(), nil }
+
+type file struct {
+	info
+	*bytes.Reader
+}
+
+func (f *file) Stat() (fs.FileInfo, error) { return f.info, nil }
+func (f *file) Size() int64                { return f.info.size }
+func (f *file) Close() error               { return nil }
+
+type folder struct{ entries []fs.DirEntry }
+
+func (d *folder) Stat() (fs.FileInfo, error) { return info{name: "."}, nil }
+func (d *folder) Read([]byte) (int, error)   { return 0, fs.ErrInvalid }
+func (d *folder) Close() error               { return nil }
+
+func (d *folder) ReadDir(n int) ([]fs.DirEntry, error) {
+	if n <= 0 {
+		n = len(d.entries)
+	} else if len(d.entries) == 0 {
+		return nil, io.EOF
+	}
+	n = min(n, len(d.entries))
+	out := d.entries[:n]
+	d.entries = d.entries[n:]
+	return out, nil
+}
+
+type info struct {
+	name string
+	size int64
+}
+
+func (i info) Name() string       { return i.name }
+func (i info) Size() int64        { return i.size }
+func (i info) ModTime() time.Time { return time.Time{} }
+func (i info) IsDir() bool        { return i.name == "." }
+func (i info) Sys() any           { return nil }
+func (i info) Mode() fs.FileMode {
+	if i.IsDir() {
+		return fs.ModeDir | 0o500
+	}
+	return 0o400
+}

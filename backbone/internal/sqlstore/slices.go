@@ -1,0 +1,408 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"example.org/souk/backbone/driver"
+)
+
+// update runs work in a transaction of its own, for a service that is known.
+func (c *Core) update(ctx context.Context, service string, work func(Conn) error) error {
+	if err := c.Check(service); err != nil {
+		return err
+	}
+	return c.Database.Update(ctx, work)
+}
+
+// list reads rows of a service that is known.
+func list[T any](ctx context.Context, c *Core, service, text string, args []any, scan func(driver.Rows, *T) error) ([]T, error) {
+	if err := c.Check(service); err != nil {
+		return nil, err
+	}
+	return collect(ctx, c.Database, c.sql(service, text), args, scan)
+}
+
+func scanInt(rows driver.Rows, n *int) error { return rows.Scan(n) }
+
+// InitSubscription implements driver.Slices. A source that is added later joins
+// the slices with the owners that they have.
+func (c *Core) InitSubscription(ctx context.Context, service, subscription string, count int, from map[string]int64) (int, error) {
+	if count <= 0 {
+		return 0, fmt.Errorf("subscription %q: %d slices", subscription, count)
+	}
+	stored := count
+	err := c.update(ctx, service, func(q Conn) error {
+		_, err := q.Exec(ctx, c.sql(service, `INSERT INTO {bb_subscription} (name, slices, hash) VALUES ($1, $2, $3)
+			ON CONFLICT (name) DO NOTHING`), subscription, count, driver.SliceHash)
+		if err != nil {
+			return err
+		}
+		var hash string
+		err = all(ctx, q, c.sql(service, "SELECT slices, hash FROM {bb_subscription} WHERE name = $1"+c.Dialect.ForUpdate),
+			[]any{subscription}, func(rows driver.Rows) error { return rows.Scan(&stored, &hash) })
+		if err != nil {
+			return err
+		}
+		if hash != driver.SliceHash {
+			return fmt.Errorf("subscription %q was divided by hash %s, this program knows %s", subscription, hash, driver.SliceHash)
+		}
+		for _, source := range slices.Sorted(maps.Keys(from)) {
+			if err := c.initSource(ctx, q, service, subscription, source, stored, from[source]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return stored, err
+}
+
+func (c *Core) initSource(ctx context.Context, q Conn, service, subscription, source string, count int, from int64) error {
+	known := false
+	err := all(ctx, q, c.sql(service, "SELECT slice FROM {bb_checkpoint} WHERE subscription = $1 AND source = $2 LIMIT 1"),
+		[]any{subscription, source}, func(driver.Rows) error { known = true; return nil })
+	if err != nil || known {
+		return err
+	}
+	for slice := range count {
+		_, err := q.Exec(ctx, c.sql(service, `INSERT INTO {bb_checkpoint}
+			(subscription, source, slice, position, epoch, owner, lease_until)
+			SELECT $1, $2, $3, $4, coalesce(max(epoch), 0), coalesce(max(owner), ''), coalesce(max(lease_until), 0)
+			FROM {bb_checkpoint} WHERE subscription = $1 AND slice = $3`), subscription, source, slice, from)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const checkpointColumns = "subscription, source, slice, position, epoch, owner, lease_until"
+
+func scanCheckpoint(rows driver.Rows, p *driver.Checkpoint) error {
+	return rows.Scan(&p.Subscription, &p.Source, &p.Slice, &p.Position, &p.Epoch, &p.Owner, &p.LeaseUntil)
+}
+
+// Claim implements driver.Slices. Claims of one subscription wait for each other.
+func (c *Core) Claim(ctx context.Context, service, subscription, owner string, limit int, lease time.Duration) ([]driver.Checkpoint, error) {
+	var out []driver.Checkpoint
+	err := c.update(ctx, service, func(q Conn) error {
+		out = nil
+		_, err := q.Exec(ctx, c.sql(service, "UPDATE {bb_subscription} SET slices = slices WHERE name = $1"), subscription)
+		if err != nil {
+			return err
+		}
+		now, err := c.now(ctx)
+		if err != nil {
+			return err
+		}
+		free, err := collect(ctx, q, c.sql(service, `SELECT slice FROM {bb_checkpoint} WHERE subscription = $1 GROUP BY slice
+			HAVING max(CASE WHEN owner <> '' AND owner <> $2 AND lease_until > $3 THEN 1 ELSE 0 END) = 0
+			ORDER BY min(CASE WHEN owner = $2 THEN 0 ELSE 1 END), slice LIMIT $4`),
+			[]any{subscription, owner, now, limit}, scanInt)
+		if err != nil || len(free) == 0 {
+			return err
+		}
+		args := []any{owner, now + lease.Microseconds(), subscription}
+		for _, slice := range free {
+			args = append(args, slice)
+		}
+		// The statement waits for transactions that move these checkpoints, and
+		// returns the positions that they left.
+		out, err = collect(ctx, q, c.sql(service, `UPDATE {bb_checkpoint} SET epoch = epoch + 1, owner = $1, lease_until = $2
+			WHERE subscription = $3 AND slice IN (`+parameters(4, len(free))+`) RETURNING `+checkpointColumns), args, scanCheckpoint)
+		return err
+	})
+	return sorted(out, func(a, b *driver.Checkpoint) int {
+		if a.Slice != b.Slice {
+			return a.Slice - b.Slice
+		}
+		return strings.Compare(a.Source, b.Source)
+	}), err
+}
+
+func (c *Core) now(ctx context.Context) (int64, error) {
+	t, err := c.Database.Now(ctx)
+	return t.UnixMicro(), err
+}
+
+// Renew implements driver.Slices. A lease that ran out but was taken by nobody
+// is prolonged too: the epoch is still the owner's.
+func (c *Core) Renew(ctx context.Context, service, subscription, owner string, lease time.Duration) ([]int, error) {
+	var held []int
+	err := c.update(ctx, service, func(q Conn) error {
+		now, err := c.now(ctx)
+		if err != nil {
+			return err
+		}
+		held, err = collect(ctx, q, c.sql(service, `UPDATE {bb_checkpoint} SET lease_until = $3
+			WHERE subscription = $1 AND owner = $2 RETURNING slice`),
+			[]any{subscription, owner, now + lease.Microseconds()}, scanInt)
+		return err
+	})
+	slices.Sort(held)
+	return slices.Compact(held), err
+}
+
+// Release implements driver.Slices.
+func (c *Core) Release(ctx context.Context, service, subscription, owner string, held []int) error {
+	if len(held) == 0 {
+		return nil
+	}
+	args := []any{subscription, owner}
+	for _, slice := range held {
+		args = append(args, slice)
+	}
+	return c.update(ctx, service, func(q Conn) error {
+		_, err := q.Exec(ctx, c.sql(service, `UPDATE {bb_checkpoint} SET owner = '', lease_until = 0
+			WHERE subscription = $1 AND owner = $2 AND slice IN (`+parameters(3, len(held))+`)`), args...)
+		return err
+	})
+}
+
+// Checkpoints implements driver.Slices.
+func (c *Core) Checkpoints(ctx context.Context, service, subscription string) ([]driver.Checkpoint, error) {
+	return list(ctx, c, service, "SELECT "+checkpointColumns+` FROM {bb_checkpoint} WHERE $1 = '' OR subscription = $1
+		ORDER BY subscription, source, slice`, []any{subscription}, scanCheckpoint)
+}
+
+// BlockedKeys implements driver.Slices.
+func (c *Core) BlockedKeys(ctx context.Context, service, subscription string) ([]driver.BlockedKey, error) {
+	return list(ctx, c, service, "SELECT subscription, slice, key FROM {bb_blocked} WHERE subscription = $1 ORDER BY key",
+		[]any{subscription}, func(rows driver.Rows, k *driver.BlockedKey) error {
+			return rows.Scan(&k.Subscription, &k.Slice, &k.Key)
+		})
+}
+
+const parkedColumns = `p.subscription, p.key, p.seq, p.slice, p.source, p.id, p.record, p.cause, p.attempts, p.due, p.state, p.time`
+
+func scanParked(rows driver.Rows, p *driver.Parked) error {
+	return rows.Scan(&p.Subscription, &p.Key, &p.Seq, &p.Slice, &p.Source, &p.ID, &p.Record, &p.Cause, &p.Attempts, &p.Due,
+		&p.State, &p.Time)
+}
+
+// isHead restricts parked rows p to the lowest of their key.
+const isHead = `p.seq = (SELECT min(h.seq) FROM {bb_parked} h WHERE h.subscription = p.subscription AND h.key = p.key)`
+
+// ParkedRows implements driver.Slices.
+func (c *Core) ParkedRows(ctx context.Context, service, subscription, key string, limit int) ([]driver.Parked, error) {
+	if key != "" {
+		return list(ctx, c, service, "SELECT "+parkedColumns+` FROM {bb_parked} p
+			WHERE p.subscription = $1 AND p.key = $2 ORDER BY p.seq LIMIT $3`, []any{subscription, key, bound(limit)}, scanParked)
+	}
+	return list(ctx, c, service, "SELECT "+parkedColumns+` FROM {bb_parked} p WHERE p.subscription = $1 AND `+isHead+`
+		ORDER BY p.seq LIMIT $2`, []any{subscription, bound(limit)}, scanParked)
+}
+
+// DueParked implements driver.Slices.
+func (c *Core) DueParked(ctx context.Context, service, subscription string, now int64, limit int) ([]driver.Parked, error) {
+	return list(ctx, c, service, "SELECT "+parkedColumns+` FROM {bb_parked} p
+		WHERE p.subscription = $1 AND p.state = 'retrying' AND p.due <= $2 AND p.due > 0 AND `+isHead+`
+		ORDER BY p.due, p.seq LIMIT $3`, []any{subscription, now, bound(limit)}, scanParked)
+}
+
+// Amendments implements driver.Slices.
+func (c *Core) Amendments(ctx context.Context, service, subscription string) ([]driver.Amendment, error) {
+	return list(ctx, c, service, `SELECT subscription, source, id, discard, data, actor, why, time FROM {bb_amendment}
+		WHERE subscription = $1 ORDER BY source, id`, []any{subscription}, func(rows driver.Rows, a *driver.Amendment) error {
+		var discard int64
+		err := rows.Scan(&a.Subscription, &a.Source, &a.ID, &discard, &a.Data, &a.Actor, &a.Why, &a.Time)
+		a.Discard = discard != 0
+		return err
+	})
+}
+
+const sagaColumns = "name, id, definition, state, data, due, started, updated"
+
+// SagaRows implements driver.Slices.
+func (c *Core) SagaRows(ctx context.Context, service, name, state string, limit int) ([]driver.Saga, error) {
+	return list(ctx, c, service, "SELECT "+sagaColumns+` FROM {bb_saga} WHERE ($1 = '' OR name = $1) AND ($2 = '' OR state = $2)
+		ORDER BY started, name, id LIMIT $3`, []any{name, state, bound(limit)}, scanSaga)
+}
+
+// DueSagas implements driver.Slices.
+func (c *Core) DueSagas(ctx context.Context, service string, now int64, limit int) ([]driver.Saga, error) {
+	return list(ctx, c, service, "SELECT "+sagaColumns+` FROM {bb_saga} WHERE due > 0 AND due <= $1
+		ORDER BY due LIMIT $2`, []any{now, bound(limit)}, scanSaga)
+}
+
+// DueTimers implements driver.Slices.
+func (c *Core) DueTimers(ctx context.Context, service string, now int64, limit int) ([]driver.Timer, int64, error) {
+	limit = bound(limit)
+	timers, err := list(ctx, c, service, `SELECT name, generation, due, stream, type, data, meta FROM {bb_timer}
+		WHERE due <= $1 ORDER BY due, generation LIMIT $2`, []any{now, limit + 1}, func(rows driver.Rows, t *driver.Timer) error {
+		return rows.Scan(&t.Name, &t.Generation, &t.Due, &t.Stream, &t.Type, &t.Data, &t.Meta)
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(timers) > limit {
+		return timers[:limit], timers[limit].Due, nil
+	}
+	next, err := list(ctx, c, service, "SELECT coalesce(min(due), 0) FROM {bb_timer} WHERE due > $1", []any{now},
+		func(rows driver.Rows, due *int64) error { return rows.Scan(due) })
+	if err != nil || len(next) == 0 {
+		return timers, 0, err
+	}
+	return timers, next[0], nil
+}
+
+const callColumns = "id, name, request, stream, meta, deadline, due, attempts, epoch, lease_until, cause, created"
+
+func scanCall(rows driver.Rows, k *driver.Call) error {
+	return rows.Scan(&k.ID, &k.Name, &k.Request, &k.Stream, &k.Meta, &k.Deadline, &k.Due, &k.Attempts, &k.Epoch, &k.LeaseUntil,
+		&k.Cause, &k.Created)
+}
+
+// ClaimCalls implements driver.Slices. The lease ends by now plus lease, so now
+// is the database's clock.
+func (c *Core) ClaimCalls(ctx context.Context, service, name string, now int64, lease time.Duration, limit int) ([]driver.Call, error) {
+	var out []driver.Call
+	err := c.update(ctx, service, func(q Conn) error {
+		out = nil
+		lock := c.Dialect.ForUpdate
+		if lock != "" {
+			lock += " SKIP LOCKED"
+		}
+		ids, err := collect(ctx, q, c.sql(service, `SELECT k.id FROM {bb_call} k
+			WHERE k.name = $1 AND k.due <= $2 AND k.lease_until <= $2
+			AND NOT EXISTS (SELECT 1 FROM {bb_call} e WHERE e.stream = k.stream AND e.entry < k.entry)
+			ORDER BY k.due, k.entry LIMIT $3`+lock), []any{name, now, bound(limit)},
+			func(rows driver.Rows, id *string) error { return rows.Scan(id) })
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		args := []any{now + lease.Microseconds()}
+		for _, id := range ids {
+			args = append(args, id)
+		}
+		out, err = collect(ctx, q, c.sql(service, `UPDATE {bb_call} SET epoch = epoch + 1, attempts = attempts + 1, lease_until = $1
+			WHERE id IN (`+parameters(2, len(ids))+`)
+			RETURNING id, name, request, stream, meta, deadline, due, attempts - 1, epoch, lease_until, cause, created`), args, scanCall)
+		return err
+	})
+	return sorted(out, func(a, b *driver.Call) int {
+		if a.Due != b.Due {
+			return int(min(max(a.Due-b.Due, -1), 1))
+		}
+		return strings.Compare(a.ID, b.ID)
+	}), err
+}
+
+// Calls implements driver.Slices.
+func (c *Core) Calls(ctx context.Context, service string, limit int) ([]driver.Call, error) {
+	return list(ctx, c, service, "SELECT "+callColumns+" FROM {bb_call} ORDER BY entry LIMIT $1", []any{bound(limit)}, scanCall)
+}
+
+// PutRequest implements driver.Slices.
+func (c *Core) PutRequest(ctx context.Context, service string, r driver.Request) (int64, error) {
+	var id int64
+	data := r.Data
+	if data == nil {
+		data = []byte{}
+	}
+	err := c.update(ctx, service, func(q Conn) error {
+		return all(ctx, q, c.sql(service, `INSERT INTO {bb_request}
+			(subject, action, subscription, key, seq, data, actor, why, time, done)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0) RETURNING id`),
+			[]any{r.Subject, r.Action, r.Subscription, r.Key, r.Seq, data, r.Actor, r.Why, r.Time},
+			func(rows driver.Rows) error { return rows.Scan(&id) })
+	})
+	return id, err
+}
+
+// OpenRequests implements driver.Slices.
+func (c *Core) OpenRequests(ctx context.Context, service string, limit int) ([]driver.Request, error) {
+	return list(ctx, c, service, `SELECT id, subject, action, subscription, key, seq, data, actor, why, time FROM {bb_request}
+		WHERE done = 0 ORDER BY id LIMIT $1`, []any{bound(limit)}, func(rows driver.Rows, r *driver.Request) error {
+		return rows.Scan(&r.ID, &r.Subject, &r.Action, &r.Subscription, &r.Key, &r.Seq, &r.Data, &r.Actor, &r.Why, &r.Time)
+	})
+}
+
+// Prune implements driver.Slices. Rows that age stand in the order of their
+// insertion, so looking at the oldest few tells whether there is anything to do.
+func (c *Core) Prune(ctx context.Context, service string, before, readersPassed int64, limit int) (int64, error) {
+	limit = bound(limit)
+	var total int64
+	err := c.update(ctx, service, func(q Conn) error {
+		total = 0
+		for _, text := range []string{
+			`DELETE FROM {bb_answer} WHERE entry IN (SELECT entry FROM
+				(SELECT entry, time FROM {bb_answer} ORDER BY entry LIMIT $2) AS oldest WHERE time < $1)`,
+			`DELETE FROM {bb_inbox} WHERE entry IN (SELECT entry FROM
+				(SELECT entry, time FROM {bb_inbox} ORDER BY entry LIMIT $2) AS oldest WHERE time < $1)`,
+			`DELETE FROM {bb_request} WHERE id IN (SELECT id FROM {bb_request} WHERE done = 1 AND time < $1 ORDER BY id LIMIT $2)`,
+		} {
+			n, err := q.Exec(ctx, c.sql(service, text), before, limit)
+			if err != nil {
+				return err
+			}
+			total += n
+		}
+		n, err := c.pruneLog(ctx, q, service, readersPassed, limit)
+		total += n
+		return err
+	})
+	return total, err
+}
+
+// pruneLog remembers how far it has looked, so that the events that stay are not
+// looked at again and again.
+func (c *Core) pruneLog(ctx context.Context, q Conn, service string, passed int64, limit int) (int64, error) {
+	const step = 1000 // not worth a write
+	var pruned int64
+	err := all(ctx, q, c.sql(service, "SELECT pruned FROM {bb_head}"), nil, func(rows driver.Rows) error {
+		return rows.Scan(&pruned)
+	})
+	if err != nil || passed <= pruned {
+		return 0, err
+	}
+	gone, err := collect(ctx, q, c.sql(service, `SELECT position FROM {bb_log}
+		WHERE position > $1 AND position <= $2 AND kind IN (3, 4, 5) ORDER BY position LIMIT $3`),
+		[]any{pruned, passed, limit}, func(rows driver.Rows, position *int64) error { return rows.Scan(position) })
+	if err != nil || len(gone) == 0 && passed-pruned < step {
+		return 0, err
+	}
+	upto := passed
+	if len(gone) == limit {
+		upto = gone[limit-1]
+	}
+	var n int64
+	if len(gone) > 0 {
+		n, err = q.Exec(ctx, c.sql(service, `DELETE FROM {bb_log}
+			WHERE position > $1 AND position <= $2 AND kind IN (3, 4, 5)`), pruned, upto)
+		if err != nil {
+			return 0, err
+		}
+	}
+	_, err = q.Exec(ctx, c.sql(service, "UPDATE {bb_head} SET pruned = $1"), upto)
+	return n, err
+}
+
+// Value implements driver.Slices.
+func (c *Core) Value(ctx context.Context, service, name string) ([]byte, error) {
+	values, err := list(ctx, c, service, "SELECT value FROM {bb_value} WHERE name = $1", []any{name},
+		func(rows driver.Rows, value *[]byte) error { return rows.Scan(value) })
+	if err != nil || len(values) == 0 {
+		return nil, err
+	}
+	if values[0] == nil {
+		return []byte{}, nil
+	}
+	return values[0], nil
+}
+
+// SetValue implements driver.Slices.
+func (c *Core) SetValue(ctx context.Context, service, name string, value []byte) error {
+	if value == nil {
+		value = []byte{}
+	}
+	return c.update(ctx, service, func(q Conn) error {
+		_, err := q.Exec(ctx, c.sql(service, `INSERT INTO {bb_value} (name, value) VALUES ($1, $2)
+			ON CONFLICT (name) DO UPDATE SET value = excluded.value`), name, value)
+		return err
+	})
+}

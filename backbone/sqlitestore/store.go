@@ -1,0 +1,475 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // goose reaches the database through database/sql
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"example.org/souk/backbone/driver"
+	"example.org/souk/backbone/internal/sqlstore"
+)
+
+// Config says where a database lies. Only Path is needed.
+type Config struct {
+	// Path of the database file, on a local disk. It is created with mode 0600;
+	// its folder must exist.
+	Path string
+	// Readers is how many queries run at the same time beside the writer; default 4.
+	Readers int
+	// Clock is the wall clock behind Now; default time.Now.
+	Clock func() time.Time
+	// Log hears of checkpoints that fail in the background; default slog.Default().
+	Log *slog.Logger
+}
+
+// The write-ahead log is copied to the database from passivePages on, beside the
+// writer; from restartPages on the writer is held for as long as it takes to
+// begin the log anew, so that its length stays bounded.
+const (
+	passivePages = 4_000
+	restartPages = 16_000
+)
+
+// oldest is the first SQLite that is free of the WAL reset defect.
+const oldest = 3_051_003
+
+// settings are run on every connection and read back.
+var settings = []struct{ name, set, want string }{
+	{"busy_timeout", "5000", "5000"},
+	{"journal_mode", "WAL", "wal"},
+	{"synchronous", "FULL", "2"},
+	{"foreign_keys", "ON", "1"},
+	{"mmap_size", "0", "0"},
+}
+
+// Store is a SQLite database that this process owns.
+type Store struct {
+	sqlstore.Core
+	config Config
+	path   string
+	owner  *owner
+
+	turn    chan struct{} // holds a token while nobody writes
+	writer  *conn
+	broken  atomic.Pointer[error] // set when a commit's outcome on disk is in doubt
+	readers chan *conn
+	latest  atomic.Int64 // what Now returned last
+
+	wake    chan struct{} // the write-ahead log has grown
+	stop    context.CancelFunc
+	stopped chan struct{}
+	closing sync.Once
+	closed  chan struct{}
+}
+
+// Open opens or creates a database and takes its lock. A database that another
+// process has open gives driver.ErrUnavailable with that process's id; one that was not
+// closed in good order is checked first.
+func Open(ctx context.Context, config Config) (*Store, error) {
+	if v := sqlite3.SQLITE_VERSION_NUMBER; v < oldest {
+		return nil, fmt.Errorf("SQLite %s is too old: want 3.51.3", sqlite3.SQLITE_VERSION)
+	}
+	if config.Readers <= 0 {
+		config.Readers = 4
+	}
+	if config.Clock == nil {
+		config.Clock = time.Now
+	}
+	if config.Log == nil {
+		config.Log = slog.Default()
+	}
+	path, err := filepath.Abs(config.Path)
+	if err != nil {
+		return nil, err
+	}
+	owner, err := lock(path + ".lock")
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	s := &Store{
+		config: config, path: path, owner: owner,
+		turn: make(chan struct{}, 1), readers: make(chan *conn, config.Readers),
+		wake: make(chan struct{}, 1), stopped: make(chan struct{}), closed: make(chan struct{}),
+	}
+	s.Core.Database = s
+	s.Core.Dialect = sqlstore.Dialect{Contains: "instr(%s, %s) > 0"}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.closeConns(), owner.release(false))
+	}
+	s.turn <- struct{}{}
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context) error {
+	before, err := os.Stat(s.path)
+	existed := err == nil && before.Size() > 0
+	// The log and its index take the mode of the database file.
+	file, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(file.Chmod(0o600), file.Close()); err != nil {
+		return err
+	}
+	if s.writer, err = s.connect("cache_size=-32768", "temp_store=MEMORY"); err != nil {
+		return err
+	}
+	if existed && s.owner.unclean {
+		if err := s.writer.quickCheck(); err != nil {
+			return err
+		}
+	}
+	for range s.config.Readers {
+		reader, err := s.connect("query_only=ON", "cache_size=-8192", "temp_store=MEMORY")
+		if err != nil {
+			return err
+		}
+		s.readers <- reader
+	}
+	checkpointer, err := s.connect("busy_timeout=100")
+	if err != nil {
+		return err
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	go s.checkpoint(background, checkpointer)
+	return nil
+}
+
+// connect opens a connection with the settings that make it safe, and with
+// further pragmas.
+func (s *Store) connect(pragmas ...string) (*conn, error) {
+	var safe []string
+	for _, setting := range settings {
+		safe = append(safe, setting.name+"="+setting.set)
+	}
+	c, err := openConn(s.path, safe...)
+	if err != nil {
+		return nil, err
+	}
+	err = c.assertSettings()
+	for _, pragma := range pragmas {
+		if err == nil {
+			err = c.script("PRAGMA " + pragma)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
+}
+
+// assertSettings reads the settings back and names the first that is not as it
+// must be.
+func (c *conn) assertSettings() error {
+	for _, setting := range settings {
+		got, err := c.value("PRAGMA " + setting.name)
+		if err != nil {
+			return err
+		}
+		if got != setting.want {
+			return fmt.Errorf("setting %s is %q, must be %q", setting.name, got, setting.want)
+		}
+	}
+	return nil
+}
+
+// value returns the first column of a query's only row as text, "" without one.
+func (c *conn) value(text string) (string, error) {
+	r, err := c.query(context.Background(), text, nil, nil)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	var v string
+	if r.Next() {
+		v = r.text(0)
+	}
+	return v, r.Err()
+}
+
+func (c *conn) quickCheck() error {
+	result, err := c.value("PRAGMA quick_check(1)")
+	if err != nil {
+		return err
+	}
+	if result != "ok" {
+		return fmt.Errorf("database is damaged: %s", result)
+	}
+	return nil
+}
+
+// Powers implements driver.Store.
+func (s *Store) Powers() driver.StorePowers { return driver.StorePowers{Exclusive: true} }
+
+// Name implements driver.Store.
+func (s *Store) Name(service, table string) string { return tableName(service, table) }
+
+func tableName(service, table string) string {
+	return `"` + strings.ReplaceAll(service+"_"+table, `"`, `""`) + `"`
+}
+
+// Now implements driver.Store.
+func (s *Store) Now(context.Context) (time.Time, error) {
+	now := s.config.Clock().UnixMicro()
+	for {
+		latest := s.latest.Load()
+		if now <= latest {
+			return time.UnixMicro(latest).UTC(), nil
+		}
+		if s.latest.CompareAndSwap(latest, now) {
+			return time.UnixMicro(now).UTC(), nil
+		}
+	}
+}
+
+// Query implements driver.Store. It waits for a free reader.
+func (s *Store) Query(ctx context.Context, text string, args ...any) (driver.Rows, error) {
+	select {
+	case c := <-s.readers:
+		r, err := c.query(ctx, text, args, func() { s.readers <- c })
+		if err != nil {
+			s.readers <- c
+			return nil, err
+		}
+		return r, nil
+	case <-s.closed:
+		return nil, errClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+var errClosed = fmt.Errorf("the store is closed: %w", driver.ErrUnavailable)
+
+// Listen implements driver.Store: nobody else writes to this database.
+func (s *Store) Listen(context.Context, []string, func(string)) error {
+	return errors.New("sqlitestore: Listen: no power Notify, this process is the only writer")
+}
+
+// take waits for the turn to write.
+func (s *Store) take(ctx context.Context) error {
+	select {
+	case <-s.turn:
+	case <-s.closed:
+		return errClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := s.broken.Load(); err != nil {
+		s.turn <- struct{}{}
+		return fmt.Errorf("the database must be opened again after a failed commit: %w", errors.Join(*err, driver.ErrUnavailable))
+	}
+	return nil
+}
+
+func (s *Store) give() { s.turn <- struct{}{} }
+
+// Update runs work in a write transaction of its own.
+func (s *Store) Update(ctx context.Context, work func(sqlstore.Conn) error) error {
+	t, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer t.Rollback()
+	if err := work(t.session()); err != nil {
+		return err
+	}
+	return t.Commit(ctx)
+}
+
+// Migrate implements driver.Store.
+func (s *Store) Migrate(ctx context.Context, schemas []driver.Schema) error {
+	if err := s.take(ctx); err != nil {
+		return err
+	}
+	defer s.give()
+	db, err := sql.Open("sqlite", "file:"+url.PathEscape(s.path)+"?_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)"+
+		"&_pragma=foreign_keys(1)&_txlock=immediate")
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	for _, schema := range schemas {
+		if err := migrate(ctx, db, schema); err != nil {
+			return fmt.Errorf("migrate %s: %w", schema.Service, err)
+		}
+		s.Know(schema.Service)
+	}
+	return nil
+}
+
+var columnTypes = strings.NewReplacer(
+	"<bytes>", "BLOB",
+	"<order>", "INTEGER PRIMARY KEY",
+	"<serial>", "INTEGER PRIMARY KEY",
+	"<lasting>", "INTEGER PRIMARY KEY AUTOINCREMENT",
+	"<clustered>", "WITHOUT ROWID",
+)
+
+func migrate(ctx context.Context, db *sql.DB, schema driver.Schema) error {
+	if err := sqlstore.CheckName(schema.Service); err != nil {
+		return err
+	}
+	name := func(table string) string { return tableName(schema.Service, table) }
+	own, err := sqlstore.OwnMigrations(columnTypes, name, nil)
+	if err != nil {
+		return err
+	}
+	if err := sqlstore.Up(ctx, goose.DialectSQLite3, db, own, schema.Service+"_"+sqlstore.OwnVersions, nil); err != nil {
+		return err
+	}
+	if schema.Migrations == nil {
+		return nil
+	}
+	files, err := sqlstore.ServiceMigrations(name, schema.Migrations)
+	if err != nil {
+		return err
+	}
+	return sqlstore.Up(ctx, goose.DialectSQLite3, db, files, schema.Service+"_"+sqlstore.ServiceVersions, nil)
+}
+
+// Schema returns the backbone's own tables of a service as SQL, for people who
+// run their migrations themselves.
+func Schema(service string) (string, error) {
+	if err := sqlstore.CheckName(service); err != nil {
+		return "", err
+	}
+	own, err := sqlstore.OwnMigrations(columnTypes, func(table string) string { return tableName(service, table) }, nil)
+	if err != nil {
+		return "", err
+	}
+	return sqlstore.UpSQL(own)
+}
+
+// checkpoint copies the write-ahead log to the database whenever it has grown.
+func (s *Store) checkpoint(ctx context.Context, c *conn) {
+	defer close(s.stopped)
+	defer c.close()
+	attempted := 0 // the log's length when a restart last failed
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		}
+		pages, err := c.checkpoint("PASSIVE")
+		if err == nil && pages >= restartPages+attempted {
+			attempted, err = s.restart(ctx, c, pages)
+		}
+		if err != nil && ctx.Err() == nil {
+			s.config.Log.Error("sqlite checkpoint failed", "path", s.path, "error", err)
+		}
+	}
+}
+
+// restart holds the writer while the rest of the log is copied, so that the next
+// commit begins it anew. It returns how long the log is while readers prevent that.
+func (s *Store) restart(ctx context.Context, c *conn, pages int) (int, error) {
+	if err := s.take(ctx); err != nil {
+		return 0, err
+	}
+	defer s.give()
+	_, err := c.checkpoint("RESTART")
+	if errors.Is(err, driver.ErrUnavailable) {
+		return pages, nil
+	}
+	return 0, err
+}
+
+// checkpoint runs one and returns the length of the log in pages.
+func (c *conn) checkpoint(mode string) (int, error) {
+	r, err := c.query(context.Background(), "PRAGMA wal_checkpoint("+mode+")", nil, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	if !r.Next() {
+		return 0, r.Err()
+	}
+	if r.integer(0) != 0 {
+		return 0, fmt.Errorf("checkpoint %s: readers or writers are in the way: %w", mode, driver.ErrUnavailable)
+	}
+	return int(r.integer(1)), r.Err()
+}
+
+// Close implements driver.Store. It waits for the transaction and the queries in
+// flight.
+func (s *Store) Close() error {
+	err := error(nil)
+	s.closing.Do(func() {
+		<-s.turn // the last writer is done
+		close(s.closed)
+		s.stop()
+		<-s.stopped
+		if s.writer.inTransaction() {
+			err = s.writer.script("ROLLBACK")
+		}
+		err = errors.Join(err, s.closeConns())
+		err = errors.Join(err, s.owner.release(err == nil && s.broken.Load() == nil))
+	})
+	return err
+}
+
+// closeConns closes the readers, as they become free, and then the writer, which
+// copies the rest of the write-ahead log.
+func (s *Store) closeConns() error {
+	var errs []error
+	if s.writer == nil {
+		return nil
+	}
+	n := s.config.Readers
+	if s.stop == nil { // opening failed half-way
+		n = len(s.readers)
+	}
+	for range n {
+		errs = append(errs, (<-s.readers).close())
+	}
+	return errors.Join(append(errs, s.writer.close())...)
+}
+
+// Backup implements driver.Backuper. The copy is consistent as of its begin, is
+// complete and flushed when Backup returns, and does not hold up the writer.
+func (s *Store) Backup(ctx context.Context, path string) (err error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("back up to %s: %w", path, err), file.Close(), os.Remove(path))
+			return
+		}
+		err = file.Close()
+	}()
+	r, err := s.Query(ctx, "VACUUM INTO $1", path)
+	if err != nil {
+		return err
+	}
+	r.Next()
+	if err := errors.Join(r.Err(), r.Close()); err != nil {
+		return err
+	}
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
