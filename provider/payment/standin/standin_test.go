@@ -442,11 +442,12 @@ func (w *world) untilWaiting(t *testing.T, n int64) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
+	limit := time.After(10 * time.Second)
 	for w.report(t).Waiting != n {
 		select {
 		case <-tick.C:
-		case <-t.Context().Done():
-			t.Fatal("the test ended first")
+		case <-limit:
+			t.Fatalf("the pause does not hold %d callers", n)
 		}
 	}
 }
