@@ -1,0 +1,487 @@
+package inventory
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"example.org/souk/backbone"
+	"example.org/souk/mall"
+	"example.org/souk/mall/command"
+	"example.org/souk/mall/event"
+	"pgregory.net/rapid"
+)
+
+var (
+	now   = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	later = now.Add(24 * time.Hour).UnixMicro()
+)
+
+// depot runs the service's decisions on histories in memory, as the backbone would.
+type depot struct {
+	t         testing.TB
+	histories map[string][]backbone.Event
+}
+
+func newDepot(t testing.TB) *depot { return &depot{t, map[string][]backbone.Event{}} }
+
+// do decides a command, keeps its events and carries on with what they cause inside the service. It returns the events
+// of the command itself and its refusal.
+func (d *depot) do(c backbone.Command) ([]backbone.Event, error) {
+	d.t.Helper()
+	for _, h := range Service().Handles {
+		if h.CommandType() != c.CommandType() {
+			continue
+		}
+		appends, err := h.Decision(d.histories, c, backbone.Meta{Time: now})
+		var events []backbone.Event
+		for _, a := range appends {
+			d.histories[a.To.Stream()] = append(d.histories[a.To.Stream()], a.Events...)
+			events = append(events, a.Events...)
+		}
+		for _, e := range events {
+			if due, ok := e.(BackordersDue); ok {
+				d.do(ResumeBackorders{SKU: due.SKU, Location: due.Location, Orders: due.Orders})
+			}
+		}
+		return events, err
+	}
+	d.t.Fatalf("nobody handles %s", c.CommandType())
+	return nil, nil
+}
+
+func (d *depot) must(commands ...backbone.Command) *depot {
+	d.t.Helper()
+	for _, c := range commands {
+		if _, err := d.do(c); err != nil {
+			d.t.Fatalf("%+v: %v", c, err)
+		}
+	}
+	return d
+}
+
+func (d *depot) sku(name string) sku {
+	return stock.Fold(d.histories["stock/"+mall.StockID(name, mall.MainLocation)]...)
+}
+
+func (d *depot) reservation(order string) reservation {
+	return reservations.Fold(d.histories["reservation/"+order]...)
+}
+
+// levels returns on hand, held and committed.
+func (d *depot) levels(name string) [3]int64 {
+	s := d.sku(name)
+	return [3]int64{s.OnHand, s.Held, s.Committed}
+}
+
+func lines(pairs ...any) []mall.Line {
+	var list []mall.Line
+	for i := 0; i < len(pairs); i += 2 {
+		list = append(list, mall.Line{SKU: pairs[i].(string), Quantity: int64(pairs[i+1].(int))})
+	}
+	return list
+}
+
+func receiveOf(sku string, n int64) command.ReceiveStock {
+	return command.ReceiveStock{SKU: sku, Location: "main", Quantity: n}
+}
+
+func reserveOf(order string, l []mall.Line) command.ReserveStock {
+	return command.ReserveStock{Order: order, Lines: l, Location: "main", Expires: later}
+}
+
+func waitFor(order string, l []mall.Line) command.ReserveStock {
+	c := reserveOf(order, l)
+	c.Wait = true
+	return c
+}
+
+func commitOf(order string, l []mall.Line) command.CommitStock {
+	return command.CommitStock{Order: order, Location: "main", Lines: l}
+}
+
+func releaseOf(order string, l []mall.Line) command.ReleaseStock {
+	return command.ReleaseStock{Order: order, Location: "main", Lines: l, Reason: mall.ReasonOrderCanceled}
+}
+
+func expireOf(order string, l []mall.Line) command.ExpireReservation {
+	return command.ExpireReservation{Order: order, Location: "main", Lines: l}
+}
+
+func adjustOf(sku string, delta int64) command.AdjustStock {
+	return command.AdjustStock{SKU: sku, Location: "main", Delta: delta, Reason: "counted"}
+}
+
+func TestLifeOfAReservation(t *testing.T) {
+	t.Parallel()
+	l := lines("ink", 2, "pen", 3)
+	d := newDepot(t).must(receiveOf("pen", 10), receiveOf("ink", 15))
+
+	got, err := d.do(reserveOf("o1", l))
+	want := []backbone.Event{
+		event.StockReserved{Order: "o1", Location: "main", Lines: l, Expires: later},
+		StockShifted{Order: "o1", Held: 2},
+		StockShifted{Order: "o1", Held: 3},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Fatalf("reserve: %+v, %v", got, err)
+	}
+	if again, err := d.do(reserveOf("o1", l)); err != nil || again != nil {
+		t.Errorf("reserved twice: %+v, %v", again, err)
+	}
+	if got := d.levels("pen"); got != [3]int64{10, 3, 0} {
+		t.Errorf("after reserving: %v", got)
+	}
+	d.must(commitOf("o1", l), commitOf("o1", l), expireOf("o1", l))
+	if got := d.levels("pen"); got != [3]int64{10, 0, 3} {
+		t.Errorf("after committing: %v", got)
+	}
+	d.must(releaseOf("o1", l), releaseOf("o1", l))
+	if got := d.levels("pen"); got != [3]int64{10, 0, 0} {
+		t.Errorf("E7 after releasing twice: %v", got)
+	}
+	if _, err := d.do(commitOf("o1", l)); !errors.Is(err, ErrOver) {
+		t.Errorf("committed after the release: %v", err)
+	}
+}
+
+func TestD4_AllOrNothing(t *testing.T) {
+	t.Parallel()
+	d := newDepot(t).must(receiveOf("pen", 3), receiveOf("ink", 15))
+	got, err := d.do(reserveOf("o1", lines("ink", 2, "pen", 4)))
+	short := event.StockRejected{Order: "o1", Location: "main", SKU: "pen", Wanted: 4, Available: 3}
+	if !reflect.DeepEqual(got, []backbone.Event{short}) {
+		t.Errorf("events %+v", got)
+	}
+	refusal, ok := errors.AsType[*backbone.Refusal](err)
+	if !ok || refusal.Code != "insufficient_stock" {
+		t.Fatalf("refused with %v", err)
+	}
+	var data event.StockRejected
+	if err := json.Unmarshal(refusal.Data, &data); err != nil || data != short {
+		t.Errorf("refusal data %s: %v", refusal.Data, err)
+	}
+	if d.levels("ink") != [3]int64{15, 0, 0} || d.levels("pen") != [3]int64{3, 0, 0} {
+		t.Error("a part was held")
+	}
+	d.must(receiveOf("pen", 10))
+	if _, err := d.do(reserveOf("o1", lines("ink", 2, "pen", 4))); !errors.Is(err, ErrInsufficient) {
+		t.Errorf("another attempt of a rejected order: %v", err)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	l := lines("pen", 1)
+	past := reserveOf("o1", l)
+	past.Expires = now.UnixMicro()
+	for _, c := range []struct {
+		name    string
+		given   []backbone.Command
+		when    backbone.Command
+		refused error
+	}{
+		{"late original", []backbone.Command{releaseOf("o1", l)}, reserveOf("o1", l), ErrOver},
+		{"reserve after release", []backbone.Command{reserveOf("o1", l), releaseOf("o1", l)}, reserveOf("o1", l), ErrOver},
+		{"reserve after expiry", []backbone.Command{reserveOf("o1", l), expireOf("o1", l)}, reserveOf("o1", l), ErrOver},
+		{"reserve too late", nil, past, ErrOver},
+		{"commit of nothing", nil, commitOf("o1", l), ErrNotReserved},
+		{"commit of other lines", []backbone.Command{reserveOf("o1", l)}, commitOf("o1", lines("pen", 2)), ErrOtherLines},
+		{"commit after a release that came after expiry", []backbone.Command{reserveOf("o1", l), expireOf("o1", l), releaseOf("o1", l)}, commitOf("o1", l), ErrOver},
+		{"release of other lines", []backbone.Command{reserveOf("o1", l)}, releaseOf("o1", lines("pen", 2)), ErrOtherLines},
+		{"expired and gone", []backbone.Command{reserveOf("o1", l), expireOf("o1", l), reserveOf("o2", lines("pen", 10))}, commitOf("o1", l), ErrOver},
+		{"fewer than held", []backbone.Command{reserveOf("o1", lines("pen", 8))}, adjustOf("pen", -3), ErrBelowPromised},
+		{"fewer than committed", []backbone.Command{reserveOf("o1", lines("pen", 8)), commitOf("o1", lines("pen", 8))}, adjustOf("pen", -3), ErrBelowPromised},
+		{"fewer than none", nil, adjustOf("pen", -11), ErrBelowPromised},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			d := newDepot(t).must(receiveOf("pen", 10)).must(c.given...)
+			before := d.levels("pen")
+			if _, err := d.do(c.when); !errors.Is(err, c.refused) {
+				t.Errorf("refused with %v, want %v", err, c.refused)
+			}
+			if d.levels("pen") != before {
+				t.Errorf("levels %v became %v", before, d.levels("pen"))
+			}
+		})
+	}
+}
+
+// An approved order whose hold ran out in the very last moment still gets its goods while they are there.
+func TestCommitAfterExpiry(t *testing.T) {
+	t.Parallel()
+	l := lines("pen", 3)
+	d := newDepot(t).must(receiveOf("pen", 3), reserveOf("o1", l), expireOf("o1", l))
+	if got := d.levels("pen"); got != [3]int64{3, 0, 0} {
+		t.Fatalf("after expiry: %v", got)
+	}
+	d.must(commitOf("o1", l))
+	if got := d.levels("pen"); got != [3]int64{3, 0, 3} {
+		t.Errorf("after the late commit: %v", got)
+	}
+}
+
+func TestE6_BackordersGoOnInOrder(t *testing.T) {
+	t.Parallel()
+	d := newDepot(t).must(receiveOf("pen", 1), receiveOf("ink", 5))
+	got, err := d.do(waitFor("o1", lines("ink", 1, "pen", 2)))
+	want := []backbone.Event{
+		StockRequested{Order: "o1", Location: "main", Lines: lines("ink", 1, "pen", 2), Expires: later},
+		event.StockRejected{Order: "o1", Location: "main", SKU: "pen", Wanted: 2, Available: 1},
+		StockAwaited{Order: "o1", Lines: lines("ink", 1, "pen", 2)},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Fatalf("asked: %+v, %v", got, err)
+	}
+	if again, err := d.do(waitFor("o1", lines("ink", 1, "pen", 2))); err != nil || again != nil {
+		t.Errorf("asked twice: %+v, %v", again, err)
+	}
+	d.must(waitFor("o2", lines("pen", 3)), waitFor("o3", lines("pen", 2)))
+
+	d.must(receiveOf("pen", 2)) // three are there: enough for the first
+	if d.reservation("o1").Phase != held || d.reservation("o2").Phase != requested {
+		t.Fatalf("o1 %s, o2 %s", d.reservation("o1").Phase, d.reservation("o2").Phase)
+	}
+	d.must(releaseOf("o3", lines("pen", 2))) // o3 does not want to wait any longer
+	d.must(releaseOf("o1", lines("ink", 1, "pen", 2)))
+	if d.reservation("o2").Phase != held || d.reservation("o3").Phase != over {
+		t.Errorf("what o1 gave back did not go to o2: %s, o3 %s", d.reservation("o2").Phase, d.reservation("o3").Phase)
+	}
+	if d.sku("pen").Waiting != nil || d.levels("pen") != [3]int64{3, 3, 0} {
+		t.Errorf("left: %+v", d.sku("pen"))
+	}
+}
+
+// An order that lacks two things waits until it has both, also when one of them was there at first.
+func TestBackorderThatLosesASecondLine(t *testing.T) {
+	t.Parallel()
+	d := newDepot(t).must(receiveOf("ink", 1))
+	d.must(waitFor("o1", lines("ink", 1, "pen", 1)), reserveOf("o2", lines("ink", 1)))
+	d.must(receiveOf("pen", 1))
+	if s := d.reservation("o1"); s.Phase != requested || !d.sku("ink").waits("o1") {
+		t.Fatalf("o1 is %s", s.Phase)
+	}
+	d.must(receiveOf("ink", 1))
+	if s := d.reservation("o1"); s.Phase != held {
+		t.Errorf("o1 is %s", s.Phase)
+	}
+}
+
+func TestWaitingIsBounded(t *testing.T) {
+	t.Parallel()
+	d := newDepot(t)
+	for i := range maxWaiting {
+		d.must(waitFor("w"+string(rune('A'+i/26))+string(rune('a'+i%26)), lines("pen", 1)))
+	}
+	if _, err := d.do(waitFor("one-too-many", lines("pen", 1))); !errors.Is(err, ErrInsufficient) {
+		t.Errorf("refused with %v", err)
+	}
+	if n := len(d.sku("pen").Waiting); n != maxWaiting {
+		t.Errorf("%d wait", n)
+	}
+}
+
+func TestA4_RestockNeededOncePerCrossing(t *testing.T) {
+	t.Parallel()
+	d := newDepot(t)
+	asked := func() (n int) {
+		for _, e := range d.histories["stock/pen--main"] {
+			if _, ok := e.(event.RestockNeeded); ok {
+				n++
+			}
+		}
+		return n
+	}
+	for _, step := range []struct {
+		when backbone.Command
+		want int
+	}{
+		{command.SetThreshold{SKU: "pen", Location: "main", Threshold: 5, Quantity: 20}, 0}, // never in stock: nothing fell
+		{receiveOf("pen", 6), 0},
+		{adjustOf("pen", -1), 0},              // at the threshold
+		{reserveOf("o1", lines("pen", 5)), 0}, // what is held is still on hand
+		{releaseOf("o1", lines("pen", 5)), 0}, //
+		{adjustOf("pen", -1), 1},              // below
+		{adjustOf("pen", -1), 1},              // still below
+		{receiveOf("pen", 1), 1},              // not back yet
+		{receiveOf("pen", 1), 1},              // back
+		{adjustOf("pen", -1), 2},              // below again
+		{command.SetThreshold{SKU: "pen", Location: "main"}, 2},
+		{adjustOf("pen", -4), 2},
+		{command.SetThreshold{SKU: "pen", Location: "main", Threshold: 5, Quantity: 20}, 3}, // raised above the level
+		{command.SetThreshold{SKU: "pen", Location: "main", Threshold: 5, Quantity: 20}, 3}, // the same again
+	} {
+		d.must(step.when)
+		if got := asked(); got != step.want {
+			t.Fatalf("after %+v: asked %d times, want %d", step.when, got, step.want)
+		}
+	}
+}
+
+// The ledger adds up whatever is asked in whatever order: what is on hand is what came and was counted; what is held and
+// committed is what the reservations say; nothing is ever promised that is not there; nobody has a part of an order.
+func TestLedgerAddsUp(t *testing.T) {
+	t.Parallel()
+	skus := []string{"ink", "nib", "pen"}
+	orders := []string{"o1", "o2", "o3", "o4"}
+	rapid.Check(t, func(rt *rapid.T) {
+		d := newDepot(t)
+		of := map[string][]mall.Line{}
+		for _, o := range orders {
+			var l []mall.Line
+			for _, s := range skus {
+				if n := rapid.Int64Range(0, 4).Draw(rt, "quantity"); n > 0 {
+					l = append(l, mall.Line{SKU: s, Quantity: n})
+				}
+			}
+			if l == nil {
+				l = lines("pen", 1)
+			}
+			of[o] = l
+		}
+		onHand := map[string]int64{}
+		for range rapid.IntRange(1, 60).Draw(rt, "commands") {
+			o, s := rapid.SampledFrom(orders).Draw(rt, "order"), rapid.SampledFrom(skus).Draw(rt, "sku")
+			n := rapid.Int64Range(1, 6).Draw(rt, "n")
+			c := rapid.SampledFrom([]backbone.Command{
+				receiveOf(s, n), adjustOf(s, -n), adjustOf(s, n), reserveOf(o, of[o]), waitFor(o, of[o]), waitFor(o, of[o]),
+				commitOf(o, of[o]), releaseOf(o, of[o]), expireOf(o, of[o]),
+				command.SetThreshold{SKU: s, Location: "main", Threshold: n, Quantity: n},
+			}).Draw(rt, "command")
+			before := frozen(d)
+			events, _ := d.do(c)
+			for _, e := range events {
+				switch e := e.(type) {
+				case event.StockReceived:
+					onHand[e.SKU] += e.Quantity
+				case event.StockAdjusted:
+					onHand[e.SKU] += e.Delta
+				case event.InventoryUpdated:
+					if e.Available != e.OnHand-e.Held-e.Committed || e.Available < 0 {
+						rt.Fatalf("%+v", e)
+					}
+				}
+			}
+			before.check(rt)
+
+			holds, commits := map[string]int64{}, map[string]int64{}
+			for _, o := range orders {
+				for _, l := range of[o] {
+					waits := d.sku(l.SKU).waits(o)
+					switch r := d.reservation(o); r.Phase {
+					case held:
+						holds[l.SKU] += l.Quantity
+					case committed:
+						commits[l.SKU] += l.Quantity
+					case requested:
+						waits = false // at one SKU at least, looked at below
+					}
+					if waits {
+						rt.Fatalf("%s does not wait but %s remembers it", o, l.SKU)
+					}
+				}
+				if d.reservation(o).Phase == requested && !slices.ContainsFunc(of[o], func(l mall.Line) bool { return d.sku(l.SKU).waits(o) }) {
+					rt.Fatalf("%s waits and nobody remembers it", o)
+				}
+			}
+			for _, name := range skus {
+				got := d.levels(name)
+				if want := [3]int64{onHand[name], holds[name], commits[name]}; got != want || d.sku(name).available() < 0 {
+					rt.Fatalf("%s after %+v: levels %v, want %v", name, c, got, want)
+				}
+			}
+		}
+	})
+}
+
+// past holds states with their JSON, to show that evolve leaves them alone.
+type past struct {
+	states []any
+	json   []string
+}
+
+func frozen(d *depot) past {
+	var p past
+	for stream, history := range d.histories {
+		var state any = stock.Fold(history...)
+		if stream[0] == 'r' {
+			state = reservations.Fold(history...)
+		}
+		p.states = append(p.states, state)
+		p.json = append(p.json, asJSON(state))
+	}
+	return p
+}
+
+func (p past) check(rt *rapid.T) {
+	for i, s := range p.states {
+		if got := asJSON(s); got != p.json[i] {
+			rt.Fatalf("a state changed from %s to %s", p.json[i], got)
+		}
+	}
+}
+
+func asJSON(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// Evolve shares the list of those who wait between states; no state may see what another one appends to it.
+func TestEvolveLeavesItsArgumentAlone(t *testing.T) {
+	t.Parallel()
+	base := stock.Fold(StockAwaited{Order: "o1"}, StockAwaited{Order: "o2"}, StockAwaited{Order: "o3"})
+	before := asJSON(base)
+	one := evolveStock(base, StockAwaited{Order: "o4"})
+	two := evolveStock(base, StockAwaited{Order: "o5"})
+	evolveStock(base, StockNotAwaited{Order: "o1"})
+	evolveStock(base, StockShifted{Order: "o2"})
+	if asJSON(base) != before || !one.waits("o4") || one.waits("o5") || two.waits("o4") {
+		t.Errorf("base %+v, one %+v, two %+v", base, one, two)
+	}
+}
+
+// A snapshot restores the state of a SKU exactly.
+func TestSnapshotRestores(t *testing.T) {
+	t.Parallel()
+	d := newDepot(t).must(receiveOf("pen", 2), reserveOf("o1", lines("pen", 2)), waitFor("o2", lines("pen", 1)),
+		command.SetThreshold{SKU: "pen", Location: "main", Threshold: 3, Quantity: 9})
+	var restored sku
+	if err := json.Unmarshal([]byte(asJSON(d.sku("pen"))), &restored); err != nil || !reflect.DeepEqual(restored, d.sku("pen")) {
+		t.Errorf("%+v, want %+v: %v", restored, d.sku("pen"), err)
+	}
+}
+
+func TestPolicies(t *testing.T) {
+	t.Parallel()
+	l := lines("pen", 1)
+	at := time.UnixMicro(later).UTC()
+	for _, c := range []struct {
+		name string
+		got  []backbone.Effect
+		want []backbone.Effect
+	}{
+		{"held", expireWhenHeld(event.StockReserved{Order: "o1", Location: "main", Lines: l, Expires: later}, backbone.Meta{}),
+			[]backbone.Effect{backbone.SetTimer("reservation/o1", at, expireOf("o1", l))}},
+		{"waiting", expireWhenWaiting(StockRequested{Order: "o1", Location: "main", Lines: l, Expires: later}, backbone.Meta{}),
+			[]backbone.Effect{backbone.SetTimer("reservation/o1", at, expireOf("o1", l))}},
+		{"committed", keepWhenCommitted(event.StockCommitted{Order: "o1"}, backbone.Meta{}), []backbone.Effect{backbone.CancelTimer("reservation/o1")}},
+		{"released", stopWhenReleased(event.StockReleased{Order: "o1"}, backbone.Meta{}), []backbone.Effect{backbone.CancelTimer("reservation/o1")}},
+		{"closed", stopWhenClosed(ReservationClosed{Order: "o1"}, backbone.Meta{}), []backbone.Effect{backbone.CancelTimer("reservation/o1")}},
+		{"due", resumeWaiting(BackordersDue{SKU: "pen", Location: "main", Orders: []Backorder{{"o1", l}}}, backbone.Meta{}),
+			[]backbone.Effect{backbone.Send(ResumeBackorders{SKU: "pen", Location: "main", Orders: []Backorder{{"o1", l}}})}},
+		{"a product with a threshold", adoptThreshold(event.ProductAdded{SKU: "pen", Location: "main", RestockThreshold: 5, RestockQuantity: 20}, backbone.Meta{}),
+			[]backbone.Effect{backbone.Send(command.SetThreshold{SKU: "pen", Location: "main", Threshold: 5, Quantity: 20})}},
+		{"a product without", adoptThreshold(event.ProductAdded{SKU: "pen", Location: "main"}, backbone.Meta{}), nil},
+	} {
+		if !reflect.DeepEqual(c.got, c.want) {
+			t.Errorf("%s: %+v, want %+v", c.name, c.got, c.want)
+		}
+	}
+}

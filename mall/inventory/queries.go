@@ -1,0 +1,57 @@
+package inventory
+
+import (
+	"context"
+	"fmt"
+
+	"example.org/souk/backbone"
+	"example.org/souk/mall"
+)
+
+// Level is what is there of one SKU at one location.
+type Level struct {
+	SKU       string `json:"sku"`
+	Location  string `json:"location"`
+	OnHand    int64  `json:"onHand"`
+	Held      int64  `json:"held"`
+	Committed int64  `json:"committed"`
+	Available int64  `json:"available"` // OnHand - Held - Committed, never negative
+	Threshold int64  `json:"threshold"` // more is ordered below it; 0: never
+}
+
+const selectLevels = `SELECT sku, location, on_hand, held, committed, threshold FROM {stock} `
+
+// Get returns the level of a SKU at a location ("" for the main one). What was never received has the level 0.
+func Get(ctx context.Context, r *backbone.Reader, sku, location string) (Level, error) {
+	location = orMain(location)
+	list, err := query(ctx, r, selectLevels+`WHERE id = $1`, mall.StockID(sku, location))
+	if err != nil || len(list) == 0 {
+		return Level{SKU: sku, Location: location}, err
+	}
+	return list[0], nil
+}
+
+// List returns up to limit levels in the order of SKU and location, beginning after one pair; after "" and "" begins at
+// the first.
+func List(ctx context.Context, r *backbone.Reader, afterSKU, afterLocation string, limit int) ([]Level, error) {
+	return query(ctx, r, selectLevels+`WHERE sku > $1 OR (sku = $1 AND location > $2) ORDER BY sku, location LIMIT $3`,
+		afterSKU, afterLocation, limit)
+}
+
+func query(ctx context.Context, r *backbone.Reader, sql string, args ...any) ([]Level, error) {
+	rows, err := r.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("stock levels: %w", err)
+	}
+	defer rows.Close()
+	var list []Level
+	for rows.Next() {
+		var l Level
+		if err := rows.Scan(&l.SKU, &l.Location, &l.OnHand, &l.Held, &l.Committed, &l.Threshold); err != nil {
+			return nil, fmt.Errorf("stock levels: %w", err)
+		}
+		l.Available = l.OnHand - l.Held - l.Committed
+		list = append(list, l)
+	}
+	return list, rows.Err()
+}

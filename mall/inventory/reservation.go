@@ -1,0 +1,265 @@
+package inventory
+
+import (
+	"cmp"
+	"slices"
+
+	"example.org/souk/backbone"
+	"example.org/souk/mall"
+	"example.org/souk/mall/command"
+	"example.org/souk/mall/event"
+)
+
+// What the service refuses about reservations; compare with errors.Is.
+var (
+	ErrInsufficient = backbone.Refuse("insufficient_stock", "less is available than is wanted")
+	ErrOver         = backbone.Refuse("reservation_over", "the reservation was released or has expired")
+	ErrNotReserved  = backbone.Refuse("not_reserved", "nothing is held for the order")
+	ErrOtherLines   = backbone.Refuse("other_lines", "the order reserved other lines")
+)
+
+type phase string
+
+// The phases of a reservation: requested -> held -> committed -> over, with the short cuts that asking, releasing and time
+// allow. "" is an order that asked for nothing.
+const (
+	requested phase = "requested" // waits for goods
+	held      phase = "held"
+	committed phase = "committed"
+	rejected  phase = "rejected"
+	expired   phase = "expired"
+	over      phase = "over" // released, or forbidden before it was asked for
+)
+
+// reservation is the state of what one order asked for.
+type reservation struct {
+	Phase    phase
+	Location string
+	Lines    []mall.Line
+	Expires  int64
+	Short    event.StockRejected // why it was rejected
+}
+
+var reservations = &backbone.Aggregate[reservation]{
+	Name: "reservation",
+	Public: []backbone.Event{
+		event.StockReserved{}, event.StockRejected{}, event.StockCommitted{}, event.StockReleased{}, event.ReservationExpired{},
+	},
+	Private: []backbone.Event{StockRequested{}, ReservationClosed{}},
+	Evolve:  evolveReservation,
+}
+
+func evolveReservation(s reservation, e backbone.Event) reservation {
+	switch e := e.(type) {
+	case StockRequested:
+		return reservation{Phase: requested, Location: e.Location, Lines: e.Lines, Expires: e.Expires}
+	case event.StockReserved:
+		return reservation{Phase: held, Location: e.Location, Lines: e.Lines, Expires: e.Expires}
+	case event.StockRejected:
+		// Beside a request that waits it only tells what is missing.
+		if s.Phase == "" {
+			return reservation{Phase: rejected, Short: e}
+		}
+	case event.StockCommitted:
+		s.Phase, s.Location, s.Lines = committed, e.Location, e.Lines
+	case event.ReservationExpired:
+		s.Phase = expired
+	case event.StockReleased, ReservationClosed:
+		return reservation{Phase: over}
+	}
+	return s
+}
+
+// claim is a decision about one order and the SKUs that it concerns.
+type claim struct {
+	loaded   backbone.Loaded
+	order    string
+	location string
+	lines    []mall.Line
+	appends  []backbone.Append
+}
+
+func claimOf(l backbone.Loaded, order, location string, lines []mall.Line) *claim {
+	return &claim{loaded: l, order: order, location: orMain(location), lines: lines}
+}
+
+func orMain(location string) string { return cmp.Or(location, mall.MainLocation) }
+
+func streamsOf(order, location string, lines []mall.Line) []backbone.Ref {
+	refs := make([]backbone.Ref, 0, 1+len(lines))
+	refs = append(refs, reservations.Ref(order))
+	for _, l := range lines {
+		refs = append(refs, stock.Ref(mall.StockID(l.SKU, orMain(location))))
+	}
+	return refs
+}
+
+func (c *claim) state() reservation { return reservations.State(c.loaded, c.order) }
+
+func (c *claim) stock(line mall.Line) sku {
+	return stock.State(c.loaded, mall.StockID(line.SKU, c.location))
+}
+
+// say appends to the reservation's own stream; it comes first, so that the first reference of an answer is to it.
+func (c *claim) say(events ...backbone.Event) {
+	c.appends = slices.Insert(c.appends, 0, reservations.Append(c.order, events...))
+}
+
+// shift moves a line's pieces between available, held and committed.
+func (c *claim) shift(line mall.Line, held, committed int64, more ...backbone.Event) {
+	shifted := StockShifted{Order: c.order, Held: held, Committed: committed}
+	c.appends = append(c.appends, stock.Append(mall.StockID(line.SKU, c.location), append([]backbone.Event{shifted}, more...)...))
+}
+
+// short returns the first line of which less is available than is wanted.
+func (c *claim) short() (event.StockRejected, bool) {
+	for _, l := range c.lines {
+		if n := c.stock(l).available(); n < l.Quantity {
+			return event.StockRejected{Order: c.order, Location: c.location, SKU: l.SKU, Wanted: l.Quantity, Available: n}, true
+		}
+	}
+	return event.StockRejected{}, false
+}
+
+func reserveStreams(c command.ReserveStock) []backbone.Ref {
+	return streamsOf(c.Order, c.Location, c.Lines)
+}
+
+func reserve(l backbone.Loaded, cmd command.ReserveStock, m backbone.Meta) ([]backbone.Append, error) {
+	c := claimOf(l, cmd.Order, cmd.Location, cmd.Lines)
+	switch s := c.state(); s.Phase {
+	case requested, held, committed:
+		return nil, nil // asked before, by an earlier attempt
+	case rejected:
+		return nil, ErrInsufficient.With(s.Short)
+	case expired, over:
+		return nil, ErrOver
+	}
+	if cmd.Expires <= m.Time.UnixMicro() {
+		return nil, ErrOver
+	}
+	short, isShort := c.short()
+	if !isShort {
+		c.hold(cmd.Expires)
+		return c.appends, nil
+	}
+	if !cmd.Wait || !c.await() {
+		c.appends = nil
+		c.say(short)
+		return c.appends, ErrInsufficient.With(short)
+	}
+	c.say(StockRequested{Order: c.order, Location: c.location, Lines: c.lines, Expires: cmd.Expires}, short)
+	return c.appends, nil
+}
+
+func (c *claim) hold(expires int64) {
+	for _, l := range c.lines {
+		c.shift(l, l.Quantity, 0)
+	}
+	c.say(event.StockReserved{Order: c.order, Location: c.location, Lines: c.lines, Expires: expires})
+}
+
+// await queues the order at every SKU that is short; false when too many wait there already.
+func (c *claim) await() bool {
+	for _, l := range c.lines {
+		s := c.stock(l)
+		if s.available() >= l.Quantity {
+			continue
+		}
+		if len(s.Waiting) >= maxWaiting {
+			return false
+		}
+		c.appends = append(c.appends, stock.Append(mall.StockID(l.SKU, c.location), StockAwaited{Order: c.order, Lines: c.lines}))
+	}
+	return true
+}
+
+func commitStreams(c command.CommitStock) []backbone.Ref {
+	return streamsOf(c.Order, c.Location, c.Lines)
+}
+
+func commit(l backbone.Loaded, cmd command.CommitStock, _ backbone.Meta) ([]backbone.Append, error) {
+	c := claimOf(l, cmd.Order, cmd.Location, cmd.Lines)
+	s := c.state()
+	switch s.Phase {
+	case "", requested, rejected:
+		return nil, ErrNotReserved
+	case committed:
+		return nil, nil
+	case over:
+		return nil, ErrOver
+	}
+	if !slices.Equal(s.Lines, c.lines) {
+		return nil, ErrOtherLines
+	}
+	fromHeld := int64(-1)
+	if s.Phase == expired {
+		// Time ran out between the approval and this command. An approved order is carried through if it still can be.
+		if _, isShort := c.short(); isShort {
+			return nil, ErrOver
+		}
+		fromHeld = 0
+	}
+	for _, line := range c.lines {
+		c.shift(line, fromHeld*line.Quantity, line.Quantity)
+	}
+	c.say(event.StockCommitted{Order: c.order, Location: c.location, Lines: c.lines})
+	return c.appends, nil
+}
+
+func releaseStreams(c command.ReleaseStock) []backbone.Ref {
+	return streamsOf(c.Order, c.Location, c.Lines)
+}
+
+func release(l backbone.Loaded, cmd command.ReleaseStock, _ backbone.Meta) ([]backbone.Append, error) {
+	c := claimOf(l, cmd.Order, cmd.Location, cmd.Lines)
+	return c.end(cmd.Reason, event.StockReleased{Order: c.order, Location: c.location, Lines: c.lines, Reason: cmd.Reason})
+}
+
+func expireStreams(c command.ExpireReservation) []backbone.Ref {
+	return streamsOf(c.Order, c.Location, c.Lines)
+}
+
+func expire(l backbone.Loaded, cmd command.ExpireReservation, _ backbone.Meta) ([]backbone.Append, error) {
+	c := claimOf(l, cmd.Order, cmd.Location, cmd.Lines)
+	if phase := c.state().Phase; phase != held && phase != requested {
+		return nil, nil // committed or ended just before the time was over
+	}
+	return c.end(mall.ReasonOrderExpired, event.ReservationExpired{Order: c.order, Location: c.location, Lines: c.lines})
+}
+
+// end gives back what the order has, once, and says so with gone; without anything to give back it only closes the
+// reservation, so that a ReserveStock which is still on its way is refused.
+func (c *claim) end(reason string, gone backbone.Event) ([]backbone.Append, error) {
+	s := c.state()
+	closed := ReservationClosed{Order: c.order, Reason: reason}
+	switch s.Phase {
+	case over, rejected:
+		return nil, nil
+	case "", expired:
+		c.say(closed)
+		return c.appends, nil
+	}
+	if !slices.Equal(s.Lines, c.lines) {
+		return nil, ErrOtherLines
+	}
+	if s.Phase == requested {
+		for _, l := range c.lines {
+			if c.stock(l).waits(c.order) {
+				c.appends = append(c.appends, stock.Append(mall.StockID(l.SKU, c.location), StockNotAwaited{Order: c.order}))
+			}
+		}
+		c.say(closed)
+		return c.appends, nil
+	}
+	for _, l := range c.lines {
+		fromHeld, fromCommitted := -l.Quantity, int64(0)
+		if s.Phase == committed {
+			fromHeld, fromCommitted = 0, -l.Quantity
+		}
+		after := evolveStock(c.stock(l), StockShifted{Order: c.order, Held: fromHeld, Committed: fromCommitted})
+		c.shift(l, fromHeld, fromCommitted, after.due(l.SKU, c.location)...)
+	}
+	c.say(gone)
+	return c.appends, nil
+}

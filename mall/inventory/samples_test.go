@@ -1,0 +1,62 @@
+package inventory
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	"example.org/souk/mall"
+)
+
+var update = flag.Bool("update", false, "write the samples that are missing; a sample that exists is frozen and stays")
+
+// What the service keeps to itself stands in its log for ever as well, so it is frozen like what it publishes.
+func TestFrozenSamples(t *testing.T) {
+	t.Parallel()
+	l := []mall.Line{{SKU: "PRODUCT_001", Quantity: 3}, {SKU: "PRODUCT_002", Quantity: 2}}
+	for _, sample := range []any{
+		StockShifted{Order: "ORDER_001", Held: -3, Committed: 3},
+		ThresholdSet{SKU: "PRODUCT_001", Location: "main", Threshold: 5, Quantity: 20},
+		StockAwaited{Order: "ORDER_001", Lines: l},
+		StockNotAwaited{Order: "ORDER_001"},
+		BackordersDue{SKU: "PRODUCT_001", Location: "main", Orders: []Backorder{{Order: "ORDER_001", Lines: l}}},
+		StockRequested{Order: "ORDER_001", Location: "main", Lines: l, Expires: 1_790_000_000_000_000},
+		ReservationClosed{Order: "ORDER_001", Reason: mall.ReasonOrderCanceled},
+		ResumeBackorders{SKU: "PRODUCT_001", Location: "main", Orders: []Backorder{{Order: "ORDER_001", Lines: l}}},
+	} {
+		var wire string
+		switch s := sample.(type) {
+		case interface{ EventType() string }:
+			wire = s.EventType()
+		case interface{ CommandType() string }:
+			wire = s.CommandType()
+		}
+		path := filepath.Join("testdata", wire+".json")
+		want, err := json.MarshalIndent(sample, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, '\n')
+		stored, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) && *update {
+			stored, err = want, os.WriteFile(path, want, 0o644)
+		}
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if !bytes.Equal(stored, want) {
+			t.Errorf("%s is no longer written as it was:\n%s", wire, want)
+		}
+		read := reflect.New(reflect.TypeOf(sample))
+		if err := json.Unmarshal(stored, read.Interface()); err != nil || !reflect.DeepEqual(read.Elem().Interface(), sample) {
+			t.Errorf("%s is no longer read as it was: %v", wire, err)
+		}
+	}
+}

@@ -1,0 +1,43 @@
+package inventory
+
+import (
+	"embed"
+
+	"example.org/souk/backbone"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Service is the table of the service.
+func Service() *backbone.Service {
+	return &backbone.Service{
+		Name:  "inventory",
+		About: "Minds what is there, per location, and for whom it is held.",
+		Handles: []backbone.Handler{
+			backbone.Decide(stock, receive),
+			backbone.Decide(stock, adjust),
+			backbone.Decide(stock, setThreshold),
+			backbone.DecideMany(reserveStreams, reserve).On(reservations, stock),
+			backbone.DecideMany(commitStreams, commit).On(reservations, stock),
+			backbone.DecideMany(releaseStreams, release).On(reservations, stock),
+			backbone.DecideMany(expireStreams, expire).On(reservations, stock),
+			backbone.DecideMany(resumeStreams, resume).On(reservations, stock),
+		},
+		Reacts: []backbone.Subscriber{
+			// A reservation ends by itself unless something ends it before.
+			backbone.Whenever(expireWhenHeld),
+			backbone.Whenever(expireWhenWaiting),
+			backbone.Whenever(keepWhenCommitted),
+			backbone.Whenever(stopWhenReleased),
+			backbone.Whenever(stopWhenClosed),
+			// What became available goes to those who wait for it.
+			backbone.Whenever(resumeWaiting),
+		},
+		Subscribes: []backbone.Subscriber{
+			backbone.Whenever(adoptThreshold).From(backbone.FromFirst),
+		},
+		Views:      []backbone.View{levels},
+		Migrations: migrations,
+	}
+}

@@ -1,0 +1,169 @@
+package inventory
+
+import (
+	"slices"
+
+	"example.org/souk/backbone"
+	"example.org/souk/mall"
+	"example.org/souk/mall/command"
+	"example.org/souk/mall/event"
+)
+
+// ErrBelowPromised refuses a correction that would leave less than what is held and committed. The goods are promised:
+// somebody has to release them first.
+var ErrBelowPromised = backbone.Refuse("below_promised", "less would be on hand than is held and committed")
+
+// maxWaiting is how many orders may wait for one SKU. The next ones are refused, as without waiting.
+const maxWaiting = 100
+
+// sku is the state of one SKU at one location.
+type sku struct {
+	OnHand    int64
+	Held      int64
+	Committed int64
+	Threshold int64       `json:",omitempty"` // more is ordered below it; 0: never
+	Restock   int64       `json:",omitempty"` // how many more
+	Stocked   bool        `json:",omitempty"` // there was ever something to run out of
+	Asked     bool        `json:",omitempty"` // RestockNeeded was said and the level has not been back at the threshold
+	Waiting   []Backorder `json:",omitempty"` // who found too little, in the order of asking
+}
+
+func (s sku) available() int64 { return s.OnHand - s.Held - s.Committed }
+
+// waits reports whether the order waits for this SKU.
+func (s sku) waits(order string) bool {
+	return slices.ContainsFunc(s.Waiting, func(b Backorder) bool { return b.Order == order })
+}
+
+// Backorder is an order that waits for goods, with all that it needs.
+type Backorder struct {
+	Order string      `json:"order"`
+	Lines []mall.Line `json:"lines"`
+}
+
+var stock = &backbone.Aggregate[sku]{
+	Name:   "stock",
+	Public: []backbone.Event{event.StockReceived{}, event.StockAdjusted{}, event.InventoryUpdated{}, event.RestockNeeded{}},
+	Private: []backbone.Event{
+		StockShifted{}, ThresholdSet{}, StockAwaited{}, StockNotAwaited{}, BackordersDue{},
+	},
+	Evolve: evolveStock,
+	// The stream of a SKU that sells well has no end; its state must not be folded from the beginning.
+	SnapshotEvery:  500,
+	SnapshotSchema: "1",
+}
+
+func evolveStock(s sku, e backbone.Event) sku {
+	switch e := e.(type) {
+	case event.StockReceived:
+		s.OnHand += e.Quantity
+		s.Stocked = true
+	case event.StockAdjusted:
+		s.OnHand += e.Delta
+		s.Stocked = true
+	case StockShifted:
+		s.Held += e.Held
+		s.Committed += e.Committed
+		s.Waiting = without(s.Waiting, e.Order)
+	case ThresholdSet:
+		s.Threshold, s.Restock = e.Threshold, e.Quantity
+	case StockAwaited:
+		s.Waiting = append(slices.Clip(s.Waiting), Backorder{Order: e.Order, Lines: e.Lines})
+	case StockNotAwaited:
+		s.Waiting = without(s.Waiting, e.Order)
+	case event.RestockNeeded:
+		s.Asked = true
+	}
+	if s.OnHand >= s.Threshold {
+		s.Asked = false
+	}
+	return s
+}
+
+// without returns the list less one order, and leaves the list itself alone.
+func without(waiting []Backorder, order string) []Backorder {
+	at := slices.IndexFunc(waiting, func(b Backorder) bool { return b.Order == order })
+	if at < 0 {
+		return waiting
+	}
+	if len(waiting) == 1 {
+		return nil
+	}
+	return slices.Concat(waiting[:at], waiting[at+1:])
+}
+
+func receive(s sku, c command.ReceiveStock, _ backbone.Meta) ([]backbone.Event, error) {
+	return s.changed(c.SKU, c.Location, event.StockReceived{SKU: c.SKU, Location: c.Location, Quantity: c.Quantity}), nil
+}
+
+func adjust(s sku, c command.AdjustStock, _ backbone.Meta) ([]backbone.Event, error) {
+	if s.available()+c.Delta < 0 {
+		return nil, ErrBelowPromised.With(s.levels(c.SKU, c.Location))
+	}
+	return s.changed(c.SKU, c.Location, event.StockAdjusted{SKU: c.SKU, Location: c.Location, Delta: c.Delta, Reason: c.Reason}), nil
+}
+
+func setThreshold(s sku, c command.SetThreshold, _ backbone.Meta) ([]backbone.Event, error) {
+	if s.Threshold == c.Threshold && s.Restock == c.Quantity {
+		return nil, nil
+	}
+	set := ThresholdSet{SKU: c.SKU, Location: c.Location, Threshold: c.Threshold, Quantity: c.Quantity}
+	return append([]backbone.Event{set}, evolveStock(s, set).restock(c.SKU, c.Location)...), nil
+}
+
+// changed returns a change of what is on hand with what follows from it.
+func (s sku) changed(name, location string, change backbone.Event) []backbone.Event {
+	s = evolveStock(s, change)
+	events := []backbone.Event{change, s.levels(name, location)}
+	events = append(events, s.restock(name, location)...)
+	return append(events, s.due(name, location)...)
+}
+
+func (s sku) levels(name, location string) event.InventoryUpdated {
+	return event.InventoryUpdated{
+		SKU: name, Location: location, OnHand: s.OnHand, Held: s.Held, Committed: s.Committed, Available: s.available(),
+	}
+}
+
+// restock says once that the level fell below the threshold, and again only after it was back. What was never in stock
+// has not fallen.
+func (s sku) restock(name, location string) []backbone.Event {
+	if !s.Stocked || s.Asked || s.OnHand >= s.Threshold {
+		return nil
+	}
+	return []backbone.Event{event.RestockNeeded{
+		SKU: name, Location: location, OnHand: s.OnHand, Threshold: s.Threshold, Quantity: s.Restock,
+	}}
+}
+
+// maxDue is how many lines of waiting orders one BackordersDue carries. Those that it leaves out wait for the next one.
+const maxDue = 1000
+
+// due calls those who wait and whose line of this SKU could be served now. Whether the rest of their order is there, and
+// who comes first, is decided when they are tried.
+func (s sku) due(name, location string) []backbone.Event {
+	var orders []Backorder
+	lines := 0
+	for _, b := range s.Waiting {
+		if quantityOf(b.Lines, name) > s.available() {
+			continue
+		}
+		if lines += len(b.Lines); lines > maxDue {
+			break
+		}
+		orders = append(orders, b)
+	}
+	if len(orders) == 0 {
+		return nil
+	}
+	return []backbone.Event{BackordersDue{SKU: name, Location: location, Orders: orders}}
+}
+
+func quantityOf(lines []mall.Line, sku string) int64 {
+	for _, l := range lines {
+		if l.SKU == sku {
+			return l.Quantity
+		}
+	}
+	return 0
+}
