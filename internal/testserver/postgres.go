@@ -32,11 +32,11 @@ type Server struct {
 }
 
 var sharedPostgres = sync.OnceValues(func() (*postgres, error) {
-	dir, err := scratch()
+	space, err := scratch()
 	if err != nil {
 		return nil, err
 	}
-	return newPostgres(dir, nil)
+	return newPostgres(space.dir, nil)
 })
 
 // Postgres returns the PostgreSQL server that the tests of this process share. It flushes to disk like a real one
@@ -277,7 +277,8 @@ func (pg *postgres) start() error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	// The server has its own copy once it is started.
+	defer func() { _ = log.Close() }()
 	// The output goes to a file and nobody waits for the end in a goroutine: the shared server is never stopped, and
 	// a test that counts goroutines must not count its.
 	cmd := pg.command("postgres", args...)

@@ -17,6 +17,7 @@ func (r *recorder) Fatal(args ...any) { r.stop(&r.failure, fmt.Sprint(args...)) 
 func (r *recorder) Fatalf(format string, args ...any) {
 	r.stop(&r.failure, fmt.Sprintf(format, args...))
 }
+
 func (r *recorder) Skipf(format string, args ...any) {
 	r.stop(&r.skipped, fmt.Sprintf(format, args...))
 }

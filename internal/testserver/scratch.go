@@ -22,40 +22,41 @@ done`
 
 // scratch is the directory of this test process for what its tests share: the shared server's data and built
 // programs. A test process has no last moment in which it could remove them, so a janitor outside does it.
-var scratch = sync.OnceValues(func() (string, error) {
+var scratch = sync.OnceValues(func() (scratchSpace, error) {
 	dir, err := os.MkdirTemp("", "souk-test-")
 	if err != nil {
-		return "", err
+		return scratchSpace{}, err
 	}
 	// Servers that refuse to run as root reach their own directories through this one.
 	if err := os.Chmod(dir, 0o711); err != nil {
-		return "", errors.Join(err, os.RemoveAll(dir))
+		return scratchSpace{}, errors.Join(err, os.RemoveAll(dir))
 	}
 	wait, hold, err := os.Pipe()
 	if err != nil {
-		return "", errors.Join(err, os.RemoveAll(dir))
+		return scratchSpace{}, errors.Join(err, os.RemoveAll(dir))
 	}
 	janitor := exec.Command("/bin/sh", "-c", cleanUp, "sh", dir)
 	janitor.Stdin = wait
 	// A group of its own, so that an interrupt at the terminal does not take the janitor away before it has cleaned.
 	janitor.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := janitor.Start(); err != nil {
-		return "", errors.Join(err, wait.Close(), hold.Close(), os.RemoveAll(dir))
+		return scratchSpace{}, errors.Join(err, wait.Close(), hold.Close(), os.RemoveAll(dir))
 	}
-	heldOpen = hold
-	return dir, wait.Close()
+	return scratchSpace{dir: dir, hold: hold}, wait.Close()
 })
 
-// heldOpen keeps the janitor's pipe from being closed by the garbage collector.
-var heldOpen *os.File
+type scratchSpace struct {
+	dir  string
+	hold *os.File // our end of the janitor's pipe, kept from being collected and so closed
+}
 
 func scratchDir(t testing.TB) string {
 	t.Helper()
-	dir, err := scratch()
+	space, err := scratch()
 	if err != nil {
 		t.Fatalf("make a directory for what tests share: %v", err)
 	}
-	return dir
+	return space.dir
 }
 
 // Ports from here on are given to outgoing connections, one of which may hold the port of a server that restarts.

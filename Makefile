@@ -1,0 +1,91 @@
+# Everything that is done with this repository, on one's own machine and in CI.
+#
+#   make help    says what there is
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+
+# Packages that also run under the race detector: the pure ones, and the backbone over its in-memory transport. SQLite
+# is not among them, because the race detector makes its translated C code twenty to thirty times slower.
+RACE = ./backbone ./backbone/driver/... ./backbone/membus/... ./mall ./mall/event/... ./mall/command/...
+
+# Longer than the slowest package takes on two busy cores; a hang names itself after that.
+TEST_TIMEOUT ?= 10m
+
+# The steps of "make verify"; each is a target called verify-<step>.
+VERIFY = format generated tidy docs
+
+.PHONY: help
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: up
+up: ## run the mall: the online store and all services in one process, with a demo shop
+	$(GO) run ./cmd/souk up
+
+.PHONY: build
+build: ## build the program into bin/souk
+	$(GO) build -o bin/souk ./cmd/souk
+
+.PHONY: servers
+servers: ## install the servers that tests start, where they are missing
+	@scripts/servers
+
+.PHONY: test
+test: servers ## run all tests, and the pure packages once more under the race detector
+	$(GO) test -timeout $(TEST_TIMEOUT) ./...
+	$(GO) test -race -timeout $(TEST_TIMEOUT) $(RACE)
+ifneq ($(SOUK_WITHOUT),)
+	@echo 'NOT TESTED: what needs $(SOUK_WITHOUT), left out by SOUK_WITHOUT'
+endif
+
+.PHONY: lint
+lint: ## run the linters; the first time builds them
+	"$$(scripts/tool golangci-lint)" run ./...
+
+.PHONY: fmt
+fmt: ## bring all Go files into form
+	"$$(scripts/tool golangci-lint)" fmt ./...
+
+.PHONY: verify
+verify: $(VERIFY:%=verify-%) ## check form, generated code, module files and documents
+
+.PHONY: verify-format
+verify-format:
+	@unformatted="$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go'))"; \
+	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; fi
+
+# Generated code lies beside its source and is committed. What differs is left in place, to be looked at and committed.
+SUMS = git ls-files -z --cached --others --exclude-standard | xargs -0 sha256sum 2>/dev/null || true
+.PHONY: verify-generated
+verify-generated:
+	@before="$$($(SUMS))"; $(GO) generate ./...; after="$$($(SUMS))"; \
+	if [ "$$before" != "$$after" ]; then \
+		echo "generated code differed from its source; commit what go generate has written:"; \
+		diff <(echo "$$before") <(echo "$$after") | awk '/^>/ { print "  " $$3 }'; exit 1; \
+	fi
+
+.PHONY: verify-tidy
+verify-tidy:
+	$(GO) mod tidy -diff
+	cd tools && $(GO) mod tidy -diff
+
+# Package comments, services' cards and the links between documents are rules of internal/arch.
+.PHONY: verify-docs
+verify-docs:
+	$(GO) test -run '^TestRepository$$' ./internal/arch
+
+.PHONY: bench
+bench: ## measure the full path of an order, from HTTP request to approval
+	$(GO) run ./cmd/souk bench orders
+
+.PHONY: prove-short
+prove-short: servers ## crash and simulation tests, at most twenty minutes
+	SOUK_PROVE=short $(GO) test -count=1 -timeout 20m ./test/...
+
+.PHONY: prove
+prove: servers ## crash and simulation tests, all seeds; takes hours
+	SOUK_PROVE=full $(GO) test -count=1 -timeout 12h ./test/...
