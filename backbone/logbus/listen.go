@@ -1,0 +1,90 @@
+package logbus
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"example.org/souk/backbone/driver"
+)
+
+// settle is how long a listener waits for more sources before it listens: a
+// program that starts subscribes to many within moments.
+const settle = 20 * time.Millisecond
+
+// listener is the one Listen call for all tails of a store. It runs until its
+// last tail ends, and is started again when the set of its sources changes.
+type listener struct {
+	tails   map[string]*tail // guarded by Bus.mu
+	cancel  context.CancelFunc
+	restart chan struct{}
+}
+
+// listen adds a tail to its store's listener; Bus.mu is held.
+func (b *Bus) listen(t *tail) {
+	if !t.store.Powers().Notify {
+		return
+	}
+	l := b.listeners[t.store]
+	if l == nil {
+		ctx, cancel := context.WithCancel(b.ctx)
+		l = &listener{tails: map[string]*tail{}, cancel: cancel, restart: make(chan struct{}, 1)}
+		b.listeners[t.store] = l
+		b.running.Go(func() { b.runListener(ctx, l, t.store) })
+	}
+	l.tails[t.source] = t
+	poke(l.restart)
+}
+
+// unlisten removes a tail; Bus.mu is held.
+func (b *Bus) unlisten(t *tail) {
+	l := b.listeners[t.store]
+	if l == nil || l.tails[t.source] != t {
+		return
+	}
+	delete(l.tails, t.source)
+	if len(l.tails) == 0 {
+		l.cancel()
+		delete(b.listeners, t.store)
+	}
+	// A source too many does no harm, so the others keep listening undisturbed.
+}
+
+func (b *Bus) runListener(ctx context.Context, l *listener, store driver.Store) {
+	defer l.cancel()
+	for pause(ctx, settle) {
+		select {
+		case <-l.restart:
+		default:
+		}
+		b.mu.RLock()
+		tails := maps.Clone(l.tails)
+		b.mu.RUnlock()
+		listening, stop := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		go func() {
+			ended <- store.Listen(listening, slices.Sorted(maps.Keys(tails)), func(service string) {
+				if t := tails[service]; t != nil {
+					t.changed()
+				}
+			})
+		}()
+		var err error
+		select {
+		case <-l.restart:
+			stop()
+			<-ended
+			continue
+		case err = <-ended:
+		}
+		stop()
+		if ctx.Err() != nil {
+			return
+		}
+		b.config.Logger.Warn("listening for commits failed, polling until it works again", "error", err)
+		if !pause(ctx, b.config.Poll) {
+			return
+		}
+	}
+}
