@@ -118,3 +118,9 @@ type Transport interface {
 type Committed interface {
 	Committed(source string, rs []Record)
 }
+
+// Behinder is implemented by transports that know how many committed records the
+// subscriptions of this process have not been offered yet.
+type Behinder interface {
+	Behind(ctx context.Context) (int64, error)
+}

@@ -1,0 +1,620 @@
+package backbone
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.org/souk/backbone/driver"
+)
+
+type systemClock struct{}
+
+func (systemClock) Now() time.Time { return time.Now() } //souk:clock the one place that reads it
+
+// Runtime runs services: it decides commands, carries events to those who
+// subscribed, advances sagas, fires timers, makes calls and keeps views. Its
+// methods may be called concurrently.
+type Runtime struct {
+	cfg       Config
+	log       *slog.Logger
+	ids       idSource
+	hosts     map[string]*host
+	order     []*host
+	handlerOf map[string]string
+	ownerOf   map[string]string // events
+	writers   []*writer
+
+	mu      sync.Mutex
+	started bool
+	stopped bool
+	cancel  context.CancelFunc
+	loops   sync.WaitGroup // everything but the writers and lanes
+	lanes   sync.WaitGroup
+	closing atomic.Bool
+}
+
+// New checks the parts and builds a runtime. Nothing runs before Start.
+func New(cfg Config) (*Runtime, error) {
+	if err := Check(cfg.Parts); err != nil {
+		return nil, err
+	}
+	if cfg.Store == nil || cfg.Transport == nil {
+		return nil, errors.New("backbone.Config needs a Store and a Transport")
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = systemClock{}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.MaxWaiting <= 0 {
+		cfg.MaxWaiting = 4096
+	}
+	if cfg.MaxBatch <= 0 {
+		cfg.MaxBatch = 512
+	}
+	if cfg.CacheStates <= 0 {
+		cfg.CacheStates = 16384
+	}
+	r := &Runtime{cfg: cfg, log: cfg.Logger, hosts: map[string]*host{}, handlerOf: map[string]string{}, ownerOf: map[string]string{}}
+	if r.cfg.Owner == "" {
+		r.cfg.Owner = r.ids.next(r.now())
+	}
+	for _, svc := range cfg.Parts {
+		for i := range svc.Handles {
+			r.handlerOf[svc.Handles[i].command] = svc.Name
+		}
+		aggregates, err := svc.aggregates()
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range aggregates {
+			public, private := f.eventTypes()
+			for _, t := range append(public, private...) {
+				r.ownerOf[t] = svc.Name
+			}
+		}
+	}
+	shared := map[driver.Store]*writer{}
+	for _, svc := range cfg.Parts {
+		if cfg.Run != nil && !slices.Contains(cfg.Run, svc.Name) {
+			continue
+		}
+		store := cfg.Store(svc.Name)
+		if store == nil {
+			return nil, fmt.Errorf("service %s has no database", svc.Name)
+		}
+		w := shared[store]
+		if w == nil {
+			w = newWriter(r, store)
+			r.writers = append(r.writers, w)
+			if store.Powers().Exclusive {
+				shared[store] = w
+			}
+		}
+		h := newHost(r, svc, store, w)
+		r.hosts[svc.Name] = h
+		r.order = append(r.order, h)
+	}
+	for _, name := range cfg.Run {
+		if r.hosts[name] == nil {
+			return nil, fmt.Errorf("service %q is not in the parts list", name)
+		}
+	}
+	for _, h := range r.order {
+		h.subscribe()
+	}
+	return r, nil
+}
+
+// subscribe builds the subscriptions of a host: one for its handlers, one for
+// each async view.
+func (h *host) subscribe() {
+	sources := map[string]map[string]bool{}
+	want := func(event string) {
+		owner := h.r.ownerOf[event]
+		if sources[owner] == nil {
+			sources[owner] = map[string]bool{}
+		}
+		sources[owner][event] = true
+		h.reads(event)
+	}
+	main := h.newSubscription(h.svc.Name)
+	for i := range h.svc.Subscribes {
+		sub := &h.svc.Subscribes[i]
+		main.on[sub.event] = sub
+		want(sub.event)
+	}
+	for _, def := range h.sagas {
+		for _, a := range def.advances() {
+			main.sagas[a.sub.event] = append(main.sagas[a.sub.event], sagaAdvancer{def, a})
+			want(a.sub.event)
+		}
+	}
+	for _, part := range h.r.cfg.Parts {
+		in := driver.Interest{Source: part.Name, Addressed: h.svc.Name}
+		for t := range sources[part.Name] {
+			in.Types = append(in.Types, t)
+		}
+		slices.Sort(in.Types)
+		main.spec.Interests = append(main.spec.Interests, in)
+	}
+	main.spec.FromFirst = true // what joins later is held off by joins
+	for i := range h.svc.Views {
+		if v := &h.svc.Views[i]; !v.Inline {
+			h.viewSubscription(v)
+		}
+	}
+}
+
+func (h *host) newSubscription(name string) *subscription {
+	s := &subscription{host: h, name: name, on: map[string]*Subscriber{}, apply: map[string]func(context.Context, ViewTx, Event) error{},
+		sagas: map[string][]sagaAdvancer{}, lanes: h.svc.Lanes, positions: h.r.cfg.Transport.Powers().LogPositions}
+	s.spec = driver.Subscription{Service: h.svc.Name, Name: name, Slices: h.svc.Slices}
+	if s.spec.Slices <= 0 {
+		s.spec.Slices = defaultSlices
+	}
+	if s.lanes <= 0 {
+		s.lanes = defaultLanes
+	}
+	s.init()
+	s.circuit.now = h.r.now
+	s.circuit.rouse = func(after time.Duration) {
+		time.AfterFunc(after, func() {
+			s.mu.Lock()
+			s.work.Broadcast()
+			s.mu.Unlock()
+		})
+	}
+	h.subs = append(h.subs, s)
+	return s
+}
+
+func (h *host) viewSubscription(v *View) {
+	s := h.newSubscription("view-" + v.Name)
+	s.view = v
+	s.spec.FromFirst = v.From == FromFirst
+	types := map[string][]string{}
+	keyed := map[string]*Subscriber{}
+	for i := range v.Projections {
+		p := &v.Projections[i]
+		owner := h.r.ownerOf[p.sub.event]
+		types[owner] = append(types[owner], p.sub.event)
+		s.on[p.sub.event], s.apply[p.sub.event] = &p.sub, p.apply
+		h.reads(p.sub.event)
+		if p.sub.keyed != nil {
+			keyed[p.sub.event] = &p.sub
+		}
+	}
+	for _, part := range h.r.cfg.Parts {
+		if len(types[part.Name]) > 0 {
+			s.spec.Interests = append(s.spec.Interests, driver.Interest{Source: part.Name, Types: types[part.Name]})
+		}
+	}
+	if len(keyed) > 0 {
+		s.spec.Key = func(m *driver.Message) string {
+			if sub := keyed[m.Type]; sub != nil {
+				if e, err := sub.decoder.decode(m.Type, m.Data); err == nil {
+					return sub.keyed(e)
+				}
+			}
+			return m.Stream
+		}
+	}
+}
+
+func (r *Runtime) now() time.Time { return r.cfg.Clock.Now().UTC().Truncate(time.Microsecond) }
+
+// Start prepares the databases, begins the work and returns when everything runs.
+// Ending ctx does not stop it; Stop does.
+func (r *Runtime) Start(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.started || r.stopped {
+		return errors.New("a Runtime is started once")
+	}
+	schemas := map[driver.Store][]driver.Schema{}
+	var stores []driver.Store
+	for _, svc := range r.cfg.Parts {
+		// Logs of services that run elsewhere are read here, so they are prepared too
+		// where this process can reach them.
+		store := r.cfg.Store(svc.Name)
+		if store == nil {
+			continue
+		}
+		if schemas[store] == nil {
+			stores = append(stores, store)
+		}
+		schemas[store] = append(schemas[store], driver.Schema{Service: svc.Name, Migrations: svc.Migrations})
+	}
+	for _, store := range stores {
+		if err := store.Migrate(ctx, schemas[store]); err != nil {
+			return fmt.Errorf("migrate: %w", err)
+		}
+	}
+	for _, h := range r.order {
+		if err := h.join(ctx); err != nil {
+			return err
+		}
+	}
+	r.started = true
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	r.cancel = cancel
+	for _, w := range r.writers {
+		go w.loop()
+	}
+	var ready []chan struct{}
+	for _, h := range r.order {
+		for _, s := range h.subs {
+			for range s.lanes {
+				r.lanes.Go(func() { s.lane(context.WithoutCancel(run)) })
+			}
+			c := make(chan struct{})
+			ready = append(ready, c)
+			r.loops.Go(func() { s.feed(run, c) })
+			r.loops.Go(func() { s.tend(run) })
+		}
+		for _, c := range h.calls {
+			r.loops.Go(func() { c.run(run) })
+		}
+		r.loops.Go(func() { h.timers(run) })
+		r.loops.Go(func() { h.requests(run) })
+		r.loops.Go(func() { h.seals.run(run) })
+		r.loops.Go(func() { h.prune(run) })
+	}
+	for _, c := range ready {
+		select {
+		case <-c:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// feed keeps a subscription fed until ctx ends.
+func (s *subscription) feed(ctx context.Context, ready chan struct{}) {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
+		sub := make(chan struct{})
+		go func() {
+			select {
+			case <-sub:
+				if ready != nil {
+					close(ready)
+					ready = nil
+				}
+			case <-ctx.Done():
+			}
+		}()
+		err := s.host.r.cfg.Transport.Subscribe(ctx, s.spec, s, sub)
+		if ctx.Err() != nil {
+			return
+		}
+		s.alarm("subscription", fmt.Sprintf("ended: %v; it is begun again in %s", err, wait))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// join notes where each type of event was first asked for, so that a handler that
+// was added later begins from now or from the first event, as it says.
+func (h *host) join(ctx context.Context) error {
+	raw, err := h.store.Value(ctx, h.svc.Name, "joins")
+	if err != nil {
+		return err
+	}
+	joins := map[string]int64{}
+	if raw != nil {
+		if err := json.Unmarshal(raw, &joins); err != nil {
+			return fmt.Errorf("joins of service %s: %w", h.svc.Name, err)
+		}
+	}
+	changed := raw == nil
+	for i := range h.svc.Subscribes {
+		sub := &h.svc.Subscribes[i]
+		if _, known := joins[sub.event]; known {
+			continue
+		}
+		changed = true
+		if sub.from == FromFirst {
+			if raw != nil {
+				return fmt.Errorf("service %s: %s was added from the first event, but the subscription has begun already: "+
+					"use From(backbone.FromNow), or a view, or a service of its own", h.svc.Name, sub.event)
+			}
+			joins[sub.event] = 0
+			continue
+		}
+		owner := h.r.ownerOf[sub.event]
+		head := int64(0)
+		if store := h.r.cfg.Store(owner); store != nil {
+			if head, err = store.Head(ctx, owner); err != nil {
+				return err
+			}
+		}
+		joins[sub.event] = head
+	}
+	h.subs[0].joins = joins
+	if !changed {
+		return nil
+	}
+	encoded, err := json.Marshal(joins)
+	if err != nil {
+		return err
+	}
+	return h.store.SetValue(ctx, h.svc.Name, "joins", encoded)
+}
+
+// Stop drains: fetching stops, started handlers finish and commit, calls that are
+// out come back, what has not begun is handed back. It may be called more than
+// once, and before Start. When ctx ends first its error is returned and the work
+// goes on ending by itself.
+func (r *Runtime) Stop(ctx context.Context) error {
+	r.mu.Lock()
+	if !r.started || r.stopped {
+		r.stopped = true
+		r.mu.Unlock()
+		return nil
+	}
+	r.stopped = true
+	r.mu.Unlock()
+	r.closing.Store(true)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		r.cancel()
+		r.loops.Wait()
+		for _, h := range r.order {
+			for _, s := range h.subs {
+				s.mu.Lock()
+				s.stopping = true
+				s.work.Broadcast()
+				s.room.Broadcast()
+				s.mu.Unlock()
+			}
+		}
+		r.lanes.Wait()
+		for _, w := range r.writers {
+			w.close()
+		}
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Do decides a command and returns when its outcome is durable. A refusal is an
+// Answer, not an error. When ctx ends first the command may still take effect;
+// asking again with the same id tells.
+//
+// Errors are ErrOverloaded, ErrUnavailable, ErrPaused, ErrStopped,
+// ErrDifferentCommand, ErrNotHandled, ctx's own, or what the handler failed with.
+func (r *Runtime) Do(ctx context.Context, c Command, options ...DoOption) (Answer, error) {
+	h := r.hosts[r.handlerOf[c.CommandType()]]
+	switch {
+	case r.closing.Load():
+		return Answer{}, ErrStopped
+	case h == nil:
+		return Answer{}, fmt.Errorf("%w here: %s", ErrNotHandled, c.CommandType())
+	case h.paused.Load():
+		return Answer{}, fmt.Errorf("%s: %w", h.svc.Name, ErrPaused)
+	}
+	m := Meta{Time: r.now()}
+	for _, o := range options {
+		o(&m)
+	}
+	if m.ID == "" {
+		m.ID = r.ids.next(m.Time)
+	}
+	data, err := json.Marshal(c)
+	if err != nil {
+		return Answer{}, fmt.Errorf("encode %s: %w", c.CommandType(), err)
+	}
+	if len(data) > MaxData {
+		return Answer{}, Permanent(fmt.Errorf("%s has %d bytes; the most is %d", c.CommandType(), len(data), MaxData))
+	}
+	hd := h.handlers[c.CommandType()]
+	ended := make(chan error, 1)
+	u := &unit{host: h, direct: true, answerID: m.ID, streams: hd.streams(c)}
+	u.run = func(b *batch, u *unit) (err error) {
+		u.answer, err = b.decide(u, h, hd, c, data, m)
+		return err
+	}
+	u.done = func(_ *unit, err error) { ended <- err }
+	if err := h.w.submit(u); err != nil {
+		return Answer{}, err
+	}
+	select {
+	case err := <-ended:
+		if err != nil {
+			return Answer{}, err
+		}
+		r.observeDecided(h, hd.command, &u.answer, m)
+		return u.answer, nil
+	case <-ctx.Done():
+		return Answer{}, ctx.Err()
+	}
+}
+
+// Reader reads what a service has committed; nil if its database cannot be
+// reached from here.
+func (r *Runtime) Reader(service string) *Reader {
+	store := r.cfg.Store(service)
+	if store == nil {
+		return nil
+	}
+	return &Reader{service: service, store: store}
+}
+
+// Changed returns a channel that receives a value (coalesced) after each commit
+// to the service's log, and a function that ends it.
+func (r *Runtime) Changed(service string) (<-chan struct{}, func()) {
+	c := make(chan struct{}, 1)
+	h := r.hosts[service]
+	if h == nil {
+		return c, func() {}
+	}
+	h.watch.Lock()
+	h.pulses[c] = true
+	h.watch.Unlock()
+	return c, func() {
+		h.watch.Lock()
+		delete(h.pulses, c)
+		h.watch.Unlock()
+	}
+}
+
+// Pause stops a service's handling: direct commands are refused with ErrPaused,
+// messages, timers and calls wait.
+func (r *Runtime) Pause(service string) error { return r.setPaused(service, true) }
+
+// Resume ends a pause.
+func (r *Runtime) Resume(service string) error { return r.setPaused(service, false) }
+
+func (r *Runtime) setPaused(service string, paused bool) error {
+	h := r.hosts[service]
+	if h == nil {
+		return fmt.Errorf("service %q does not run here", service)
+	}
+	h.paused.Store(paused)
+	for _, s := range h.subs {
+		s.mu.Lock()
+		s.paused = paused
+		s.work.Broadcast()
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// Services lists those that run here.
+func (r *Runtime) Services() []string {
+	names := make([]string, len(r.order))
+	for i, h := range r.order {
+		names[i] = h.svc.Name
+	}
+	return names
+}
+
+// Parts returns the parts list.
+func (r *Runtime) Parts() []*Service { return r.cfg.Parts }
+
+// Idle reports whether nothing is in flight: nothing waits for a writer or a lane,
+// and every subscription has seen every committed record. What waits for a time,
+// for an operator or for the outside does not count.
+func (r *Runtime) Idle(ctx context.Context) (bool, error) {
+	for _, w := range r.writers {
+		if !w.quiet() {
+			return false, nil
+		}
+	}
+	for _, h := range r.order {
+		for _, s := range h.subs {
+			s.mu.Lock()
+			busy := s.pending > 0
+			s.mu.Unlock()
+			if busy {
+				return false, nil
+			}
+		}
+	}
+	if b, ok := r.cfg.Transport.(driver.Behinder); ok {
+		behind, err := b.Behind(ctx)
+		if err != nil || behind > 0 {
+			return false, err
+		}
+	}
+	for _, w := range r.writers {
+		if !w.quiet() {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func (r *Runtime) forget(units []*unit) {
+	for _, u := range units {
+		u.host.streams.drop()
+		u.host.instances.drop()
+	}
+}
+
+// prune removes what is past its retention, in small bites.
+func (h *host) prune(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		before := h.r.now().Add(-h.r.retention()).UnixMicro()
+		if _, err := h.store.Prune(ctx, h.svc.Name, before, 0, 10_000); err != nil && ctx.Err() == nil {
+			h.r.log.WarnContext(ctx, "prune", "service", h.svc.Name, "error", err)
+		}
+	}
+}
+
+func (r *Runtime) retention() time.Duration {
+	if r.cfg.Retention > 0 {
+		return r.cfg.Retention
+	}
+	return 7 * 24 * time.Hour
+}
+
+func (r *Runtime) alarm(a Alarm) {
+	r.log.Warn("alarm", "service", a.Service, "subject", a.Subject, "text", a.Text)
+	if r.cfg.Hooks.Alarm != nil {
+		r.cfg.Hooks.Alarm(a)
+	}
+}
+
+func (r *Runtime) observeBatch(b *batch, units int, err error) {
+	if r.cfg.Hooks.Batch == nil {
+		return
+	}
+	records := 0
+	for _, s := range b.services {
+		records += len(s.writes.Records)
+	}
+	r.cfg.Hooks.Batch(BatchStats{Units: units, Records: records, Commit: b.committed, Total: time.Since(b.started), Reruns: b.reruns, Err: err})
+}
+
+func (r *Runtime) observeDecided(h *host, command string, a *Answer, m Meta) {
+	if r.cfg.Hooks.Decided != nil {
+		r.cfg.Hooks.Decided(DecidedStats{h.svc.Name, command, a.Outcome, a.Repeated, m})
+	}
+}
+
+func (r *Runtime) observeCall(c CalledStats) {
+	if r.cfg.Hooks.Called != nil {
+		r.cfg.Hooks.Called(c)
+	}
+}
+
+func (r *Runtime) observeSaga(s SagaStats) {
+	if r.cfg.Hooks.Saga != nil {
+		r.cfg.Hooks.Saga(s)
+	}
+}
+
+func (r *Runtime) observeParked(s *subscription, m *Message, err error, dead bool) {
+	if r.cfg.Hooks.Handled != nil && m != nil {
+		r.cfg.Hooks.Handled(context.Background(), HandledStats{Subscription: s.name, Message: m, Lag: r.now().Sub(m.Time), Err: err, Parked: dead})
+	}
+	if dead && m != nil {
+		r.alarm(Alarm{Service: s.host.svc.Name, Subject: "parked", Text: fmt.Sprintf("%s: %s %s: %v", s.name, m.Type, m.ID, err)})
+	}
+}

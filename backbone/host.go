@@ -1,0 +1,374 @@
+package backbone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.org/souk/backbone/driver"
+)
+
+// host runs one service in this process.
+type host struct {
+	r     *Runtime
+	svc   *Service
+	store driver.Store
+	w     *writer
+
+	handlers     map[string]*Handler
+	reacts       map[string][]func(Event, Meta) []Effect
+	inline       map[string][]inlineView
+	sagas        map[string]SagaDefinition         // newest definition by name
+	sagaVersions map[string]map[int]SagaDefinition // all of them
+	sagaStarts   map[string][]SagaDefinition
+	sagaAborts   map[string][]sagaAborter
+	calls        map[string]*callRunner
+	versions     map[string]int // newest version of each base name that it reads
+	owned        map[string]string
+	subs         []*subscription
+
+	statements sync.Map // statement as written -> with real names
+	streams    generations[string, *entry]
+	instances  generations[driver.SagaKey, *sagaEntry]
+
+	paused atomic.Bool
+
+	watch   sync.Mutex
+	pulses  map[chan struct{}]bool
+	timerAt chan struct{}
+	seals   *sealer
+}
+
+type inlineView struct {
+	view  *View
+	apply func(context.Context, ViewTx, Event) error
+}
+
+type sagaAborter struct {
+	def   SagaDefinition
+	abort abortInfo
+}
+
+func newHost(r *Runtime, svc *Service, store driver.Store, w *writer) *host {
+	h := &host{r: r, svc: svc, store: store, w: w,
+		handlers: map[string]*Handler{}, reacts: map[string][]func(Event, Meta) []Effect{}, inline: map[string][]inlineView{},
+		sagas: map[string]SagaDefinition{}, sagaVersions: map[string]map[int]SagaDefinition{},
+		sagaStarts: map[string][]SagaDefinition{}, sagaAborts: map[string][]sagaAborter{}, calls: map[string]*callRunner{},
+		versions: map[string]int{}, owned: map[string]string{}, pulses: map[chan struct{}]bool{}, timerAt: make(chan struct{}, 1)}
+	h.streams.limit, h.instances.limit = r.cfg.CacheStates, r.cfg.CacheStates
+	for i := range svc.Handles {
+		h.handlers[svc.Handles[i].command] = &svc.Handles[i]
+		h.reads(svc.Handles[i].command)
+	}
+	for _, sub := range svc.Reacts {
+		h.reacts[sub.event] = append(h.reacts[sub.event], sub.react)
+	}
+	for i := range svc.Views {
+		v := &svc.Views[i]
+		for _, t := range v.tables() {
+			h.owned[t] = v.Name
+		}
+		if v.Inline {
+			for _, p := range v.Projections {
+				h.inline[p.sub.event] = append(h.inline[p.sub.event], inlineView{v, p.apply})
+			}
+		}
+	}
+	for _, def := range svc.Sagas {
+		name, version := def.sagaName(), def.sagaVersion()
+		if h.sagaVersions[name] == nil {
+			h.sagaVersions[name] = map[int]SagaDefinition{}
+		}
+		h.sagaVersions[name][version] = def
+		if newest := h.sagas[name]; newest == nil || newest.sagaVersion() < version {
+			h.sagas[name] = def
+		}
+	}
+	for _, def := range h.sagas {
+		h.sagaStarts[def.startsOn()] = append(h.sagaStarts[def.startsOn()], def)
+		for _, a := range def.aborts() {
+			h.sagaAborts[a.event] = append(h.sagaAborts[a.event], sagaAborter{def, a})
+		}
+	}
+	for i := range svc.Calls {
+		h.calls[svc.Calls[i].name] = newCallRunner(h, &svc.Calls[i])
+	}
+	h.seals = newSealer(h)
+	return h
+}
+
+func (h *host) reads(wire string) {
+	if base, version, err := splitVersion(wire); err == nil {
+		h.versions[base] = max(h.versions[base], version)
+	}
+}
+
+// statement puts real names into SQL and refuses what the writer of the statement
+// does not own: a view writes its own tables only, a handler no view's.
+func (h *host) statement(sql string, view *View) (string, error) {
+	key := sql
+	if view != nil {
+		key = view.Name + "\x00" + sql
+	}
+	if real, ok := h.statements.Load(key); ok {
+		return real.(string), nil
+	}
+	writes := view != nil || !isRead(sql)
+	real, err := nameTables(sql, func(table string) (string, error) {
+		if writes {
+			owner := h.owned[table]
+			switch {
+			case view != nil && owner != view.Name && !isRead(sql):
+				return "", fmt.Errorf("view %s does not own table %s: list it in the view's Tables", view.Name, table)
+			case view == nil && owner != "":
+				return "", fmt.Errorf("table %s belongs to view %s; a handler cannot write it", table, owner)
+			}
+		}
+		if strings.HasPrefix(table, "bb_") {
+			return "", fmt.Errorf("table %s belongs to the backbone", table)
+		}
+		return h.store.Name(h.svc.Name, table), nil
+	})
+	if err != nil {
+		return "", err
+	}
+	if real == sql {
+		return "", fmt.Errorf("statement %q names no table in braces: write {table}", sql)
+	}
+	h.statements.Store(key, real)
+	return real, nil
+}
+
+func isRead(sql string) bool {
+	verb, _, _ := strings.Cut(strings.TrimLeft(sql, " \t\n"), " ")
+	return strings.EqualFold(verb, "SELECT")
+}
+
+// generations is a cache that keeps what was used since the last two turnovers. It
+// is used on the writer's goroutine only.
+type generations[K comparable, V any] struct {
+	limit      int
+	young, old map[K]V
+}
+
+func (g *generations[K, V]) get(k K) (v V, ok bool) {
+	if v, ok = g.young[k]; ok {
+		return v, true
+	}
+	if v, ok = g.old[k]; ok {
+		g.put(k, v)
+	}
+	return v, ok
+}
+
+func (g *generations[K, V]) put(k K, v V) {
+	if g.young == nil || len(g.young) >= g.limit/2 {
+		g.old, g.young = g.young, make(map[K]V, g.limit/8)
+	}
+	g.young[k] = v
+}
+
+func (g *generations[K, V]) drop() { g.young, g.old = nil, nil }
+
+func (h *host) cachedStream(name string) *entry {
+	e, _ := h.streams.get(name)
+	return e
+}
+
+func (h *host) cacheStream(name string, e *entry) { h.streams.put(name, e) }
+
+func (h *host) cachedSaga(k driver.SagaKey) *sagaEntry {
+	if !h.store.Powers().Exclusive {
+		return nil
+	}
+	e, _ := h.instances.get(k)
+	return e
+}
+
+func (h *host) cacheSaga(k driver.SagaKey, e *sagaEntry) { h.instances.put(k, e) }
+
+// handOver passes on what was just committed, on the writer's goroutine.
+func (h *host) handOver(records []driver.Record) {
+	if c, ok := h.r.cfg.Transport.(driver.Committed); ok {
+		c.Committed(h.svc.Name, records)
+	}
+	h.seals.offer(records)
+	for i := range records {
+		if records[i].Kind == driver.KindCall {
+			if c := h.calls[records[i].Target]; c != nil {
+				c.poke()
+			}
+		}
+	}
+	h.pulse()
+}
+
+func (h *host) pulse() {
+	h.watch.Lock()
+	for c := range h.pulses {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+	h.watch.Unlock()
+}
+
+// internal submits units of the backbone's own, waits for their end and returns
+// the first error.
+func (h *host) internal(units ...*unit) error {
+	ended := make(chan error, len(units))
+	for _, u := range units {
+		u.done = func(_ *unit, err error) { ended <- err }
+	}
+	if err := h.w.submit(units...); err != nil {
+		return err
+	}
+	var first error
+	for range units {
+		err := <-ended
+		if first == nil {
+			first = err
+		}
+		if err != nil && !errors.Is(err, driver.ErrConflict) && ClassOf(err) != ClassInfrastructure {
+			h.r.log.Error("a step of the backbone failed", "service", h.svc.Name, "error", err)
+		}
+	}
+	return first
+}
+
+// timers fires what is due, until ctx ends.
+func (h *host) timers(ctx context.Context) {
+	const batch = 256
+	wait := time.NewTimer(0)
+	defer wait.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-wait.C:
+		case <-h.timerAt:
+		}
+		next := time.Second
+		now, err := h.store.Now(ctx)
+		if err == nil && !h.paused.Load() {
+			var due []driver.Timer
+			var after int64
+			due, after, err = h.store.DueTimers(ctx, h.svc.Name, now.UnixMicro(), batch)
+			units := make([]*unit, len(due))
+			for i := range due {
+				units[i] = h.fire(&due[i], now)
+			}
+			_ = h.internal(units...) // a conflict is a cancel that won; the rest is tried again with the next round
+			switch {
+			case len(due) == batch:
+				next = 0
+			case after > 0:
+				next = min(next, max(time.UnixMicro(after).Sub(now), time.Millisecond))
+			}
+		}
+		if err == nil && !h.paused.Load() && len(h.sagas) > 0 {
+			err = h.fireSagas(ctx, now)
+		}
+		if err != nil && ctx.Err() == nil {
+			h.r.log.WarnContext(ctx, "timers", "service", h.svc.Name, "error", err)
+		}
+		wait.Reset(next)
+	}
+}
+
+// fire deletes a timer's row and appends its message in one transaction; a timer
+// that was cancelled or set anew meanwhile stays silent.
+func (h *host) fire(t *driver.Timer, now time.Time) *unit {
+	m := Meta{ID: derivedID("timer", h.svc.Name, t.Name, fmt.Sprint(t.Generation)), Time: now.UTC(), Actor: "service:" + h.svc.Name}
+	return &unit{host: h, run: func(b *batch, u *unit) error {
+		s := b.of(h)
+		fired := *t
+		fired.Unit = u.index
+		s.writes.FiredTimers = append(s.writes.FiredTimers, fired)
+		r := driver.Record{Kind: driver.KindCommand, ID: h.r.ids.next(m.Time), Ref: m.ID, Stream: t.Stream, Type: t.Type, Data: t.Data, Meta: t.Meta,
+			Time: m.Time.UnixMicro(), Target: h.svc.Name}
+		s.writes.Records = append(s.writes.Records, r)
+		driver.CrashPoint("timer.fired")
+		return nil
+	}}
+}
+
+func (h *host) fireSagas(ctx context.Context, now time.Time) error {
+	due, err := h.store.DueSagas(ctx, h.svc.Name, now.UnixMicro(), 256)
+	if err != nil {
+		return err
+	}
+	units := make([]*unit, len(due))
+	for i := range due {
+		key := due[i].SagaKey
+		m := Meta{ID: h.r.ids.next(now), Time: now.UTC(), Actor: "service:" + h.svc.Name}
+		units[i] = &unit{host: h, saga: key, run: func(b *batch, u *unit) error { return b.sagaDue(u, h, key, m) }}
+	}
+	return h.internal(units...)
+}
+
+// requests carries out what operators ask, until ctx ends.
+func (h *host) requests(ctx context.Context) {
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	taken := map[int64]bool{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		open, err := h.store.OpenRequests(ctx, h.svc.Name, 256)
+		if err != nil {
+			continue // asked again with the next tick
+		}
+		seen := map[int64]bool{}
+		for i := range open {
+			r := &open[i]
+			seen[r.ID] = true
+			if !taken[r.ID] && h.take(r) {
+				taken[r.ID] = true
+			}
+		}
+		for id := range taken {
+			if !seen[id] {
+				delete(taken, id)
+			}
+		}
+	}
+}
+
+func (h *host) take(r *driver.Request) bool {
+	switch r.Subject {
+	case "parked":
+		for _, s := range h.subs {
+			if s.name == r.Subscription {
+				s.mu.Lock()
+				taken := s.offer(driver.SliceOf(r.Key, s.spec.Slices), item{request: r})
+				s.mu.Unlock()
+				return taken
+			}
+		}
+	case "saga":
+		key := driver.SagaKey{Name: r.Subscription, ID: r.Key}
+		m := Meta{ID: h.r.ids.next(h.r.now()), Time: h.r.now(), Actor: r.Actor}
+		err := h.internal(&unit{host: h, saga: key, run: func(b *batch, u *unit) error {
+			b.of(h).writes.DoneRequests = append(b.of(h).writes.DoneRequests, r.ID)
+			return b.sagaOperator(u, h, key, r.Action, m)
+		}})
+		if err != nil && ClassOf(err) != ClassInfrastructure {
+			h.r.alarm(Alarm{Service: h.svc.Name, Subject: "request", Text: fmt.Sprintf("%s of saga %s/%s: %v", r.Action, key.Name, key.ID, err)})
+			err = h.internal(&unit{host: h, run: func(b *batch, _ *unit) error {
+				b.of(h).writes.DoneRequests = append(b.of(h).writes.DoneRequests, r.ID)
+				return nil
+			}})
+		}
+		return err == nil
+	}
+	return false
+}

@@ -1,0 +1,422 @@
+package backbone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"example.org/souk/backbone/driver"
+)
+
+// RebuildProgress tells how far a rebuild is.
+type RebuildProgress struct {
+	Service, View string
+	Done, Total   int64 // positions over all sources
+	Rate          float64
+	Remaining     time.Duration
+}
+
+const (
+	rebuildChunk = 1000 // records read and applied in one transaction
+	rebuildClose = 2000 // this near to the end the live view is held and swapped
+)
+
+// Rebuild makes a view's tables again from the first event, beside the live ones,
+// and puts them in their place in one transaction. The live view goes on until the
+// swap. A rebuild makes no calls, sends nothing and counts nothing twice: a view
+// cannot. progress may be nil.
+func (r *Runtime) Rebuild(ctx context.Context, service, view string, progress func(RebuildProgress)) error {
+	h := r.hosts[service]
+	if h == nil {
+		return fmt.Errorf("service %q does not run here", service)
+	}
+	for i := range h.svc.Views {
+		if v := &h.svc.Views[i]; v.Name == view {
+			b := &rebuild{h: h, v: v, progress: progress}
+			return b.run(ctx)
+		}
+	}
+	return fmt.Errorf("service %s has no view %q", service, view)
+}
+
+type rebuild struct {
+	h        *host
+	v        *View
+	sub      *subscription // nil for an inline view
+	progress func(RebuildProgress)
+	sources  []*rebuildSource
+	amended  map[[2]string]driver.Amendment
+	started  time.Time
+	names    map[string]string
+}
+
+type rebuildSource struct {
+	name  string
+	store driver.Store
+	types []string
+	apply map[string]*Projection
+	at    int64
+	head  int64
+}
+
+func (b *rebuild) run(ctx context.Context) (err error) {
+	h := b.h
+	b.started, b.names = time.Now(), map[string]string{} //souk:clock durations for the progress
+	sources := map[string]*rebuildSource{}
+	for i := range b.v.Projections {
+		p := &b.v.Projections[i]
+		owner := h.r.ownerOf[p.sub.event]
+		src := sources[owner]
+		if src == nil {
+			store := h.r.cfg.Store(owner)
+			if store == nil {
+				return fmt.Errorf("the log of %s cannot be read from here", owner)
+			}
+			src = &rebuildSource{name: owner, store: store, apply: map[string]*Projection{}}
+			sources[owner] = src
+			b.sources = append(b.sources, src)
+		}
+		src.types = append(src.types, p.sub.event)
+		src.apply[p.sub.event] = p
+	}
+	for _, s := range h.subs {
+		if s.view == b.v {
+			b.sub = s
+		}
+	}
+	if err := b.readAmendments(ctx); err != nil {
+		return err
+	}
+	tables := b.v.tables()
+	if err := h.store.CreateShadow(ctx, h.svc.Name, tables); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.store.DropShadow(context.WithoutCancel(ctx), h.svc.Name, tables))
+		}
+	}()
+	for {
+		left, err := b.left(ctx)
+		if err != nil {
+			return err
+		}
+		if left <= rebuildClose {
+			break
+		}
+		for _, src := range b.sources {
+			if err := b.chunk(ctx, src, nil); err != nil {
+				return err
+			}
+		}
+	}
+	if b.sub == nil {
+		return b.swapInline(ctx)
+	}
+	return b.swapAsync(ctx)
+}
+
+func (b *rebuild) readAmendments(ctx context.Context) error {
+	b.amended = map[[2]string]driver.Amendment{}
+	if b.sub == nil {
+		return nil
+	}
+	list, err := b.h.store.Amendments(ctx, b.h.svc.Name, b.sub.name)
+	for _, a := range list {
+		b.amended[[2]string{a.Source, a.ID}] = a
+	}
+	return err
+}
+
+// left reads the heads and reports how many positions are still to be read.
+func (b *rebuild) left(ctx context.Context) (int64, error) {
+	p := RebuildProgress{Service: b.h.svc.Name, View: b.v.Name}
+	for _, src := range b.sources {
+		head, err := src.store.Head(ctx, src.name)
+		if err != nil {
+			return 0, err
+		}
+		src.head = head
+		p.Total += head
+		p.Done += src.at
+	}
+	if b.progress != nil {
+		if seconds := time.Since(b.started).Seconds(); seconds > 0 && p.Done > 0 {
+			p.Rate = float64(p.Done) / seconds
+			p.Remaining = time.Duration(float64(p.Total-p.Done) / p.Rate * float64(time.Second))
+		}
+		b.progress(p)
+	}
+	return p.Total - p.Done, nil
+}
+
+// read returns the next events of a source and the position up to which there are
+// no others.
+func (b *rebuild) read(ctx context.Context, src *rebuildSource) ([]driver.Record, int64, error) {
+	head, err := src.store.Head(ctx, src.name)
+	if err != nil {
+		return nil, 0, err
+	}
+	rs, err := src.store.Read(ctx, src.name, driver.ReadQuery{After: src.at, Until: head, Types: src.types, Kinds: []driver.Kind{driver.KindEvent, driver.KindPrivate}, Limit: rebuildChunk})
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(rs) < rebuildChunk {
+		return rs, head, nil
+	}
+	return rs, rs[len(rs)-1].Position, nil
+}
+
+// chunk applies the next events of a source to the shadow: in a transaction of its
+// own, or in tx.
+func (b *rebuild) chunk(ctx context.Context, src *rebuildSource, tx driver.Tx) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	rs, to, err := b.read(ctx, src)
+	if err != nil {
+		return err
+	}
+	if tx != nil {
+		if err := b.applyAll(ctx, tx, src, rs); err != nil {
+			return err
+		}
+		src.at = to
+		return nil
+	}
+	if len(rs) > 0 {
+		own, err := b.h.store.Begin(ctx)
+		if err != nil {
+			return err
+		}
+		if err := b.applyAll(ctx, own, src, rs); err != nil {
+			return errors.Join(err, own.Rollback())
+		}
+		driver.CrashPoint("rebuild.chunk")
+		if err := own.Commit(ctx); err != nil {
+			return err
+		}
+	}
+	src.at = to
+	return nil
+}
+
+func (b *rebuild) applyAll(ctx context.Context, tx driver.Tx, src *rebuildSource, rs []driver.Record) error {
+	vt := &shadowTx{b: b, tx: tx}
+	for i := range rs {
+		r := &rs[i]
+		if a, ok := b.amended[[2]string{src.name, r.ID}]; ok {
+			if a.Discard {
+				continue
+			}
+			r.Data = a.Data
+		}
+		p := src.apply[r.Type]
+		e, err := p.sub.decoder.decode(r.Type, r.Data)
+		if err != nil {
+			return err
+		}
+		if vt.msg, err = messageOf(src.name, r); err != nil {
+			return err
+		}
+		if err := p.apply(ctx, vt, e); err != nil {
+			return fmt.Errorf("rebuild %s: event %s/%d: %w", b.v.Name, src.name, r.Position, err)
+		}
+	}
+	return vt.flush(ctx)
+}
+
+// catchUp applies what is left within tx.
+func (b *rebuild) catchUp(ctx context.Context, tx driver.Tx) error {
+	for _, src := range b.sources {
+		for {
+			before := src.at
+			if err := b.chunk(ctx, src, tx); err != nil {
+				return err
+			}
+			if src.at == before {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// swapInline holds the writer, so that nothing is appended, applies the rest and
+// swaps.
+func (b *rebuild) swapInline(ctx context.Context) error {
+	h := b.h
+	return h.internal(&unit{host: h, alone: true, run: func(batch *batch, u *unit) error {
+		u.flushed = true
+		if err := b.catchUp(ctx, batch.tx); err != nil {
+			return err
+		}
+		driver.CrashPoint("rebuild.swap")
+		return h.store.SwapShadow(ctx, batch.tx, h.svc.Name, b.v.tables())
+	}})
+}
+
+// swapAsync takes the subscription's checkpoints, applies the rest, swaps, and
+// moves the checkpoints to where the new tables stand.
+func (b *rebuild) swapAsync(ctx context.Context) error {
+	h, s := b.h, b.sub
+	if err := s.hold(ctx); err != nil {
+		return err
+	}
+	defer s.unhold()
+	cps, err := h.store.Checkpoints(ctx, h.svc.Name, s.name)
+	if err != nil {
+		return err
+	}
+	parked, err := h.store.ParkedRows(ctx, h.svc.Name, s.name, "", 1)
+	if err != nil {
+		return err
+	}
+	if len(parked) > 0 {
+		return fmt.Errorf("view %s has parked messages: redrive, edit or discard them first (souk dlq list)", b.v.Name)
+	}
+	err = h.internal(&unit{host: h, alone: true, run: func(batch *batch, u *unit) error {
+		u.flushed = true
+		if err := b.catchUp(ctx, batch.tx); err != nil {
+			return err
+		}
+		sh := batch.of(h)
+		at := map[string]int64{}
+		for _, src := range b.sources {
+			at[src.name] = src.at
+		}
+		for _, cp := range cps {
+			if to := at[cp.Source]; to > cp.Position {
+				sh.writes.Moves = append(sh.writes.Moves, driver.Move{Unit: u.index, Subscription: s.name, Source: cp.Source, Slice: cp.Slice,
+					Epoch: cp.Epoch, From: cp.Position, To: to})
+			}
+		}
+		driver.CrashPoint("rebuild.swap")
+		return h.store.SwapShadow(ctx, batch.tx, h.svc.Name, b.v.tables())
+	}})
+	if err != nil {
+		return err
+	}
+	s.passed(b.sources)
+	return nil
+}
+
+// hold stops the lanes from taking slices up and waits until none is at work.
+func (s *subscription) hold(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.paused {
+		return fmt.Errorf("subscription %s is paused", s.name)
+	}
+	s.paused = true
+	stop := context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		s.settled.Broadcast()
+		s.mu.Unlock()
+	})
+	defer stop()
+	for ctx.Err() == nil {
+		working := false
+		for _, sl := range s.slices {
+			working = working || (sl.busy && !sl.queued)
+		}
+		if !working {
+			return nil
+		}
+		s.settled.Wait()
+	}
+	s.paused = false
+	s.work.Broadcast()
+	return ctx.Err()
+}
+
+func (s *subscription) unhold() {
+	s.mu.Lock()
+	s.paused = false
+	s.work.Broadcast()
+	s.mu.Unlock()
+}
+
+// passed drops what the swap has applied and lets what follows chain to where the
+// checkpoints stand now.
+func (s *subscription) passed(sources []*rebuildSource) {
+	at := map[string]int64{}
+	for _, src := range sources {
+		at[src.name] = src.at
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.floor = at
+	for _, sl := range s.slices {
+		kept := sl.items[:0]
+		for _, it := range sl.items {
+			if it.redrive == nil && it.request == nil && it.d.Position <= at[it.d.Source] {
+				s.pending--
+				continue
+			}
+			it.d.Prev = max(it.d.Prev, at[it.d.Source])
+			kept = append(kept, it)
+		}
+		sl.items = kept
+	}
+	s.room.Broadcast()
+}
+
+// shadowTx is the ViewTx of a rebuild: its statements go to the shadow tables.
+type shadowTx struct {
+	b       *rebuild
+	tx      driver.Tx
+	msg     *Message
+	pending []driver.Statement
+}
+
+func (t *shadowTx) Message() *Message { return t.msg }
+
+func (t *shadowTx) name(sql string) (string, error) {
+	if real, ok := t.b.names[sql]; ok {
+		return real, nil
+	}
+	real, err := nameTables(sql, func(table string) (string, error) {
+		if t.b.h.owned[table] == t.b.v.Name {
+			return t.b.h.store.Name(t.b.h.svc.Name, t.b.h.store.Shadow(table)), nil
+		}
+		if !isRead(sql) {
+			return "", fmt.Errorf("view %s does not own table %s", t.b.v.Name, table)
+		}
+		return t.b.h.store.Name(t.b.h.svc.Name, table), nil
+	})
+	if err == nil {
+		t.b.names[sql] = real
+	}
+	return real, err
+}
+
+func (t *shadowTx) Exec(_ context.Context, sql string, args ...any) error {
+	real, err := t.name(sql)
+	if err != nil {
+		return err
+	}
+	t.pending = append(t.pending, driver.Statement{SQL: real, Args: args})
+	return nil
+}
+
+func (t *shadowTx) Query(ctx context.Context, sql string, args ...any) (Rows, error) {
+	real, err := t.name(sql)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.flush(ctx); err != nil {
+		return nil, err
+	}
+	return t.tx.Query(ctx, real, args...)
+}
+
+func (t *shadowTx) flush(ctx context.Context) error {
+	if len(t.pending) == 0 {
+		return nil
+	}
+	err := t.tx.Exec(ctx, t.pending)
+	t.pending = t.pending[:0]
+	return err
+}

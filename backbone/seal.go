@@ -1,0 +1,315 @@
+package backbone
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+
+	"fmt"
+	"sync"
+	"time"
+
+	"example.org/souk/backbone/driver"
+)
+
+// The audit chain: a sealer follows the log and appends seals. Each holds a hash
+// over the stored bytes of a range's events and private events and over the seal
+// before it, so that whoever edits, deletes, reorders or inserts a record must
+// rewrite every seal since; and heads that are kept in a second place tell of
+// that, and of a tail that was cut off. (After Haber and Stornetta, 1991.)
+
+const (
+	sealEvery   = 500 * time.Millisecond
+	sealRecords = 10_000
+)
+
+// Seal is the data of a seal record, and the head that is kept elsewhere.
+type Seal struct {
+	From  int64  `json:"from"`  // first position of the range
+	To    int64  `json:"to"`    // last position of the range
+	Count int64  `json:"count"` // events and private events in it
+	Hash  string `json:"hash"`  // SHA-256, hex, over them and Prev
+	Prev  string `json:"prev"`  // hash of the seal before, empty for the first
+}
+
+type sealer struct {
+	host    *host
+	mu      sync.Mutex
+	pending []driver.Record // committed by this process, not sealed yet
+	lost    bool            // pending has a hole in front
+	wake    chan struct{}
+	last    Seal
+}
+
+func newSealer(h *host) *sealer { return &sealer{host: h, wake: make(chan struct{}, 1)} }
+
+// offer hands over what was committed. What does not fit is read from the log.
+func (s *sealer) offer(records []driver.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.pending)+len(records) > 4*sealRecords {
+		s.pending, s.lost = nil, true
+		return
+	}
+	s.pending = append(s.pending, records...)
+	if len(s.pending) >= sealRecords {
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (s *sealer) run(ctx context.Context) {
+	tick := time.NewTicker(sealEvery)
+	defer tick.Stop()
+	for begun := false; ; {
+		if !begun {
+			if err := s.begin(ctx); err != nil {
+				if ctx.Err() != nil {
+					return
+				}
+				s.host.r.log.WarnContext(ctx, "seal", "service", s.host.svc.Name, "error", err)
+			} else {
+				begun = true
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-s.wake:
+		}
+		for begun {
+			more, err := s.seal(ctx)
+			if err != nil {
+				begun = false // the chain is read again before it goes on
+			}
+			if !more || err != nil {
+				break
+			}
+		}
+	}
+}
+
+func (s *sealer) begin(ctx context.Context) error {
+	last, err := lastSeal(ctx, s.host.store, s.host.svc.Name)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.last = last
+	s.mu.Unlock()
+	return nil
+}
+
+func lastSeal(ctx context.Context, store driver.Store, service string) (Seal, error) {
+	var last Seal
+	rs, err := store.Read(ctx, service, driver.ReadQuery{Kinds: []driver.Kind{driver.KindSeal}, Descending: true, Limit: 1})
+	if err != nil || len(rs) == 0 {
+		return last, err
+	}
+	return last, json.Unmarshal(rs[0].Data, &last)
+}
+
+// seal appends one seal if there is something to seal, and reports whether there
+// may be more.
+func (s *sealer) seal(ctx context.Context) (more bool, err error) {
+	records, err := s.take(ctx)
+	if err != nil || len(records) == 0 {
+		return false, err
+	}
+	next := Seal{From: s.last.To + 1, To: records[len(records)-1].Position, Prev: s.last.Hash}
+	next.Count, next.Hash = hashRecords(records, s.last.Hash)
+	if next.Count == 0 { // only seals, commands and replies: nothing to vouch for yet
+		return false, nil
+	}
+	data, err := json.Marshal(&next)
+	if err != nil {
+		return false, err
+	}
+	h := s.host
+	now := h.r.now()
+	driver.CrashPoint("seal.before")
+	err = h.internal(&unit{host: h, run: func(b *batch, u *unit) error {
+		sh := b.of(h)
+		sh.writes.Records = append(sh.writes.Records, driver.Record{Kind: driver.KindSeal, ID: h.r.ids.next(now), Stream: "seal",
+			Type: "backbone.Sealed.v1", Data: data, Meta: []byte("{}"), Time: now.UnixMicro()})
+		return nil
+	}})
+	if err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	s.last = next
+	drop := 0
+	for drop < len(s.pending) && s.pending[drop].Position <= next.To {
+		drop++
+	}
+	s.pending = append([]driver.Record(nil), s.pending[drop:]...)
+	s.mu.Unlock()
+	if h.r.cfg.SealHead != nil {
+		if err := h.r.cfg.SealHead(h.svc.Name, next); err != nil {
+			h.r.alarm(Alarm{Service: h.svc.Name, Subject: "seal", Text: fmt.Sprintf("the second place does not take the head: %v", err)})
+		}
+	}
+	return len(records) >= sealRecords, nil
+}
+
+// take returns the records after the last seal, at most a seal's worth: from
+// memory where they all are there, else from the log.
+func (s *sealer) take(ctx context.Context) ([]driver.Record, error) {
+	s.mu.Lock()
+	if len(s.pending) > 0 && s.pending[0].Position == s.last.To+1 && !s.lost {
+		records := s.pending[:min(len(s.pending), sealRecords)]
+		s.mu.Unlock()
+		return records, nil
+	}
+	after := s.last.To
+	s.mu.Unlock()
+	records, err := s.host.store.Read(ctx, s.host.svc.Name, driver.ReadQuery{After: after, Limit: sealRecords})
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost = false
+	return records, nil
+}
+
+// hashRecords is what a seal holds. Lengths go in before contents, so that no two
+// ranges give the same bytes.
+func hashRecords(records []driver.Record, prev string) (count int64, sum string) {
+	h := sha256.New()
+	buf := make([]byte, 0, 1024)
+	text := func(s string) {
+		buf = binary.AppendUvarint(buf, uint64(len(s)))
+		buf = append(buf, s...)
+	}
+	text(prev)
+	for i := range records {
+		r := &records[i]
+		if r.Kind != driver.KindEvent && r.Kind != driver.KindPrivate {
+			continue
+		}
+		count++
+		buf = binary.AppendVarint(buf, r.Position)
+		buf = binary.AppendVarint(buf, int64(r.Kind))
+		buf = binary.AppendVarint(buf, r.Version)
+		buf = binary.AppendVarint(buf, r.Sequence)
+		buf = binary.AppendVarint(buf, r.Time)
+		text(r.ID)
+		text(r.Stream)
+		text(r.Type)
+		buf = binary.AppendUvarint(buf, uint64(len(r.Data)))
+		buf = append(buf, r.Data...)
+		buf = binary.AppendUvarint(buf, uint64(len(r.Meta)))
+		buf = append(buf, r.Meta...)
+		h.Write(buf)
+		buf = buf[:0]
+	}
+	h.Write(buf)
+	return count, hex.EncodeToString(h.Sum(nil))
+}
+
+// TamperError says where a log no longer is what was sealed.
+type TamperError struct {
+	Service  string
+	Position int64 // of the first bad record, or the start of the bad range
+	Why      string
+}
+
+// Error implements error.
+func (e *TamperError) Error() string {
+	return fmt.Sprintf("log of %s, position %d: %s", e.Service, e.Position, e.Why)
+}
+
+// AuditReport is what Verify found in a log that is whole.
+type AuditReport struct {
+	Service  string
+	Head     Seal
+	Seals    int
+	Records  int64 // sealed
+	Unsealed int64 // younger than the last seal
+}
+
+// Verify checks a log against its seals, and against a head that was kept
+// elsewhere if one is given (its zero value is none). It returns a *TamperError
+// for the first thing that is wrong.
+func (r *Reader) Verify(ctx context.Context, kept Seal) (AuditReport, error) {
+	report := AuditReport{Service: r.service}
+	bad := func(position int64, format string, args ...any) error {
+		return &TamperError{r.service, position, fmt.Sprintf(format, args...)}
+	}
+	head, err := r.store.Head(ctx, r.service)
+	if err != nil {
+		return report, err
+	}
+	if kept.To > head {
+		return report, bad(head+1, "the log ends at %d, but its seal up to %d is known: its tail was cut off", head, kept.To)
+	}
+	foundKept := kept.Hash == ""
+	sealAt := int64(0)
+	for {
+		seals, err := r.store.Read(ctx, r.service, driver.ReadQuery{After: sealAt, Kinds: []driver.Kind{driver.KindSeal}, Limit: 100})
+		if err != nil {
+			return report, err
+		}
+		if len(seals) == 0 {
+			break
+		}
+		for i := range seals {
+			sealAt = seals[i].Position
+			var s Seal
+			if err := json.Unmarshal(seals[i].Data, &s); err != nil {
+				return report, bad(sealAt, "the seal cannot be read: %v", err)
+			}
+			if s.From != report.Head.To+1 || s.Prev != report.Head.Hash {
+				return report, bad(s.From, "the seal at %d does not follow the one before it", sealAt)
+			}
+			if err := r.verifyRange(ctx, s, &report); err != nil {
+				return report, err
+			}
+			report.Seals++
+			report.Head = s
+			if s.Hash == kept.Hash {
+				foundKept = true
+			}
+		}
+	}
+	if !foundKept {
+		return report, bad(kept.From, "the seal that was kept elsewhere is not in the log: it was rewritten")
+	}
+	rest, err := r.store.Read(ctx, r.service, driver.ReadQuery{After: report.Head.To, Kinds: []driver.Kind{driver.KindEvent, driver.KindPrivate}, Limit: 100_000})
+	report.Unsealed = int64(len(rest))
+	return report, err
+}
+
+func (r *Reader) verifyRange(ctx context.Context, s Seal, report *AuditReport) error {
+	records, err := r.store.Read(ctx, r.service, driver.ReadQuery{After: s.From - 1, Until: s.To, Limit: sealRecords * 5, Bytes: 1 << 30})
+	if err != nil {
+		return err
+	}
+	versions := map[string]int64{}
+	for i := range records {
+		rec := &records[i]
+		if rec.Version == 0 {
+			continue
+		}
+		if before := versions[rec.Stream]; before > 0 && rec.Version != before+1 {
+			return &TamperError{r.service, rec.Position, fmt.Sprintf("stream %s jumps from version %d to %d", rec.Stream, before, rec.Version)}
+		}
+		versions[rec.Stream] = rec.Version
+	}
+	count, hash := hashRecords(records, s.Prev)
+	if count != s.Count {
+		return &TamperError{r.service, s.From, fmt.Sprintf("positions %d to %d hold %d events, %d were sealed", s.From, s.To, count, s.Count)}
+	}
+	if hash != s.Hash {
+		return &TamperError{r.service, s.From, fmt.Sprintf("a record between %d and %d is not what was sealed", s.From, s.To)}
+	}
+	report.Records += count
+	return nil
+}

@@ -1,0 +1,141 @@
+package backbone
+
+import (
+	"context"
+	"reflect"
+	"time"
+)
+
+// Tx is what an event handler writes through. Everything takes effect together
+// with the record that the message was handled, or not at all. A handler may run
+// several times for one message and only its last run counts, so it keeps
+// nothing in memory and cannot reach the outside. A Tx is used by one goroutine
+// and only while its handler runs.
+type Tx interface {
+	// Message returns the envelope of the message that is handled.
+	Message() *Message
+	// Exec queues a statement on the service's own tables, whose names stand in
+	// braces: INSERT INTO {points} ... with $N parameters. It runs when the
+	// handler is done; an error is then charged to this message.
+	Exec(ctx context.Context, sql string, args ...any) error
+	// Query runs what was queued and then a statement that returns rows. From
+	// here to its end the handler holds the database's writer: be short.
+	Query(ctx context.Context, sql string, args ...any) (Rows, error)
+	// Do adds effects: Send, SetTimer, CancelTimer, MakeCall.
+	Do(effects ...Effect)
+}
+
+// Rows is the result of a query, as in database/sql.
+type Rows interface {
+	Next() bool
+	Scan(dest ...any) error
+	Err() error
+	Close() error
+}
+
+// Subscriber is an entry of Service.Subscribes, made by On or Whenever.
+type Subscriber struct {
+	event   string
+	typ     reflect.Type
+	decoder *eventDecoder
+	err     error
+	handle  func(context.Context, Tx, Event) error // On
+	react   func(Event, Meta) []Effect             // Whenever
+	keyed   func(Event) string
+	serial  bool
+	from    From
+}
+
+// On handles events of type E from whichever service owns them.
+func On[E Event](fn func(context.Context, Tx, E) error) Subscriber {
+	s := subscriberOf[E]()
+	s.handle = func(ctx context.Context, tx Tx, e Event) error { return fn(ctx, tx, e.(E)) }
+	return s
+}
+
+// Whenever is a policy: whenever an event of type E happens, these effects
+// follow. It is pure, so it can be tested in a line and runs at no cost beside
+// the event. Listed under Service.Reacts it sees the service's own events, public
+// and private, and its effects commit with them; under Service.Subscribes it sees
+// the events of others.
+func Whenever[E Event](fn func(E, Meta) []Effect) Subscriber {
+	s := subscriberOf[E]()
+	s.react = func(e Event, m Meta) []Effect { return fn(e.(E), m) }
+	return s
+}
+
+func subscriberOf[E Event]() Subscriber {
+	var zero E
+	d, err := newEventDecoder(zero)
+	return Subscriber{event: zero.EventType(), typ: reflect.TypeFor[E](), decoder: d, err: err}
+}
+
+// EventType returns the wire name of the event.
+func (s Subscriber) EventType() string { return s.event }
+
+// Effects runs a Whenever policy on an event, for tests.
+func (s Subscriber) Effects(e Event, m Meta) []Effect { return s.react(e, m) }
+
+// Effect is something that a policy, a handler or a saga wants to happen beside
+// its own events. It is a value: it can be printed and compared.
+type Effect interface{ effect() }
+
+type sendEffect struct {
+	Command Command
+}
+
+type setTimerEffect struct {
+	Name    string
+	Due     time.Time
+	Command Command
+}
+
+type cancelTimerEffect struct{ Name string }
+
+type callEffect struct {
+	Call     string
+	Key      string
+	Stream   string
+	Request  any
+	Deadline time.Time
+}
+
+func (sendEffect) effect()        {}
+func (setTimerEffect) effect()    {}
+func (cancelTimerEffect) effect() {}
+func (callEffect) effect()        {}
+
+// Send sends a command to the service that handles it.
+func Send(c Command) Effect { return sendEffect{c} }
+
+// SetTimer has the service receive its own command c at the given instant, never
+// earlier by the database's clock. Setting a name again replaces it.
+func SetTimer(name string, due time.Time, c Command) Effect {
+	return setTimerEffect{name, due, c}
+}
+
+// CancelTimer removes a timer. A cancel that is committed before the timer fired
+// wins.
+func CancelTimer(name string) Effect { return cancelTimerEffect{name} }
+
+// MakeCall asks for a call to the outside. key identifies it to the outside and
+// never changes; calls of one stream are made in order; after the deadline it is
+// given up, and the outcome says so.
+func MakeCall(call, key, stream string, request any, deadline time.Time) Effect {
+	return callEffect{call, key, stream, request, deadline}
+}
+
+// From says where a new subscription or view begins.
+type From int
+
+// Where a subscription begins that has never run before.
+const (
+	FromNow   From = iota // after the last record of each source
+	FromFirst             // at the first record of each source
+)
+
+// From sets where this subscriber begins when it is new.
+func (s Subscriber) From(f From) Subscriber {
+	s.from = f
+	return s
+}

@@ -1,0 +1,70 @@
+package backbone
+
+import (
+	"context"
+)
+
+// ViewTx is what a view writes through: its own tables and nothing else, so that
+// it can run any number of times. Rows depend only on events of the row's key, in
+// key order.
+type ViewTx interface {
+	Message() *Message
+	// Exec queues a statement; see Tx.Exec.
+	Exec(ctx context.Context, sql string, args ...any) error
+	// Query runs what was queued, then the statement; see Tx.Query.
+	Query(ctx context.Context, sql string, args ...any) (Rows, error)
+}
+
+// Projection is how one type of event changes a view.
+type Projection struct {
+	sub   Subscriber
+	apply func(context.Context, ViewTx, Event) error
+}
+
+// Project applies events of type E to a view.
+func Project[E Event](fn func(context.Context, ViewTx, E) error) Projection {
+	return Projection{sub: subscriberOf[E](), apply: func(ctx context.Context, tx ViewTx, e Event) error { return fn(ctx, tx, e.(E)) }}
+}
+
+// ProjectBy is Project for a view whose rows belong to another key than the
+// event's stream; all projections of such a view are keyed.
+func ProjectBy[E Event](key func(E) string, fn func(context.Context, ViewTx, E) error) Projection {
+	p := Project(fn)
+	p.sub.keyed = func(e Event) string { return key(e.(E)) }
+	return p
+}
+
+// View is an entry of Service.Views: tables that are made from events alone and
+// can be made again from the log at will.
+type View struct {
+	Name string
+	// Tables that the view owns; default one table of the view's name.
+	Tables []string
+	// Inline views live in the transaction of the events themselves. They show
+	// only the service's own events, in log order.
+	Inline bool
+	From   From
+	// Projections, one a type of event.
+	Projections []Projection
+}
+
+// TypedView is a View of one type of event under construction.
+type TypedView[E Event] struct{ View }
+
+// ViewOf is the short form of a View over one type of event.
+func ViewOf[E Event](name string, from From, fn func(context.Context, ViewTx, E) error) TypedView[E] {
+	return TypedView[E]{View{Name: name, From: from, Projections: []Projection{Project(fn)}}}
+}
+
+// KeyedBy says which key the rows belong to, where it is not the event's stream.
+func (v TypedView[E]) KeyedBy(key func(E) string) View {
+	v.Projections[0].sub.keyed = func(e Event) string { return key(e.(E)) }
+	return v.View
+}
+
+func (v *View) tables() []string {
+	if len(v.Tables) == 0 {
+		return []string{v.Name}
+	}
+	return v.Tables
+}

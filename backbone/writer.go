@@ -1,0 +1,338 @@
+package backbone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"example.org/souk/backbone/driver"
+)
+
+// Results of a unit that are no failure of its own.
+var (
+	errSkipped = errors.New("a unit of the same slice before it failed")
+	errAgain   = errors.New("the batch was rolled back: run the handler again")
+	errTaken   = errors.New("taken out of the batch")
+)
+
+// unit is one message, one direct command or one step of the backbone's own work:
+// what takes effect or fails as a whole.
+type unit struct {
+	host  *host
+	slice *slice // whose order it keeps; nil for none
+	gen   int64  // of the slice when the unit was made
+
+	// What the batch loads before the first unit runs.
+	answerID string
+	streams  []Ref
+	saga     driver.SagaKey
+
+	// run adds the unit's writes to the batch. It is called on the writer's
+	// goroutine, again for every attempt.
+	run func(b *batch, u *unit) error
+	// done is called on the writer's goroutine once the unit's fate is settled.
+	done func(u *unit, err error)
+	// after is called on the writer's goroutine when the unit is committed.
+	after func()
+
+	direct  bool // counts against MaxWaiting
+	alone   bool // has spoilt a batch: runs in one of its own
+	handler *handlerRun
+	answer  Answer
+
+	index   int  // in its batch
+	flushed bool // something of it reached the database outside the final flush
+	err     error
+}
+
+func (u *unit) granted() bool { return u.handler != nil && u.handler.isGranted() }
+
+// writer commits units in batches: whatever waits when it becomes free. There is
+// one for a database that this process writes alone, else one a service.
+type writer struct {
+	r     *Runtime
+	store driver.Store
+
+	mu      sync.Mutex
+	wake    sync.Cond
+	queue   []*unit
+	spare   []*unit
+	direct  int
+	closing bool
+	busy    bool
+	idle    sync.Cond
+	ended   chan struct{}
+}
+
+func newWriter(r *Runtime, store driver.Store) *writer {
+	w := &writer{r: r, store: store, ended: make(chan struct{})}
+	w.wake.L, w.idle.L = &w.mu, &w.mu
+	return w
+}
+
+// submit queues units in order. What was made by subscriptions is bounded there,
+// direct commands are bounded here.
+func (w *writer) submit(units ...*unit) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closing {
+		return ErrStopped
+	}
+	for _, u := range units {
+		if u.direct {
+			if w.direct >= w.r.cfg.MaxWaiting {
+				return ErrOverloaded
+			}
+			w.direct++
+		}
+		w.queue = append(w.queue, u)
+	}
+	w.wake.Signal()
+	return nil
+}
+
+// close lets the queue drain and ends the loop.
+func (w *writer) close() {
+	w.mu.Lock()
+	w.closing = true
+	w.wake.Signal()
+	w.mu.Unlock()
+	<-w.ended
+}
+
+func (w *writer) quiet() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.queue) == 0 && !w.busy
+}
+
+func (w *writer) loop() {
+	defer close(w.ended)
+	for {
+		w.mu.Lock()
+		w.busy = false
+		for len(w.queue) == 0 && !w.closing {
+			w.wake.Wait()
+		}
+		if len(w.queue) == 0 {
+			w.mu.Unlock()
+			return
+		}
+		n := w.next()
+		units := append(w.spare[:0], w.queue[:n]...)
+		rest := copy(w.queue, w.queue[n:])
+		clear(w.queue[rest:])
+		w.queue = w.queue[:rest]
+		for _, u := range units {
+			if u.direct {
+				w.direct--
+			}
+		}
+		w.busy = true
+		w.mu.Unlock()
+		w.work(units, 0)
+		clear(units)
+		w.spare = units
+	}
+}
+
+// next says how many of the queue make the next batch: a unit that must run alone
+// ends the batch before it.
+func (w *writer) next() int {
+	n := min(len(w.queue), w.r.cfg.MaxBatch)
+	for i, u := range w.queue[:n] {
+		if u.alone {
+			return max(i, 1)
+		}
+	}
+	return n
+}
+
+// work brings every unit to its end: committed, failed by itself, or handed back.
+func (w *writer) work(units []*unit, depth int) {
+	var suspects []*unit
+	for rerun := depth; len(units) > 0; rerun++ {
+		b, err := w.attempt(units, rerun)
+		if err == nil {
+			w.settle(b, units)
+			break
+		}
+		if errors.Is(err, driver.ErrConflict) || errors.Is(err, driver.ErrBroken) {
+			w.r.forget(units) // what was cached may be what is wrong
+		}
+		if errors.Is(err, driver.ErrUnavailable) || errors.Is(err, driver.ErrFull) {
+			handBack(units, func(*unit) error { return infrastructure(err) })
+			break
+		}
+		if len(units) == 1 {
+			u := units[0]
+			if !errors.Is(err, driver.ErrConflict) {
+				u.done(u, err)
+				break
+			}
+			if rerun >= 4 {
+				u.done(u, infrastructure(err))
+				break
+			}
+			units = handBack(units, again)
+			continue
+		}
+		blamed, byUnit := errors.AsType[*driver.UnitError](err)
+		if byUnit && rerun < 4 {
+			// It is taken out, and blamed only if it fails alone as well; what stands
+			// behind it in its slice waits for that.
+			culprit := units[slices.IndexFunc(units, func(u *unit) bool { return u.index == blamed.Unit })]
+			units = handBack(units, func(u *unit) error {
+				switch {
+				case u == culprit && u.granted():
+					u.alone = true
+					return errAgain
+				case u == culprit:
+					suspects = append(suspects, u)
+					return errTaken
+				case culprit.slice != nil && u.slice == culprit.slice && u.index > culprit.index:
+					return errSkipped
+				}
+				return again(u)
+			})
+			continue
+		}
+		units = handBack(units, again)
+		half := len(units) / 2
+		w.work(units[:half:half], rerun+1)
+		w.work(units[half:], rerun+1)
+		break
+	}
+	for _, u := range suspects {
+		w.work([]*unit{u}, 0)
+	}
+}
+
+// again picks handlers that have run to their end within a lost attempt.
+func again(u *unit) error {
+	if u.granted() {
+		return errAgain
+	}
+	return nil
+}
+
+// handBack ends the units for which the function has an error and returns the
+// others.
+func handBack(units []*unit, pick func(*unit) error) []*unit {
+	rest := make([]*unit, 0, len(units))
+	for _, u := range units {
+		switch err := pick(u); {
+		case err == nil:
+			rest = append(rest, u)
+		case err != errTaken: //nolint:errorlint // a marker of this file, never wrapped
+			u.done(u, err)
+		}
+	}
+	return rest
+}
+
+// attempt runs the units in one transaction. A unit that fails before anything of
+// it has reached the database is noted in its err and leaves no trace in the
+// batch; every other failure ends the attempt.
+func (w *writer) attempt(units []*unit, reruns int) (_ *batch, err error) {
+	started := time.Now() //souk:clock durations for hooks
+	tx, err := w.store.Begin(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	b := &batch{w: w, tx: tx, reruns: reruns, started: started}
+	defer func() {
+		if err != nil {
+			b.over = true
+			_ = tx.Rollback() // the first error is the one to report
+			w.r.observeBatch(b, len(units), err)
+		}
+	}()
+	for i, u := range units {
+		u.index, u.err, u.flushed = i, nil, false
+	}
+	if err := b.prefetch(units); err != nil {
+		return nil, err
+	}
+	driver.CrashPoint("load.after")
+	for _, u := range units {
+		if u.slice != nil && (u.gen != u.slice.gen || b.failed[u.slice]) {
+			u.err = errSkipped
+			continue
+		}
+		mark := b.mark()
+		if err := b.runUnit(u); err != nil {
+			if u.flushed || errors.Is(err, driver.ErrBroken) || errors.Is(err, driver.ErrUnavailable) {
+				return nil, &driver.UnitError{Unit: u.index, Err: err}
+			}
+			b.undo(mark)
+			u.err = err
+			if u.slice != nil {
+				if b.failed == nil {
+					b.failed = map[*slice]bool{}
+				}
+				b.failed[u.slice] = true
+			}
+		}
+	}
+	driver.CrashPoint("decide.after")
+	if err := b.flush(); err != nil {
+		return nil, err
+	}
+	driver.CrashPoint("commit.before")
+	before := time.Now() //souk:clock durations for hooks
+	if err := tx.Commit(context.Background()); err != nil {
+		return nil, err
+	}
+	b.committed, b.over = time.Since(before), true
+	driver.CrashPoint("commit.after")
+	return b, nil
+}
+
+// settle tells everybody of a committed batch.
+func (w *writer) settle(b *batch, units []*unit) {
+	b.promote()
+	for _, s := range b.services {
+		if len(s.writes.Records) > 0 {
+			s.host.handOver(s.writes.Records)
+		}
+		if len(s.writes.SetTimers) > 0 {
+			select {
+			case s.host.timerAt <- struct{}{}: // one of them may be due before the next look
+			default:
+			}
+		}
+	}
+	driver.CrashPoint("handover.after")
+	w.r.observeBatch(b, len(units), nil)
+	for _, u := range units {
+		u.done(u, u.err)
+	}
+}
+
+// runUnit runs one unit; a panic is its failure.
+func (b *batch) runUnit(u *unit) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &PanicError{Value: p, Stack: string(debug.Stack())}
+		}
+	}()
+	return u.run(b, u)
+}
+
+// PanicError is a panic of a handler or decision, as the failure of its message.
+type PanicError struct {
+	Value any
+	Stack string
+}
+
+// Error implements error.
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+func infrastructure(err error) error {
+	return &classError{fmt.Errorf("%w: %w", ErrUnavailable, err), ClassInfrastructure}
+}
