@@ -167,3 +167,52 @@ func quantityOf(lines []mall.Line, sku string) int64 {
 	}
 	return 0
 }
+
+// StockShifted says, on the stream of a SKU, that pieces went into or out of what is held or committed for an order. What
+// is on hand stays.
+type StockShifted struct {
+	Order     string `json:"order"`
+	Held      int64  `json:"held"`
+	Committed int64  `json:"committed"`
+}
+
+// ThresholdSet says below which level how many pieces are ordered.
+type ThresholdSet struct {
+	SKU       string `json:"sku"`
+	Location  string `json:"location"`
+	Threshold int64  `json:"threshold"`
+	Quantity  int64  `json:"quantity"`
+}
+
+// StockAwaited says, on the stream of a SKU, that the order found too little of it and waits.
+type StockAwaited struct {
+	Order string      `json:"order"`
+	Lines []mall.Line `json:"lines"` // all that the order needs
+}
+
+// StockNotAwaited says that the order stopped waiting without goods.
+type StockNotAwaited struct {
+	Order string `json:"order"`
+}
+
+// BackordersDue names those who wait for a SKU and could have it now.
+type BackordersDue struct {
+	SKU      string      `json:"sku"`
+	Location string      `json:"location"`
+	Orders   []Backorder `json:"orders"`
+}
+
+// EventType returns the wire name.
+func (StockShifted) EventType() string { return "souk.inventory.StockShifted.v1" }
+
+// EventType returns the wire name.
+func (ThresholdSet) EventType() string { return "souk.inventory.ThresholdSet.v1" }
+
+// EventType returns the wire name.
+func (StockAwaited) EventType() string { return "souk.inventory.StockAwaited.v1" }
+
+// EventType returns the wire name.
+func (StockNotAwaited) EventType() string { return "souk.inventory.StockNotAwaited.v1" }
+
+// EventType returns the wire name.
+func (BackordersDue) EventType() string { return "souk.inventory.BackordersDue.v1" }

@@ -1,0 +1,50 @@
+package inventory
+
+import (
+	"time"
+
+	"example.org/souk/backbone"
+	"example.org/souk/mall"
+	"example.org/souk/mall/command"
+	"example.org/souk/mall/event"
+)
+
+func resumeWaiting(e BackordersDue, _ backbone.Meta) []backbone.Effect {
+	return []backbone.Effect{backbone.Send(ResumeBackorders{SKU: e.SKU, Location: e.Location, Orders: e.Orders})}
+}
+
+func expireWhenHeld(e event.StockReserved, _ backbone.Meta) []backbone.Effect {
+	return expireAt(e.Order, e.Location, e.Lines, e.Expires)
+}
+
+func expireWhenWaiting(e StockRequested, _ backbone.Meta) []backbone.Effect {
+	return expireAt(e.Order, e.Location, e.Lines, e.Expires)
+}
+
+func expireAt(order, location string, lines []mall.Line, at int64) []backbone.Effect {
+	return []backbone.Effect{backbone.SetTimer(timer(order), time.UnixMicro(at).UTC(),
+		command.ExpireReservation{Order: order, Location: location, Lines: lines})}
+}
+
+func keepWhenCommitted(e event.StockCommitted, _ backbone.Meta) []backbone.Effect {
+	return keep(e.Order)
+}
+
+func stopWhenReleased(e event.StockReleased, _ backbone.Meta) []backbone.Effect { return keep(e.Order) }
+
+func stopWhenClosed(e ReservationClosed, _ backbone.Meta) []backbone.Effect { return keep(e.Order) }
+
+func keep(order string) []backbone.Effect {
+	return []backbone.Effect{backbone.CancelTimer(timer(order))}
+}
+
+func timer(order string) string { return "reservation/" + order }
+
+func adoptThreshold(e event.ProductAdded, _ backbone.Meta) []backbone.Effect {
+	if e.RestockThreshold == 0 {
+		return nil
+	}
+	return []backbone.Effect{backbone.Send(command.SetThreshold{
+		SKU: e.SKU, Location: e.Location, Threshold: e.RestockThreshold, Quantity: e.RestockQuantity,
+	})}
+}
