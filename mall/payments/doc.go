@@ -1,0 +1,19 @@
+// Package payments minds the money: what is set aside, bound to an order, taken and given back, and what is asked for.
+//
+// Decides: how far a payment is: authorizing, authorized, declined, confirmed (bound to one order of the same customer,
+// which it covers), capturing, captured, voiding, voided, refunding, refunded, or unknown until the provider has been
+// asked; and whether an invoice is pending, paid or canceled.
+//
+// Keeps: a stream for each payment and each invoice; the view ledger, which adds up all payments by currency.
+//
+// Handles: AuthorizePayment, ConfirmPayment, CapturePayment, VoidPayment, RefundPayment; CreateInvoice, AdjustInvoice,
+// PayInvoice, CancelInvoice; its own SettleCall, with which the outcome of a call to the provider comes back.
+//
+// Subscribes: to nothing; the checkout asks by commands.
+//
+// Refuses: payment_exists, payment_unknown, payment_declined, payment_over, payment_used, wrong_customer, wrong_currency,
+// too_small, not_authorized, not_confirmed, not_captured, too_much, busy; invoice_exists, invoice_unknown, invoice_closed.
+//
+// Money moves at the provider only (interface Provider), under a key for each call that never changes. What undoes a call of
+// unknown outcome waits until the outcome is known. Voiding what is captured already gives it back.
+package payments

@@ -1,0 +1,401 @@
+package payments
+
+import (
+	"slices"
+
+	"example.org/souk/backbone"
+	"example.org/souk/mall"
+	"example.org/souk/mall/command"
+	"example.org/souk/mall/event"
+)
+
+// What the service refuses about payments; compare with errors.Is.
+var (
+	ErrExists        = backbone.Refuse("payment_exists", "a payment of this id has another customer or amount")
+	ErrUnknown       = backbone.Refuse("payment_unknown", "there is no such payment")
+	ErrDeclined      = backbone.Refuse("payment_declined", "the provider declined the payment")
+	ErrOver          = backbone.Refuse("payment_over", "the payment was voided or given back")
+	ErrUsed          = backbone.Refuse("payment_used", "the payment belongs to another order")
+	ErrCustomer      = backbone.Refuse("wrong_customer", "the payment belongs to another customer")
+	ErrCurrency      = backbone.Refuse("wrong_currency", "the payment is in another currency")
+	ErrTooSmall      = backbone.Refuse("too_small", "the payment does not cover the amount")
+	ErrNotAuthorized = backbone.Refuse("not_authorized", "the provider has not authorized the payment yet")
+	ErrNotConfirmed  = backbone.Refuse("not_confirmed", "the payment is bound to no order")
+	ErrNotCaptured   = backbone.Refuse("not_captured", "nothing was taken that could be given back")
+	ErrTooMuch       = backbone.Refuse("too_much", "less than that was taken and not given back yet")
+	ErrBusy          = backbone.Refuse("busy", "the provider has not answered the call before")
+)
+
+// Status says how far a payment is.
+type Status string
+
+// The statuses of a payment. Those in -ing wait for the provider.
+const (
+	None        Status = ""
+	Authorizing Status = "authorizing"
+	Authorized  Status = "authorized"
+	Declined    Status = "declined"
+	Confirmed   Status = "confirmed"
+	Capturing   Status = "capturing"
+	Captured    Status = "captured"
+	Voiding     Status = "voiding"
+	Voided      Status = "voided"
+	Refunding   Status = "refunding"
+	Refunded    Status = "refunded"
+	Unclear     Status = "unknown" // a call was given up without an answer; the provider is being asked
+)
+
+// Payment is the state of a payment.
+type Payment struct {
+	Status   Status
+	Customer string
+	Amount   mall.Money // that was asked to be set aside
+	Order    string     // that it is bound to
+	Due      mall.Money // what the order costs: what is captured
+	Refunded mall.Money // given back so far
+
+	refunds   int64      // asked for so far; numbers the keys
+	refunding mall.Money // being given back
+	reason    string     // why it is being given back
+	unclear   Operation  // the call whose outcome is unknown, when Status is Unclear
+	undo      bool       // what is under way is to be undone when its outcome is known
+	barred    []string   // orders that may not have it
+}
+
+var payments = &backbone.Aggregate[Payment]{
+	Name: "payment",
+	Public: []backbone.Event{
+		event.PaymentAuthorized{}, event.PaymentDeclined{}, event.PaymentConfirmed{}, event.PaymentCaptured{},
+		event.PaymentVoided{}, event.PaymentRefunded{},
+	},
+	Private: []backbone.Event{
+		AuthorizationRequested{}, CaptureRequested{}, CaptureRefused{}, VoidRequested{}, RefundRequested{}, RefundRefused{},
+		UndoRequested{}, OutcomeUnknown{}, OrderBarred{}, PaymentBarred{},
+	},
+	Evolve: evolve,
+}
+
+func evolve(s Payment, e backbone.Event) Payment {
+	switch e := e.(type) {
+	case AuthorizationRequested:
+		s.Status, s.Customer, s.Amount = Authorizing, e.Customer, e.Amount
+	case event.PaymentAuthorized:
+		s.Status = Authorized
+	case event.PaymentDeclined:
+		s.Status = Declined
+	case event.PaymentConfirmed:
+		s.Status, s.Order, s.Due = Confirmed, e.Order, e.Amount
+	case CaptureRequested:
+		s.Status = Capturing
+	case CaptureRefused:
+		s.Status = Confirmed
+	case event.PaymentCaptured:
+		s.Status, s.Due, s.Refunded = Captured, e.Amount, mall.Money{Currency: e.Amount.Currency}
+	case VoidRequested:
+		s.Status, s.undo = Voiding, false
+	case event.PaymentVoided, PaymentBarred:
+		s.Status = Voided
+	case RefundRequested:
+		s.Status, s.refunds, s.refunding, s.reason, s.undo = Refunding, e.Number, e.Amount, e.Reason, false
+	case RefundRefused:
+		s.Status, s.refunding = Captured, mall.Money{}
+	case event.PaymentRefunded:
+		s.Refunded.Amount += e.Amount.Amount
+		s.refunding = mall.Money{}
+		s.Status = Captured
+		if s.Refunded == s.Due {
+			s.Status = Refunded
+		}
+	case UndoRequested:
+		s.undo = true
+	case OutcomeUnknown:
+		s.Status, s.unclear = Unclear, e.Operation
+	case OrderBarred:
+		s.barred = append(slices.Clip(s.barred), e.Order)
+	}
+	return s
+}
+
+// left returns what was taken and not given back.
+func (s Payment) left() mall.Money {
+	return mall.Money{Amount: s.Due.Amount - s.Refunded.Amount, Currency: s.Due.Currency}
+}
+
+func authorize(s Payment, c command.AuthorizePayment, _ backbone.Meta) ([]backbone.Event, error) {
+	switch {
+	case s.Status == None:
+		return one(AuthorizationRequested{Payment: c.Payment, Customer: c.Customer, Amount: c.Amount})
+	case s.Customer == "": // voided before it was asked for
+		return nil, ErrOver
+	case s.Customer == c.Customer && s.Amount == c.Amount:
+		return nil, nil
+	}
+	return nil, ErrExists
+}
+
+func confirm(s Payment, c command.ConfirmPayment, _ backbone.Meta) ([]backbone.Event, error) {
+	if slices.Contains(s.barred, c.Order) {
+		return nil, ErrOver
+	}
+	switch s.Status {
+	case None:
+		return nil, ErrUnknown
+	case Declined:
+		return nil, ErrDeclined
+	}
+	switch {
+	case s.Customer != c.Customer:
+		return nil, ErrCustomer
+	case s.Order == c.Order && (s.Status == Confirmed || s.Status == Capturing || s.Status == Captured):
+		return nil, nil
+	case s.Order != "":
+		return nil, ErrUsed
+	case s.Status == Voiding || s.Status == Voided:
+		return nil, ErrOver
+	case s.Status != Authorized:
+		return nil, ErrNotAuthorized
+	}
+	switch order, err := s.Amount.Cmp(c.Amount); {
+	case err != nil:
+		return nil, ErrCurrency
+	case order < 0:
+		return nil, ErrTooSmall
+	}
+	return one(event.PaymentConfirmed{Payment: c.Payment, Order: c.Order, Customer: s.Customer, Amount: c.Amount})
+}
+
+func capture(s Payment, c command.CapturePayment, _ backbone.Meta) ([]backbone.Event, error) {
+	switch s.Status {
+	case None:
+		return nil, ErrUnknown
+	case Capturing, Captured:
+		return nil, nil
+	case Confirmed:
+		return one(CaptureRequested{Payment: c.Payment, Amount: s.Due})
+	}
+	return nil, ErrNotConfirmed
+}
+
+// void undoes a payment however far it is: what the provider has not answered yet is undone when it has.
+func void(s Payment, c command.VoidPayment, _ backbone.Meta) ([]backbone.Event, error) {
+	if c.Order != "" && c.Order != s.Order {
+		// It is not this order's. Should a ConfirmPayment for it still be on its way, it comes too late.
+		if s.Order != "" || slices.Contains(s.barred, c.Order) {
+			return nil, nil
+		}
+		return one(OrderBarred{Payment: c.Payment, Order: c.Order})
+	}
+	switch s.Status {
+	case None:
+		return one(PaymentBarred{Payment: c.Payment, Reason: c.Reason})
+	case Authorized, Confirmed:
+		return one(VoidRequested{Payment: c.Payment, Reason: c.Reason})
+	case Captured:
+		return one(s.refundOf(c.Payment, s.left(), c.Reason))
+	case Authorizing, Capturing, Refunding, Unclear:
+		if !s.undo {
+			return one(UndoRequested{Payment: c.Payment, Reason: c.Reason})
+		}
+	}
+	return nil, nil // on its way, or nothing to undo
+}
+
+func refund(s Payment, c command.RefundPayment, _ backbone.Meta) ([]backbone.Event, error) {
+	switch s.Status {
+	case None:
+		return nil, ErrUnknown
+	case Capturing, Refunding, Unclear:
+		return nil, ErrBusy
+	case Captured:
+	default:
+		return nil, ErrNotCaptured
+	}
+	switch order, err := c.Amount.Cmp(s.left()); {
+	case err != nil:
+		return nil, ErrCurrency
+	case order > 0:
+		return nil, ErrTooMuch
+	}
+	return one(s.refundOf(c.Payment, c.Amount, c.Reason))
+}
+
+func (s Payment) refundOf(payment string, amount mall.Money, reason string) RefundRequested {
+	return RefundRequested{Payment: payment, Number: s.refunds + 1, Amount: amount, Reason: reason}
+}
+
+// undone is why money moves back when an undo had to wait for the provider.
+const undone = "undone"
+
+// settle takes the outcome of a call. One that nobody waits for is a copy.
+func settle(s Payment, c SettleCall, _ backbone.Meta) ([]backbone.Event, error) {
+	if !s.waitsFor(c.Operation) {
+		return nil, nil
+	}
+	if c.Unknown {
+		if s.Status == Unclear {
+			return nil, nil // still
+		}
+		return one(OutcomeUnknown{Payment: c.Payment, Operation: c.Operation, Key: c.Key, Reason: c.Reason})
+	}
+	var events []backbone.Event
+	switch c.Operation {
+	case OpAuthorize:
+		if c.Refused {
+			return one(s.declined(c))
+		}
+		events = append(events, event.PaymentAuthorized{Payment: c.Payment, Customer: s.Customer, Amount: s.Amount})
+	case OpVoid:
+		switch {
+		case !c.Refused:
+			return one(event.PaymentVoided{Payment: c.Payment, Order: s.Order, Customer: s.Customer, Amount: s.Amount})
+		case s.Status == Unclear && s.unclear == OpAuthorize:
+			return one(s.declined(c)) // there was nothing to void: the call had never arrived
+		case s.Status == Unclear:
+			return nil, nil
+		}
+		return one(OutcomeUnknown{Payment: c.Payment, Operation: c.Operation, Key: c.Key, Reason: c.Reason})
+	case OpCapture:
+		if c.Refused {
+			events = append(events, CaptureRefused{Payment: c.Payment, Reason: c.Reason})
+		} else {
+			events = append(events, event.PaymentCaptured{Payment: c.Payment, Order: s.Order, Customer: s.Customer, Amount: s.Due})
+		}
+	case OpRefund:
+		if c.Refused {
+			return one(RefundRefused{Payment: c.Payment, Reason: c.Reason})
+		}
+		events = append(events, event.PaymentRefunded{
+			Payment: c.Payment, Order: s.Order, Customer: s.Customer, Amount: s.refunding, Reason: s.reason,
+		})
+	}
+	if !s.undo {
+		return events, nil
+	}
+	for _, e := range events {
+		s = evolve(s, e)
+	}
+	switch s.Status {
+	case Authorized, Confirmed:
+		events = append(events, VoidRequested{Payment: c.Payment, Reason: undone})
+	case Captured:
+		events = append(events, s.refundOf(c.Payment, s.left(), undone))
+	}
+	return events, nil
+}
+
+func (s Payment) declined(c SettleCall) event.PaymentDeclined {
+	return event.PaymentDeclined{Payment: c.Payment, Customer: s.Customer, Amount: s.Amount, Reason: c.Reason}
+}
+
+func (s Payment) waitsFor(op Operation) bool {
+	switch s.Status {
+	case Authorizing:
+		return op == OpAuthorize
+	case Capturing:
+		return op == OpCapture
+	case Voiding:
+		return op == OpVoid
+	case Refunding:
+		return op == OpRefund
+	case Unclear:
+		return op == s.unclear || s.unclear == OpAuthorize && op == OpVoid
+	}
+	return false
+}
+
+func one(e backbone.Event) ([]backbone.Event, error) { return []backbone.Event{e}, nil }
+
+// AuthorizationRequested says that the provider is asked to set the amount aside.
+type AuthorizationRequested struct {
+	Payment  string     `json:"payment"`
+	Customer string     `json:"customer"`
+	Amount   mall.Money `json:"amount"`
+}
+
+// CaptureRequested says that the provider is asked for the money.
+type CaptureRequested struct {
+	Payment string     `json:"payment"`
+	Amount  mall.Money `json:"amount"`
+}
+
+// CaptureRefused says that the provider will not give it. The payment stays confirmed.
+type CaptureRefused struct {
+	Payment string `json:"payment"`
+	Reason  string `json:"reason"`
+}
+
+// VoidRequested says that the provider is asked to free what is set aside.
+type VoidRequested struct {
+	Payment string `json:"payment"`
+	Reason  string `json:"reason"`
+}
+
+// RefundRequested says that the provider is asked to give the amount back. Number counts a payment's refunds from 1.
+type RefundRequested struct {
+	Payment string     `json:"payment"`
+	Number  int64      `json:"number"`
+	Amount  mall.Money `json:"amount"`
+	Reason  string     `json:"reason"`
+}
+
+// RefundRefused says that the provider will not give it back. The payment stays captured.
+type RefundRefused struct {
+	Payment string `json:"payment"`
+	Reason  string `json:"reason"`
+}
+
+// UndoRequested says that the payment is to be undone as soon as the call under way has an outcome.
+type UndoRequested struct {
+	Payment string `json:"payment"`
+	Reason  string `json:"reason"`
+}
+
+// OutcomeUnknown says that a call was given up without an answer. The provider is asked what became of it.
+type OutcomeUnknown struct {
+	Payment   string    `json:"payment"`
+	Operation Operation `json:"operation"`
+	Key       string    `json:"key"`
+	Reason    string    `json:"reason"`
+}
+
+// OrderBarred says that the order was undone before the payment was bound to it, and may not have it any more.
+type OrderBarred struct {
+	Payment string `json:"payment"`
+	Order   string `json:"order"`
+}
+
+// PaymentBarred says that the payment was voided before anybody asked for it, and may not be asked for any more.
+type PaymentBarred struct {
+	Payment string `json:"payment"`
+	Reason  string `json:"reason"`
+}
+
+// EventType returns the wire name.
+func (AuthorizationRequested) EventType() string { return "souk.payments.AuthorizationRequested.v1" }
+
+// EventType returns the wire name.
+func (CaptureRequested) EventType() string { return "souk.payments.CaptureRequested.v1" }
+
+// EventType returns the wire name.
+func (CaptureRefused) EventType() string { return "souk.payments.CaptureRefused.v1" }
+
+// EventType returns the wire name.
+func (VoidRequested) EventType() string { return "souk.payments.VoidRequested.v1" }
+
+// EventType returns the wire name.
+func (RefundRequested) EventType() string { return "souk.payments.RefundRequested.v1" }
+
+// EventType returns the wire name.
+func (RefundRefused) EventType() string { return "souk.payments.RefundRefused.v1" }
+
+// EventType returns the wire name.
+func (UndoRequested) EventType() string { return "souk.payments.UndoRequested.v1" }
+
+// EventType returns the wire name.
+func (OutcomeUnknown) EventType() string { return "souk.payments.OutcomeUnknown.v1" }
+
+// EventType returns the wire name.
+func (OrderBarred) EventType() string { return "souk.payments.OrderBarred.v1" }
+
+// EventType returns the wire name.
+func (PaymentBarred) EventType() string { return "souk.payments.PaymentBarred.v1" }

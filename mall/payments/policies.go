@@ -1,0 +1,47 @@
+package payments
+
+import (
+	"strconv"
+
+	"example.org/souk/backbone"
+)
+
+// The key of a call follows from what it does to which payment, so whatever is decided or repeated, the provider does it once.
+
+func callAuthorize(e AuthorizationRequested, m backbone.Meta) []backbone.Effect {
+	return callProvider(m, Request{Key: "auth-" + e.Payment, Operation: OpAuthorize, Payment: e.Payment, Customer: e.Customer, Amount: e.Amount})
+}
+
+func callCapture(e CaptureRequested, m backbone.Meta) []backbone.Effect {
+	return callProvider(m, Request{Key: "capture-" + e.Payment, Operation: OpCapture, Payment: e.Payment, Amount: e.Amount})
+}
+
+func callVoid(e VoidRequested, m backbone.Meta) []backbone.Effect {
+	return callProvider(m, voidRequest(e.Payment))
+}
+
+func voidRequest(payment string) Request {
+	return Request{Key: "void-" + payment, Operation: OpVoid, Payment: payment}
+}
+
+func callRefund(e RefundRequested, m backbone.Meta) []backbone.Effect {
+	key := "refund-" + e.Payment + "-" + strconv.FormatInt(e.Number, 10)
+	return callProvider(m, Request{Key: key, Operation: OpRefund, Payment: e.Payment, Amount: e.Amount})
+}
+
+// clearUp follows a call that was given up without an answer. An authorization may still arrive, and nobody waits for it
+// any more, so it is voided; anything else is asked about.
+func clearUp(e OutcomeUnknown, m backbone.Meta) []backbone.Effect {
+	if e.Operation == OpAuthorize {
+		return callProvider(m, voidRequest(e.Payment))
+	}
+	return callProvider(m, Request{Key: e.Key, Operation: e.Operation, Payment: e.Payment, AskOnly: true})
+}
+
+func callProvider(m backbone.Meta, r Request) []backbone.Effect {
+	id := r.Key
+	if r.AskOnly {
+		id = "ask-" + r.Key
+	}
+	return []backbone.Effect{backbone.MakeCall(providerName, id, r.Payment, r, m.Time.Add(keyValidity))}
+}

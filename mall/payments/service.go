@@ -1,0 +1,41 @@
+package payments
+
+import (
+	"embed"
+
+	"example.org/souk/backbone"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Service is the table of the service. provider may be nil where the service does not run.
+func Service(provider Provider) *backbone.Service {
+	return &backbone.Service{
+		Name:  "payments",
+		About: "Minds the money: authorizes, confirms, captures, voids, refunds, invoices.",
+		Handles: []backbone.Handler{
+			backbone.Decide(payments, authorize),
+			backbone.Decide(payments, confirm),
+			backbone.Decide(payments, capture),
+			backbone.Decide(payments, void),
+			backbone.Decide(payments, refund),
+			backbone.Decide(payments, settle),
+			backbone.Decide(invoices, createInvoice),
+			backbone.Decide(invoices, adjustInvoice),
+			backbone.Decide(invoices, payInvoice),
+			backbone.Decide(invoices, cancelInvoice),
+		},
+		Reacts: []backbone.Subscriber{
+			// What was decided to ask of the provider is asked.
+			backbone.Whenever(callAuthorize),
+			backbone.Whenever(callCapture),
+			backbone.Whenever(callVoid),
+			backbone.Whenever(callRefund),
+			backbone.Whenever(clearUp),
+		},
+		Calls:      []backbone.CallType{providerCall(provider)},
+		Views:      []backbone.View{ledger},
+		Migrations: migrations,
+	}
+}
