@@ -1,0 +1,45 @@
+package drivertest
+
+import (
+	"slices"
+
+	"example.org/souk/backbone/driver"
+)
+
+// mixed is one record of each kind and two types of events.
+func mixed() []driver.Record {
+	rs := events(0, 5, "s1")
+	rs[1].Type = "other"
+	rs[2].Kind, rs[2].Target, rs[2].Ref = driver.KindCommand, consumer, "c1"
+	rs[3].Kind, rs[3].Target, rs[3].Ref = driver.KindReply, consumer, "c2"
+	rs[4].Kind, rs[4].Target, rs[4].Ref = driver.KindCommand, "elsewhere", "c3"
+	return append(rs, events(5, 1, "s1")...)
+}
+
+func (f *field) gets(s driver.Subscription, want ...string) {
+	f.t.Helper()
+	in := f.open()
+	in.subscribe(s, newWorker(in.apply))
+	in.publish("stock", mixed()...)
+	in.publish("orders", func() []driver.Record {
+		rs := mixed()
+		for i := range rs {
+			rs[i].ID = "o" + rs[i].ID
+		}
+		return rs
+	}()...)
+	f.awaitEffects(len(want))
+	if got := f.audit(); !slices.Equal(got, want) {
+		f.t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func testFilters(f *field) { f.gets(things("orders"), "os1-0", "os1-5") }
+
+// testAddressed: commands and replies reach the service that they are for, and
+// events that it did not ask for do not.
+func testAddressed(f *field) {
+	s := things("orders")
+	s.Interests[0].Types, s.Interests[0].Addressed = []string{"other"}, consumer
+	f.gets(s, "os1-1", "os1-2", "os1-3")
+}
