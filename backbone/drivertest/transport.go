@@ -154,8 +154,9 @@ func (in *instance) tryPublish(ctx context.Context, source string, rs []driver.R
 	var wants []driver.StreamWant
 	for i := range rs {
 		if rs[i].Kind == driver.KindEvent {
-			f.versions[rs[i].Stream]++
-			rs[i].Version, rs[i].Sequence = f.versions[rs[i].Stream], f.versions[rs[i].Stream]
+			stream := source + "/" + rs[i].Stream
+			f.versions[stream]++
+			rs[i].Version, rs[i].Sequence = f.versions[stream], f.versions[stream]
 		}
 		if want := (driver.StreamWant{Stream: rs[i].Stream, After: 1 << 40}); !slices.Contains(wants, want) {
 			wants = append(wants, want)

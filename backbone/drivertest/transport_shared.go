@@ -10,11 +10,6 @@ import (
 )
 
 // watched is a worker that tells the field of its assignments.
-func (in *instance) worker() *worker {
-	w := newWorker(in.apply)
-	return w
-}
-
 type watched struct {
 	*worker
 	f *field
@@ -27,7 +22,7 @@ func (w watched) Revoke(ns []int)               { w.worker.Revoke(ns); w.f.signa
 // once and both get work.
 func testSharedWork(f *field) {
 	a, b := f.open(), f.open()
-	wa, wb := a.worker(), b.worker()
+	wa, wb := newWorker(a.apply), newWorker(b.apply)
 	a.subscribe(things("orders"), watched{wa, f})
 	b.subscribe(things("orders"), watched{wb, f})
 	f.await("both to have slices", func() bool { return wa.slices() == 8 && wb.slices() == 8 })
@@ -59,7 +54,7 @@ func testMovingSlices(f *field) {
 	s := things("orders")
 	join := func() *member {
 		in := f.open()
-		return &member{in, in.subscribe(s, in.worker())}
+		return &member{in, in.subscribe(s, newWorker(in.apply))}
 	}
 	members := []*member{join()}
 	publisher := f.open()
@@ -114,7 +109,7 @@ func testCrash(f *field) {
 		f.instances = nil
 	}
 	b := f.open()
-	b.subscribe(things("orders"), b.worker())
+	b.subscribe(things("orders"), newWorker(b.apply))
 	f.awaitEffects(60)
 	f.instances = append([]*instance{b}, f.instances[:len(f.instances)-1]...)
 	f.inOrder(f.audit(), 0, 5, keys...)
@@ -142,7 +137,7 @@ func testStaleOwner(f *field) {
 	<-started
 	a.Isolate() // as a process that is stopped for longer than its lease
 	b := f.open()
-	b.subscribe(things("orders"), b.worker())
+	b.subscribe(things("orders"), newWorker(b.apply))
 	f.awaitEffects(1) // the successor's
 	close(release)
 	if err := <-guarded; !errors.Is(err, driver.ErrConflict) {
@@ -164,7 +159,7 @@ func testStaleMove(f *field) {
 	old, err := in.Store.Claim(f.t.Context(), consumer, "main", "ghost", n, 0)
 	must(f.t, err)
 	s := things("orders")
-	in.subscribe(s, in.worker())
+	in.subscribe(s, newWorker(in.apply))
 	rs := events(0, 1, "s1")
 	in.publish("orders", rs...)
 	f.awaitEffects(1)

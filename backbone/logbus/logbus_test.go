@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -96,7 +94,7 @@ func open(t testing.TB, m *memory, owner string) *logbus.Bus {
 			}
 			return m
 		},
-		Owner: owner, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Owner: owner, Logger: quiet,
 	})
 	t.Cleanup(func() { _ = b.Close() })
 	return b

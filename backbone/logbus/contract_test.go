@@ -1,0 +1,56 @@
+package logbus_test
+
+import (
+	"io"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"example.org/souk/backbone/driver"
+	"example.org/souk/backbone/drivertest"
+	"example.org/souk/backbone/logbus"
+	"example.org/souk/backbone/pgstore"
+	"example.org/souk/backbone/sqlitestore"
+	"example.org/souk/internal/testserver"
+)
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// instance is a process of its own as far as a Bus can tell.
+func instance(store driver.Store) drivertest.TransportInstance {
+	faulty := &drivertest.FaultyStore{Store: store}
+	bus := logbus.New(logbus.Config{
+		Store: func(string) driver.Store { return faulty },
+		Lease: 600 * time.Millisecond, Poll: 20 * time.Millisecond, Logger: quiet,
+	})
+	return drivertest.TransportInstance{Transport: bus, Store: faulty, Crash: faulty.Crash, Isolate: faulty.Isolate}
+}
+
+func TestContractOnSQLite(t *testing.T) {
+	drivertest.RunTransport(t, func(t *testing.T) drivertest.TransportWorld {
+		path := filepath.Join(t.TempDir(), "test.db")
+		return drivertest.TransportWorld{Open: func(t *testing.T) drivertest.TransportInstance {
+			store, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Path: path})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = store.Close() })
+			return instance(store)
+		}}
+	})
+}
+
+func TestContractOnPostgreSQL(t *testing.T) {
+	drivertest.RunTransport(t, func(t *testing.T) drivertest.TransportWorld {
+		url := testserver.Postgres(t).Database(t)
+		return drivertest.TransportWorld{Many: true, Open: func(t *testing.T) drivertest.TransportInstance {
+			store, err := pgstore.Open(t.Context(), pgstore.Config{URL: url, Log: quiet})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = store.Close() })
+			return instance(store)
+		}}
+	})
+}
