@@ -1,0 +1,477 @@
+package door
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"example.org/souk/backbone"
+	"example.org/souk/mall"
+)
+
+// Bounds of tokens and what goes with them.
+const (
+	// MaxTTL is the longest life of a token.
+	MaxTTL = 24 * time.Hour
+	// DefaultTTL is the life of a token whose Grant names none.
+	DefaultTTL = 15 * time.Minute
+	// LinkTTL is how long a sign-in link can be used.
+	LinkTTL = 15 * time.Minute
+	// MaxSession is how long a browser stays signed in; its tokens are renewed until then.
+	MaxSession = 12 * time.Hour
+	// leeway is how far the clocks of two machines may differ.
+	leeway = 60 * time.Second
+
+	issuer      = "souk"
+	tokenType   = "at+jwt" // RFC 9068: an ID token of another system is no access token here
+	maxToken    = 2048     // bytes
+	maxCached   = 16384    // verified tokens kept
+	maxLinks    = 1024     // sign-in links that nobody has used yet
+	keysFile    = "signing-keys.json"
+	revokedFile = "revoked.json"
+)
+
+// ErrToken says that a token is not one that this authority stands behind now. It never says why to its bearer.
+var ErrToken = errors.New("token not accepted")
+
+// ErrLink says that a sign-in code does not exist, is too old, or was used.
+var ErrLink = errors.New("sign-in code not accepted")
+
+// Authority issues tokens and knows them again. It keeps its signing keys and what was revoked in two files of a directory that only their
+// owner can read. Safe for concurrent use; one process at a time opens a directory.
+type Authority struct {
+	dir   string
+	clock backbone.Clock
+
+	mu       sync.RWMutex
+	keys     []signingKey // oldest first; the last one signs
+	revoked  revocations
+	verified map[[sha256.Size]byte]*Principal
+	before   map[[sha256.Size]byte]*Principal // verified, one generation ago
+	streams  map[*stream]struct{}
+	links    map[[sha256.Size]byte]link
+}
+
+type signingKey struct {
+	ID      string    `json:"kid"`
+	Created time.Time `json:"created"`
+	Seed    []byte    `json:"seed"`
+	private ed25519.PrivateKey
+}
+
+// revocations says since when tokens of a session or a subject are worth nothing. An entry is dropped when the last token that it could meet has
+// expired.
+type revocations struct {
+	Sessions map[string]time.Time `json:"sessions"`
+	Subjects map[string]time.Time `json:"subjects"` // by role:subject
+}
+
+type stream struct {
+	principal *Principal
+	cut       context.CancelCauseFunc
+}
+
+type link struct {
+	grant   Grant
+	expires time.Time
+}
+
+// OpenAuthority opens the authority of a directory, which it makes, with a first key, where it does not exist. A key file
+// that others may read is refused.
+func OpenAuthority(dir string, clock backbone.Clock) (*Authority, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("directory of signing keys: %w", err)
+	}
+	a := &Authority{
+		dir: dir, clock: clock,
+		verified: map[[sha256.Size]byte]*Principal{},
+		streams:  map[*stream]struct{}{},
+		links:    map[[sha256.Size]byte]link{},
+	}
+	if err := a.load(revokedFile, &a.revoked); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if a.revoked.Sessions == nil {
+		a.revoked.Sessions = map[string]time.Time{}
+	}
+	if a.revoked.Subjects == nil {
+		a.revoked.Subjects = map[string]time.Time{}
+	}
+	err := a.load(keysFile, &a.keys)
+	if errors.Is(err, fs.ErrNotExist) {
+		return a, a.Rotate()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(a.keys) == 0 {
+		return nil, fmt.Errorf("%s holds no keys: restore it, or remove it to begin with a new one", filepath.Join(dir, keysFile))
+	}
+	for i := range a.keys {
+		if len(a.keys[i].Seed) != ed25519.SeedSize || mall.ValidID(a.keys[i].ID) != nil {
+			return nil, fmt.Errorf("%s: key %d is damaged: restore the file", filepath.Join(dir, keysFile), i+1)
+		}
+		a.keys[i].private = ed25519.NewKeyFromSeed(a.keys[i].Seed)
+	}
+	return a, nil
+}
+
+// Rotate signs with a new key from now on. Older keys are known as long as a token of theirs can live.
+func (a *Authority) Rotate() error {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return fmt.Errorf("new signing key: %w", err)
+	}
+	now := a.clock.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	keys := slices.Clone(a.keys)
+	for len(keys) > 1 && now.Sub(keys[1].Created) > MaxTTL+leeway { // keys[0] was last used when keys[1] came
+		keys = keys[1:]
+	}
+	keys = append(keys, signingKey{ID: random(9), Created: now.UTC(), Seed: private.Seed(), private: private})
+	if err := a.save(keysFile, keys); err != nil {
+		return err
+	}
+	a.keys = keys
+	return nil
+}
+
+// Grant is what a token is issued for.
+type Grant struct {
+	Role    Role
+	Subject string // who: an id
+	// Gates names the gateways that accept the token; nil means all that serve the role (see Role.Gates).
+	Gates []string
+	// TTL is the life of the token, at most MaxTTL; 0 means DefaultTTL.
+	TTL time.Duration
+}
+
+type claims struct {
+	jwt.RegisteredClaims
+	Role    Role             `json:"role"`
+	Session string           `json:"sid"`
+	Since   *jwt.NumericDate `json:"auth_time"`
+}
+
+// Issue returns a signed token.
+func (a *Authority) Issue(g Grant) (token string, p Principal, err error) {
+	if !g.Role.valid() {
+		return "", p, fmt.Errorf("role %q: use one of %v", g.Role, Roles())
+	}
+	if err := mall.ValidID(g.Subject); err != nil {
+		return "", p, fmt.Errorf("subject: %w", err)
+	}
+	if g.TTL <= 0 {
+		g.TTL = DefaultTTL
+	}
+	if g.TTL > MaxTTL {
+		return "", p, fmt.Errorf("a token lives at most %v", MaxTTL)
+	}
+	if g.Gates == nil {
+		g.Gates = g.Role.Gates()
+	}
+	return a.sign(g, random(16), a.clock.Now())
+}
+
+// renew returns the next token of a session whose token has used up half of its life, or "".
+func (a *Authority) renew(p *Principal) (string, error) {
+	now := a.clock.Now()
+	if now.Before(p.Expires.Add(-p.ttl/2)) || now.Sub(p.since) > MaxSession {
+		return "", nil
+	}
+	// The session's beginning stays what it was, so that a revocation of the subject that comes between is not outrun.
+	token, _, err := a.sign(Grant{Role: p.Role, Subject: p.Subject, Gates: p.gates, TTL: p.ttl}, p.Session, p.since)
+	return token, err
+}
+
+func (a *Authority) sign(g Grant, session string, since time.Time) (token string, p Principal, err error) {
+	now := a.clock.Now()
+	c := claims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: issuer, Subject: g.Subject, Audience: g.Gates, ID: random(16),
+			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(g.TTL)),
+		},
+		Role: g.Role, Session: session, Since: jwt.NewNumericDate(since),
+	}
+	a.mu.RLock()
+	key := a.keys[len(a.keys)-1]
+	a.mu.RUnlock()
+	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, c)
+	t.Header["kid"], t.Header["typ"] = key.ID, tokenType
+	token, err = t.SignedString(key.private)
+	if err != nil {
+		return "", p, fmt.Errorf("sign token: %w", err)
+	}
+	return token, *principalOf(&c), nil
+}
+
+// Verify answers who bears a token that the named gateway accepts, or an error that wraps ErrToken.
+func (a *Authority) Verify(token, gate string) (Principal, error) {
+	p, err := a.verify(token, gate)
+	if err != nil {
+		return Principal{}, err
+	}
+	return *p, nil
+}
+
+func (a *Authority) verify(token, gate string) (*Principal, error) {
+	if len(token) > maxToken {
+		return nil, fmt.Errorf("%w: too long", ErrToken)
+	}
+	sum := sha256.Sum256([]byte(token))
+	now := a.clock.Now()
+	a.mu.RLock()
+	p, fresh := a.verified[sum]
+	if !fresh {
+		p = a.before[sum]
+	}
+	var err error
+	if p != nil {
+		err = a.standsLocked(p, gate, now)
+	}
+	a.mu.RUnlock()
+	if err != nil || fresh {
+		return p, err
+	}
+	if p == nil {
+		if p, err = a.parse(token, now); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrToken, err)
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.verified) >= maxCached/2 {
+		a.verified, a.before = make(map[[sha256.Size]byte]*Principal, maxCached/2), a.verified
+	}
+	a.verified[sum] = p
+	return p, a.standsLocked(p, gate, now)
+}
+
+// parse checks everything about a token that never changes, and that its time is now.
+func (a *Authority) parse(token string, now time.Time) (*Principal, error) {
+	var c claims
+	_, err := jwt.NewParser(
+		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}),
+		jwt.WithIssuer(issuer), jwt.WithExpirationRequired(), jwt.WithNotBeforeRequired(), jwt.WithIssuedAt(),
+		jwt.WithLeeway(leeway), jwt.WithTimeFunc(func() time.Time { return now }), jwt.WithStrictDecoding(),
+	).ParseWithClaims(token, &c, a.keyOf)
+	switch {
+	case err != nil:
+		return nil, err
+	case !c.Role.valid(), mall.ValidID(c.Subject) != nil, mall.ValidID(c.Session) != nil, c.IssuedAt == nil, c.Since == nil:
+		return nil, errors.New("claims are missing or wrong")
+	case c.ExpiresAt.Sub(c.IssuedAt.Time) > MaxTTL:
+		return nil, errors.New("lives too long")
+	}
+	return principalOf(&c), nil
+}
+
+// keyOf finds the key of a token among our own. A header that names keys elsewhere, or has anything else that we never
+// write, is refused rather than passed over.
+func (a *Authority) keyOf(t *jwt.Token) (any, error) {
+	for name := range t.Header {
+		if name != "alg" && name != "typ" && name != "kid" {
+			return nil, errors.New("header has unknown members")
+		}
+	}
+	if t.Header["typ"] != tokenType {
+		return nil, errors.New("not an access token")
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	for _, k := range a.keys {
+		if t.Header["kid"] == k.ID {
+			return k.private.Public(), nil
+		}
+	}
+	return nil, errors.New("unknown key")
+}
+
+// standsLocked checks what may change while a token lives.
+func (a *Authority) standsLocked(p *Principal, gate string, now time.Time) error {
+	if now.After(p.Expires.Add(leeway)) {
+		return fmt.Errorf("%w: expired", ErrToken)
+	}
+	if gate != ownGate && !slices.Contains(p.gates, gate) {
+		return fmt.Errorf("%w: not for this gateway", ErrToken)
+	}
+	return a.revokedLocked(p)
+}
+
+func (a *Authority) revokedLocked(p *Principal) error {
+	if _, ok := a.revoked.Sessions[p.Session]; ok {
+		return fmt.Errorf("%w: session revoked", ErrToken)
+	}
+	if since, ok := a.revoked.Subjects[p.key]; ok && !p.since.After(since) {
+		return fmt.Errorf("%w: subject revoked", ErrToken)
+	}
+	return nil
+}
+
+// RevokeSession makes every token of a session worthless at once and cuts its open streams.
+func (a *Authority) RevokeSession(session string) error {
+	return a.revoke(func(r revocations, now time.Time) { r.Sessions[session] = now })
+}
+
+// RevokeSubject makes every token worthless that somebody was given until now, and cuts their open streams. Tokens count time in
+// seconds: one issued in the second of the revocation is worthless as well.
+func (a *Authority) RevokeSubject(role Role, subject string) error {
+	return a.revoke(func(r revocations, now time.Time) { r.Subjects[subjectKey(role, subject)] = now })
+}
+
+func (a *Authority) revoke(add func(revocations, time.Time)) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.clock.Now().UTC()
+	next := revocations{Sessions: current(a.revoked.Sessions, now), Subjects: current(a.revoked.Subjects, now)}
+	add(next, now)
+	a.revoked = next // holds at once, even where it cannot be written down
+	for s := range a.streams {
+		if err := a.revokedLocked(s.principal); err != nil {
+			s.cut(err)
+		}
+	}
+	return a.save(revokedFile, next)
+}
+
+func current(all map[string]time.Time, now time.Time) map[string]time.Time {
+	kept := make(map[string]time.Time, len(all)+1)
+	for k, since := range all {
+		if now.Sub(since) <= MaxTTL+2*leeway {
+			kept[k] = since
+		}
+	}
+	return kept
+}
+
+// follow returns a context that ends when the principal's token is revoked, with a cause that wraps ErrToken. The caller calls done when its stream ends.
+func (a *Authority) follow(ctx context.Context, p *Principal) (_ context.Context, done func()) {
+	ctx, cut := context.WithCancelCause(ctx)
+	s := &stream{principal: p, cut: cut}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.streams[s] = struct{}{}
+	if err := a.revokedLocked(p); err != nil { // between Verify and here
+		cut(err)
+	}
+	return ctx, func() {
+		cut(nil)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.streams, s)
+	}
+}
+
+// Link returns a code that signs somebody in once, within LinkTTL. It is kept hashed, in memory only: after a restart one asks
+// for another.
+func (a *Authority) Link(g Grant) (code string, err error) {
+	if _, _, err := a.Issue(g); err != nil { // so that a wrong grant is found by whom it concerns
+		return "", err
+	}
+	code = random(24)
+	now := a.clock.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for sum, l := range a.links {
+		if now.After(l.expires) {
+			delete(a.links, sum)
+		}
+	}
+	if len(a.links) >= maxLinks {
+		return "", errors.New("too many sign-in links are unused: wait until some expire")
+	}
+	a.links[sha256.Sum256([]byte(code))] = link{grant: g, expires: now.Add(LinkTTL)}
+	return code, nil
+}
+
+// redeem uses a code up and issues its token.
+func (a *Authority) redeem(code string) (token string, p Principal, err error) {
+	sum := sha256.Sum256([]byte(code))
+	a.mu.Lock()
+	l, ok := a.links[sum]
+	delete(a.links, sum)
+	a.mu.Unlock()
+	if !ok || a.clock.Now().After(l.expires) {
+		return "", p, ErrLink
+	}
+	return a.Issue(l.grant)
+}
+
+func (a *Authority) load(name string, into any) error {
+	path := filepath.Join(a.dir, name)
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%s can be read by others (mode %#o): run chmod 600 on it, and rotate the keys if somebody did", path, info.Mode().Perm())
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("%s is damaged: %w", path, err)
+	}
+	return nil
+}
+
+// save replaces a file as a whole: after a power cut the old or the new one is there.
+func (a *Authority) save(name string, v any) (err error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	f, err := os.CreateTemp(a.dir, name+".*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("write %s: %w", name, err), os.Remove(f.Name()))
+		}
+	}()
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), filepath.Join(a.dir, name)); err != nil {
+		return err
+	}
+	return syncDir(a.dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// random returns n random bytes as text that is an id.
+func random(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails: see its documentation
+	return base64.RawURLEncoding.EncodeToString(b)
+}

@@ -1,0 +1,101 @@
+package door
+
+import (
+	"slices"
+	"time"
+)
+
+// Role is a kind of caller. Each has its own gateways.
+type Role string
+
+// The roles. An engineer minds the machinery, not the shop.
+const (
+	Customer Role = "customer"
+	Staff    Role = "staff"
+	Robot    Role = "robot"
+	Device   Role = "device"
+	Partner  Role = "partner"
+	Engineer Role = "engineer"
+)
+
+// Roles lists all roles.
+func Roles() []Role { return []Role{Customer, Staff, Robot, Device, Partner, Engineer} }
+
+func (r Role) valid() bool { return slices.Contains(Roles(), r) }
+
+// Gates names the gateways that serve a role, and so the audience of its tokens.
+func (r Role) Gates() []string {
+	switch r {
+	case Customer:
+		return []string{"online", "kiosk"}
+	case Staff:
+		return []string{"online", "kiosk", "staff"}
+	case Robot:
+		return []string{"robots"}
+	case Device:
+		return []string{"devices"}
+	case Partner:
+		return []string{"partner"}
+	case Engineer:
+		return []string{"staff", "console", "rpc"}
+	}
+	return nil
+}
+
+// Principal is somebody whose token was verified.
+type Principal struct {
+	Role    Role
+	Subject string // the id of the customer, the member of staff, the robot ...
+	Session string
+	Expires time.Time
+
+	key   string        // role:subject
+	since time.Time     // when the session began
+	ttl   time.Duration // of the token
+	gates []string
+}
+
+// Actor returns the principal as events name who caused them: "customer:CUSTOMER_001".
+func (p *Principal) Actor() string { return p.key }
+
+func principalOf(c *claims) *Principal {
+	return &Principal{
+		Role: c.Role, Subject: c.Subject, Session: c.Session, Expires: c.ExpiresAt.Time,
+		key: subjectKey(c.Role, c.Subject), since: c.Since.Time, ttl: c.ExpiresAt.Sub(c.IssuedAt.Time), gates: c.Audience,
+	}
+}
+
+func subjectKey(r Role, subject string) string { return string(r) + ":" + subject }
+
+// Scope says to which things a role's access to a route extends.
+type Scope int
+
+// The scopes.
+const (
+	// None is no access at all.
+	None Scope = iota
+	// Own is access to what belongs to the caller; the handler asks Caller.Owns.
+	Own
+	// All is access to everything that the route serves.
+	All
+)
+
+// Access is the policy of a route: who may use it, and on what. Roles that it does not name are refused.
+type Access map[Role]Scope
+
+// Caller is the principal of a request together with what the route's policy gives it. The zero Caller of a public route is nobody.
+type Caller struct {
+	Principal
+	scope Scope
+	asked bool
+}
+
+// Owns reports whether the caller may see and act on what belongs to the named subject. Where it may not, the thing does not exist for the
+// caller: a handler answers as if it were not there.
+func (c *Caller) Owns(subject string) bool {
+	c.asked = true
+	return c.scope == All || c.scope == Own && c.Subject == subject
+}
+
+// Limited reports whether the caller's access is limited to what is its own.
+func (c *Caller) Limited() bool { return c.scope == Own }
