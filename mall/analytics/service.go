@@ -1,0 +1,20 @@
+package analytics
+
+import (
+	"embed"
+
+	"example.org/souk/backbone"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Service is the table of the service.
+func Service() *backbone.Service {
+	return &backbone.Service{
+		Name:       "analytics",
+		About:      "Counts orders, revenue and products.",
+		Views:      []backbone.View{sales, outcomes, products},
+		Migrations: migrations,
+	}
+}

@@ -1,0 +1,42 @@
+package notifications
+
+import (
+	"time"
+
+	"example.org/souk/backbone"
+	"example.org/souk/mall/event"
+)
+
+// patience is how long a sending is tried.
+const patience = 24 * time.Hour
+
+func tellApproved(e event.OrderApproved, m backbone.Meta) []backbone.Effect {
+	return tell(m, Notice{Customer: e.Customer, Order: e.Order, Template: "order_approved", Total: e.Total})
+}
+
+func tellRejected(e event.OrderRejected, m backbone.Meta) []backbone.Effect {
+	return tell(m, Notice{
+		Customer: e.Customer, Order: e.Order, Template: "order_rejected", Reason: e.Reason,
+		SKU: e.SKU, Wanted: e.Wanted, Available: e.Available,
+	})
+}
+
+func tellBackordered(e event.OrderBackordered, m backbone.Meta) []backbone.Effect {
+	return tell(m, Notice{
+		Customer: e.Customer, Order: e.Order, Template: "order_backordered", SKU: e.SKU, Wanted: e.Wanted, Available: e.Available,
+	})
+}
+
+func tellCanceled(e event.OrderCanceled, m backbone.Meta) []backbone.Effect {
+	return tell(m, Notice{Customer: e.Customer, Order: e.Order, Template: "order_canceled", Reason: e.Reason})
+}
+
+func tellExpired(e event.OrderExpired, m backbone.Meta) []backbone.Effect {
+	return tell(m, Notice{Customer: e.Customer, Order: e.Order, Template: "order_expired"})
+}
+
+// tell sends a notice under the id of the event. Notices about one order are sent in the order of its events.
+func tell(m backbone.Meta, n Notice) []backbone.Effect {
+	n.Notification = m.ID
+	return []backbone.Effect{backbone.MakeCall(sendName, "notification-"+m.ID, n.Order, n, m.Time.Add(patience))}
+}
