@@ -105,11 +105,45 @@ func (s *sealer) begin(ctx context.Context) error {
 	return nil
 }
 
+// restart begins a new chain where the log stands, after everything was emptied.
+func (s *sealer) restart(ctx context.Context) error {
+	head, err := s.host.store.Head(ctx, s.host.svc.Name)
+	if err != nil {
+		return err
+	}
+	base, err := json.Marshal(Seal{To: head})
+	if err != nil {
+		return err
+	}
+	if err := s.host.store.SetValue(ctx, s.host.svc.Name, sealBase, base); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.pending, s.lost, s.last = nil, true, Seal{To: head}
+	s.mu.Unlock()
+	return nil
+}
+
+// sealBase names the value that says where a chain begins, if not at the first
+// record.
+const sealBase = "seal-base"
+
+func baseSeal(ctx context.Context, store driver.Store, service string) (base Seal, err error) {
+	value, err := store.Value(ctx, service, sealBase)
+	if err != nil || value == nil {
+		return base, err
+	}
+	return base, json.Unmarshal(value, &base)
+}
+
 func lastSeal(ctx context.Context, store driver.Store, service string) (Seal, error) {
 	var last Seal
 	rs, err := store.Read(ctx, service, driver.ReadQuery{Kinds: []driver.Kind{driver.KindSeal}, Descending: true, Limit: 1})
-	if err != nil || len(rs) == 0 {
+	if err != nil {
 		return last, err
+	}
+	if len(rs) == 0 {
+		return baseSeal(ctx, store, service)
 	}
 	return last, json.Unmarshal(rs[0].Data, &last)
 }
@@ -249,6 +283,9 @@ func (r *Reader) Verify(ctx context.Context, kept Seal) (AuditReport, error) {
 	}
 	if kept.To > head {
 		return report, bad(head+1, "the log ends at %d, but its seal up to %d is known: its tail was cut off", head, kept.To)
+	}
+	if report.Head, err = baseSeal(ctx, r.store, r.service); err != nil {
+		return report, err
 	}
 	foundKept := kept.Hash == ""
 	sealAt := int64(0)

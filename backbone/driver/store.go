@@ -474,3 +474,11 @@ type Backuper interface {
 	// Backup writes a consistent copy to a new file at path.
 	Backup(ctx context.Context, path string) error
 }
+
+// Resetter is the power to empty a service's tables, for worlds of tests.
+type Resetter interface {
+	// Reset deletes, within tx, every row of the service's own tables and of the
+	// backbone's, except the head of its log (so that positions go on), its
+	// checkpoints and its values.
+	Reset(ctx context.Context, tx Tx, service string) error
+}

@@ -45,6 +45,7 @@ type Bus struct {
 	tails     map[string]*tail
 	listeners map[driver.Store]*listener
 	names     map[[2]string]bool // subscriptions of this Bus: service, name
+	feeds     map[*feed]bool     // that are running
 }
 
 // New returns a Bus. It does nothing until something subscribes.
@@ -64,7 +65,7 @@ func New(c Config) *Bus {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Bus{
 		config: c, ctx: ctx, close: cancel,
-		tails: map[string]*tail{}, listeners: map[driver.Store]*listener{}, names: map[[2]string]bool{},
+		tails: map[string]*tail{}, listeners: map[driver.Store]*listener{}, names: map[[2]string]bool{}, feeds: map[*feed]bool{},
 	}
 }
 

@@ -144,6 +144,8 @@ func (s *subscription) run(ctx context.Context, ready chan<- struct{}) error {
 	if err := s.init(ctx); err != nil {
 		return fmt.Errorf("logbus: subscription %q: %w", s.Name, err)
 	}
+	s.bus.watch(s.feeds, true)
+	defer s.bus.watch(s.feeds, false)
 	if ready != nil {
 		close(ready)
 	}

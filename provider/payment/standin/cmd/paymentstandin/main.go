@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	config := standin.Config{Listen: *listen, Ledger: *ledger, CallbackURL: *callbackURL}
 	var err error
-	if config.APIKey, err = admin.KeyFile(*keyFile); err != nil {
+	if config.APIKey, err = standin.KeyFile(*keyFile); err != nil {
 		return err
 	}
 	if *secretFile != "" {

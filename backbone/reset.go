@@ -1,0 +1,70 @@
+package backbone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"example.org/souk/backbone/driver"
+)
+
+// Reset empties everything that the services of this process keep, for a world of
+// tests: intake stops, what is in flight settles, all tables are emptied in one
+// transaction while positions go on, and intake begins again. It must never be
+// within reach of a shop's customers.
+func (r *Runtime) Reset(ctx context.Context) error {
+	for _, h := range r.order {
+		h.paused.Store(true)
+		defer h.paused.Store(false)
+	}
+	for {
+		idle, err := r.Idle(ctx)
+		if err != nil {
+			return err
+		}
+		if idle {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+	for _, w := range r.writers {
+		var h *host
+		for _, other := range r.order {
+			if other.w == w {
+				h = other
+			}
+		}
+		resetter, ok := w.store.(driver.Resetter)
+		if !ok {
+			return errors.New("this database cannot be emptied")
+		}
+		err := h.internal(&unit{host: h, alone: true, run: func(b *batch, u *unit) error {
+			u.flushed = true
+			for _, other := range r.order {
+				if other.w != w {
+					continue
+				}
+				if err := resetter.Reset(ctx, b.tx, other.svc.Name); err != nil {
+					return fmt.Errorf("empty %s: %w", other.svc.Name, err)
+				}
+				other.streams.drop()
+				other.instances.drop()
+			}
+			return nil
+		}})
+		if err != nil {
+			return err
+		}
+	}
+	for _, h := range r.order {
+		if err := h.seals.restart(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}

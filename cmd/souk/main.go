@@ -1,0 +1,6 @@
+// Command souk runs a mall.
+package main
+
+import "example.org/souk"
+
+func main() { souk.New().Main() }

@@ -1,0 +1,66 @@
+// Package cli is the command line of souk: noun, then verb. What concerns a mall
+// that runs is done through the socket in its data directory; where nothing runs,
+// the command line takes the directory's lock and does it itself.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/alecthomas/kong"
+
+	"example.org/souk/backbone"
+)
+
+// Env is what a command line runs in.
+type Env struct {
+	Args           []string
+	Stdout, Stderr io.Writer
+	Added          []*backbone.Service
+}
+
+type root struct {
+	Data   string `help:"Directory of the database, the keys and what the stand-ins keep." default:"./souk-data" env:"SOUK_DATA" type:"path"`
+	Output string `help:"How results are written: table, json or jsonl." short:"o" enum:"table,json,jsonl" default:"table" env:"SOUK_OUTPUT"`
+
+	Up       upCommand       `cmd:"" help:"Run the whole mall in this process: the online store, all services, a demo shop on first start."`
+	Provider providerCommand `cmd:"" help:"Run a stand-in for something outside of the mall." hidden:""`
+}
+
+// Run runs one command line and returns its exit code.
+func Run(ctx context.Context, env Env) int {
+	var r root
+	parser, err := kong.New(&r, kong.Name("souk"), kong.Description("souk runs a mall on events: one binary, one database file, nothing else."),
+		kong.Writers(env.Stdout, env.Stderr), kong.Exit(func(int) { panic(errExit) }),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(env, &r), kong.UsageOnError())
+	if err != nil {
+		fmt.Fprintln(env.Stderr, "souk:", err)
+		return 2
+	}
+	return parse(parser, env)
+}
+
+var errExit = errors.New("exit")
+
+// parse runs the command; --help ends it early with success.
+func parse(parser *kong.Kong, env Env) (code int) {
+	defer func() {
+		if p := recover(); p == errExit { //nolint:errorlint // the very value that Exit panics with
+			code = 0
+		} else if p != nil {
+			panic(p)
+		}
+	}()
+	command, err := parser.Parse(env.Args)
+	if err != nil {
+		fmt.Fprintln(env.Stderr, "souk:", err)
+		return 2
+	}
+	if err := command.Run(); err != nil {
+		fmt.Fprintln(env.Stderr, "souk:", err)
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,32 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"example.org/souk/provider/payment/standin"
+)
+
+type providerCommand struct {
+	Payment paymentCommand `cmd:"" help:"Run the stand-in for a payment provider. It moves no money."`
+}
+
+type paymentCommand struct {
+	Listen     string `help:"Loopback address; port 0 is a free one." default:"127.0.0.1:0"`
+	Ledger     string `help:"File of its ledger." required:"" type:"path"`
+	APIKeyFile string `help:"File with the API key; made if it is not there." required:"" name:"api-key-file" type:"path"`
+}
+
+// Run runs the stand-in until ctx ends.
+func (c *paymentCommand) Run(ctx context.Context, env Env) error {
+	key, err := standin.KeyFile(c.APIKeyFile)
+	if err != nil {
+		return err
+	}
+	p, err := standin.New(standin.Config{Listen: c.Listen, Ledger: c.Ledger, APIKey: key})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(env.Stdout, "listening on", p.URL())
+	return p.Run(ctx)
+}

@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"example.org/souk/gateway/door"
+	"example.org/souk/internal/house"
+)
+
+type upCommand struct {
+	HTTP         string   `help:"Address of the online store; loopback only." default:"127.0.0.1:8080" env:"SOUK_HTTP"`
+	TestMode     bool     `help:"Add the routes that fill and empty a test's world; listens on ports 8900 and 8901 as well." env:"SOUK_TEST_MODE"`
+	Empty        bool     `help:"Leave the demo shop out." env:"SOUK_EMPTY"`
+	Without      []string `help:"Services to leave out; what is meant for them waits." placeholder:"PART"`
+	Currency     string   `help:"The shop's currency." default:"EUR" env:"SOUK_CURRENCY"`
+	Payment      string   `help:"URL of the payment provider; default a stand-in as a process of its own." env:"SOUK_PAYMENT" placeholder:"URL"`
+	PaymentKey   string   `help:"File with the API key of the payment provider." env:"SOUK_PAYMENT_KEY_FILE" type:"path" placeholder:"FILE"`
+	SMTP         string   `help:"Mail server, host:port; default a mailbox file in the data directory." env:"SOUK_SMTP" placeholder:"ADDRESS"`
+	SMTPPlain    bool     `help:"Speak to the mail server without TLS; loopback only." env:"SOUK_SMTP_PLAIN"`
+	SMTPUser     string   `help:"User at the mail server." env:"SOUK_SMTP_USER"`
+	SMTPPassword string   `help:"File with the password at the mail server." env:"SOUK_SMTP_PASSWORD_FILE" type:"path" placeholder:"FILE"`
+	MailFrom     string   `help:"Sender of mail." default:"souk <shop@souk.example>" env:"SOUK_MAIL_FROM"`
+}
+
+// Help implements kong's long help.
+func (upCommand) Help() string {
+	return `Example:
+  souk up --data ./souk-data
+  curl -s http://127.0.0.1:8080/readyz
+
+It prints the addresses, and one sign-in link a role that can be used once.`
+}
+
+// Run runs the mall until ctx ends, then drains.
+func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
+	log := slog.New(slog.NewJSONHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	h, err := house.Open(ctx, house.Config{
+		Data: r.Data, HTTP: c.HTTP, TestMode: c.TestMode, Empty: c.Empty, Without: c.Without, Currency: c.Currency,
+		Payment: house.PaymentConfig{URL: c.Payment, KeyFile: c.PaymentKey},
+		Mail:    house.MailConfig{SMTP: c.SMTP, Plain: c.SMTPPlain, Username: c.SMTPUser, PasswordFile: c.SMTPPassword, From: c.MailFrom},
+		Logger:  log, Added: env.Added,
+	})
+	if err != nil {
+		return err
+	}
+	stop := func() error {
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		defer cancel()
+		return h.Stop(drain)
+	}
+	if err := h.Start(ctx); err != nil {
+		return fmt.Errorf("%w (stopped: %v)", err, stop())
+	}
+	fmt.Fprintf(env.Stdout, "online store  %s\n", h.URL())
+	if c.TestMode {
+		fmt.Fprintln(env.Stdout, "test mode     requests without a token are let in as staff: for tests on this machine only")
+	}
+	for _, g := range []door.Grant{{Role: door.Customer, Subject: "amina"}, {Role: door.Staff, Subject: "staff"}, {Role: door.Engineer, Subject: "engineer"}} {
+		code, err := h.Authority.Link(g)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(env.Stdout, "sign in       %-9s %s/sign-in/%s\n", g.Role, h.URL(), code)
+	}
+	fmt.Fprintln(env.Stdout, "ready")
+	<-ctx.Done()
+	return stop()
+}

@@ -1,0 +1,319 @@
+package house
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"example.org/souk/backbone"
+	"example.org/souk/backbone/driver"
+	"example.org/souk/backbone/logbus"
+	"example.org/souk/backbone/sqlitestore"
+	"example.org/souk/gateway/door"
+	"example.org/souk/gateway/online"
+)
+
+// Config says what a house runs and where. The zero value with a Data directory
+// is the whole mall on loopback, with the stand-in for a payment provider.
+type Config struct {
+	// Data is the directory that holds the database, the keys, and what the
+	// stand-ins keep. It is created with mode 0700.
+	Data string
+	// HTTP is the address of the online store and the console; default
+	// 127.0.0.1:8080. Other than loopback addresses are refused.
+	HTTP string
+	// TestMode adds the routes that fill and empty a test's world, and listens on
+	// the ports 8900 and 8901 as well if HTTP is not on port 0.
+	TestMode bool
+	// Empty leaves the demo shop out on first start.
+	Empty bool
+	// Without leaves services out.
+	Without []string
+	// Currency is the shop's; default EUR.
+	Currency string
+	// Payment says who moves the money.
+	Payment PaymentConfig
+	// Mail says who sends mail.
+	Mail MailConfig
+	// Logger defaults to slog.Default().
+	Logger *slog.Logger
+	// Hooks observe the backbone.
+	Hooks backbone.Hooks
+	// Added services run beside the mall's own.
+	Added []*backbone.Service
+	// Quiet serves no HTTP: the command line uses a data directory without it.
+	Quiet bool
+}
+
+// House is one process of the mall.
+type House struct {
+	Runtime   *backbone.Runtime
+	Authority *door.Authority
+	Door      *door.Door
+	Keys      *backbone.Keys
+
+	cfg       Config
+	store     *sqlitestore.Store
+	bus       *logbus.Bus
+	hub       online.Hub
+	standIn   *standIn
+	mailer    interface{ Close() error }
+	servers   []*http.Server
+	listeners []net.Listener
+	cancel    context.CancelFunc
+	loops     sync.WaitGroup
+	first     bool // the database was made by this start
+}
+
+// Open prepares a house: it takes the data directory's lock, so that one process
+// at a time uses it, and builds everything. Nothing runs before Start.
+func Open(ctx context.Context, cfg Config) (_ *House, err error) {
+	if cfg.Data == "" {
+		return nil, errors.New("a data directory is needed")
+	}
+	if cfg.HTTP == "" {
+		cfg.HTTP = "127.0.0.1:8080"
+	}
+	if err := loopback(cfg.HTTP); err != nil && !cfg.Quiet {
+		return nil, err
+	}
+	if cfg.Currency == "" {
+		cfg.Currency = "EUR"
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	h := &House{cfg: cfg}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.close())
+		}
+	}()
+	path := filepath.Join(cfg.Data, "souk.db")
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		h.first = true
+	}
+	if h.store, err = sqlitestore.Open(ctx, sqlitestore.Config{Path: path, Log: cfg.Logger}); err != nil {
+		return nil, err
+	}
+	storeOf := func(string) driver.Store { return h.store }
+	h.bus = logbus.New(logbus.Config{Store: storeOf, Logger: cfg.Logger})
+	h.Keys, err = backbone.OpenKeys(backbone.KeysConfig{Store: h.store})
+	if err != nil {
+		return nil, err
+	}
+	ports, err := h.ports()
+	if err != nil {
+		return nil, err
+	}
+	parts := Parts(ports, cfg.Added...)
+	var run []string
+	for _, p := range parts {
+		if !slices.Contains(cfg.Without, p.Name) {
+			run = append(run, p.Name)
+		}
+	}
+	for _, name := range cfg.Without {
+		if !slices.ContainsFunc(parts, func(p *backbone.Service) bool { return p.Name == name }) {
+			return nil, fmt.Errorf("there is no part %q to leave out", name)
+		}
+	}
+	h.Runtime, err = backbone.New(backbone.Config{
+		Parts: parts, Run: run, Store: storeOf, Transport: h.bus, Logger: cfg.Logger, Hooks: cfg.Hooks, SealHead: h.keepHead,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Quiet {
+		return h, nil
+	}
+	return h, h.openDoor()
+}
+
+// loopback refuses addresses that other machines can reach: they need TLS.
+func loopback(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("address %q: %w", address, err)
+	}
+	if ip := net.ParseIP(host); host == "localhost" || (ip != nil && ip.IsLoopback()) {
+		return nil
+	}
+	return fmt.Errorf("address %q is not a loopback address; put a proxy that speaks TLS in front of souk", address)
+}
+
+func (h *House) openDoor() (err error) {
+	if h.Authority, err = door.OpenAuthority(filepath.Join(h.cfg.Data, "keys"), clock{}); err != nil {
+		return err
+	}
+	h.Door, err = door.New(door.Config{
+		Authority: h.Authority, Logger: h.cfg.Logger, TestMode: h.cfg.TestMode,
+		Ready: []door.Probe{{Name: "database", Check: func(ctx context.Context) error {
+			_, err := h.store.Head(ctx, "orders")
+			return err
+		}}},
+	})
+	if err != nil {
+		return err
+	}
+	book := orderBook{h.Runtime.Reader("orders")}
+	seeder := worlds{h}
+	return online.Register(h.Door, online.Config{
+		Commands: h.Runtime, Catalogue: catalogue{h.Runtime.Reader("stores")}, Orders: book,
+		Stock:  stock{h.Runtime.Reader("stores"), h.Runtime.Reader("inventory")},
+		Pulses: &h.hub, Seeder: seeder, Currency: h.cfg.Currency,
+	})
+}
+
+type clock struct{}
+
+func (clock) Now() time.Time { return time.Now() }
+
+// Start runs the house and returns when it takes orders.
+func (h *House) Start(ctx context.Context) error {
+	if err := h.Runtime.Start(ctx); err != nil {
+		return err
+	}
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	h.cancel = cancel
+	if h.first && !h.cfg.Empty && !h.cfg.TestMode {
+		if err := h.seedDemo(ctx); err != nil {
+			return fmt.Errorf("demo shop: %w", err)
+		}
+	}
+	if h.cfg.Quiet {
+		return nil
+	}
+	h.loops.Go(func() { h.tellFeeds(run) })
+	addresses := []string{h.cfg.HTTP}
+	if host, port, _ := net.SplitHostPort(h.cfg.HTTP); h.cfg.TestMode && port != "0" {
+		for _, p := range []string{"8900", "8901"} {
+			if p != port {
+				addresses = append(addresses, net.JoinHostPort(host, p))
+			}
+		}
+	}
+	for _, a := range addresses {
+		l, err := net.Listen("tcp", a)
+		if err != nil {
+			return err
+		}
+		h.listeners = append(h.listeners, l)
+		server := h.Door.Server()
+		h.servers = append(h.servers, server)
+		h.loops.Go(func() {
+			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				h.cfg.Logger.Error("the web server ended", "address", l.Addr(), "error", err)
+			}
+		})
+	}
+	return nil
+}
+
+// URL returns the base address of the online store and the console.
+func (h *House) URL() string {
+	if len(h.listeners) == 0 {
+		return ""
+	}
+	return "http://" + h.listeners[0].Addr().String()
+}
+
+// tellFeeds wakes the feeds of customers whose orders went on. Where nobody
+// listens it reads nothing.
+func (h *House) tellFeeds(ctx context.Context) {
+	changed, stop := h.Runtime.Changed("orders")
+	defer stop()
+	reader := h.Runtime.Reader("orders")
+	at := int64(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+		if !h.hub.Watched() {
+			at = 0
+			continue
+		}
+		head, err := h.store.Head(ctx, "orders")
+		if err != nil {
+			continue // feeds look by themselves as well
+		}
+		if at == 0 {
+			at = max(head-1000, 0)
+		}
+		for at < head {
+			list, err := reader.Log(ctx, driver.ReadQuery{After: at, Until: head, Kinds: []driver.Kind{driver.KindEvent}, Limit: 1000})
+			if err != nil {
+				break
+			}
+			for _, m := range list {
+				var of struct {
+					Customer string `json:"customer"`
+				}
+				if json.Unmarshal(m.Data, &of) == nil {
+					h.hub.Notify(of.Customer)
+				}
+			}
+			if len(list) < 1000 {
+				at = head
+				break
+			}
+			at = list[len(list)-1].Position
+		}
+	}
+}
+
+// Stop drains: the doors close first, what was begun is finished, then the
+// database is closed. It may be called more than once.
+func (h *House) Stop(ctx context.Context) error {
+	var errs []error
+	for _, s := range h.servers {
+		errs = append(errs, s.Shutdown(ctx))
+	}
+	h.servers = nil
+	errs = append(errs, h.Runtime.Stop(ctx))
+	if h.cancel != nil {
+		h.cancel()
+	}
+	h.loops.Wait()
+	return errors.Join(append(errs, h.close())...)
+}
+
+func (h *House) close() error {
+	var errs []error
+	if h.standIn != nil {
+		h.standIn.stop()
+	}
+	if h.mailer != nil {
+		errs = append(errs, h.mailer.Close())
+		h.mailer = nil
+	}
+	if h.bus != nil {
+		errs = append(errs, h.bus.Close())
+		h.bus = nil
+	}
+	if h.store != nil {
+		errs = append(errs, h.store.Close())
+		h.store = nil
+	}
+	return errors.Join(errs...)
+}
+
+// Store returns the database.
+func (h *House) Store() *sqlitestore.Store { return h.store }
+
+// Currency returns the shop's currency.
+func (h *House) Currency() string { return h.cfg.Currency }

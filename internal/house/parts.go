@@ -1,0 +1,28 @@
+package house
+
+import (
+	"example.org/souk/backbone"
+	"example.org/souk/mall/customers"
+	"example.org/souk/mall/inventory"
+	"example.org/souk/mall/orders"
+	"example.org/souk/mall/payments"
+	"example.org/souk/mall/stores"
+)
+
+// Ports are what services need from outside; nil where they do not run.
+type Ports struct {
+	Provider payments.Provider
+}
+
+// Parts lists every service of the mall, in the order in which the map shows them,
+// and those that were added.
+func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
+	return append([]*backbone.Service{
+		stores.Service(),
+		customers.Service(),
+		orders.Service(),
+		inventory.Service(),
+		payments.Service(p.Provider),
+		backbone.KeyService(),
+	}, added...)
+}

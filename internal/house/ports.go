@@ -1,0 +1,152 @@
+package house
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"example.org/souk/provider/mail"
+	"example.org/souk/provider/payment"
+)
+
+// PaymentConfig says who moves the money: the provider at URL, or by default the
+// stand-in, which is this same program run once more as a process of its own.
+type PaymentConfig struct {
+	URL     string
+	KeyFile string // holds the API key
+	// Program is the command that runs this program; its arguments follow. Default
+	// the running executable.
+	Program []string
+}
+
+// MailConfig says who sends mail: the SMTP server, or by default a mailbox file in
+// the data directory.
+type MailConfig struct {
+	SMTP         string // host:port
+	From         string
+	Username     string
+	PasswordFile string
+	Plain        bool // without TLS; loopback only
+}
+
+// standIn is the payment stand-in as a child process with a ledger of its own.
+type standIn struct {
+	program []string
+	args    []string
+	cmd     *exec.Cmd
+	lines   *bufio.Scanner
+}
+
+// begin starts the child and returns the address that it listens on.
+func (s *standIn) begin() (string, error) {
+	argv := append(append([]string{}, s.program...), s.args...)
+	s.cmd = exec.Command(argv[0], argv[1:]...)
+	s.cmd.Stderr = os.Stderr
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return "", err
+	}
+	if err := s.cmd.Start(); err != nil {
+		return "", fmt.Errorf("payment stand-in: %w", err)
+	}
+	s.lines = bufio.NewScanner(out)
+	if !s.lines.Scan() {
+		return "", errors.Join(errors.New("payment stand-in: it ended at once"), s.cmd.Wait())
+	}
+	address, found := strings.CutPrefix(s.lines.Text(), "listening on ")
+	if !found {
+		return "", fmt.Errorf("payment stand-in: %q", s.lines.Text())
+	}
+	return address, nil
+}
+
+func (s *standIn) stop() {
+	if s.cmd == nil || s.cmd.Process == nil {
+		return
+	}
+	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	done := make(chan struct{})
+	go func() { _ = s.cmd.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(3 * time.Second):
+		_ = s.cmd.Process.Kill()
+		<-done
+	}
+	s.cmd = nil
+}
+
+// ports fills what services need from outside.
+func (h *House) ports() (Ports, error) {
+	var p Ports
+	url, keyFile := h.cfg.Payment.URL, h.cfg.Payment.KeyFile
+	if url == "" && !h.cfg.Quiet {
+		dir := filepath.Join(h.cfg.Data, "payment-stand-in")
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return p, err
+		}
+		keyFile = filepath.Join(dir, "api-key")
+		program := h.cfg.Payment.Program
+		if len(program) == 0 {
+			self, err := os.Executable()
+			if err != nil {
+				return p, err
+			}
+			program = []string{self}
+		}
+		h.standIn = &standIn{program: program, args: []string{"provider", "payment", "--listen", "127.0.0.1:0",
+			"--ledger", filepath.Join(dir, "ledger.jsonl"), "--api-key-file", keyFile}}
+		var err error
+		if url, err = h.standIn.begin(); err != nil {
+			return p, err
+		}
+	}
+	if url != "" {
+		key, err := os.ReadFile(keyFile)
+		if err != nil {
+			return p, fmt.Errorf("API key of the payment provider: %w", err)
+		}
+		client, err := payment.New(payment.Config{BaseURL: url, APIKey: strings.TrimSpace(string(key))})
+		if err != nil {
+			return p, err
+		}
+		p.Provider = provider{client}
+	}
+	return p, h.mail(&p)
+}
+
+// mail opens what sends mail.
+func (h *House) mail(*Ports) error {
+	c := h.cfg.Mail
+	if h.cfg.Quiet {
+		return nil
+	}
+	if c.From == "" {
+		c.From = "souk <shop@souk.example>"
+	}
+	if c.SMTP == "" {
+		box, err := mail.OpenMailbox(mail.MailboxConfig{Path: filepath.Join(h.cfg.Data, "mail.mbox"), From: c.From})
+		if err != nil {
+			return err
+		}
+		h.mailer = box
+		return nil
+	}
+	config := mail.SenderConfig{Address: c.SMTP, From: c.From, Username: c.Username, PasswordFile: c.PasswordFile}
+	if c.Plain {
+		config.TLS = mail.NoTLS
+	}
+	sender, err := mail.NewSender(config)
+	if err != nil {
+		return err
+	}
+	_ = sender
+	return nil
+}

@@ -1,0 +1,142 @@
+package house
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"example.org/souk/backbone"
+	"example.org/souk/mall"
+	"example.org/souk/mall/command"
+)
+
+// goods is a product with the stock that it begins with.
+type goods struct {
+	id, name, sku string
+	price, stock  int64
+}
+
+// person is a customer; the address is sealed before anything hears of it.
+type person struct{ id, name, email string }
+
+// testWorld is what the test mode's seed holds.
+var testWorld = struct {
+	goods  []goods
+	people []person
+}{
+	[]goods{
+		{"PRODUCT_001", "Product 1", "PRODUCT_001", 1000, 10},
+		{"PRODUCT_002", "Product 2", "PRODUCT_002", 500, 15},
+		{"Laptop", "Laptop", "Laptop", 120000, 10},
+	},
+	[]person{
+		{"CUSTOMER_001", "Customer One", "customer.one@souk.example"},
+		{"CUSTOMER_002", "Customer Two", "customer.two@souk.example"},
+		{"PARTNER_001", "Partner One", "partner.one@souk.example"},
+	},
+}
+
+// demoShop is what the first start of a house holds.
+var demoShop = struct {
+	goods  []goods
+	people []person
+}{
+	[]goods{
+		{"lamp", "Brass lamp", "LAMP-01", 4900, 40},
+		{"rug", "Woven rug", "RUG-01", 18900, 12},
+		{"tea", "Mint tea, 250 g", "TEA-01", 690, 200},
+		{"saffron", "Saffron, 1 g", "SAF-01", 850, 120},
+		{"tray", "Copper tray", "TRAY-01", 3250, 30},
+		{"bowl", "Glazed bowl", "BOWL-01", 1450, 80},
+	},
+	[]person{
+		{"amina", "Amina", "amina@souk.example"},
+		{"bruno", "Bruno", "bruno@souk.example"},
+		{"chen", "Chen", "chen@souk.example"},
+	},
+}
+
+const shopStore = "main-hall"
+
+// seedDemo opens the demo shop.
+func (h *House) seedDemo(ctx context.Context) error {
+	return h.seed(ctx, "demo", demoShop.goods, demoShop.people)
+}
+
+// seed brings goods and people in. Done again it changes nothing, since every
+// command carries an id of its own; tag tells seeds of different worlds apart.
+func (h *House) seed(ctx context.Context, tag string, list []goods, people []person) error {
+	do := func(id string, c backbone.Command) error {
+		a, err := h.Runtime.Do(ctx, c, backbone.WithID("seed-"+tag+"-"+id), backbone.By("system:seed"))
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.CommandType(), err)
+		}
+		return a.Err()
+	}
+	errs := []error{do("store", command.CreateStore{Store: shopStore, Name: "Main hall", Location: mall.MainLocation})}
+	errs = append(errs, do("open", command.EnableParticipation{Store: shopStore}))
+	for _, g := range list {
+		errs = append(errs,
+			do("product-"+g.id, command.AddProduct{
+				Product: g.id, Store: shopStore, Name: g.name, SKU: g.sku,
+				Price: mall.Money{Amount: g.price, Currency: h.cfg.Currency},
+			}),
+			do("stock-"+g.id, command.ReceiveStock{SKU: g.sku, Location: mall.MainLocation, Quantity: g.stock}))
+	}
+	for _, p := range people {
+		name, err := h.Keys.Seal(ctx, p.id, p.name)
+		if err != nil {
+			return err
+		}
+		email, err := h.Keys.Seal(ctx, p.id, p.email)
+		if err != nil {
+			return err
+		}
+		errs = append(errs, do("customer-"+p.id, command.RegisterCustomer{Customer: p.id, Name: mall.Personal(name), Email: mall.Personal(email)}))
+	}
+	return errors.Join(errs...)
+}
+
+// worlds fills and empties the world of a test.
+type worlds struct{ h *House }
+
+// Seed implements online.Seeder.
+func (w worlds) Seed(ctx context.Context) error {
+	epoch, err := w.epoch(ctx)
+	if err != nil {
+		return err
+	}
+	return w.h.seed(ctx, fmt.Sprintf("test%d", epoch), testWorld.goods, testWorld.people)
+}
+
+// Reset implements online.Seeder.
+func (w worlds) Reset(ctx context.Context) error {
+	epoch, err := w.epoch(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.h.Runtime.Reset(ctx); err != nil {
+		return err
+	}
+	value, err := json.Marshal(epoch + 1)
+	if err != nil {
+		return err
+	}
+	return w.h.store.SetValue(ctx, "stores", "world", value)
+}
+
+// Ready implements online.Seeder.
+func (w worlds) Ready(ctx context.Context) error {
+	_, err := w.h.store.Head(ctx, "orders")
+	return err
+}
+
+// epoch counts the resets of this database.
+func (w worlds) epoch(ctx context.Context) (n int64, err error) {
+	value, err := w.h.store.Value(ctx, "stores", "world")
+	if err != nil || value == nil {
+		return 0, err
+	}
+	return n, json.Unmarshal(value, &n)
+}
