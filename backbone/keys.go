@@ -5,12 +5,13 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"embed"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
-	"testing/fstest"
 	"time"
 
 	"example.org/souk/backbone/driver"
@@ -22,34 +23,44 @@ import (
 // that answers its owner. Destroying the key makes every copy unreadable at once
 // (crypto-shredding). The keys stand in a table, never in a log.
 
-// ErrForgotten says that a person's key was destroyed: nothing can be sealed for
-// them any more.
-var ErrForgotten = errors.New("the person was forgotten")
+// Errors of Keys, wrapped.
+var (
+	// ErrForgotten: the person's key was destroyed; nothing can be sealed for them
+	// any more.
+	ErrForgotten = errors.New("the person was forgotten")
+	// ErrNotSealed: the text is no token of these keys: malformed, altered, moved to
+	// another person, or sealed elsewhere.
+	ErrNotSealed = errors.New("not a sealed token of these keys")
+	// ErrMaster: the person's key is wrapped, and Master is missing or another one.
+	ErrMaster = errors.New("the key is wrapped by another master key")
+)
 
 const (
 	keyService = "keys"
 	sealedMark = "sealed:v1:"
 	keyLife    = 10 * time.Minute // in memory
 	keysHeld   = 65536
+	keySize    = 32 // AES-256
+
+	// How a secret is stored.
+	plainMark   = "plain:"
+	wrappedMark = "wrap1:"
 )
+
+//go:embed keys/*.sql
+var keyFiles embed.FS
 
 // KeyService is the service that owns the table of keys. It belongs in every parts
 // list whose services carry personal data.
 func KeyService() *Service {
+	migrations, err := fs.Sub(keyFiles, "keys")
+	if err != nil {
+		panic(err) // the folder is compiled in
+	}
 	return &Service{
-		Name:  keyService,
-		About: "Keeps a key per person, under which their personal data is sealed.",
-		Migrations: fstest.MapFS{"0001_people.sql": {Data: []byte(`-- +goose Up
-CREATE TABLE {people} (
-    person    TEXT   NOT NULL PRIMARY KEY,
-    secret    TEXT   NOT NULL,
-    created   BIGINT NOT NULL,
-    destroyed BIGINT NOT NULL
-);
-
--- +goose Down
-DROP TABLE {people};
-`)}},
+		Name:       keyService,
+		About:      "Keeps a key per person, under which their personal data is sealed.",
+		Migrations: migrations,
 	}
 }
 
@@ -57,18 +68,36 @@ DROP TABLE {people};
 type KeysConfig struct {
 	Store driver.Store // the database of the service keys
 	Clock Clock        // default the system's
+	// Master, 32 bytes, wraps the keys at rest, so that a stolen database or backup
+	// reveals nobody: it must then be kept elsewhere. Without it keys are stored as
+	// they are. Keys that were stored before it was given stay readable and are
+	// wrapped when they are next used; a master key cannot be taken away or
+	// exchanged while keys are wrapped by it.
+	Master []byte
 }
 
-// Keys seals and reveals. Its methods may be called concurrently.
+// Keys seals and reveals under AES-256-GCM. A key is held in memory for ten
+// minutes at most after it was read, and dropped by the first use of Keys after
+// that; a process in which it was not destroyed may reveal for that long. Its
+// methods may be called concurrently.
 type Keys struct {
-	cfg KeysConfig
-	mu  sync.Mutex
-	mem map[string]heldKey
+	cfg    KeysConfig
+	master cipher.AEAD // nil: keys are stored as they are
+
+	mu        sync.Mutex
+	mem       map[string]heldKey
+	order     []heldName // oldest first
+	destroyed uint64     // counts calls of Destroy: a key read before one is not held after it
 }
 
 type heldKey struct {
 	aead  cipher.AEAD
 	until time.Time
+}
+
+type heldName struct {
+	person string
+	until  time.Time
 }
 
 // OpenKeys returns the keys of a database. KeyService must run, or have run, there.
@@ -79,144 +108,257 @@ func OpenKeys(cfg KeysConfig) (*Keys, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = systemClock{}
 	}
-	return &Keys{cfg: cfg, mem: map[string]heldKey{}}, nil
+	k := &Keys{cfg: cfg, mem: map[string]heldKey{}}
+	if cfg.Master != nil {
+		if len(cfg.Master) != keySize {
+			return nil, fmt.Errorf("the master key has %d bytes; it must have %d", len(cfg.Master), keySize)
+		}
+		var err error
+		if k.master, err = newAEAD(cfg.Master); err != nil {
+			return nil, err
+		}
+	}
+	return k, nil
 }
 
 // Seal encrypts text under the person's key, which is made if there is none, and
 // returns a token that names the person. Sealing an empty text gives an empty
-// token.
+// token. For a person whose key was destroyed it is ErrForgotten.
 func (k *Keys) Seal(ctx context.Context, person, text string) (token string, err error) {
-	if text == "" {
-		return "", nil
-	}
 	if !ValidID(person) {
 		return "", fmt.Errorf("person %q is not a valid id", person)
 	}
-	aead, found, err := k.key(ctx, person)
-	if err != nil {
-		return "", err
+	if text == "" {
+		return "", nil
 	}
-	if !found {
-		if err := k.create(ctx, person); err != nil {
-			return "", err
-		}
-		if aead, found, err = k.key(ctx, person); err != nil || !found {
-			return "", errors.Join(ErrForgotten, err)
+	aead, state, err := k.key(ctx, person)
+	if err == nil && state == keyUnknown {
+		if err = k.create(ctx, person); err == nil {
+			aead, state, err = k.key(ctx, person)
 		}
 	}
-	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(text)+aead.Overhead())
-	if _, err := rand.Read(nonce); err != nil {
-		return "", err
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("seal for %s: %w", person, err)
+	case state != keyAlive:
+		return "", fmt.Errorf("seal for %s: %w", person, ErrForgotten)
 	}
-	return sealedMark + person + ":" + base64.RawURLEncoding.EncodeToString(aead.Seal(nonce, nonce, []byte(text), []byte(person))), nil
+	return sealedMark + person + ":" + base64.RawURLEncoding.EncodeToString(encrypt(aead, text, sealedMark+person)), nil
 }
 
 // Reveal decrypts a token. ok is false, and text empty, when the person's key was
-// destroyed. A token that was tampered with or moved to another person is an error.
+// destroyed. A token that was altered, moved to another person or never made
+// under these keys is ErrNotSealed. The empty token is the empty text.
 func (k *Keys) Reveal(ctx context.Context, token string) (text string, ok bool, err error) {
 	if token == "" {
 		return "", true, nil
 	}
-	rest, found := strings.CutPrefix(token, sealedMark)
+	rest, marked := strings.CutPrefix(token, sealedMark)
 	person, encoded, cut := strings.Cut(rest, ":")
-	if !found || !cut || !ValidID(person) {
-		return "", false, errors.New("not a sealed token")
+	if !marked || !cut || !ValidID(person) {
+		return "", false, ErrNotSealed
 	}
-	sealed, err := base64.RawURLEncoding.DecodeString(encoded)
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
 	if err != nil {
-		return "", false, fmt.Errorf("sealed token: %w", err)
+		return "", false, fmt.Errorf("token of %s: %w", person, ErrNotSealed)
 	}
-	aead, found, err := k.key(ctx, person)
-	if err != nil || !found {
-		return "", false, err
+	aead, state, err := k.key(ctx, person)
+	switch {
+	case err != nil:
+		return "", false, fmt.Errorf("reveal for %s: %w", person, err)
+	case state == keyDestroyed:
+		return "", false, nil
+	case state == keyUnknown:
+		return "", false, fmt.Errorf("token of %s, who has no key: %w", person, ErrNotSealed)
 	}
-	if len(sealed) < aead.NonceSize() {
-		return "", false, errors.New("sealed token is too short")
-	}
-	plain, err := aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], []byte(person))
+	text, err = decrypt(aead, sealed, sealedMark+person)
 	if err != nil {
-		return "", false, fmt.Errorf("sealed token of %s: %w", person, err)
+		return "", false, fmt.Errorf("token of %s: %w", person, ErrNotSealed)
 	}
-	return string(plain), true, nil
+	return text, true, nil
 }
 
 // Destroy destroys a person's key for good. A person who has none yet can have
-// none afterwards either.
+// none afterwards either. Doing it again changes nothing.
+//
+// The database forgets the key with its next checkpoint or vacuum; a backup that
+// was taken before still has it, wrapped where there is a Master.
 func (k *Keys) Destroy(ctx context.Context, person string) error {
 	if !ValidID(person) {
 		return fmt.Errorf("person %q is not a valid id", person)
 	}
-	now := k.cfg.Clock.Now().UnixMicro()
-	err := k.write(ctx, `INSERT INTO `+k.table()+` AS p (person, secret, created, destroyed) VALUES ($1, '', $2, $2)
-		ON CONFLICT (person) DO UPDATE SET secret = '', destroyed = excluded.destroyed`, person, now)
+	// First zeros of the same length in a row that does not grow: SQLite writes
+	// them over the key in its place, where a longer row would leave the old one in
+	// the page.
+	err := k.write(ctx,
+		driver.Statement{SQL: `UPDATE ` + k.table() + ` SET secret = substr($2, 1, length(secret)) WHERE person = $1`,
+			Args: []any{person, strings.Repeat("0", 256)}},
+		driver.Statement{SQL: `INSERT INTO ` + k.table() + ` AS p (person, secret, created, destroyed) VALUES ($1, '', $2, $2)
+			ON CONFLICT (person) DO UPDATE SET destroyed = excluded.destroyed WHERE p.destroyed = 0`,
+			Args: []any{person, k.cfg.Clock.Now().UnixMicro()}})
 	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.destroyed++
 	delete(k.mem, person)
-	k.mu.Unlock()
-	return err
+	if err != nil {
+		return fmt.Errorf("destroy the key of %s: %w", person, err)
+	}
+	return nil
 }
 
 func (k *Keys) table() string { return k.cfg.Store.Name(keyService, "people") }
 
-func (k *Keys) write(ctx context.Context, sql string, args ...any) error {
+func (k *Keys) write(ctx context.Context, statements ...driver.Statement) error {
 	tx, err := k.cfg.Store.Begin(ctx)
 	if err != nil {
 		return err
 	}
-	if err := tx.Exec(ctx, []driver.Statement{{SQL: sql, Args: args}}); err != nil {
+	if err := tx.Exec(ctx, statements); err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
 	return tx.Commit(ctx)
 }
 
+// create makes a key. Of several that do so at once the first wins, and all read
+// that one.
 func (k *Keys) create(ctx context.Context, person string) error {
-	secret := make([]byte, 32)
-	if _, err := rand.Read(secret); err != nil {
-		return err
-	}
-	// Of several that make a key at once the first wins, and all read that one.
-	return k.write(ctx, `INSERT INTO `+k.table()+` (person, secret, created, destroyed) VALUES ($1, $2, $3, 0) ON CONFLICT (person) DO NOTHING`,
-		person, base64.RawStdEncoding.EncodeToString(secret), k.cfg.Clock.Now().UnixMicro())
+	secret := make([]byte, keySize)
+	_, _ = rand.Read(secret) // never fails: crypto/rand ends the program instead
+	return k.write(ctx, driver.Statement{
+		SQL: `INSERT INTO ` + k.table() + ` (person, secret, created, destroyed) VALUES ($1, $2, $3, 0)
+			ON CONFLICT (person) DO NOTHING`,
+		Args: []any{person, k.store(person, secret), k.cfg.Clock.Now().UnixMicro()}})
 }
 
-// key returns the person's key; found is false where there is none, ErrForgotten
-// is told only to those who would seal.
-func (k *Keys) key(ctx context.Context, person string) (cipher.AEAD, bool, error) {
-	now := k.cfg.Clock.Now()
-	k.mu.Lock()
-	held, ok := k.mem[person]
-	k.mu.Unlock()
-	if ok && now.Before(held.until) {
-		return held.aead, true, nil
+// store returns a secret as it stands in the table.
+func (k *Keys) store(person string, secret []byte) string {
+	if k.master == nil {
+		return plainMark + base64.RawStdEncoding.EncodeToString(secret)
 	}
-	rows, err := k.cfg.Store.Query(ctx, `SELECT secret FROM `+k.table()+` WHERE person = $1 AND destroyed = 0`, person)
-	if err != nil {
-		return nil, false, err
-	}
-	defer rows.Close() //nolint:errcheck // read only
-	if !rows.Next() {
-		return nil, false, rows.Err()
-	}
-	var encoded string
-	if err := rows.Scan(&encoded); err != nil {
-		return nil, false, err
+	return wrappedMark + base64.RawStdEncoding.EncodeToString(encrypt(k.master, string(secret), wrappedMark+person))
+}
+
+// load is the inverse of store.
+func (k *Keys) load(person, stored string) ([]byte, error) {
+	encoded, wrapped := strings.CutPrefix(stored, wrappedMark)
+	if !wrapped {
+		encoded = strings.TrimPrefix(stored, plainMark)
 	}
 	secret, err := base64.RawStdEncoding.DecodeString(encoded)
 	if err != nil {
-		return nil, false, fmt.Errorf("key of %s: %w", person, err)
+		return nil, fmt.Errorf("stored key: %w", err)
 	}
-	block, err := aes.NewCipher(secret)
-	if err != nil {
-		return nil, false, err
+	if !wrapped {
+		return secret, nil
 	}
-	aead, err := cipher.NewGCM(block)
+	if k.master == nil {
+		return nil, ErrMaster
+	}
+	text, err := decrypt(k.master, secret, wrappedMark+person)
 	if err != nil {
-		return nil, false, err
+		return nil, ErrMaster
+	}
+	return []byte(text), nil
+}
+
+type keyState int
+
+const (
+	keyUnknown keyState = iota
+	keyAlive
+	keyDestroyed
+)
+
+// key returns the person's key, from memory or from the table.
+func (k *Keys) key(ctx context.Context, person string) (cipher.AEAD, keyState, error) {
+	now := k.cfg.Clock.Now()
+	k.mu.Lock()
+	k.expire(now)
+	held, ok := k.mem[person]
+	destroyed := k.destroyed
+	k.mu.Unlock()
+	if ok {
+		return held.aead, keyAlive, nil
+	}
+	stored, state, err := k.read(ctx, person)
+	if err != nil || state != keyAlive {
+		return nil, state, err
+	}
+	secret, err := k.load(person, stored)
+	if err != nil {
+		return nil, keyUnknown, err
+	}
+	if k.master != nil && !strings.HasPrefix(stored, wrappedMark) {
+		// What was stored before there was a master key.
+		if err := k.write(ctx, driver.Statement{
+			SQL:  `UPDATE ` + k.table() + ` SET secret = $2 WHERE person = $1 AND secret = $3`,
+			Args: []any{person, k.store(person, secret), stored}}); err != nil {
+			return nil, keyUnknown, err
+		}
+	}
+	aead, err := newAEAD(secret)
+	if err != nil {
+		return nil, keyUnknown, err
 	}
 	k.mu.Lock()
-	if len(k.mem) >= keysHeld {
-		clear(k.mem)
+	defer k.mu.Unlock()
+	if _, again := k.mem[person]; k.destroyed == destroyed && !again {
+		k.mem[person] = heldKey{aead, now.Add(keyLife)}
+		k.order = append(k.order, heldName{person, now.Add(keyLife)})
 	}
-	k.mem[person] = heldKey{aead, now.Add(keyLife)}
-	k.mu.Unlock()
-	return aead, true, nil
+	return aead, keyAlive, nil
+}
+
+// expire drops the keys that were held for their time, and the oldest of too many.
+func (k *Keys) expire(now time.Time) {
+	n := 0
+	for n < len(k.order) && (!now.Before(k.order[n].until) || len(k.order)-n >= keysHeld) {
+		if o := k.order[n]; k.mem[o.person].until.Equal(o.until) {
+			delete(k.mem, o.person)
+		}
+		n++
+	}
+	k.order = k.order[n:]
+}
+
+func (k *Keys) read(ctx context.Context, person string) (stored string, state keyState, err error) {
+	rows, err := k.cfg.Store.Query(ctx, `SELECT secret, destroyed FROM `+k.table()+` WHERE person = $1`, person)
+	if err != nil {
+		return "", keyUnknown, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	if !rows.Next() {
+		return "", keyUnknown, rows.Err()
+	}
+	var destroyed int64
+	if err := rows.Scan(&stored, &destroyed); err != nil {
+		return "", keyUnknown, err
+	}
+	if destroyed > 0 {
+		return "", keyDestroyed, nil
+	}
+	return stored, keyAlive, nil
+}
+
+func newAEAD(secret []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(secret)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// encrypt returns a random nonce and behind it the text, bound to what it is for.
+func encrypt(aead cipher.AEAD, text, purpose string) []byte {
+	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(text)+aead.Overhead())
+	_, _ = rand.Read(nonce) // never fails: crypto/rand ends the program instead
+	return aead.Seal(nonce, nonce, []byte(text), []byte(purpose))
+}
+
+func decrypt(aead cipher.AEAD, sealed []byte, purpose string) (string, error) {
+	if len(sealed) < aead.NonceSize() {
+		return "", ErrNotSealed
+	}
+	text, err := aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], []byte(purpose))
+	return string(text), err
 }
