@@ -24,12 +24,12 @@ func read(body string) (s small, err error) {
 			s.Text, err = j.String()
 		case "list":
 			err = j.Array(3, func(int) error {
-				return j.Object(func(name string) error {
+				s.List = append(s.List, 0)
+				return j.Object(func(name string) (err error) {
 					if name != "n" {
 						return j.Unknown()
 					}
-					n, err := j.Int()
-					s.List = append(s.List, n)
+					s.List[len(s.List)-1], err = j.Int()
 					return err
 				})
 			})

@@ -1,0 +1,341 @@
+package online
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"example.org/souk/backbone"
+	"example.org/souk/gateway/door"
+	"example.org/souk/mall"
+	"example.org/souk/mall/event"
+)
+
+// Pulses tells feeds that there may be something new. A pulse that is lost only delays: feeds look by themselves as well.
+type Pulses interface {
+	// Watch returns a channel that receives after a customer's feed grew, and a function that ends the watching.
+	Watch(customer string) (pulse <-chan struct{}, stop func())
+}
+
+// Hub is a Pulses that is told of customers one by one. The zero value is ready; it is safe for concurrent use.
+type Hub struct {
+	mu       sync.RWMutex
+	watchers map[string]map[chan struct{}]struct{}
+}
+
+// Notify wakes the feeds of a customer. It never waits.
+func (h *Hub) Notify(customer string) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for c := range h.watchers[customer] {
+		select {
+		case c <- struct{}{}:
+		default: // a pulse is waiting there already
+		}
+	}
+}
+
+// Watched reports whether anybody watches.
+func (h *Hub) Watched() bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return len(h.watchers) > 0
+}
+
+// Watch implements Pulses.
+func (h *Hub) Watch(customer string) (<-chan struct{}, func()) {
+	c := make(chan struct{}, 1)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.watchers == nil {
+		h.watchers = map[string]map[chan struct{}]struct{}{}
+	}
+	if h.watchers[customer] == nil {
+		h.watchers[customer] = map[chan struct{}]struct{}{}
+	}
+	h.watchers[customer][c] = struct{}{}
+	return c, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.watchers[customer], c)
+		if len(h.watchers[customer]) == 0 {
+			delete(h.watchers, customer)
+		}
+	}
+}
+
+// frame is one message of the feed.
+type frame struct {
+	N         int64  `json:"n"`
+	ID        string `json:"id"`
+	Aggregate string `json:"aggregateId"`
+	Resource  string `json:"resource"`
+	Operation string `json:"operation"`
+	Type      string `json:"type"`
+	Subject   string `json:"subject"` // as in CloudEvents: the id of the thing that it is about
+	Data      any    `json:"data"`
+}
+
+// feedChunk is how many entries are read at once; it bounds what a feed holds in memory.
+const feedChunk = 128
+
+// feed sends a customer's entries one by one, from the one after ?since on, and then as they come.
+func (g *gateway) feed(w http.ResponseWriter, r *door.Request) error {
+	query := r.URL.Query()
+	customer := query.Get("customer")
+	if customer == "" && r.Caller.Limited() {
+		customer = r.Caller.Subject
+	}
+	if mall.ValidID(customer) != nil {
+		return door.InvalidField("customer", "must be the id of a customer")
+	}
+	if !r.Caller.Owns(customer) {
+		return door.NotFound("feed")
+	}
+	var since int64
+	if s := query.Get("since"); s != "" {
+		var err error
+		if since, err = strconv.ParseInt(s, 10, 64); err != nil || since < 0 {
+			return door.InvalidField("since", "must be the number of the last frame that was seen, or 0")
+		}
+	}
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		w.Header().Set("Upgrade", "websocket")
+		return door.NewProblem(http.StatusUpgradeRequired, "upgrade_required", "This is a WebSocket.")
+	}
+	// Looking before the upgrade lets a database that is away be answered with a status.
+	entries, err := g.Orders.Feed(r.Context(), customer, since, feedChunk)
+	if err != nil {
+		return errors.Join(backbone.ErrUnavailable, err)
+	}
+	// The door has checked Origin, and more strictly.
+	conn, err := websocket.Accept(w, r.Request, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	if err != nil {
+		return fmt.Errorf("accept feed: %w", err)
+	}
+	gone, stop := listen(context.WithoutCancel(r.Context()), conn)
+	defer stop()
+	code, reason := g.send(r, conn, gone, customer, since, entries)
+	_ = conn.Close(code, reason) // the other side may be gone
+	return nil
+}
+
+// errSpoken ends a feed whose reader says something: there is nothing to say.
+var errSpoken = errors.New("a feed is only read")
+
+// listen takes what comes from the other side, so that its answers to pings and its goodbye are heard, and returns a context that ends with
+// it. Conn.CloseRead would do the same, but when it is spoken to it waits 15 s for itself to end.
+func listen(ctx context.Context, conn *websocket.Conn) (gone context.Context, stop func()) {
+	conn.SetReadLimit(1024)
+	gone, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _, err := conn.Reader(ctx) // not gone: its end would cut the connection before a goodbye
+		if err == nil {
+			err = errSpoken
+		}
+		cancel(err)
+	}()
+	return gone, func() {
+		cancel(nil)
+		_ = conn.CloseNow() // it is closed already, unless something went wrong
+		<-done
+	}
+}
+
+// send runs a feed until it ends, and returns what its reader is told.
+func (g *gateway) send(r *door.Request, conn *websocket.Conn, gone context.Context, customer string, last int64, entries []Entry) (websocket.StatusCode, string) {
+	pulse, stop := g.Pulses.Watch(customer)
+	defer stop()
+	ping := time.NewTicker(g.PingEvery)
+	defer ping.Stop()
+	for {
+		// The first look was before the watch began; what came between is found by the second.
+		for _, e := range entries {
+			if e.N != last+1 {
+				return websocket.StatusInternalError, "the feed has a hole"
+			}
+			if g.door.Expired(&r.Caller) {
+				return websocket.StatusPolicyViolation, "token expired"
+			}
+			if r.Context().Err() != nil {
+				return ended(r.Context())
+			}
+			body, err := g.render(r.Context(), e)
+			if err != nil {
+				return websocket.StatusTryAgainLater, "unavailable"
+			}
+			// Not within gone: its end in the middle of a write would cut the connection before a goodbye.
+			if err := within(context.WithoutCancel(gone), g.SlowAfter, func(ctx context.Context) error { return conn.Write(ctx, websocket.MessageText, body) }); err != nil {
+				return websocket.StatusPolicyViolation, "too slow"
+			}
+			last = e.N
+		}
+		var err error
+		if entries, err = g.Orders.Feed(r.Context(), customer, last, feedChunk); err != nil {
+			if r.Context().Err() != nil {
+				return ended(r.Context())
+			}
+			return websocket.StatusTryAgainLater, "unavailable"
+		}
+		if len(entries) > 0 {
+			continue
+		}
+		select {
+		case <-pulse:
+		case <-ping.C:
+			if g.door.Expired(&r.Caller) {
+				return websocket.StatusPolicyViolation, "token expired"
+			}
+			if err := within(gone, g.SlowAfter, conn.Ping); err != nil && context.Cause(gone) != errSpoken {
+				return websocket.StatusPolicyViolation, "no answer"
+			}
+		case <-gone.Done():
+			if context.Cause(gone) == errSpoken {
+				return websocket.StatusPolicyViolation, errSpoken.Error()
+			}
+			return websocket.StatusNormalClosure, ""
+		case <-r.Context().Done():
+			return ended(r.Context())
+		}
+	}
+}
+
+func within(ctx context.Context, limit time.Duration, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return do(ctx)
+}
+
+// ended says why a stream's context is done.
+func ended(ctx context.Context) (websocket.StatusCode, string) {
+	if errors.Is(context.Cause(ctx), door.ErrToken) {
+		return websocket.StatusPolicyViolation, "signed out"
+	}
+	return websocket.StatusGoingAway, "the server is stopping"
+}
+
+// operations names what happened to an order. A type that is not here is named after itself.
+var operations = map[string]struct{ operation, status string }{
+	event.OrderPlacedV1:        {"ORDER_CREATED", "PENDING"},
+	event.OrderStockReservedV1: {"INVENTORY_RESERVED", "RESERVED"},
+	event.OrderApprovedV1:      {"ORDER_APPROVED", "APPROVED"},
+	event.OrderRejectedV1:      {"ORDER_REJECTED", "REJECTED"},
+	event.OrderBackorderedV1:   {"ORDER_BACKORDERED", "BACKORDERED"},
+	event.OrderPickingV1:       {"ORDER_PICKING", "PICKING"},
+	event.OrderShortV1:         {"ORDER_SHORT", "PICKING"},
+	event.OrderReadiedV1:       {"ORDER_READIED", "READY"},
+	event.OrderPaidV1:          {"ORDER_PAID", ""},
+	event.OrderCollectedV1:     {"ORDER_COLLECTED", ""},
+	event.OrderCompletedV1:     {"ORDER_COMPLETED", "COMPLETED"},
+	event.OrderCancellingV1:    {"ORDER_CANCELLING", "CANCELLING"},
+	event.OrderCanceledV1:      {"ORDER_CANCELED", "CANCELED"},
+	event.OrderExpiredV1:       {"ORDER_EXPIRED", "EXPIRED"},
+}
+
+// facts is what the events of an order have between them, as far as a frame shows it.
+type facts struct {
+	Order          string      `json:"order"`
+	Message        string      `json:"message"`
+	Customer       string      `json:"customer"`
+	Items          []mall.Item `json:"items"`
+	Total          mall.Money  `json:"total"`
+	Payment        string      `json:"payment"`
+	Lines          []mall.Line `json:"lines"`
+	Missing        []mall.Line `json:"missing"`
+	InventoryEvent string      `json:"inventoryEvent"`
+	Reason         string      `json:"reason"`
+	SKU            string      `json:"sku"`
+	Wanted         int64       `json:"wanted"`
+	Available      int64       `json:"available"`
+}
+
+type line struct {
+	Product  string `json:"productId"`
+	Quantity int64  `json:"quantity"`
+}
+
+type happened struct {
+	Status    string `json:"status,omitempty"`
+	Reason    string `json:"reason,omitempty"`
+	Product   string `json:"productId,omitempty"`
+	Wanted    *int64 `json:"wanted,omitempty"`
+	Available *int64 `json:"available,omitempty"`
+	Missing   []line `json:"missing,omitempty"`
+}
+
+type inventories struct {
+	Lines []line `json:"inventories"`
+}
+
+// render writes an entry as a frame.
+func (g *gateway) render(ctx context.Context, e Entry) ([]byte, error) {
+	var f facts
+	if err := json.Unmarshal(e.Data, &f); err != nil {
+		return nil, fmt.Errorf("entry %d, %s %s: %w", e.N, e.Type, e.Event, err)
+	}
+	out := frame{N: e.N, ID: e.Event, Aggregate: f.Order, Resource: "ORDER", Type: "EVENT", Subject: f.Order}
+	if e.Type == event.OrderPlacedV1 {
+		b := orderBody{Order: f.Order, Customer: f.Customer, Status: "PENDING", TotalPrice: f.Total.Number(), Items: itemsOf(f.Items), Payment: f.Payment}
+		for _, item := range f.Items {
+			b.TotalQuantity += item.Quantity
+		}
+		out.Operation, out.Data = "ORDER_CREATED", b
+		if e.Part == Asked {
+			out.Operation, out.Type = "ORDER_CREATE", "COMMAND"
+			if f.Message != "" {
+				out.ID = f.Message
+			} else {
+				out.ID = commandID("place", f.Order)
+			}
+		}
+		return json.Marshal(out)
+	}
+	what, known := operations[e.Type]
+	if !known {
+		what.operation = e.Type
+	}
+	out.Operation = what.operation
+	short := happened{Status: what.status, Reason: f.Reason}
+	if f.SKU != "" || len(f.Lines) > 0 || len(f.Missing) > 0 {
+		o, _, err := g.Orders.Order(ctx, f.Order) // events name SKUs, the store speaks of products
+		if err != nil {
+			return nil, err
+		}
+		short.Missing = linesOf(o.Items, f.Missing)
+		if f.SKU != "" {
+			short.Product, short.Wanted, short.Available = productOf(o.Items, f.SKU), &f.Wanted, &f.Available
+		}
+		if e.Part == Stocked {
+			out.Resource, out.Operation = "INVENTORY", "INVENTORY_RESERVED"
+			out.Data = inventories{linesOf(o.Items, f.Lines)}
+			if f.InventoryEvent != "" {
+				out.ID = f.InventoryEvent
+			}
+			if f.SKU != "" {
+				short.Status = ""
+				out.Operation, out.Data = "INVENTORY_REJECTED", short
+			}
+			return json.Marshal(out)
+		}
+	}
+	out.Data = short
+	return json.Marshal(out)
+}
+
+func linesOf(items []mall.Item, lines []mall.Line) []line {
+	list := make([]line, len(lines))
+	for i, l := range lines {
+		list[i] = line{productOf(items, l.SKU), l.Quantity}
+	}
+	return list
+}
