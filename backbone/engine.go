@@ -212,14 +212,9 @@ func (h *host) viewSubscription(v *View) {
 
 func (r *Runtime) now() time.Time { return r.cfg.Clock.Now().UTC().Truncate(time.Microsecond) }
 
-// Start prepares the databases, begins the work and returns when everything runs.
-// Ending ctx does not stop it; Stop does.
-func (r *Runtime) Start(ctx context.Context) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.started || r.stopped {
-		return errors.New("a Runtime is started once")
-	}
+// Migrate brings the tables of every service whose database can be reached from
+// here up to date. Start does it too; a program that only reads calls it alone.
+func (r *Runtime) Migrate(ctx context.Context) error {
 	schemas := map[driver.Store][]driver.Schema{}
 	var stores []driver.Store
 	for _, svc := range r.cfg.Parts {
@@ -238,6 +233,20 @@ func (r *Runtime) Start(ctx context.Context) error {
 		if err := store.Migrate(ctx, schemas[store]); err != nil {
 			return fmt.Errorf("migrate: %w", err)
 		}
+	}
+	return nil
+}
+
+// Start prepares the databases, begins the work and returns when everything runs.
+// Ending ctx does not stop it; Stop does.
+func (r *Runtime) Start(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.started || r.stopped {
+		return errors.New("a Runtime is started once")
+	}
+	if err := r.Migrate(ctx); err != nil {
+		return err
 	}
 	for _, h := range r.order {
 		if err := h.join(ctx); err != nil {

@@ -31,8 +31,11 @@ func (r *Reader) Query(ctx context.Context, sql string, args ...any) (Rows, erro
 	return r.store.Query(ctx, named, args...)
 }
 
+// ReadQuery selects records of a log.
+type ReadQuery = driver.ReadQuery
+
 // Log reads records of the service's log.
-func (r *Reader) Log(ctx context.Context, q driver.ReadQuery) ([]*Message, error) {
+func (r *Reader) Log(ctx context.Context, q ReadQuery) ([]*Message, error) {
 	records, err := r.store.Read(ctx, r.service, q)
 	if err != nil {
 		return nil, err

@@ -470,7 +470,8 @@ func (b *batch) sagaEvent(u *unit, h *host, def SagaDefinition, adv advanceInfo,
 	if err != nil || !r.e.exists {
 		return err
 	}
-	if r.st.Undoing || r.st.Step != adv.step || r.st.Steps[adv.step] != stepSent || r.e.row.State != SagaWaiting {
+	// The event may come before the answer that says to wait for it; that answer is a copy then.
+	if r.st.Undoing || r.st.Step != adv.step || r.st.Steps[adv.step] != stepSent {
 		return nil
 	}
 	data, commands, progress, err := adv.then(r.st.Data, e, r.m)

@@ -47,7 +47,7 @@ var table = []row{
 	{"mall/event", []string{std, "mall"}},
 	{"mall/command", []string{std, "mall"}},
 	{"mall/*", []string{pureStd, "backbone", "mall", "mall/event", "mall/command"}},
-	{"gateway/*/...", []string{std, "backbone", "mall/...", "api/...", ownSubtree, third}},
+	{"gateway/*/...", []string{std, "backbone", "mall/...", "api/...", "gateway/door", ownSubtree, third}},
 	{"provider/internal/...", []string{std, "mall", "provider/internal/...", third}},
 	{"provider/*/...", []string{std, "mall", "provider/internal/...", ownSubtree, third}},
 	{"device/*/...", []string{std, "api/...", ownSubtree, third}},

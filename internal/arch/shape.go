@@ -13,7 +13,7 @@ import (
 var card = []string{"Decides", "Keeps", "Handles", "Subscribes", "Refuses"}
 
 // shapeFiles are the files of a service that have a fixed name; any other one holds an aggregate or a saga.
-var shapeFiles = []string{"doc.go", "service.go", "views.go", "calls.go", "policies.go"}
+var shapeFiles = []string{"doc.go", "service.go", "views.go", "calls.go", "policies.go", "queries.go"}
 
 // checkShape holds the common shape of the services' folders.
 func checkShape(t *tree) []Violation {

@@ -26,6 +26,7 @@ type root struct {
 	Output string `help:"How results are written: table, json or jsonl." short:"o" enum:"table,json,jsonl" default:"table" env:"SOUK_OUTPUT"`
 
 	Up       upCommand       `cmd:"" help:"Run the whole mall in this process: the online store, all services, a demo shop on first start."`
+	Bench    benchCommand    `cmd:"" help:"Measure the mall on this machine."`
 	Provider providerCommand `cmd:"" help:"Run a stand-in for something outside of the mall." hidden:""`
 }
 

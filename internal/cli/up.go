@@ -22,6 +22,7 @@ type upCommand struct {
 	SMTPPlain    bool     `help:"Speak to the mail server without TLS; loopback only." env:"SOUK_SMTP_PLAIN"`
 	SMTPUser     string   `help:"User at the mail server." env:"SOUK_SMTP_USER"`
 	SMTPPassword string   `help:"File with the password at the mail server." env:"SOUK_SMTP_PASSWORD_FILE" type:"path" placeholder:"FILE"`
+	CallerRate   int      `help:"Requests a second of one caller." default:"1000" env:"SOUK_CALLER_RATE"`
 	MailFrom     string   `help:"Sender of mail." default:"souk <shop@souk.example>" env:"SOUK_MAIL_FROM"`
 }
 
@@ -41,7 +42,7 @@ func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
 		Data: r.Data, HTTP: c.HTTP, TestMode: c.TestMode, Empty: c.Empty, Without: c.Without, Currency: c.Currency,
 		Payment: house.PaymentConfig{URL: c.Payment, KeyFile: c.PaymentKey},
 		Mail:    house.MailConfig{SMTP: c.SMTP, Plain: c.SMTPPlain, Username: c.SMTPUser, PasswordFile: c.SMTPPassword, From: c.MailFrom},
-		Logger:  log, Added: env.Added,
+		Logger:  log, Added: env.Added, CallerRate: c.CallerRate,
 	})
 	if err != nil {
 		return err

@@ -50,6 +50,8 @@ type Config struct {
 	Hooks backbone.Hooks
 	// Added services run beside the mall's own.
 	Added []*backbone.Service
+	// CallerRate bounds the requests a second of one caller; default 1,000.
+	CallerRate int
 	// Quiet serves no HTTP: the command line uses a data directory without it.
 	Quiet bool
 }
@@ -160,6 +162,7 @@ func (h *House) openDoor() (err error) {
 	}
 	h.Door, err = door.New(door.Config{
 		Authority: h.Authority, Logger: h.cfg.Logger, TestMode: h.cfg.TestMode,
+		CallerRate: h.rate(1), AddressRate: h.rate(5),
 		Ready: []door.Probe{{Name: "database", Check: func(ctx context.Context) error {
 			_, err := h.store.Head(ctx, "orders")
 			return err
@@ -175,6 +178,11 @@ func (h *House) openDoor() (err error) {
 		Stock:  stock{h.Runtime.Reader("stores"), h.Runtime.Reader("inventory")},
 		Pulses: &h.hub, Seeder: seeder, Currency: h.cfg.Currency,
 	})
+}
+
+// rate is the bound of a caller, times n; the zero Rate is the door's own default.
+func (h *House) rate(n int) door.Rate {
+	return door.Rate{PerSecond: float64(h.cfg.CallerRate * n), Burst: 2 * h.cfg.CallerRate * n}
 }
 
 type clock struct{}

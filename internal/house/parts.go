@@ -2,8 +2,10 @@ package house
 
 import (
 	"example.org/souk/backbone"
+	"example.org/souk/mall/analytics"
 	"example.org/souk/mall/customers"
 	"example.org/souk/mall/inventory"
+	"example.org/souk/mall/notifications"
 	"example.org/souk/mall/orders"
 	"example.org/souk/mall/payments"
 	"example.org/souk/mall/stores"
@@ -12,6 +14,7 @@ import (
 // Ports are what services need from outside; nil where they do not run.
 type Ports struct {
 	Provider payments.Provider
+	Sender   notifications.Sender
 }
 
 // Parts lists every service of the mall, in the order in which the map shows them,
@@ -23,6 +26,8 @@ func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
 		orders.Service(),
 		inventory.Service(),
 		payments.Service(p.Provider),
+		notifications.Service(p.Sender),
+		analytics.Service(),
 		backbone.KeyService(),
 	}, added...)
 }

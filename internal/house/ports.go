@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"example.org/souk/backbone"
 	"example.org/souk/provider/mail"
 	"example.org/souk/provider/payment"
 )
@@ -123,7 +124,7 @@ func (h *House) ports() (Ports, error) {
 }
 
 // mail opens what sends mail.
-func (h *House) mail(*Ports) error {
+func (h *House) mail(p *Ports) error {
 	c := h.cfg.Mail
 	if h.cfg.Quiet {
 		return nil
@@ -137,6 +138,7 @@ func (h *House) mail(*Ports) error {
 			return err
 		}
 		h.mailer = box
+		p.Sender = post{h.Keys, backbone.NewReader("notifications", h.store), box}
 		return nil
 	}
 	config := mail.SenderConfig{Address: c.SMTP, From: c.From, Username: c.Username, PasswordFile: c.PasswordFile}
@@ -147,6 +149,6 @@ func (h *House) mail(*Ports) error {
 	if err != nil {
 		return err
 	}
-	_ = sender
+	p.Sender = post{h.Keys, backbone.NewReader("notifications", h.store), sender}
 	return nil
 }

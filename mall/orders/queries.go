@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"example.org/souk/backbone"
-	"example.org/souk/backbone/driver"
 	"example.org/souk/mall"
 	"example.org/souk/mall/event"
 )
@@ -68,7 +67,7 @@ type Summary struct {
 // Latest returns the n orders that were placed last, newest first. It reads the end of the log, so it keeps no table that
 // every order would have to write.
 func Latest(ctx context.Context, r *backbone.Reader, n int) ([]Summary, error) {
-	placed, err := r.Log(ctx, driver.ReadQuery{Types: []string{event.OrderPlacedV1}, Limit: n, Descending: true})
+	placed, err := r.Log(ctx, backbone.ReadQuery{Types: []string{event.OrderPlacedV1}, Limit: n, Descending: true})
 	if err != nil {
 		return nil, fmt.Errorf("latest orders: %w", err)
 	}
@@ -86,7 +85,7 @@ func Latest(ctx context.Context, r *backbone.Reader, n int) ([]Summary, error) {
 
 // history returns the events of an order, oldest first.
 func history(ctx context.Context, r *backbone.Reader, id string) ([]*backbone.Message, error) {
-	log, err := r.Log(ctx, driver.ReadQuery{Stream: orders.Ref(id).Stream(), Types: told, Limit: maxHistory})
+	log, err := r.Log(ctx, backbone.ReadQuery{Stream: orders.Ref(id).Stream(), Types: told, Limit: maxHistory})
 	if err != nil {
 		return nil, fmt.Errorf("order %s: %w", id, err)
 	}

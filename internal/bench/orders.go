@@ -1,0 +1,426 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"example.org/souk/backbone"
+	"example.org/souk/gateway/door"
+	"example.org/souk/internal/house"
+	"example.org/souk/mall"
+	"example.org/souk/mall/command"
+	"example.org/souk/mall/inventory"
+)
+
+// Orders describes a run over the full path of an order: POST /order, checkout,
+// approval. Rate 0 is closed-loop: Clients send the next order when the one before
+// is answered. With a Rate orders are sent at their times whatever comes back, and
+// latency counts from the time at which an order should have been sent.
+type Orders struct {
+	Program  []string      // runs souk; its arguments follow
+	Duration time.Duration // of the load; default 10 s
+	Clients  int           // default 64
+	Rate     int           // orders a second; 0 is closed-loop
+	Products int           // default 50
+	Log      io.Writer     // hears of the progress; may be nil
+}
+
+// Times are latencies in milliseconds.
+type Times struct {
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
+// OrdersResult is what a run found. Costs are of souk's process alone.
+type OrdersResult struct {
+	Loop             string   `json:"loop"`
+	Accepted         int64    `json:"accepted"`
+	Refused          int64    `json:"refused"` // 429 and 503
+	OrdersPerSecond  float64  `json:"ordersPerSecond"`
+	AcceptMS         Times    `json:"acceptMs"`
+	PlacedToApproved Times    `json:"placedToApprovedMs"`
+	CPUMSPerOrder    float64  `json:"cpuMsPerOrder"`
+	PeakRSSBytes     int64    `json:"peakRssBytes"`
+	IdleRSSBytes     int64    `json:"idleRssBytes"`
+	ReadyMS          float64  `json:"readyMs"`
+	Violations       []string `json:"violations"`
+}
+
+// watched is the customer whose orders are followed to their approval; one order
+// in watchEvery is theirs.
+const (
+	watched    = "watched"
+	watchEvery = 25
+	customers  = 100
+)
+
+// Run prepares a mall in a directory of its own, starts it, puts the load on it,
+// waits until all is settled, stops it and checks what it kept.
+func (o Orders) Run(ctx context.Context) (res OrdersResult, err error) {
+	if o.Duration <= 0 {
+		o.Duration = 10 * time.Second
+	}
+	if o.Clients <= 0 {
+		o.Clients = 64
+	}
+	if o.Products <= 0 {
+		o.Products = 50
+	}
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	dir, err := os.MkdirTemp("", "souk-bench-")
+	if err != nil {
+		return res, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	token, err := o.prepare(ctx, dir)
+	if err != nil {
+		return res, fmt.Errorf("prepare: %w", err)
+	}
+	began := time.Now()
+	child, url, err := o.start(ctx, dir)
+	if err != nil {
+		return res, err
+	}
+	defer child.kill()
+	res.ReadyMS = float64(time.Since(began).Microseconds()) / 1000
+	res.IdleRSSBytes = child.status("VmRSS:")
+	res.Loop = "closed"
+	if o.Rate > 0 {
+		res.Loop = fmt.Sprintf("open at %d/s", o.Rate)
+	}
+	l := &load{o: o, url: url, token: token, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4096, MaxConnsPerHost: 4096}, Timeout: 30 * time.Second}}
+	if err := l.follow(ctx); err != nil {
+		return res, err
+	}
+	cpu := child.cpu()
+	elapsed := l.run(ctx)
+	res.Accepted, res.Refused = l.accepted.Load(), l.refused.Load()
+	settleErr := l.settle(ctx)
+	if res.Accepted > 0 {
+		res.CPUMSPerOrder = float64((child.cpu() - cpu).Microseconds()) / 1000 / float64(res.Accepted)
+	}
+	res.OrdersPerSecond = float64(res.Accepted) / elapsed.Seconds()
+	res.PeakRSSBytes = child.status("VmHWM:")
+	res.AcceptMS, res.PlacedToApproved = times(l.accepts), times(l.approvals)
+	if settleErr != nil {
+		res.Violations = append(res.Violations, settleErr.Error())
+	}
+	res.Violations = append(res.Violations, l.failures()...)
+	if err := child.stop(); err != nil {
+		res.Violations = append(res.Violations, fmt.Sprintf("stop: %v", err))
+	}
+	found, err := o.check(ctx, dir, res.Accepted)
+	res.Violations = append(res.Violations, found...)
+	if res.Violations == nil {
+		res.Violations = []string{}
+	}
+	return res, err
+}
+
+func product(i int) string { return fmt.Sprintf("P%03d", i) }
+
+// prepare fills the shelves and returns a token for the load.
+func (o Orders) prepare(ctx context.Context, dir string) (token string, err error) {
+	h, err := house.Open(ctx, house.Config{Data: dir, Quiet: true, Empty: true})
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, h.Stop(ctx)) }()
+	if err := h.Start(ctx); err != nil {
+		return "", err
+	}
+	list := []backbone.Command{command.CreateStore{Store: "s", Name: "Store", Location: mall.MainLocation}, command.EnableParticipation{Store: "s"}}
+	for i := range o.Products {
+		list = append(list,
+			command.AddProduct{Product: product(i), Store: "s", Name: product(i), SKU: product(i), Price: mall.Money{Amount: 1000, Currency: "EUR"}},
+			command.ReceiveStock{SKU: product(i), Location: mall.MainLocation, Quantity: mall.MaxQuantity})
+	}
+	for i := range customers {
+		list = append(list, command.RegisterCustomer{Customer: fmt.Sprintf("C%03d", i), Name: "sealed", Email: ""})
+	}
+	list = append(list, command.RegisterCustomer{Customer: watched, Name: "sealed"})
+	for _, c := range list {
+		a, err := h.Runtime.Do(ctx, c)
+		if err := errors.Join(err, a.Err()); err != nil {
+			return "", err
+		}
+	}
+	authority, err := door.OpenAuthority(filepath.Join(dir, "keys"), wall{})
+	if err != nil {
+		return "", err
+	}
+	token, _, err = authority.Issue(door.Grant{Role: door.Staff, Subject: "bench", TTL: time.Hour})
+	return token, err
+}
+
+type wall struct{}
+
+func (wall) Now() time.Time { return time.Now() }
+
+// check counts what the mall kept against what it accepted.
+func (o Orders) check(ctx context.Context, dir string, accepted int64) (violations []string, err error) {
+	h, err := house.Open(ctx, house.Config{Data: dir, Quiet: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, h.Stop(ctx)) }()
+	if err := h.Runtime.Migrate(ctx); err != nil {
+		return nil, err
+	}
+	counts := map[string]int64{}
+	r := h.Runtime.Reader("orders")
+	for after := int64(0); ; {
+		list, err := r.Log(ctx, backbone.ReadQuery{After: after, Limit: 10_000, Types: []string{"souk.orders.OrderPlaced.v1", "souk.orders.OrderApproved.v1"}})
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range list {
+			counts[m.Type]++
+			after = m.Position
+		}
+		if len(list) == 0 {
+			break
+		}
+	}
+	placed, approved := counts["souk.orders.OrderPlaced.v1"], counts["souk.orders.OrderApproved.v1"]
+	if placed != accepted || approved != placed {
+		violations = append(violations, fmt.Sprintf("%d orders were accepted, %d placed, %d approved", accepted, placed, approved))
+	}
+	committed := int64(0)
+	for i := range o.Products {
+		l, err := inventory.Get(ctx, h.Runtime.Reader("inventory"), product(i), mall.MainLocation)
+		if err != nil {
+			return nil, err
+		}
+		committed += l.Committed
+		if l.Held != 0 || l.Available != l.OnHand-l.Committed {
+			violations = append(violations, fmt.Sprintf("stock of %s does not add up: %+v", product(i), l))
+		}
+	}
+	if committed != 3*accepted {
+		violations = append(violations, fmt.Sprintf("%d pieces are committed, %d were ordered", committed, 3*accepted))
+	}
+	return violations, nil
+}
+
+// load is the clients of one run.
+type load struct {
+	o      Orders
+	url    string
+	token  string
+	client *http.Client
+
+	accepted, refused atomic.Int64
+	seq               atomic.Int64
+	mu                sync.Mutex
+	accepts           []time.Duration
+	approvals         []time.Duration
+	sent              map[string]time.Time // watched orders that are not approved yet
+	failed            map[string]int
+	done              chan struct{} // the watched feed saw everything
+	ended             bool
+}
+
+// order sends one order that was due at the given time.
+func (l *load) order(ctx context.Context, due time.Time) {
+	n := l.seq.Add(1)
+	id := fmt.Sprintf("B%09d", n)
+	customer := fmt.Sprintf("C%03d", n%customers)
+	if n%watchEvery == 0 {
+		customer = watched
+		l.mu.Lock()
+		l.sent[id] = due
+		l.mu.Unlock()
+	}
+	a, b := n%int64(l.o.Products), (n*7+1)%int64(l.o.Products)
+	if a == b {
+		b = (b + 1) % int64(l.o.Products)
+	}
+	body := fmt.Sprintf(`{"data":{"id":"m%d","order":{"orderId":"%s","customerId":"%s","totalPrice":30,"totalQuantity":3,"items":[`+
+		`{"productId":"%s","price":10,"quantity":2},{"productId":"%s","price":10,"quantity":1}]}}}`, n, id, customer, product(int(a)), product(int(b)))
+	status, err := l.post(ctx, []byte(body))
+	took := time.Since(due)
+	switch {
+	case err == nil && status == http.StatusAccepted:
+		l.accepted.Add(1)
+		l.mu.Lock()
+		l.accepts = append(l.accepts, took)
+		l.mu.Unlock()
+		return
+	case err == nil && (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable):
+		l.refused.Add(1)
+	case ctx.Err() != nil:
+	case err != nil:
+		l.fail(err.Error())
+	default:
+		l.fail(fmt.Sprintf("status %d", status))
+	}
+	l.mu.Lock()
+	delete(l.sent, id)
+	l.mu.Unlock()
+}
+
+func (l *load) post(ctx context.Context, body []byte) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.url+"/order", bytes.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Authorization", "Bearer "+l.token)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := l.client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode, errors.Join(err, resp.Body.Close())
+}
+
+func (l *load) fail(what string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.failed) < 20 {
+		l.failed[what]++
+	}
+}
+
+func (l *load) failures() (list []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for what, n := range l.failed {
+		list = append(list, fmt.Sprintf("%d x %s", n, what))
+	}
+	slices.Sort(list)
+	return list
+}
+
+// run puts the load on and returns how long it took.
+func (l *load) run(ctx context.Context) time.Duration {
+	began := time.Now()
+	until := began.Add(l.o.Duration)
+	var clients sync.WaitGroup
+	if l.o.Rate == 0 {
+		for range l.o.Clients {
+			clients.Go(func() {
+				for ctx.Err() == nil && time.Now().Before(until) {
+					l.order(ctx, time.Now())
+				}
+			})
+		}
+		clients.Wait()
+		return time.Since(began)
+	}
+	due := make(chan time.Time, 4*l.o.Rate)
+	for range max(l.o.Clients, 256) {
+		clients.Go(func() {
+			for t := range due {
+				l.order(ctx, t)
+			}
+		})
+	}
+	gap := time.Second / time.Duration(l.o.Rate)
+	for t := began; t.Before(until) && ctx.Err() == nil; t = t.Add(gap) {
+		if wait := time.Until(t); wait > 0 {
+			time.Sleep(wait)
+		}
+		due <- t
+	}
+	close(due)
+	clients.Wait()
+	return time.Since(began)
+}
+
+// follow reads the watched customer's feed and notes when orders are approved.
+func (l *load) follow(ctx context.Context) error {
+	l.sent, l.failed, l.done = map[string]time.Time{}, map[string]int{}, make(chan struct{})
+	conn, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(l.url, "http")+"/feed?customer="+watched,
+		&websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + l.token}}})
+	if err != nil {
+		return fmt.Errorf("feed: %w", err)
+	}
+	conn.SetReadLimit(1 << 20)
+	go func() {
+		defer conn.CloseNow() //nolint:errcheck // the run is over
+		for {
+			_, data, err := conn.Read(ctx)
+			if err != nil {
+				return
+			}
+			var f struct {
+				AggregateID string `json:"aggregateId"`
+				Operation   string `json:"operation"`
+			}
+			if json.Unmarshal(data, &f) != nil || f.Operation != "ORDER_APPROVED" {
+				continue
+			}
+			now := time.Now()
+			l.mu.Lock()
+			if at, ok := l.sent[f.AggregateID]; ok {
+				l.approvals = append(l.approvals, now.Sub(at))
+				delete(l.sent, f.AggregateID)
+			}
+			l.tell()
+			l.mu.Unlock()
+		}
+	}()
+	return nil
+}
+
+// tell ends the waiting once the load is over and every watched order is approved.
+// Callers hold mu.
+func (l *load) tell() {
+	if l.ended && len(l.sent) == 0 {
+		select {
+		case <-l.done:
+		default:
+			close(l.done)
+		}
+	}
+}
+
+// settle waits until every watched order is approved.
+func (l *load) settle(ctx context.Context) error {
+	l.mu.Lock()
+	l.ended = true
+	l.tell()
+	l.mu.Unlock()
+	select {
+	case <-l.done:
+		return nil
+	case <-time.After(60 * time.Second):
+		return errors.New("orders are still not approved a minute after the load")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func times(list []time.Duration) Times {
+	if len(list) == 0 {
+		return Times{}
+	}
+	slices.Sort(list)
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	return Times{ms(list[len(list)/2]), ms(list[len(list)*99/100]), ms(list[len(list)-1])}
+}
+
+func (o Orders) start(ctx context.Context, dir string) (*process, string, error) {
+	argv := append(slices.Clone(o.Program), "--data", dir, "up", "--http", "127.0.0.1:0", "--empty", "--caller-rate", "1000000")
+	return startProcess(exec.CommandContext(ctx, argv[0], argv[1:]...), o.Log)
+}
