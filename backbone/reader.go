@@ -34,6 +34,10 @@ func (r *Reader) Query(ctx context.Context, sql string, args ...any) (Rows, erro
 // ReadQuery selects records of a log.
 type ReadQuery = driver.ReadQuery
 
+// EventKinds selects what streams consist of: events, public and private. A query
+// for a stream that names them is answered from an index.
+func EventKinds() []driver.Kind { return []driver.Kind{driver.KindEvent, driver.KindPrivate} }
+
 // Log reads records of the service's log.
 func (r *Reader) Log(ctx context.Context, q ReadQuery) ([]*Message, error) {
 	records, err := r.store.Read(ctx, r.service, q)

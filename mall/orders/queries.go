@@ -85,18 +85,9 @@ func Latest(ctx context.Context, r *backbone.Reader, n int) ([]Summary, error) {
 
 // history returns the events of an order, oldest first.
 func history(ctx context.Context, r *backbone.Reader, id string) ([]*backbone.Message, error) {
-	log, err := r.Log(ctx, backbone.ReadQuery{Stream: orders.Ref(id).Stream(), Types: told, Limit: maxHistory})
+	log, err := r.Log(ctx, backbone.ReadQuery{Stream: orders.Ref(id).Stream(), Kinds: backbone.EventKinds(), Limit: maxHistory})
 	if err != nil {
 		return nil, fmt.Errorf("order %s: %w", id, err)
 	}
 	return log, nil
 }
-
-// told are the wire names of all events of an order; commands may share its stream's name.
-var told = func() []string {
-	var names []string
-	for _, e := range orders.Public {
-		names = append(names, e.EventType())
-	}
-	return names
-}()
