@@ -119,7 +119,7 @@ func TestWeReadTheSDKs(t *testing.T) {
 	e.SetExtension("severity", 9)
 	e.SetExtension("urgent", true)
 	e.SetExtension("correlationid", "c1")
-	if err := e.SetData("application/vnd.partner+json", map[string]int{"n": 1}); err != nil {
+	if err := e.SetData("application/json", map[string]int{"n": 1}); err != nil {
 		t.Fatal(err)
 	}
 	written, err := json.Marshal(e)
