@@ -88,9 +88,11 @@ func (b *batch) mark() batchMark {
 	m := batchMark{undo: len(b.undoLog), shares: make([]shareMark, len(b.services))}
 	for i, s := range b.services {
 		w := &s.writes
-		m.shares[i] = shareMark{len(w.Records), len(w.Answers), len(w.Inbox), len(w.FiredTimers), len(w.AddCalls), len(w.EndedCalls),
+		m.shares[i] = shareMark{
+			len(w.Records), len(w.Answers), len(w.Inbox), len(w.FiredTimers), len(w.AddCalls), len(w.EndedCalls),
 			len(w.Park), len(w.Unpark), len(w.Retry), len(w.Block), len(w.Unblock), len(w.Moves), len(w.Amendments), len(w.DoneRequests),
-			len(w.Snapshots), len(s.statements), len(s.timers), len(s.dirtySagas)}
+			len(w.Snapshots), len(s.statements), len(s.timers), len(s.dirtySagas),
+		}
 	}
 	return m
 }
@@ -383,8 +385,10 @@ func (b *batch) append(u *unit, h *host, to Ref, e Event, m Meta) (AppendedRef, 
 	before := *st
 	b.undoLog = append(b.undoLog, func() { *st = before })
 	st.version++
-	r := driver.Record{Kind: driver.KindPrivate, ID: b.w.r.ids.next(m.Time), Stream: st.stream, Version: st.version, Type: wire, Data: data,
-		Meta: encodeMeta(&Meta{Actor: m.Actor, Correlation: correlation(&m), Causation: m.ID, Trace: m.Trace}), Time: m.Time.UnixMicro()}
+	r := driver.Record{
+		Kind: driver.KindPrivate, ID: b.w.r.ids.next(m.Time), Stream: st.stream, Version: st.version, Type: wire, Data: data,
+		Meta: encodeMeta(&Meta{Actor: m.Actor, Correlation: correlation(&m), Causation: m.ID, Trace: m.Trace}), Time: m.Time.UnixMicro(),
+	}
 	if !private {
 		st.sequence++
 		r.Kind, r.Sequence = driver.KindEvent, st.sequence
@@ -457,8 +461,10 @@ func (b *batch) effects(u *unit, h *host, effects []Effect, m Meta) error {
 			if err != nil {
 				return Permanent(fmt.Errorf("encode %s: %w", e.Command.CommandType(), err))
 			}
-			t := driver.Timer{Unit: u.index, Name: e.Name, Due: e.Due.UnixMicro(), Stream: e.Command.Stream(), Type: e.Command.CommandType(), Data: data,
-				Meta: encodeMeta(&Meta{Actor: m.Actor, Correlation: correlation(&m), Causation: m.ID, Trace: m.Trace})}
+			t := driver.Timer{
+				Unit: u.index, Name: e.Name, Due: e.Due.UnixMicro(), Stream: e.Command.Stream(), Type: e.Command.CommandType(), Data: data,
+				Meta: encodeMeta(&Meta{Actor: m.Actor, Correlation: correlation(&m), Causation: m.ID, Trace: m.Trace}),
+			}
 			s.timers = append(s.timers, timerOp{e.Name, &t})
 		case cancelTimerEffect:
 			s.timers = append(s.timers, timerOp{name: e.Name})
@@ -480,11 +486,15 @@ func (b *batch) addCall(u *unit, h *host, s *share, e callEffect, m Meta) error 
 		return Permanent(fmt.Errorf("encode request of call %s: %w", e.Call, err))
 	}
 	meta := encodeMeta(&Meta{Actor: m.Actor, Correlation: correlation(&m), Causation: m.ID, Trace: m.Trace})
-	s.writes.Records = append(s.writes.Records, driver.Record{Kind: driver.KindCall, ID: b.w.r.ids.next(m.Time), Ref: e.Key, Stream: e.Stream,
-		Type: h.svc.Name + ".call." + e.Call, Data: data, Meta: meta, Time: m.Time.UnixMicro(), Target: e.Call})
+	s.writes.Records = append(s.writes.Records, driver.Record{
+		Kind: driver.KindCall, ID: b.w.r.ids.next(m.Time), Ref: e.Key, Stream: e.Stream,
+		Type: h.svc.Name + ".call." + e.Call, Data: data, Meta: meta, Time: m.Time.UnixMicro(), Target: e.Call,
+	})
 	now := m.Time.UnixMicro()
-	s.writes.AddCalls = append(s.writes.AddCalls, driver.Call{Unit: u.index, ID: e.Key, Name: e.Call, Request: data, Stream: e.Stream, Meta: meta,
-		Deadline: e.Deadline.UnixMicro(), Due: now, Created: now})
+	s.writes.AddCalls = append(s.writes.AddCalls, driver.Call{
+		Unit: u.index, ID: e.Key, Name: e.Call, Request: data, Stream: e.Stream, Meta: meta,
+		Deadline: e.Deadline.UnixMicro(), Due: now, Created: now,
+	})
 	return nil
 }
 
@@ -501,9 +511,11 @@ func (b *batch) send(h *host, c Command, id, replyTo string, m Meta) error {
 		return Permanent(fmt.Errorf("encode %s: %w", wire, err))
 	}
 	s := b.of(h)
-	s.writes.Records = append(s.writes.Records, driver.Record{Kind: driver.KindCommand, ID: b.w.r.ids.next(m.Time), Ref: id, Stream: c.Stream(),
+	s.writes.Records = append(s.writes.Records, driver.Record{
+		Kind: driver.KindCommand, ID: b.w.r.ids.next(m.Time), Ref: id, Stream: c.Stream(),
 		Type: wire, Data: data, Time: m.Time.UnixMicro(), Target: target,
-		Meta: encodeMeta(&Meta{Actor: m.Actor, Correlation: correlation(&m), Causation: m.ID, Trace: m.Trace, ReplyTo: replyTo})})
+		Meta: encodeMeta(&Meta{Actor: m.Actor, Correlation: correlation(&m), Causation: m.ID, Trace: m.Trace, ReplyTo: replyTo}),
+	})
 	return nil
 }
 
@@ -520,9 +532,11 @@ func (b *batch) reply(h *host, sender string, a *Answer, c *Message, m Meta) err
 	} else if i := strings.LastIndexByte(key, '#'); i > 0 {
 		key = key[:i] // the saga's instance, whatever the step
 	}
-	s.writes.Records = append(s.writes.Records, driver.Record{Kind: driver.KindReply, ID: b.w.r.ids.next(m.Time), Ref: c.Ref, Stream: key,
+	s.writes.Records = append(s.writes.Records, driver.Record{
+		Kind: driver.KindReply, ID: b.w.r.ids.next(m.Time), Ref: c.Ref, Stream: key,
 		Type: c.Type, Data: data, Time: m.Time.UnixMicro(), Target: sender,
-		Meta: encodeMeta(&Meta{Actor: m.Actor, Correlation: correlation(&m), Causation: c.ID, Trace: m.Trace, ReplyTo: c.ReplyTo})})
+		Meta: encodeMeta(&Meta{Actor: m.Actor, Correlation: correlation(&m), Causation: c.ID, Trace: m.Trace, ReplyTo: c.ReplyTo}),
+	})
 	return nil
 }
 

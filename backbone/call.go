@@ -16,7 +16,6 @@ type CallType struct {
 	caller      func(ctx context.Context, c CallRequest, data []byte) (any, error)
 	asker       func(ctx context.Context, c CallRequest, data []byte) (any, bool, error)
 	then        func(data []byte, o CallOutcome) (Command, error)
-	result      string
 	Timeout     time.Duration // of one attempt; default 10 s
 	Parallel    int           // calls in flight; default 16
 	KeyValidity time.Duration // how long the outside remembers a key; 0 means always

@@ -168,7 +168,8 @@ func (c *callRunner) end(call *driver.Call, o CallOutcome) {
 	var w wireMeta
 	_ = json.Unmarshal(call.Meta, &w) // it was read before the call was made
 	m := Meta{ID: call.ID, Time: h.r.now(), Actor: "service:" + h.svc.Name, Correlation: w.Correlation, Causation: w.Causation, Trace: w.Trace}
-	h.internal(&unit{host: h, run: func(b *batch, u *unit) error {
+	// If it fails the claim runs out and the call is taken up again.
+	_ = h.internal(&unit{host: h, run: func(b *batch, u *unit) error {
 		s := b.of(h)
 		s.writes.EndedCalls = append(s.writes.EndedCalls, driver.CallEnd{Unit: u.index, ID: call.ID, Epoch: call.Epoch, Done: true})
 		if command == nil {
@@ -187,7 +188,7 @@ func (c *callRunner) retry(call *driver.Call, cause error) {
 	}
 	wait := RetryPolicy{First: first, Max: 5 * time.Minute}.After(call.Attempts)
 	due := h.r.now().Add(wait).UnixMicro()
-	h.internal(&unit{host: h, run: func(b *batch, u *unit) error {
+	_ = h.internal(&unit{host: h, run: func(b *batch, u *unit) error { // likewise
 		s := b.of(h)
 		s.writes.EndedCalls = append(s.writes.EndedCalls, driver.CallEnd{Unit: u.index, ID: call.ID, Epoch: call.Epoch, Due: due, Cause: cause.Error()})
 		return nil

@@ -9,12 +9,11 @@ import (
 
 // Handler decides one type of command. It is made by Decide or DecideMany.
 type Handler struct {
-	command  string
-	typ      reflect.Type
-	streams  func(Command) []Ref
-	decide   func(Loaded, Command, Meta) ([]Append, error)
-	folders  []folder // known before a command is seen, for checks and the map
-	optional bool
+	command string
+	typ     reflect.Type
+	streams func(Command) []Ref
+	decide  func(Loaded, Command, Meta) ([]Append, error)
+	folders []folder // known before a command is seen, for checks and the map
 }
 
 // Decide handles commands of type C on one stream of an aggregate: the one whose

@@ -155,8 +155,10 @@ func (h *host) subscribe() {
 }
 
 func (h *host) newSubscription(name string) *subscription {
-	s := &subscription{host: h, name: name, on: map[string]*Subscriber{}, apply: map[string]func(context.Context, ViewTx, Event) error{},
-		sagas: map[string][]sagaAdvancer{}, lanes: h.svc.Lanes, positions: h.r.cfg.Transport.Powers().LogPositions}
+	s := &subscription{
+		host: h, name: name, on: map[string]*Subscriber{}, apply: map[string]func(context.Context, ViewTx, Event) error{},
+		sagas: map[string][]sagaAdvancer{}, lanes: h.svc.Lanes, positions: h.r.cfg.Transport.Powers().LogPositions,
+	}
 	s.spec = driver.Subscription{Service: h.svc.Name, Name: name, Slices: h.svc.Slices}
 	if s.spec.Slices <= 0 {
 		s.spec.Slices = defaultSlices

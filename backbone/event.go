@@ -113,8 +113,10 @@ func messageOf(source string, r *driver.Record) (*Message, error) {
 		}
 	}
 	return &Message{
-		Meta: Meta{ID: r.ID, Time: time.UnixMicro(r.Time).UTC(), Actor: w.Actor, Correlation: w.Correlation,
-			Causation: w.Causation, Trace: w.Trace, ReplyTo: w.ReplyTo},
+		Meta: Meta{
+			ID: r.ID, Time: time.UnixMicro(r.Time).UTC(), Actor: w.Actor, Correlation: w.Correlation,
+			Causation: w.Causation, Trace: w.Trace, ReplyTo: w.ReplyTo,
+		},
 		Source: source, Kind: r.Kind, Type: r.Type, Stream: r.Stream, Position: r.Position,
 		Version: r.Version, Sequence: r.Sequence, Target: r.Target, Ref: r.Ref, Data: r.Data,
 	}, nil

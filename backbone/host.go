@@ -54,11 +54,13 @@ type sagaAborter struct {
 }
 
 func newHost(r *Runtime, svc *Service, store driver.Store, w *writer) *host {
-	h := &host{r: r, svc: svc, store: store, w: w,
+	h := &host{
+		r: r, svc: svc, store: store, w: w,
 		handlers: map[string]*Handler{}, reacts: map[string][]func(Event, Meta) []Effect{}, inline: map[string][]inlineView{},
 		sagas: map[string]SagaDefinition{}, sagaVersions: map[string]map[int]SagaDefinition{},
 		sagaStarts: map[string][]SagaDefinition{}, sagaAborts: map[string][]sagaAborter{}, calls: map[string]*callRunner{},
-		versions: map[string]int{}, owned: map[string]string{}, pulses: map[chan struct{}]bool{}, timerAt: make(chan struct{}, 1)}
+		versions: map[string]int{}, owned: map[string]string{}, pulses: map[chan struct{}]bool{}, timerAt: make(chan struct{}, 1),
+	}
 	h.streams.limit, h.instances.limit = r.cfg.CacheStates, r.cfg.CacheStates
 	for i := range svc.Handles {
 		h.handlers[svc.Handles[i].command] = &svc.Handles[i]
@@ -290,8 +292,10 @@ func (h *host) fire(t *driver.Timer, now time.Time) *unit {
 		fired := *t
 		fired.Unit = u.index
 		s.writes.FiredTimers = append(s.writes.FiredTimers, fired)
-		r := driver.Record{Kind: driver.KindCommand, ID: h.r.ids.next(m.Time), Ref: m.ID, Stream: t.Stream, Type: t.Type, Data: t.Data, Meta: t.Meta,
-			Time: m.Time.UnixMicro(), Target: h.svc.Name}
+		r := driver.Record{
+			Kind: driver.KindCommand, ID: h.r.ids.next(m.Time), Ref: m.ID, Stream: t.Stream, Type: t.Type, Data: t.Data, Meta: t.Meta,
+			Time: m.Time.UnixMicro(), Target: h.svc.Name,
+		}
 		s.writes.Records = append(s.writes.Records, r)
 		driver.CrashPoint("timer.fired")
 		return nil

@@ -3,6 +3,7 @@ package backbone
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -59,8 +60,10 @@ func decodeParked(p *driver.Parked) (*Message, error) {
 	if err := json.Unmarshal(p.Record, &w); err != nil {
 		return nil, fmt.Errorf("parked row %s/%d: %w", p.Key, p.Seq, err)
 	}
-	r := driver.Record{Position: w.Position, Kind: w.Kind, ID: p.ID, Ref: w.Ref, Stream: w.Stream, Version: w.Version, Sequence: w.Sequence,
-		Type: w.Type, Data: w.Data, Meta: w.Meta, Time: w.Time, Target: w.Target}
+	r := driver.Record{
+		Position: w.Position, Kind: w.Kind, ID: p.ID, Ref: w.Ref, Stream: w.Stream, Version: w.Version, Sequence: w.Sequence,
+		Type: w.Type, Data: w.Data, Meta: w.Meta, Time: w.Time, Target: w.Target,
+	}
 	return messageOf(p.Source, &r)
 }
 
@@ -79,8 +82,10 @@ func (s *subscription) parkedRow(sl *slice, d driver.Delivery) (driver.Parked, e
 	if err != nil {
 		return driver.Parked{}, err
 	}
-	return driver.Parked{Subscription: s.name, Key: s.key(d), Slice: sl.number, Source: d.Source, ID: d.ID, Record: record,
-		State: parkedWaiting, Time: s.host.r.now().UnixMicro()}, nil
+	return driver.Parked{
+		Subscription: s.name, Key: s.key(d), Slice: sl.number, Source: d.Source, ID: d.ID, Record: record,
+		State: parkedWaiting, Time: s.host.r.now().UnixMicro(),
+	}, nil
 }
 
 // tailUnit lets a message stand behind the head of its blocked key.
@@ -92,7 +97,8 @@ func (s *subscription) tailUnit(sl *slice, it item, rows int, settle func(*batch
 	if err != nil {
 		return nil, err
 	}
-	return &unit{host: s.host,
+	return &unit{
+		host: s.host,
 		run: func(b *batch, u *unit) error {
 			sh := b.of(s.host)
 			row.Unit = u.index
@@ -103,7 +109,8 @@ func (s *subscription) tailUnit(sl *slice, it item, rows int, settle func(*batch
 		after: func() {
 			sl.blocked[row.Key]++
 			s.parked.Add(1)
-		}}, nil
+		},
+	}, nil
 }
 
 // parkUnit parks a message that has failed, or notes another failure of a head.
@@ -120,7 +127,7 @@ func (s *subscription) parkUnit(sl *slice, f *failure) (*unit, error) {
 		state, due = parkedDead, 0
 	}
 	cause := f.err.Error()
-	if p, ok := f.err.(*PanicError); ok {
+	if p, ok := errors.AsType[*PanicError](f.err); ok {
 		cause += "\n" + p.Stack
 	}
 	s.host.r.observeParked(s, f.msg, f.err, state == parkedDead)
@@ -143,7 +150,8 @@ func (s *subscription) parkUnit(sl *slice, f *failure) (*unit, error) {
 	}
 	row.Attempts, row.State, row.Due, row.Cause = attempts, state, due, cause
 	settle := s.settleOp(sl, f.it.d)
-	return &unit{host: s.host,
+	return &unit{
+		host: s.host,
 		run: func(b *batch, u *unit) error {
 			sh := b.of(s.host)
 			row.Unit = u.index
@@ -156,7 +164,8 @@ func (s *subscription) parkUnit(sl *slice, f *failure) (*unit, error) {
 		after: func() {
 			sl.blocked[row.Key]++
 			s.parked.Add(1)
-		}}, nil
+		},
+	}, nil
 }
 
 // redriveUnit handles the head of a blocked key again. Its row is deleted in the
@@ -297,8 +306,10 @@ func (s *subscription) requestUnit(ctx context.Context, sl *slice, r *driver.Req
 	done.run = func(b *batch, u *unit) error {
 		sh := b.of(s.host)
 		if r.Action == "edit" || r.Action == "discard" {
-			sh.writes.Amendments = append(sh.writes.Amendments, driver.Amendment{Subscription: s.name, Source: row.Source, ID: row.ID,
-				Discard: r.Action == "discard", Data: r.Data, Actor: r.Actor, Why: r.Why, Time: now})
+			sh.writes.Amendments = append(sh.writes.Amendments, driver.Amendment{
+				Subscription: s.name, Source: row.Source, ID: row.ID,
+				Discard: r.Action == "discard", Data: r.Data, Actor: r.Actor, Why: r.Why, Time: now,
+			})
 		}
 		if isHead {
 			again := *row

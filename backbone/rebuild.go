@@ -288,8 +288,10 @@ func (b *rebuild) swapAsync(ctx context.Context) error {
 		}
 		for _, cp := range cps {
 			if to := at[cp.Source]; to > cp.Position {
-				sh.writes.Moves = append(sh.writes.Moves, driver.Move{Unit: u.index, Subscription: s.name, Source: cp.Source, Slice: cp.Slice,
-					Epoch: cp.Epoch, From: cp.Position, To: to})
+				sh.writes.Moves = append(sh.writes.Moves, driver.Move{
+					Unit: u.index, Subscription: s.name, Source: cp.Source, Slice: cp.Slice,
+					Epoch: cp.Epoch, From: cp.Position, To: to,
+				})
 			}
 		}
 		driver.CrashPoint("rebuild.swap")

@@ -102,9 +102,11 @@ type SagaAdvance[D any] struct {
 // AdvancesOn lets event E of another service answer a step that stayed. id names
 // the instance, "" for none.
 func AdvancesOn[D any, E Event](step string, id func(E) string, then func(D, E, Meta) (D, []Command, Progress)) SagaAdvance[D] {
-	return SagaAdvance[D]{step: step, sub: subscriberOf[E](),
+	return SagaAdvance[D]{
+		step: step, sub: subscriberOf[E](),
 		id:   func(e Event) string { return id(e.(E)) },
-		then: func(d D, e Event, m Meta) (D, []Command, Progress) { return then(d, e.(E), m) }}
+		then: func(d D, e Event, m Meta) (D, []Command, Progress) { return then(d, e.(E), m) },
+	}
 }
 
 // SagaAbort undoes an instance; made by AbortsOn.

@@ -516,8 +516,10 @@ func (r *sagaRun) resend(step int, info stepInfo, undo bool, state string) error
 		return err
 	}
 	if r.st.Why == "" {
-		r.h.r.alarm(Alarm{Service: r.h.svc.Name, Subject: "saga",
-			Text: fmt.Sprintf("%s/%s waits for step %q longer than %s", r.e.row.Name, r.e.row.ID, info.name, info.timeout)})
+		r.h.r.alarm(Alarm{
+			Service: r.h.svc.Name, Subject: "saga",
+			Text: fmt.Sprintf("%s/%s waits for step %q longer than %s", r.e.row.Name, r.e.row.ID, info.name, info.timeout),
+		})
 	}
 	if info.local && !undo {
 		return r.forward()

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-
 	"fmt"
 	"sync"
 	"time"
@@ -169,8 +168,10 @@ func (s *sealer) seal(ctx context.Context) (more bool, err error) {
 	driver.CrashPoint("seal.before")
 	err = h.internal(&unit{host: h, run: func(b *batch, u *unit) error {
 		sh := b.of(h)
-		sh.writes.Records = append(sh.writes.Records, driver.Record{Kind: driver.KindSeal, ID: h.r.ids.next(now), Stream: "seal",
-			Type: "backbone.Sealed.v1", Data: data, Meta: []byte("{}"), Time: now.UnixMicro()})
+		sh.writes.Records = append(sh.writes.Records, driver.Record{
+			Kind: driver.KindSeal, ID: h.r.ids.next(now), Stream: "seal",
+			Type: "backbone.Sealed.v1", Data: data, Meta: []byte("{}"), Time: now.UnixMicro(),
+		})
 		return nil
 	}})
 	if err != nil {

@@ -42,7 +42,6 @@ type Subscriber struct {
 	handle  func(context.Context, Tx, Event) error // On
 	react   func(Event, Meta) []Effect             // Whenever
 	keyed   func(Event) string
-	serial  bool
 	from    From
 }
 

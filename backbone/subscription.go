@@ -267,16 +267,14 @@ func (s *subscription) lane(ctx context.Context) {
 
 // group is the messages of one slice that a lane hands to the writer together.
 type group struct {
-	sl        *slice
-	units     []*unit
-	items     []item
-	msgs      []*Message
-	mu        sync.Mutex
-	left      int
-	closed    bool // no unit will be added
-	done      int  // leading items that are settled
-	failed    *failure
-	takesItem bool // its first unit settles the item at the front
+	sl     *slice
+	units  []*unit
+	items  []item
+	msgs   []*Message
+	mu     sync.Mutex
+	left   int
+	done   int // leading items that are settled
+	failed *failure
 }
 
 func (s *subscription) workSlice(ctx context.Context, sl *slice, items []item, failed *failure) {
@@ -496,14 +494,18 @@ func (s *subscription) settleOp(sl *slice, d driver.Delivery) func(b *batch, u *
 	if s.positions {
 		return func(b *batch, u *unit) {
 			sh := b.of(s.host)
-			sh.writes.Moves = append(sh.writes.Moves, driver.Move{Unit: u.index, Subscription: s.name, Source: d.Source, Slice: sl.number,
-				Epoch: d.Epoch, From: d.Prev, To: d.Position})
+			sh.writes.Moves = append(sh.writes.Moves, driver.Move{
+				Unit: u.index, Subscription: s.name, Source: d.Source, Slice: sl.number,
+				Epoch: d.Epoch, From: d.Prev, To: d.Position,
+			})
 		}
 	}
 	return func(b *batch, u *unit) {
 		sh := b.of(s.host)
-		sh.writes.Inbox = append(sh.writes.Inbox, driver.InboxRow{Unit: u.index, Subscription: s.name, Source: d.Source, ID: d.ID,
-			Hash: fingerprint(d.Type, d.Data), Time: s.host.r.now().UnixMicro()})
+		sh.writes.Inbox = append(sh.writes.Inbox, driver.InboxRow{
+			Unit: u.index, Subscription: s.name, Source: d.Source, ID: d.ID,
+			Hash: fingerprint(d.Type, d.Data), Time: s.host.r.now().UnixMicro(),
+		})
 	}
 }
 

@@ -360,7 +360,8 @@ func (l *load) run(ctx context.Context) time.Duration {
 // follow reads the watched customer's feed and notes when orders are approved.
 func (l *load) follow(ctx context.Context) error {
 	l.sent, l.failed, l.done = map[string]time.Time{}, map[string]int{}, make(chan struct{})
-	conn, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(l.url, "http")+"/feed?customer="+watched,
+	conn, _, err := websocket.Dial( //nolint:bodyclose // the library owns the body of an upgraded connection
+		ctx, "ws"+strings.TrimPrefix(l.url, "http")+"/feed?customer="+watched,
 		&websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + l.token}}})
 	if err != nil {
 		return fmt.Errorf("feed: %w", err)
@@ -432,5 +433,5 @@ func times(list []time.Duration) Times {
 
 func (o Orders) start(ctx context.Context, dir string) (*process, string, error) {
 	argv := append(slices.Clone(o.Program), "--data", dir, "up", "--http", "127.0.0.1:0", "--empty", "--caller-rate", "1000000")
-	return startProcess(exec.CommandContext(ctx, argv[0], argv[1:]...), o.Log)
+	return startProcess(exec.CommandContext(ctx, argv[0], argv[1:]...), o.Log) //nolint:gosec // the program that is measured
 }

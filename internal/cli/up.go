@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -53,7 +54,7 @@ func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
 		return h.Stop(drain)
 	}
 	if err := h.Start(ctx); err != nil {
-		return fmt.Errorf("%w (stopped: %v)", err, stop())
+		return errors.Join(err, stop())
 	}
 	fmt.Fprintf(env.Stdout, "online store  %s\n", h.URL())
 	if c.TestMode {

@@ -47,7 +47,7 @@ type standIn struct {
 // begin starts the child and returns the address that it listens on.
 func (s *standIn) begin() (string, error) {
 	argv := append(append([]string{}, s.program...), s.args...)
-	s.cmd = exec.Command(argv[0], argv[1:]...)
+	s.cmd = exec.Command(argv[0], argv[1:]...) //nolint:gosec // this very program, or the one that the configuration names
 	s.cmd.Stderr = os.Stderr
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	out, err := s.cmd.StdoutPipe()
@@ -102,8 +102,10 @@ func (h *House) ports() (Ports, error) {
 			}
 			program = []string{self}
 		}
-		h.standIn = &standIn{program: program, args: []string{"provider", "payment", "--listen", "127.0.0.1:0",
-			"--ledger", filepath.Join(dir, "ledger.jsonl"), "--api-key-file", keyFile}}
+		h.standIn = &standIn{program: program, args: []string{
+			"provider", "payment", "--listen", "127.0.0.1:0",
+			"--ledger", filepath.Join(dir, "ledger.jsonl"), "--api-key-file", keyFile,
+		}}
 		var err error
 		if url, err = h.standIn.begin(); err != nil {
 			return p, err
