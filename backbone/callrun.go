@@ -107,7 +107,7 @@ func (c *callRunner) make(ctx context.Context, call *driver.Call) {
 	}
 	req := CallRequest{Key: call.ID, Attempt: call.Attempts, Meta: Meta{ID: call.ID, Time: now, Actor: w.Actor, Correlation: w.Correlation, Causation: w.Causation, Trace: w.Trace}}
 	result, err := c.attempt(ctx, call, req, now)
-	h.r.observeCall(CalledStats{Service: h.svc.Name, Call: c.kind.name, Key: call.ID, Attempt: call.Attempts, Duration: h.r.now().Sub(now), Err: err})
+	h.r.observeCall(CalledStats{Service: h.svc.Name, Call: c.kind.name, Key: call.ID, Attempt: call.Attempts, Duration: h.r.now().Sub(now), Meta: req.Meta, Err: err})
 	driver.CrashPoint("call.made")
 	switch {
 	case err == nil:

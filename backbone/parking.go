@@ -130,7 +130,7 @@ func (s *subscription) parkUnit(sl *slice, f *failure) (*unit, error) {
 	if p, ok := errors.AsType[*PanicError](f.err); ok {
 		cause += "\n" + p.Stack
 	}
-	s.host.r.observeParked(s, f.msg, f.err, state == parkedDead)
+	s.host.r.observeParked(s, f.msg, attempts-1, f.err, state == parkedDead)
 	if head := f.it.redrive; head != nil {
 		row := *head
 		row.Attempts, row.State, row.Due, row.Cause = attempts, state, due, cause

@@ -87,13 +87,16 @@ type BatchStats struct {
 	Err            error
 }
 
-// HandledStats describes one settled message.
+// HandledStats describes one settled message, or an attempt at it that failed.
 type HandledStats struct {
+	Service      string // whose subscription it is
 	Subscription string
 	Message      *Message
+	Attempts     int           // failed attempts before this one
 	Lag          time.Duration // from the message's time to now
+	Duration     time.Duration // from when a lane took it up to its commit; 0 where Err is set
 	Err          error         // why it was parked or will be tried again
-	Parked       bool
+	Parked       bool          // it will not be tried again by itself
 }
 
 // DecidedStats describes one answered command.
@@ -109,6 +112,7 @@ type CalledStats struct {
 	Service, Call, Key string
 	Attempt            int
 	Duration           time.Duration
+	Meta               Meta
 	Err                error
 }
 

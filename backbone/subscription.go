@@ -267,18 +267,19 @@ func (s *subscription) lane(ctx context.Context) {
 
 // group is the messages of one slice that a lane hands to the writer together.
 type group struct {
-	sl     *slice
-	units  []*unit
-	items  []item
-	msgs   []*Message
-	mu     sync.Mutex
-	left   int
-	done   int // leading items that are settled
-	failed *failure
+	sl      *slice
+	units   []*unit
+	items   []item
+	msgs    []*Message
+	mu      sync.Mutex
+	left    int
+	done    int // leading items that are settled
+	failed  *failure
+	started time.Time
 }
 
 func (s *subscription) workSlice(ctx context.Context, sl *slice, items []item, failed *failure) {
-	g := &group{sl: sl, items: items}
+	g := &group{sl: sl, items: items, started: s.host.r.now()}
 	if failed != nil {
 		u, err := s.parkUnit(sl, failed)
 		if err != nil {
@@ -387,9 +388,13 @@ func (s *subscription) finish(g *group) {
 	s.handled.Add(int64(n))
 	if s.host.r.cfg.Hooks.Handled != nil {
 		now := s.host.r.now()
-		for _, m := range g.msgs[:n] {
+		for i, m := range g.msgs[:n] {
 			if m != nil {
-				observed = append(observed, HandledStats{Subscription: s.name, Message: m, Lag: now.Sub(m.Time)})
+				o := HandledStats{Service: s.host.svc.Name, Subscription: s.name, Message: m, Lag: now.Sub(m.Time), Duration: now.Sub(g.started)}
+				if i < len(g.items) && g.items[i].redrive != nil {
+					o.Attempts = g.items[i].redrive.Attempts
+				}
+				observed = append(observed, o)
 			}
 		}
 	}
