@@ -64,12 +64,27 @@ func (m *Message) attributes() []attribute {
 		kind = m.Kind.String()
 	}
 	list := []attribute{
-		{attrSpec, CloudEventsSpec}, {attrID, m.ID}, {attrSource, m.Source}, {attrType, m.Type}, {attrSubject, m.Stream},
-		{attrTime, at}, {attrContent, ""}, {attrKey, m.Stream}, {attrSequence, padded(m.Sequence)},
-		{attrCorrelation, m.Correlation}, {attrCausation, m.Causation}, {attrTrace, m.Trace},
+		{attrSpec, CloudEventsSpec},
+		{attrID, m.ID},
+		{attrSource, m.Source},
+		{attrType, m.Type},
+		{attrSubject, m.Stream},
+		{attrTime, at},
+		{attrContent, ""},
+		{attrKey, m.Stream},
+		{attrSequence, padded(m.Sequence)},
+		{attrCorrelation, m.Correlation},
+		{attrCausation, m.Causation},
+		{attrTrace, m.Trace},
 		// A message is recorded in the transaction that decided it.
-		{attrRecorded, at}, {attrActor, m.Actor}, {attrKind, kind}, {attrVersion, number(m.Version)}, {attrPosition, number(m.Position)},
-		{attrRef, m.Ref}, {attrTarget, m.Target}, {attrReplyTo, m.ReplyTo},
+		{attrRecorded, at},
+		{attrActor, m.Actor},
+		{attrKind, kind},
+		{attrVersion, number(m.Version)},
+		{attrPosition, number(m.Position)},
+		{attrRef, m.Ref},
+		{attrTarget, m.Target},
+		{attrReplyTo, m.ReplyTo},
 	}
 	if len(m.Data) > 0 {
 		list[6].value = dataJSON
@@ -177,8 +192,10 @@ func MessageFromCloudEvent(attributes map[string]string, data []byte) (*Message,
 		return nil, fail(attrContent)
 	}
 	m := &Message{
-		Meta: Meta{ID: attributes[attrID], Actor: attributes[attrActor], Correlation: attributes[attrCorrelation],
-			Causation: attributes[attrCausation], Trace: attributes[attrTrace], ReplyTo: attributes[attrReplyTo]},
+		Meta: Meta{
+			ID: attributes[attrID], Actor: attributes[attrActor], Correlation: attributes[attrCorrelation],
+			Causation: attributes[attrCausation], Trace: attributes[attrTrace], ReplyTo: attributes[attrReplyTo],
+		},
 		Source: attributes[attrSource], Kind: driver.KindEvent, Type: attributes[attrType], Stream: attributes[attrKey],
 		Target: attributes[attrTarget], Ref: attributes[attrRef], Data: data,
 	}

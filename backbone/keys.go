@@ -191,11 +191,15 @@ func (k *Keys) Destroy(ctx context.Context, person string) error {
 	// them over the key in its place, where a longer row would leave the old one in
 	// the page.
 	err := k.write(ctx,
-		driver.Statement{SQL: `UPDATE ` + k.table() + ` SET secret = substr($2, 1, length(secret)) WHERE person = $1`,
-			Args: []any{person, strings.Repeat("0", 256)}},
-		driver.Statement{SQL: `INSERT INTO ` + k.table() + ` AS p (person, secret, created, destroyed) VALUES ($1, '', $2, $2)
+		driver.Statement{
+			SQL:  `UPDATE ` + k.table() + ` SET secret = substr($2, 1, length(secret)) WHERE person = $1`,
+			Args: []any{person, strings.Repeat("0", 256)},
+		},
+		driver.Statement{
+			SQL: `INSERT INTO ` + k.table() + ` AS p (person, secret, created, destroyed) VALUES ($1, '', $2, $2)
 			ON CONFLICT (person) DO UPDATE SET destroyed = excluded.destroyed WHERE p.destroyed = 0`,
-			Args: []any{person, k.cfg.Clock.Now().UnixMicro()}})
+			Args: []any{person, k.cfg.Clock.Now().UnixMicro()},
+		})
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.destroyed++
@@ -227,7 +231,8 @@ func (k *Keys) create(ctx context.Context, person string) error {
 	return k.write(ctx, driver.Statement{
 		SQL: `INSERT INTO ` + k.table() + ` (person, secret, created, destroyed) VALUES ($1, $2, $3, 0)
 			ON CONFLICT (person) DO NOTHING`,
-		Args: []any{person, k.store(person, secret), k.cfg.Clock.Now().UnixMicro()}})
+		Args: []any{person, k.store(person, secret), k.cfg.Clock.Now().UnixMicro()},
+	})
 }
 
 // store returns a secret as it stands in the table.
@@ -292,7 +297,8 @@ func (k *Keys) key(ctx context.Context, person string) (cipher.AEAD, keyState, e
 		// What was stored before there was a master key.
 		if err := k.write(ctx, driver.Statement{
 			SQL:  `UPDATE ` + k.table() + ` SET secret = $2 WHERE person = $1 AND secret = $3`,
-			Args: []any{person, k.store(person, secret), stored}}); err != nil {
+			Args: []any{person, k.store(person, secret), stored},
+		}); err != nil {
 			return nil, keyUnknown, err
 		}
 	}

@@ -1,8 +1,8 @@
 package arch
 
 import (
-	"slices"
 	"path"
+	"slices"
 	"strings"
 )
 

@@ -38,8 +38,12 @@ var (
 var customers = &backbone.Aggregate[Customer]{
 	Name: "customer",
 	Public: []backbone.Event{
-		event.CustomerRegistered{}, event.ContactChanged{}, event.CustomerEnabled{}, event.CustomerDisabled{},
-		event.CardLinked{}, event.CustomerForgotten{},
+		event.CustomerRegistered{},
+		event.ContactChanged{},
+		event.CustomerEnabled{},
+		event.CustomerDisabled{},
+		event.CardLinked{},
+		event.CustomerForgotten{},
 	},
 	Evolve: evolve,
 }

@@ -94,9 +94,13 @@ func TestForgottenStaysForgotten(t *testing.T) {
 		gone := false
 		for range rapid.IntRange(1, 30).Draw(rt, "commands") {
 			c := rapid.SampledFrom([]backbone.Command{
-				command.RegisterCustomer{Customer: "c1", Name: "n", Card: "k"}, command.ChangeContact{Customer: "c1", Name: "m"},
-				command.EnableCustomer{Customer: "c1"}, command.DisableCustomer{Customer: "c1"}, command.LinkCard{Customer: "c1", Card: "k2"},
-				command.AuthorizeCustomer{Customer: "c1"}, command.ForgetCustomer{Customer: "c1"},
+				command.RegisterCustomer{Customer: "c1", Name: "n", Card: "k"},
+				command.ChangeContact{Customer: "c1", Name: "m"},
+				command.EnableCustomer{Customer: "c1"},
+				command.DisableCustomer{Customer: "c1"},
+				command.LinkCard{Customer: "c1", Card: "k2"},
+				command.AuthorizeCustomer{Customer: "c1"},
+				command.ForgetCustomer{Customer: "c1"},
 			}).Draw(rt, "command")
 			events, _ := decide(t, history, c)
 			history = append(history, events...)

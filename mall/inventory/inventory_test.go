@@ -467,17 +467,25 @@ func TestPolicies(t *testing.T) {
 		got  []backbone.Effect
 		want []backbone.Effect
 	}{
-		{"held", expireWhenHeld(event.StockReserved{Order: "o1", Location: "main", Lines: l, Expires: later}, backbone.Meta{}),
-			[]backbone.Effect{backbone.SetTimer("reservation/o1", at, expireOf("o1", l))}},
-		{"waiting", expireWhenWaiting(StockRequested{Order: "o1", Location: "main", Lines: l, Expires: later}, backbone.Meta{}),
-			[]backbone.Effect{backbone.SetTimer("reservation/o1", at, expireOf("o1", l))}},
+		{
+			"held", expireWhenHeld(event.StockReserved{Order: "o1", Location: "main", Lines: l, Expires: later}, backbone.Meta{}),
+			[]backbone.Effect{backbone.SetTimer("reservation/o1", at, expireOf("o1", l))},
+		},
+		{
+			"waiting", expireWhenWaiting(StockRequested{Order: "o1", Location: "main", Lines: l, Expires: later}, backbone.Meta{}),
+			[]backbone.Effect{backbone.SetTimer("reservation/o1", at, expireOf("o1", l))},
+		},
 		{"committed", keepWhenCommitted(event.StockCommitted{Order: "o1"}, backbone.Meta{}), []backbone.Effect{backbone.CancelTimer("reservation/o1")}},
 		{"released", stopWhenReleased(event.StockReleased{Order: "o1"}, backbone.Meta{}), []backbone.Effect{backbone.CancelTimer("reservation/o1")}},
 		{"closed", stopWhenClosed(ReservationClosed{Order: "o1"}, backbone.Meta{}), []backbone.Effect{backbone.CancelTimer("reservation/o1")}},
-		{"due", resumeWaiting(BackordersDue{SKU: "pen", Location: "main", Orders: []Backorder{{"o1", l}}}, backbone.Meta{}),
-			[]backbone.Effect{backbone.Send(ResumeBackorders{SKU: "pen", Location: "main", Orders: []Backorder{{"o1", l}}})}},
-		{"a product with a threshold", adoptThreshold(event.ProductAdded{SKU: "pen", Location: "main", RestockThreshold: 5, RestockQuantity: 20}, backbone.Meta{}),
-			[]backbone.Effect{backbone.Send(command.SetThreshold{SKU: "pen", Location: "main", Threshold: 5, Quantity: 20})}},
+		{
+			"due", resumeWaiting(BackordersDue{SKU: "pen", Location: "main", Orders: []Backorder{{"o1", l}}}, backbone.Meta{}),
+			[]backbone.Effect{backbone.Send(ResumeBackorders{SKU: "pen", Location: "main", Orders: []Backorder{{"o1", l}}})},
+		},
+		{
+			"a product with a threshold", adoptThreshold(event.ProductAdded{SKU: "pen", Location: "main", RestockThreshold: 5, RestockQuantity: 20}, backbone.Meta{}),
+			[]backbone.Effect{backbone.Send(command.SetThreshold{SKU: "pen", Location: "main", Threshold: 5, Quantity: 20})},
+		},
 		{"a product without", adoptThreshold(event.ProductAdded{SKU: "pen", Location: "main"}, backbone.Meta{}), nil},
 	} {
 		if !reflect.DeepEqual(c.got, c.want) {

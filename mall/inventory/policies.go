@@ -10,7 +10,7 @@ import (
 )
 
 func resumeWaiting(e BackordersDue, _ backbone.Meta) []backbone.Effect {
-	return []backbone.Effect{backbone.Send(ResumeBackorders{SKU: e.SKU, Location: e.Location, Orders: e.Orders})}
+	return []backbone.Effect{backbone.Send(ResumeBackorders(e))}
 }
 
 func expireWhenHeld(e event.StockReserved, _ backbone.Meta) []backbone.Effect {

@@ -68,7 +68,7 @@ func evolveStock(s sku, e backbone.Event) sku {
 	case ThresholdSet:
 		s.Threshold, s.Restock = e.Threshold, e.Quantity
 	case StockAwaited:
-		s.Waiting = append(slices.Clip(s.Waiting), Backorder{Order: e.Order, Lines: e.Lines})
+		s.Waiting = append(slices.Clip(s.Waiting), Backorder(e))
 	case StockNotAwaited:
 		s.Waiting = without(s.Waiting, e.Order)
 	case event.RestockNeeded:

@@ -50,18 +50,30 @@ func notices() []struct {
 		effects []backbone.Effect
 		notice  Notice
 	}{
-		{tellApproved(event.OrderApproved{Order: "o1", Customer: "c1", Total: total}, meta),
-			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_approved", Total: total}},
-		{tellRejected(event.OrderRejected{Order: "o1", Customer: "c1", Reason: mall.ReasonOutOfStock, SKU: "pen", Wanted: 3, Available: 2}, meta),
-			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_rejected", Reason: mall.ReasonOutOfStock, SKU: "pen", Wanted: 3, Available: 2}},
-		{tellRejected(event.OrderRejected{Order: "o1", Customer: "c1", Reason: mall.ReasonPaymentRefused}, meta),
-			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_rejected", Reason: mall.ReasonPaymentRefused}},
-		{tellBackordered(event.OrderBackordered{Order: "o1", Customer: "c1", SKU: "pen", Wanted: 3, Available: 2}, meta),
-			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_backordered", SKU: "pen", Wanted: 3, Available: 2}},
-		{tellCanceled(event.OrderCanceled{Order: "o1", Customer: "c1", Reason: "changed my mind"}, meta),
-			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_canceled", Reason: "changed my mind"}},
-		{tellExpired(event.OrderExpired{Order: "o1", Customer: "c1"}, meta),
-			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_expired"}},
+		{
+			tellApproved(event.OrderApproved{Order: "o1", Customer: "c1", Total: total}, meta),
+			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_approved", Total: total},
+		},
+		{
+			tellRejected(event.OrderRejected{Order: "o1", Customer: "c1", Reason: mall.ReasonOutOfStock, SKU: "pen", Wanted: 3, Available: 2}, meta),
+			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_rejected", Reason: mall.ReasonOutOfStock, SKU: "pen", Wanted: 3, Available: 2},
+		},
+		{
+			tellRejected(event.OrderRejected{Order: "o1", Customer: "c1", Reason: mall.ReasonPaymentRefused}, meta),
+			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_rejected", Reason: mall.ReasonPaymentRefused},
+		},
+		{
+			tellBackordered(event.OrderBackordered{Order: "o1", Customer: "c1", SKU: "pen", Wanted: 3, Available: 2}, meta),
+			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_backordered", SKU: "pen", Wanted: 3, Available: 2},
+		},
+		{
+			tellCanceled(event.OrderCanceled{Order: "o1", Customer: "c1", Reason: "changed my mind"}, meta),
+			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_canceled", Reason: "changed my mind"},
+		},
+		{
+			tellExpired(event.OrderExpired{Order: "o1", Customer: "c1"}, meta),
+			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_expired"},
+		},
 	}
 }
 

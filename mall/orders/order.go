@@ -158,9 +158,20 @@ func shown(s Status, reserved bool) string {
 var orders = &backbone.Aggregate[Order]{
 	Name: "order",
 	Public: []backbone.Event{
-		event.OrderPlaced{}, event.OrderStockReserved{}, event.OrderApproved{}, event.OrderRejected{}, event.OrderBackordered{},
-		event.OrderPicking{}, event.OrderShort{}, event.OrderReadied{}, event.OrderPaid{}, event.OrderCollected{},
-		event.OrderCompleted{}, event.OrderCancelling{}, event.OrderCanceled{}, event.OrderExpired{},
+		event.OrderPlaced{},
+		event.OrderStockReserved{},
+		event.OrderApproved{},
+		event.OrderRejected{},
+		event.OrderBackordered{},
+		event.OrderPicking{},
+		event.OrderShort{},
+		event.OrderReadied{},
+		event.OrderPaid{},
+		event.OrderCollected{},
+		event.OrderCompleted{},
+		event.OrderCancelling{},
+		event.OrderCanceled{},
+		event.OrderExpired{},
 	},
 	Evolve: evolve,
 }

@@ -246,8 +246,10 @@ func TestRejection(t *testing.T) {
 	}{
 		{authorizeCustomer, backbone.Refuse("customer_disabled", ""), command.RejectOrder{Order: "o1", Reason: mall.ReasonCustomerRefused}},
 		{confirmPayment, backbone.Refuse("payment_used", ""), command.RejectOrder{Order: "o1", Reason: mall.ReasonPaymentRefused}},
-		{reserveTheStock, backbone.Refuse("insufficient_stock", "").With(short),
-			command.RejectOrder{Order: "o1", Reason: mall.ReasonOutOfStock, SKU: "pen", Wanted: 3, Available: 2}},
+		{
+			reserveTheStock, backbone.Refuse("insufficient_stock", "").With(short),
+			command.RejectOrder{Order: "o1", Reason: mall.ReasonOutOfStock, SKU: "pen", Wanted: 3, Available: 2},
+		},
 		{reserveTheStock, backbone.Refuse("reservation_over", ""), command.RejectOrder{Order: "o1", Reason: "reservation_over"}},
 		{"approve", backbone.Refuse("aborted", ""), command.RejectOrder{Order: "o1", Reason: "aborted"}},
 	} {
@@ -295,13 +297,17 @@ func TestPolicies(t *testing.T) {
 		name      string
 		got, want []backbone.Effect
 	}{
-		{"placed", expireWhenPlaced(placed, backbone.Meta{}),
-			[]backbone.Effect{backbone.SetTimer("expire/o1", time.UnixMicro(expires).UTC(), command.ExpireOrder{Order: "o1"})}},
+		{
+			"placed", expireWhenPlaced(placed, backbone.Meta{}),
+			[]backbone.Effect{backbone.SetTimer("expire/o1", time.UnixMicro(expires).UTC(), command.ExpireOrder{Order: "o1"})},
+		},
 		{"approved", keepWhenApproved(approved, backbone.Meta{}), cancelTimer},
 		{"rejected", keepWhenRejected(rejected, backbone.Meta{}), cancelTimer},
 		{"cancelling", keepWhenCancelling(cancelling, backbone.Meta{}), cancelTimer},
-		{"short", backorderWhenShort(event.StockRejected{Order: "o1", SKU: "pen", Wanted: 3, Available: 2}, backbone.Meta{}),
-			[]backbone.Effect{backbone.Send(command.BackorderOrder{Order: "o1", SKU: "pen", Wanted: 3, Available: 2})}},
+		{
+			"short", backorderWhenShort(event.StockRejected{Order: "o1", SKU: "pen", Wanted: 3, Available: 2}, backbone.Meta{}),
+			[]backbone.Effect{backbone.Send(command.BackorderOrder{Order: "o1", SKU: "pen", Wanted: 3, Available: 2})},
+		},
 	} {
 		if !reflect.DeepEqual(c.got, c.want) {
 			t.Errorf("%s: %+v, want %+v", c.name, c.got, c.want)
@@ -319,10 +325,14 @@ func TestLifeIsLegal(t *testing.T) {
 		history := []backbone.Event{}
 		for range rapid.IntRange(1, 40).Draw(rt, "commands") {
 			c := rapid.SampledFrom([]backbone.Command{
-				place, command.ReserveOrderStock{Order: "o1", Lines: mall.Lines(items), InventoryEvent: "e1"},
-				command.BackorderOrder{Order: "o1", SKU: "pen", Wanted: 3, Available: 2}, command.ApproveOrder{Order: "o1"},
-				command.RejectOrder{Order: "o1", Reason: "x"}, command.CancelOrder{Order: "o1", Reason: "x"},
-				command.FinishCancelOrder{Order: "o1"}, command.ExpireOrder{Order: "o1"},
+				place,
+				command.ReserveOrderStock{Order: "o1", Lines: mall.Lines(items), InventoryEvent: "e1"},
+				command.BackorderOrder{Order: "o1", SKU: "pen", Wanted: 3, Available: 2},
+				command.ApproveOrder{Order: "o1"},
+				command.RejectOrder{Order: "o1", Reason: "x"},
+				command.CancelOrder{Order: "o1", Reason: "x"},
+				command.FinishCancelOrder{Order: "o1"},
+				command.ExpireOrder{Order: "o1"},
 			}).Draw(rt, "command")
 			before := orders.Fold(history...)
 			events, _ := decide(t, history, c)

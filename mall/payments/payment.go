@@ -65,12 +65,24 @@ type Payment struct {
 var payments = &backbone.Aggregate[Payment]{
 	Name: "payment",
 	Public: []backbone.Event{
-		event.PaymentAuthorized{}, event.PaymentDeclined{}, event.PaymentConfirmed{}, event.PaymentCaptured{},
-		event.PaymentVoided{}, event.PaymentRefunded{},
+		event.PaymentAuthorized{},
+		event.PaymentDeclined{},
+		event.PaymentConfirmed{},
+		event.PaymentCaptured{},
+		event.PaymentVoided{},
+		event.PaymentRefunded{},
 	},
 	Private: []backbone.Event{
-		AuthorizationRequested{}, CaptureRequested{}, CaptureRefused{}, VoidRequested{}, RefundRequested{}, RefundRefused{},
-		UndoRequested{}, OutcomeUnknown{}, OrderBarred{}, PaymentBarred{},
+		AuthorizationRequested{},
+		CaptureRequested{},
+		CaptureRefused{},
+		VoidRequested{},
+		RefundRequested{},
+		RefundRefused{},
+		UndoRequested{},
+		OutcomeUnknown{},
+		OrderBarred{},
+		PaymentBarred{},
 	},
 	Evolve: evolve,
 }

@@ -119,12 +119,18 @@ func TestDecisions(t *testing.T) {
 		{"then authorized", events(asked, undoing), settled(OpAuthorize), events(authorized, VoidRequested{Payment: "p1", Reason: undone}), nil},
 		{"then declined", events(asked, undoing), refused(OpAuthorize), events(declined), nil},
 		{"voided while it is taken", events(asked, authorized, confirmed, capturing), voidO1, events(undoing), nil},
-		{"then taken", events(asked, authorized, confirmed, capturing, undoing), settled(OpCapture),
-			events(captured, RefundRequested{Payment: "p1", Number: 1, Amount: eur(3000), Reason: undone}), nil},
-		{"then not taken", events(asked, authorized, confirmed, capturing, undoing), refused(OpCapture),
-			events(CaptureRefused{Payment: "p1", Reason: "no"}, VoidRequested{Payment: "p1", Reason: undone}), nil},
-		{"voided when taken", events(asked, authorized, confirmed, capturing, captured), voidO1,
-			events(RefundRequested{Payment: "p1", Number: 1, Amount: eur(3000), Reason: "r"}), nil},
+		{
+			"then taken", events(asked, authorized, confirmed, capturing, undoing), settled(OpCapture),
+			events(captured, RefundRequested{Payment: "p1", Number: 1, Amount: eur(3000), Reason: undone}), nil,
+		},
+		{
+			"then not taken", events(asked, authorized, confirmed, capturing, undoing), refused(OpCapture),
+			events(CaptureRefused{Payment: "p1", Reason: "no"}, VoidRequested{Payment: "p1", Reason: undone}), nil,
+		},
+		{
+			"voided when taken", events(asked, authorized, confirmed, capturing, captured), voidO1,
+			events(RefundRequested{Payment: "p1", Number: 1, Amount: eur(3000), Reason: "r"}), nil,
+		},
 		{"freed", events(asked, authorized, confirmed, voiding), settled(OpVoid), events(voided), nil},
 		{"not freed", events(asked, authorized, confirmed, voiding), refused(OpVoid), events(OutcomeUnknown{Payment: "p1", Operation: OpVoid, Key: "k", Reason: "no"}), nil},
 
@@ -137,17 +143,23 @@ func TestDecisions(t *testing.T) {
 		{"nothing given back", nil, back, nil, ErrUnknown},
 		{"back", events(asked, authorized, confirmed, capturing, captured, refunding), settled(OpRefund), events(refunded), nil},
 		{"not back", events(asked, authorized, confirmed, capturing, captured, refunding), refused(OpRefund), events(RefundRefused{Payment: "p1", Reason: "no"}), nil},
-		{"back, then the rest", events(asked, authorized, confirmed, capturing, captured, refunding, undoing), settled(OpRefund),
-			events(refunded, RefundRequested{Payment: "p1", Number: 2, Amount: eur(2000), Reason: undone}), nil},
+		{
+			"back, then the rest", events(asked, authorized, confirmed, capturing, captured, refunding, undoing), settled(OpRefund),
+			events(refunded, RefundRequested{Payment: "p1", Number: 2, Amount: eur(2000), Reason: undone}), nil,
+		},
 
 		{"no answer", events(asked), lost(OpAuthorize), events(unknown(OpAuthorize)), nil},
 		{"no answer again", events(asked, unknown(OpAuthorize)), lost(OpVoid), nil, nil},
-		{"was authorized and is freed", events(asked, unknown(OpAuthorize)), settled(OpVoid),
-			events(event.PaymentVoided{Payment: "p1", Customer: "c1", Amount: eur(4000)}), nil},
+		{
+			"was authorized and is freed", events(asked, unknown(OpAuthorize)), settled(OpVoid),
+			events(event.PaymentVoided{Payment: "p1", Customer: "c1", Amount: eur(4000)}), nil,
+		},
 		{"was never authorized", events(asked, unknown(OpAuthorize)), refused(OpVoid), events(declined), nil},
 		{"was taken", events(asked, authorized, confirmed, capturing, unknown(OpCapture)), settled(OpCapture), events(captured), nil},
-		{"was taken but is undone", events(asked, authorized, confirmed, capturing, unknown(OpCapture), undoing), settled(OpCapture),
-			events(captured, RefundRequested{Payment: "p1", Number: 1, Amount: eur(3000), Reason: undone}), nil},
+		{
+			"was taken but is undone", events(asked, authorized, confirmed, capturing, unknown(OpCapture), undoing), settled(OpCapture),
+			events(captured, RefundRequested{Payment: "p1", Number: 1, Amount: eur(3000), Reason: undone}), nil,
+		},
 		{"given back while unknown", events(asked, authorized, confirmed, capturing, unknown(OpCapture)), back, nil, ErrBusy},
 		{"an outcome that nobody waits for", events(asked, authorized), settled(OpRefund), nil, nil},
 
@@ -211,9 +223,12 @@ func TestMoneyAddsUp(t *testing.T) {
 				Operation: rapid.SampledFrom([]Operation{OpAuthorize, OpCapture, OpVoid, OpRefund}).Draw(rt, "operation"),
 			}
 			c := rapid.SampledFrom([]backbone.Command{
-				command.AuthorizePayment{Payment: "p1", Customer: "c1", Amount: eur(4000)}, confirmOf(max(o, "o1"), "c1", amount),
-				command.CapturePayment{Payment: "p1"}, command.VoidPayment{Payment: "p1", Order: o, Reason: "r"},
-				command.RefundPayment{Payment: "p1", Amount: amount, Reason: "r"}, outcome, outcome, outcome,
+				command.AuthorizePayment{Payment: "p1", Customer: "c1", Amount: eur(4000)},
+				confirmOf(max(o, "o1"), "c1", amount),
+				command.CapturePayment{Payment: "p1"},
+				command.VoidPayment{Payment: "p1", Order: o, Reason: "r"},
+				command.RefundPayment{Payment: "p1", Amount: amount, Reason: "r"},
+				outcome, outcome, outcome,
 			}).Draw(rt, "command")
 			got, _ := decide(t, history, c)
 			for _, e := range got {
@@ -264,8 +279,10 @@ func TestPolicies(t *testing.T) {
 		{"void", callVoid(voiding, m), call("void-p1", Request{Key: "void-p1", Operation: OpVoid, Payment: "p1"})},
 		{"refund", callRefund(refunding, m), call("refund-p1-1", Request{Key: "refund-p1-1", Operation: OpRefund, Payment: "p1", Amount: eur(1000)})},
 		{"authorization lost", clearUp(OutcomeUnknown{Payment: "p1", Operation: OpAuthorize, Key: "auth-p1"}, m), call("void-p1", Request{Key: "void-p1", Operation: OpVoid, Payment: "p1"})},
-		{"capture lost", clearUp(OutcomeUnknown{Payment: "p1", Operation: OpCapture, Key: "capture-p1"}, m),
-			call("ask-capture-p1", Request{Key: "capture-p1", Operation: OpCapture, Payment: "p1", AskOnly: true})},
+		{
+			"capture lost", clearUp(OutcomeUnknown{Payment: "p1", Operation: OpCapture, Key: "capture-p1"}, m),
+			call("ask-capture-p1", Request{Key: "capture-p1", Operation: OpCapture, Payment: "p1", AskOnly: true}),
+		},
 	} {
 		if !reflect.DeepEqual(c.got, c.want) {
 			t.Errorf("%s: %+v, want %+v", c.name, c.got, c.want)
@@ -287,13 +304,17 @@ func (b *bank) note(op, key string) (Outcome, error) {
 func (b *bank) Authorize(_ context.Context, key, _, _ string, _ mall.Money) (Outcome, error) {
 	return b.note("authorize", key)
 }
+
 func (b *bank) Void(_ context.Context, key, _ string) (Outcome, error) { return b.note("void", key) }
+
 func (b *bank) Capture(_ context.Context, key, _ string, _ mall.Money) (Outcome, error) {
 	return b.note("capture", key)
 }
+
 func (b *bank) Refund(_ context.Context, key, _ string, _ mall.Money) (Outcome, error) {
 	return b.note("refund", key)
 }
+
 func (b *bank) Ask(_ context.Context, key string) (Outcome, bool, error) {
 	b.calls = append(b.calls, "ask "+key)
 	o, ok := b.known[key]
@@ -305,8 +326,11 @@ func TestCallsReachTheProvider(t *testing.T) {
 	b := &bank{known: map[string]Outcome{"capture-p1": {Reference: "r"}}}
 	caller := providerCaller{b}
 	for _, r := range []Request{
-		{Key: "auth-p1", Operation: OpAuthorize}, {Key: "capture-p1", Operation: OpCapture}, {Key: "void-p1", Operation: OpVoid},
-		{Key: "refund-p1-1", Operation: OpRefund}, {Key: "capture-p1", Operation: OpCapture, AskOnly: true},
+		{Key: "auth-p1", Operation: OpAuthorize},
+		{Key: "capture-p1", Operation: OpCapture},
+		{Key: "void-p1", Operation: OpVoid},
+		{Key: "refund-p1-1", Operation: OpRefund},
+		{Key: "capture-p1", Operation: OpCapture, AskOnly: true},
 	} {
 		if got, err := caller.Call(t.Context(), backbone.CallRequest{}, r); err != nil || got.(Outcome).Refused {
 			t.Errorf("%+v: %+v, %v", r, got, err)

@@ -64,8 +64,12 @@ func TestDecisions(t *testing.T) {
 		{"no dearer", product1(added), command.IncreasePrice{Product: "p1", Price: eur(1000)}, nil, ErrNotHigher},
 		{"dearer in yen", product1(added), command.IncreasePrice{Product: "p1", Price: mall.Money{Amount: 9000, Currency: "JPY"}}, nil, ErrCurrency},
 		{"the removed dearer", product1(added, removed), command.IncreasePrice{Product: "p1", Price: eur(1100)}, nil, ErrProductRemoved},
-		{"cheaper", product1(added, raised), command.DecreasePrice{Product: "p1", Price: eur(900)},
-			event.PriceDecreased{Product: "p1", Store: "s1", SKU: "pen", From: eur(1100), Price: eur(900), PriceVersion: 3}, nil},
+		{
+			"cheaper", product1(added, raised),
+			command.DecreasePrice{Product: "p1", Price: eur(900)},
+			event.PriceDecreased{Product: "p1", Store: "s1", SKU: "pen", From: eur(1100), Price: eur(900), PriceVersion: 3},
+			nil,
+		},
 		{"no cheaper", product1(added), command.DecreasePrice{Product: "p1", Price: eur(1000)}, nil, ErrNotLower},
 		{"cheaper in yen", product1(added), command.DecreasePrice{Product: "p1", Price: mall.Money{Amount: 9, Currency: "JPY"}}, nil, ErrCurrency},
 		{"nothing cheaper", nil, command.DecreasePrice{Product: "p1", Price: eur(1)}, nil, ErrProductUnknown},
@@ -117,7 +121,8 @@ func TestPriceVersionsAreDense(t *testing.T) {
 		for range rapid.IntRange(1, 40).Draw(rt, "commands") {
 			price := eur(rapid.Int64Range(0, 50).Draw(rt, "price"))
 			c := rapid.SampledFrom([]backbone.Command{
-				command.IncreasePrice{Product: "p1", Price: price}, command.DecreasePrice{Product: "p1", Price: price},
+				command.IncreasePrice{Product: "p1", Price: price},
+				command.DecreasePrice{Product: "p1", Price: price},
 				command.RebrandProduct{Product: "p1", Name: "Quill"},
 			}).Draw(rt, "command")
 			events, _ := decide(t, product1(past...), c)
