@@ -90,8 +90,10 @@ func TestForgedTokens(t *testing.T) {
 		"jku":                       {jwt.SigningMethodEdDSA, stranger, head("jku", trap.URL)},
 		"jku, right key":            {jwt.SigningMethodEdDSA, private, head("jku", trap.URL)},
 		"x5u":                       {jwt.SigningMethodEdDSA, stranger, head("x5u", trap.URL)},
-		"jwk": {jwt.SigningMethodEdDSA, stranger, head("jwk", map[string]string{"kty": "OKP", "crv": "Ed25519",
-			"x": base64.RawURLEncoding.EncodeToString(stranger.Public().(ed25519.PublicKey))})},
+		"jwk": {jwt.SigningMethodEdDSA, stranger, head("jwk", map[string]string{
+			"kty": "OKP", "crv": "Ed25519",
+			"x": base64.RawURLEncoding.EncodeToString(stranger.Public().(ed25519.PublicKey)),
+		})},
 		"crit":                 {jwt.SigningMethodEdDSA, private, head("crit", []string{"b64"})},
 		"ID token":             {jwt.SigningMethodEdDSA, private, head("typ", "JWT")},
 		"wrong issuer":         {jwt.SigningMethodEdDSA, private, claim("iss", "evil")},

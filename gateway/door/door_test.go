@@ -513,9 +513,15 @@ func TestTestModeTrustsThisMachineOnly(t *testing.T) {
 		from, host string
 		trusted    bool
 	}{
-		{"127.0.0.1:1", "localhost:8901", true}, {"127.0.0.1:1", "127.0.0.1:8901", true}, {"[::1]:1", "[::1]:8901", true}, {"[::1]:1", "localhost", true},
-		{"192.0.2.1:1", "localhost:8901", false}, {"127.0.0.1:1", "evil.example:8901", false}, {"127.0.0.1:1", "localhost.evil.example", false},
-		{"127.0.0.1:1", "", false}, {"10.0.0.1:1", "10.0.0.1", false},
+		{"127.0.0.1:1", "localhost:8901", true},
+		{"127.0.0.1:1", "127.0.0.1:8901", true},
+		{"[::1]:1", "[::1]:8901", true},
+		{"[::1]:1", "localhost", true},
+		{"192.0.2.1:1", "localhost:8901", false},
+		{"127.0.0.1:1", "evil.example:8901", false},
+		{"127.0.0.1:1", "localhost.evil.example", false},
+		{"127.0.0.1:1", "", false},
+		{"10.0.0.1:1", "10.0.0.1", false},
 	} {
 		r := request("POST", "/test", "", with("X-Forwarded-For", "127.0.0.1"), with("X-User-Id", "root"))
 		r.RemoteAddr, r.Host = c.from, c.host
@@ -534,12 +540,14 @@ func TestTestModeTrustsThisMachineOnly(t *testing.T) {
 func TestStreamsAreBoundedAndCut(t *testing.T) {
 	t.Parallel()
 	started := make(chan struct{})
-	w := open(t, door.Config{MaxStreams: 3, StreamsPerCaller: 2}, door.Route{Pattern: "GET /stream", Access: everybody, Stream: true,
+	w := open(t, door.Config{MaxStreams: 3, StreamsPerCaller: 2}, door.Route{
+		Pattern: "GET /stream", Access: everybody, Stream: true,
 		Handle: func(_ http.ResponseWriter, r *door.Request) error {
 			started <- struct{}{}
 			<-r.Context().Done()
 			return context.Cause(r.Context())
-		}})
+		},
+	})
 	var done sync.WaitGroup
 	run := func(as func(*http.Request)) {
 		done.Go(func() { w.do(request("GET", "/stream", "", as)) })
@@ -556,7 +564,13 @@ func TestStreamsAreBoundedAndCut(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	done.Wait() // revocation is what ends them
+	cut := make(chan struct{})
+	go func() { done.Wait(); close(cut) }()
+	select {
+	case <-cut:
+	case <-time.After(5 * time.Second):
+		t.Fatal("revocation does not cut streams")
+	}
 	refused(t, w.do(request("GET", "/stream", "", a)), 401, "unauthenticated")
 }
 

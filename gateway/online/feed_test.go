@@ -97,8 +97,10 @@ func (s *shop) order1Story() {
 	})
 	s.tell("CUSTOMER_001", event.OrderPlaced{Order: "ORDER_001", Message: "72029ae3-9876-4d2f-a0ae-aaee86b8ec34", Customer: "CUSTOMER_001", Items: items, Total: eur(4000)},
 		online.Asked, online.Happened)
-	s.tell("CUSTOMER_001", event.OrderStockReserved{Order: "ORDER_001", Customer: "CUSTOMER_001", InventoryEvent: "inv-1",
-		Lines: []mall.Line{{SKU: "SKU_1", Quantity: 3}, {SKU: "SKU_2", Quantity: 2}}}, online.Stocked, online.Happened)
+	s.tell("CUSTOMER_001", event.OrderStockReserved{
+		Order: "ORDER_001", Customer: "CUSTOMER_001", InventoryEvent: "inv-1",
+		Lines: []mall.Line{{SKU: "SKU_1", Quantity: 3}, {SKU: "SKU_2", Quantity: 2}},
+	}, online.Stocked, online.Happened)
 	s.tell("CUSTOMER_001", event.OrderApproved{Order: "ORDER_001", Customer: "CUSTOMER_001"}, online.Happened)
 }
 
@@ -115,8 +117,10 @@ func TestE4_Feed(t *testing.T) {
 	want := []frame{
 		{1, "72029ae3-9876-4d2f-a0ae-aaee86b8ec34", "ORDER_001", "ORDER", "ORDER_CREATE", "COMMAND", "ORDER_001", json.RawMessage(order)},
 		{2, "e2", "ORDER_001", "ORDER", "ORDER_CREATED", "EVENT", "ORDER_001", json.RawMessage(order)},
-		{3, "inv-1", "ORDER_001", "INVENTORY", "INVENTORY_RESERVED", "EVENT", "ORDER_001",
-			json.RawMessage(`{"inventories":[{"productId":"PRODUCT_001","quantity":3},{"productId":"PRODUCT_002","quantity":2}]}`)},
+		{
+			3, "inv-1", "ORDER_001", "INVENTORY", "INVENTORY_RESERVED", "EVENT", "ORDER_001",
+			json.RawMessage(`{"inventories":[{"productId":"PRODUCT_001","quantity":3},{"productId":"PRODUCT_002","quantity":2}]}`),
+		},
 		{4, "e4", "ORDER_001", "ORDER", "INVENTORY_RESERVED", "EVENT", "ORDER_001", json.RawMessage(`{"status":"RESERVED"}`)},
 		{5, "e5", "ORDER_001", "ORDER", "ORDER_APPROVED", "EVENT", "ORDER_001", json.RawMessage(`{"status":"APPROVED"}`)},
 	}
@@ -362,7 +366,8 @@ func TestFeedByCookie(t *testing.T) {
 	addr := serve(t, w)
 	w.shop.tell("C", event.OrderApproved{Order: "O1", Customer: "C"}, online.Happened)
 	conn, _, err := websocket.Dial(limit(t), "ws://"+addr+"/feed", &websocket.DialOptions{
-		HTTPHeader: http.Header{"Cookie": {"souk=" + w.token(door.Customer, "C")}, "Origin": {"http://" + addr}}})
+		HTTPHeader: http.Header{"Cookie": {"souk=" + w.token(door.Customer, "C")}, "Origin": {"http://" + addr}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

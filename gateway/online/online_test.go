@@ -98,8 +98,10 @@ func (s *shop) Do(_ context.Context, c backbone.Command, options ...backbone.DoO
 		if err != nil {
 			return backbone.Answer{}, err
 		}
-		s.orders[c.Order] = online.Order{ID: c.Order, Customer: c.Customer, Status: "PENDING", Items: c.Items, Total: total,
-			Payment: c.Payment, WaitForStock: c.WaitForStock, History: []online.Change{{Status: "PENDING", At: time.Unix(1, 0)}}}
+		s.orders[c.Order] = online.Order{
+			ID: c.Order, Customer: c.Customer, Status: "PENDING", Items: c.Items, Total: total,
+			Payment: c.Payment, WaitForStock: c.WaitForStock, History: []online.Change{{Status: "PENDING", At: time.Unix(1, 0)}},
+		}
 	case command.CancelOrder:
 		o := s.orders[c.Order]
 		o.Status = "CANCELLING"
@@ -664,9 +666,12 @@ func TestRegisterWantsEverything(t *testing.T) {
 		test   bool
 		change func(*online.Config)
 	}{
-		{false, func(c *online.Config) { c.Commands = nil }}, {false, func(c *online.Config) { c.Catalogue = nil }},
-		{false, func(c *online.Config) { c.Orders = nil }}, {false, func(c *online.Config) { c.Stock = nil }},
-		{false, func(c *online.Config) { c.Pulses = nil }}, {false, func(c *online.Config) { c.Currency = "euro" }},
+		{false, func(c *online.Config) { c.Commands = nil }},
+		{false, func(c *online.Config) { c.Catalogue = nil }},
+		{false, func(c *online.Config) { c.Orders = nil }},
+		{false, func(c *online.Config) { c.Stock = nil }},
+		{false, func(c *online.Config) { c.Pulses = nil }},
+		{false, func(c *online.Config) { c.Currency = "euro" }},
 		{true, func(*online.Config) {}},
 	} {
 		a, err := door.OpenAuthority(t.TempDir(), &clock{})
@@ -688,9 +693,11 @@ func TestRegisterWantsEverything(t *testing.T) {
 // Whatever comes, the answer is an order or a refusal that is the client's business, and only whole orders get through.
 func FuzzPostOrder(f *testing.F) {
 	f.Add(order1)
-	for _, seed := range []string{``, `{}`, `null`, `[]`, `{"data":null}`, `{"data":{"id":1}}`, `{"data":{"id":"a","order":{"items":[{}]}}}`,
+	for _, seed := range []string{
+		``, `{}`, `null`, `[]`, `{"data":null}`, `{"data":{"id":1}}`, `{"data":{"id":"a","order":{"items":[{}]}}}`,
 		strings.Replace(order1, "40", "4e1", 1), strings.Replace(order1, "40", "-0", 1), strings.Replace(order1, "ORDER_001", `\ud83d\ude00`, 1),
-		strings.Replace(order1, `:3`, `:1000000`, 1), strings.Replace(order1, "PRODUCT_002", "PRODUCT_001", 1), order1 + order1} {
+		strings.Replace(order1, `:3`, `:1000000`, 1), strings.Replace(order1, "PRODUCT_002", "PRODUCT_001", 1), order1 + order1,
+	} {
 		f.Add(seed)
 	}
 	w := open(f, door.Config{CallerRate: door.Rate{PerSecond: 1e9, Burst: 1e6}})
