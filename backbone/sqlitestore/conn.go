@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 	"unsafe"
 
 	"modernc.org/libc"
@@ -33,7 +35,8 @@ type conn struct {
 // stmt is a prepared statement.
 type stmt struct {
 	p       uintptr
-	params  int
+	params  []int // for each of SQLite's parameters, the number of its argument, from 0
+	args    int   // how many arguments it takes
 	columns int
 	busy    bool // rows of it are being read
 }
@@ -168,10 +171,29 @@ func (c *conn) prepare(text string, persistent bool) (*stmt, string, error) {
 	s := &stmt{p: *(*uintptr)(pointer(c.out))}
 	tail := text[*(*uintptr)(pointer(c.out + 8))-z:]
 	if s.p != 0 {
-		s.params = int(sqlite3.Xsqlite3_bind_parameter_count(c.tls, s.p))
+		if err := c.number(s); err != nil {
+			sqlite3.Xsqlite3_finalize(c.tls, s.p)
+			return nil, "", err
+		}
 		s.columns = int(sqlite3.Xsqlite3_column_count(c.tls, s.p))
 	}
 	return s, tail, nil
+}
+
+// number finds the arguments of a statement's parameters. To SQLite $2 is a name,
+// and names are numbered as they appear in the text.
+func (c *conn) number(s *stmt) error {
+	s.params = make([]int, sqlite3.Xsqlite3_bind_parameter_count(c.tls, s.p))
+	for i := range s.params {
+		name := libc.GoString(sqlite3.Xsqlite3_bind_parameter_name(c.tls, s.p, int32(i+1)))
+		n, err := strconv.Atoi(strings.TrimPrefix(name, "$"))
+		if err != nil || n < 1 {
+			return fmt.Errorf("sqlite: parameter %q is not written $1, $2, ...", name)
+		}
+		s.params[i] = n - 1
+		s.args = max(s.args, n)
+	}
+	return nil
 }
 
 // byText returns the prepared statement of a text, which is one statement. A
@@ -282,8 +304,8 @@ func (c *conn) bindBytes(s *stmt, i int32, offset int, v []byte, life uintptr) i
 
 // bindArgs binds loose arguments.
 func (c *conn) bindArgs(s *stmt, args []any, life uintptr) error {
-	if len(args) != s.params {
-		return fmt.Errorf("sqlite: %d arguments for %d parameters", len(args), s.params)
+	if len(args) != s.args {
+		return fmt.Errorf("sqlite: %d arguments for %d parameters", len(args), s.args)
 	}
 	n := 1
 	for _, arg := range args {
@@ -301,9 +323,9 @@ func (c *conn) bindArgs(s *stmt, args []any, life uintptr) error {
 		return err
 	}
 	offset := 0
-	for j, arg := range args {
+	for j, number := range s.params {
 		i := int32(j + 1)
-		switch v := arg.(type) {
+		switch v := args[number].(type) {
 		case nil:
 			sqlite3.Xsqlite3_bind_null(c.tls, s.p, i)
 		case string:
@@ -327,7 +349,7 @@ func (c *conn) bindArgs(s *stmt, args []any, life uintptr) error {
 		case float64:
 			sqlite3.Xsqlite3_bind_double(c.tls, s.p, i, v)
 		default:
-			return fmt.Errorf("sqlite: argument %d has the type %T", i, arg)
+			return fmt.Errorf("sqlite: argument %d has the type %T", number+1, v)
 		}
 	}
 	return nil

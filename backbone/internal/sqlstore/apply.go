@@ -15,8 +15,18 @@ var logShape = &Shape{
 	Verb:  Insert,
 	Table: "bb_log",
 	Columns: []Column{
-		{"position", Int}, {"kind", Int}, {"id", Text}, {"ref", Text}, {"stream", Text}, {"version", Int}, {"sequence", Int},
-		{"type", Text}, {"data", Bytes}, {"meta", Bytes}, {"time", Int}, {"target", Text},
+		{"position", Int},
+		{"kind", Int},
+		{"id", Text},
+		{"ref", Text},
+		{"stream", Text},
+		{"version", Int},
+		{"sequence", Int},
+		{"type", Text},
+		{"data", Bytes},
+		{"meta", Bytes},
+		{"time", Int},
+		{"target", Text},
 	},
 }
 
@@ -32,8 +42,14 @@ var (
 	upsertSagas = &Shape{
 		Verb: Insert, Table: "bb_saga",
 		Columns: []Column{
-			{"name", Text}, {"id", Text}, {"definition", Int}, {"state", Text}, {"data", Bytes},
-			{"due", Int}, {"started", Int}, {"updated", Int},
+			{"name", Text},
+			{"id", Text},
+			{"definition", Int},
+			{"state", Text},
+			{"data", Bytes},
+			{"due", Int},
+			{"started", Int},
+			{"updated", Int},
 		},
 		Tail: `ON CONFLICT (name, id) DO UPDATE SET definition = excluded.definition, state = excluded.state,
 			data = excluded.data, due = excluded.due, started = excluded.started, updated = excluded.updated`,
@@ -50,8 +66,18 @@ var (
 	insertCalls = &Shape{
 		Verb: Insert, Table: "bb_call", Guard: true, Key: 1,
 		Columns: []Column{
-			{"id", Text}, {"name", Text}, {"request", Bytes}, {"stream", Text}, {"meta", Bytes}, {"deadline", Int}, {"due", Int},
-			{"attempts", Int}, {"epoch", Int}, {"lease_until", Int}, {"cause", Text}, {"created", Int},
+			{"id", Text},
+			{"name", Text},
+			{"request", Bytes},
+			{"stream", Text},
+			{"meta", Bytes},
+			{"deadline", Int},
+			{"due", Int},
+			{"attempts", Int},
+			{"epoch", Int},
+			{"lease_until", Int},
+			{"cause", Text},
+			{"created", Int},
 		},
 	}
 	endCalls = &Shape{
@@ -66,8 +92,17 @@ var (
 	insertParked = &Shape{
 		Verb: Insert, Table: "bb_parked",
 		Columns: []Column{
-			{"subscription", Text}, {"key", Text}, {"slice", Int}, {"source", Text}, {"id", Text}, {"record", Bytes},
-			{"cause", Text}, {"attempts", Int}, {"due", Int}, {"state", Text}, {"time", Int},
+			{"subscription", Text},
+			{"key", Text},
+			{"slice", Int},
+			{"source", Text},
+			{"id", Text},
+			{"record", Bytes},
+			{"cause", Text},
+			{"attempts", Int},
+			{"due", Int},
+			{"state", Text},
+			{"time", Int},
 		},
 	}
 	deleteParked = &Shape{
@@ -77,8 +112,13 @@ var (
 	retryParked = &Shape{
 		Verb: Update, Table: "bb_parked", Guard: true, Set: 4,
 		Columns: []Column{
-			{"attempts", Int}, {"due", Int}, {"cause", Text}, {"state", Text},
-			{"subscription", Text}, {"key", Text}, {"seq", Int},
+			{"attempts", Int},
+			{"due", Int},
+			{"cause", Text},
+			{"state", Text},
+			{"subscription", Text},
+			{"key", Text},
+			{"seq", Int},
 		},
 	}
 	insertBlocked = &Shape{
@@ -91,14 +131,24 @@ var (
 		Verb: Update, Table: "bb_checkpoint", Guard: true, Set: 1,
 		Columns: []Column{
 			{"position", Int},
-			{"subscription", Text}, {"source", Text}, {"slice", Int}, {"epoch", Int}, {"position", Int},
+			{"subscription", Text},
+			{"source", Text},
+			{"slice", Int},
+			{"epoch", Int},
+			{"position", Int},
 		},
 	}
 	upsertAmendments = &Shape{
 		Verb: Insert, Table: "bb_amendment",
 		Columns: []Column{
-			{"subscription", Text}, {"source", Text}, {"id", Text}, {"discard", Int}, {"data", Bytes},
-			{"actor", Text}, {"why", Text}, {"time", Int},
+			{"subscription", Text},
+			{"source", Text},
+			{"id", Text},
+			{"discard", Int},
+			{"data", Bytes},
+			{"actor", Text},
+			{"why", Text},
+			{"time", Int},
 		},
 		Tail: `ON CONFLICT (subscription, source, id) DO UPDATE SET discard = excluded.discard, data = excluded.data,
 			actor = excluded.actor, why = excluded.why, time = excluded.time`,

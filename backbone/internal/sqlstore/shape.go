@@ -235,19 +235,12 @@ func (s *Shape) Values(rows int) string {
 // column. A guarded statement with a key, or one that matches rows, returns the
 // ordinal (from 1) of each row of the batch that took effect.
 func (s *Shape) Unnest(name func(string) string) string {
-	var arrays, numbered strings.Builder
-	for i, c := range s.Columns {
-		if i > 0 {
-			arrays.WriteString(", ")
-		}
-		arrays.WriteString("$" + strconv.Itoa(i+1) + [...]string{Text: "::text[]", Int: "::bigint[]", Bytes: "::bytea[]"}[c.Type])
-		numbered.WriteString("c" + strconv.Itoa(i+1) + ", ")
-	}
-	rows := "SELECT * FROM unnest(" + arrays.String() + ")"
-	with := "WITH v AS (" + rows + " WITH ORDINALITY AS u(" + numbered.String() + "ordinal)) "
+	arrays, numbered := s.unnested()
+	rows := "SELECT * FROM unnest(" + arrays + ")"
+	with := "WITH v AS (SELECT * FROM " + s.Arrays() + ") "
 	switch {
 	case s.Verb == Insert && s.Key > 0:
-		cells := strings.TrimSuffix(numbered.String(), ", ")
+		cells := strings.TrimSuffix(numbered, ", ")
 		keys := make([]string, s.Key)
 		for i := range keys {
 			keys[i] = s.Columns[i].Name
@@ -268,6 +261,29 @@ func (s *Shape) Unnest(name func(string) string) string {
 	default:
 		return s.Head(name) + rows + s.Foot(name)
 	}
+}
+
+// Arrays returns the batch's rows as a table expression u of PostgreSQL, with the
+// columns c1, c2, ... and their ordinal.
+func (s *Shape) Arrays() string {
+	arrays, numbered := s.unnested()
+	return "unnest(" + arrays + ") WITH ORDINALITY AS u(" + numbered + "ordinal)"
+}
+
+func (s *Shape) unnested() (arrays, numbered string) {
+	for i, c := range s.Columns {
+		if i > 0 {
+			arrays += ", "
+		}
+		arrays += "$" + strconv.Itoa(i+1) + [...]string{Text: "::text[]", Int: "::bigint[]", Bytes: "::bytea[]"}[c.Type]
+		numbered += "c" + strconv.Itoa(i+1) + ", "
+	}
+	return arrays, numbered
+}
+
+// Returning reports whether Unnest's statement returns ordinals.
+func (s *Shape) Returning() bool {
+	return s.Verb == Update || s.Verb == Delete || s.Verb == Insert && s.Key > 0
 }
 
 // Expand puts real names in the place of names in braces: {points} becomes

@@ -71,7 +71,7 @@ func (c *Core) initSource(ctx context.Context, q Conn, service, subscription, so
 	for slice := range count {
 		_, err := q.Exec(ctx, c.sql(service, `INSERT INTO {bb_checkpoint}
 			(subscription, source, slice, position, epoch, owner, lease_until)
-			SELECT $1, $2, $3, $4, coalesce(max(epoch), 0), coalesce(max(owner), ''), coalesce(max(lease_until), 0)
+			SELECT $1, $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), coalesce(max(epoch), 0), coalesce(max(owner), ''), coalesce(max(lease_until), 0)
 			FROM {bb_checkpoint} WHERE subscription = $1 AND slice = $3`), subscription, source, slice, from)
 		if err != nil {
 			return err

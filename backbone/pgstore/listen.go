@@ -1,0 +1,104 @@
+package pgstore
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+func channel(service string) string { return "bb_" + service }
+
+// appendedTo has the listeners of a service told, soon: notifications of many
+// commits are sent as one, outside their transactions.
+func (s *Store) appendedTo(services map[string]struct{}) {
+	s.mu.Lock()
+	for service := range services {
+		s.appended[service] = struct{}{}
+	}
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// notify sends what appendedTo asks for. A notification that is lost costs a
+// listener the time until it looks by itself.
+func (s *Store) notify(ctx context.Context) {
+	defer close(s.stopped)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		}
+		s.mu.Lock()
+		services := s.appended
+		s.appended = map[string]struct{}{}
+		s.mu.Unlock()
+		batch := &pgx.Batch{}
+		for service := range services {
+			batch.Queue("SELECT pg_notify($1, '')", channel(service))
+		}
+		if err := s.pool.SendBatch(ctx, batch).Close(); err != nil && ctx.Err() == nil {
+			s.log.Warn("notification not sent", "error", err)
+		}
+	}
+}
+
+// Listen implements driver.Store. It connects again for as long as ctx lives, and
+// wakes everybody whenever it has, since notifications may have been missed.
+func (s *Store) Listen(ctx context.Context, services []string, wake func(service string)) error {
+	byChannel := map[string]string{}
+	for _, service := range services {
+		if err := s.Check(service); err != nil {
+			return err
+		}
+		byChannel[channel(service)] = service
+	}
+	const first, most = 50 * time.Millisecond, 5 * time.Second
+	pause := first
+	for {
+		err := s.listenOnce(ctx, byChannel, wake, func() { pause = first })
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		s.log.Warn("listening to PostgreSQL was interrupted", "error", err)
+		timer := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+		pause = min(2*pause, most)
+	}
+}
+
+func (s *Store) listenOnce(ctx context.Context, byChannel map[string]string, wake func(string), connected func()) error {
+	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig.Copy())
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	for name := range byChannel {
+		if _, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{name}.Sanitize()); err != nil {
+			return err
+		}
+	}
+	connected()
+	for _, service := range byChannel {
+		wake(service)
+	}
+	for {
+		n, err := conn.WaitForNotification(ctx)
+		if err != nil {
+			return err
+		}
+		if service, ok := byChannel[n.Channel]; ok {
+			wake(service)
+		}
+	}
+}

@@ -1,0 +1,279 @@
+package pgstore
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+
+	"example.org/souk/backbone/driver"
+	"example.org/souk/backbone/internal/sqlstore"
+)
+
+// Config says where a database is. One of URL and Pool is needed.
+type Config struct {
+	// URL is a connection string as PostgreSQL's own programs read it.
+	URL string
+	// Pool is used instead of URL; the store does not close it.
+	Pool *pgxpool.Pool
+	// MaxConns bounds the connections of a pool made from URL; default 10.
+	MaxConns int
+	// Log hears of trouble that costs time only, such as a notification that was
+	// not sent; default slog.Default().
+	Log *slog.Logger
+}
+
+// Store is a PostgreSQL database.
+type Store struct {
+	sqlstore.Core
+	pool   *pgxpool.Pool
+	own    bool
+	log    *slog.Logger
+	latest atomic.Int64 // what Now returned last
+
+	mu       sync.Mutex
+	appended map[string]struct{} // services whose listeners are yet to be told
+	wake     chan struct{}
+	stop     context.CancelFunc
+	stopped  chan struct{}
+	closing  sync.Once
+}
+
+// Open connects to a database and refuses one whose settings lose commits.
+func Open(ctx context.Context, config Config) (*Store, error) {
+	if config.Log == nil {
+		config.Log = slog.Default()
+	}
+	s := &Store{
+		pool: config.Pool, log: config.Log,
+		appended: map[string]struct{}{}, wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+	}
+	s.Core.Database = s
+	s.Core.Dialect = sqlstore.Dialect{
+		Heads:     true,
+		ForUpdate: " FOR UPDATE",
+		Contains:  "position(%[2]s::bytea in %[1]s) > 0",
+	}
+	if s.pool == nil {
+		parsed, err := pgxpool.ParseConfig(config.URL)
+		if err != nil {
+			return nil, fmt.Errorf("open PostgreSQL: %w", err)
+		}
+		parsed.MaxConns = 10
+		if config.MaxConns > 0 {
+			parsed.MaxConns = int32(config.MaxConns)
+		}
+		if s.pool, err = pgxpool.NewWithConfig(ctx, parsed); err != nil {
+			return nil, fmt.Errorf("open PostgreSQL: %w", err)
+		}
+		s.own = true
+	}
+	if err := s.checkSettings(ctx); err != nil {
+		if s.own {
+			s.pool.Close()
+		}
+		return nil, fmt.Errorf("open PostgreSQL: %w", err)
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	go s.notify(background)
+	return s, nil
+}
+
+// checkSettings names the first setting with which a commit may be lost.
+func (s *Store) checkSettings(ctx context.Context) error {
+	for _, name := range []string{"fsync", "full_page_writes", "synchronous_commit"} {
+		var value string
+		if err := s.pool.QueryRow(ctx, "SELECT current_setting($1)", name).Scan(&value); err != nil {
+			return classify(err)
+		}
+		if value == "off" {
+			return fmt.Errorf("setting %s is off: commits may be lost in a power cut; set it to on", name)
+		}
+	}
+	return nil
+}
+
+// Powers implements driver.Store.
+func (s *Store) Powers() driver.StorePowers { return driver.StorePowers{Notify: true} }
+
+// Name implements driver.Store.
+func (s *Store) Name(service, table string) string { return tableName(service, table) }
+
+func tableName(service, table string) string { return pgx.Identifier{service, table}.Sanitize() }
+
+// Now implements driver.Store.
+func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	var now time.Time
+	if err := s.pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now); err != nil {
+		return time.Time{}, classify(err)
+	}
+	for {
+		latest := s.latest.Load()
+		if now.UnixMicro() <= latest {
+			return time.UnixMicro(latest).UTC(), nil
+		}
+		if s.latest.CompareAndSwap(latest, now.UnixMicro()) {
+			return now.UTC(), nil
+		}
+	}
+}
+
+// Query implements driver.Store. Its rows hold a connection until they are closed.
+func (s *Store) Query(ctx context.Context, text string, args ...any) (driver.Rows, error) {
+	r, err := s.pool.Query(ctx, text, args...)
+	if err != nil {
+		return nil, classify(err)
+	}
+	return &rows{Rows: r}, nil
+}
+
+// rows makes pgx's rows those of the contract.
+type rows struct {
+	pgx.Rows
+	broken *bool // set when reading fails
+}
+
+func (r *rows) Err() error { return classify(r.Rows.Err()) }
+
+func (r *rows) Next() bool {
+	ok := r.Rows.Next()
+	if !ok && r.broken != nil && r.Rows.Err() != nil {
+		*r.broken = true
+	}
+	return ok
+}
+
+func (r *rows) Close() error {
+	r.Rows.Close()
+	return nil
+}
+
+// Update runs work in a write transaction of its own.
+func (s *Store) Update(ctx context.Context, work func(sqlstore.Conn) error) error {
+	t, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer t.Rollback()
+	if err := work(t.session); err != nil {
+		return err
+	}
+	return t.Commit(ctx)
+}
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+var columnTypes = strings.NewReplacer(
+	"<bytes>", "BYTEA",
+	"<order>", "BIGINT PRIMARY KEY",
+	"<serial>", "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY",
+	"<lasting>", "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY",
+	"<clustered>", "",
+)
+
+// Migrate implements driver.Store. Processes that migrate at the same time wait
+// for each other.
+func (s *Store) Migrate(ctx context.Context, schemas []driver.Schema) error {
+	for _, schema := range schemas {
+		if err := sqlstore.CheckName(schema.Service); err != nil {
+			return err
+		}
+		if err := s.migrate(ctx, schema); err != nil {
+			return fmt.Errorf("migrate %s: %w", schema.Service, classify(err))
+		}
+		s.Know(schema.Service)
+	}
+	return nil
+}
+
+func (s *Store) migrate(ctx context.Context, schema driver.Schema) (err error) {
+	config := s.pool.Config().ConnConfig.Copy()
+	config.RuntimeParams["search_path"] = pgx.Identifier{schema.Service}.Sanitize()
+	locked, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return err
+	}
+	// The lock ends with its connection.
+	defer func() { err = errors.Join(err, locked.Close(context.WithoutCancel(ctx))) }()
+	key := fnv.New64a()
+	key.Write([]byte("souk/backbone/migrate/" + schema.Service))
+	if _, err := locked.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(key.Sum64())); err != nil {
+		return err
+	}
+	if _, err := locked.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{schema.Service}.Sanitize()); err != nil {
+		return err
+	}
+	db := stdlib.OpenDB(*config)
+	defer db.Close()
+	return migrateTables(ctx, db, schema)
+}
+
+// plain is the name of a table or index on the search path of its schema: an index
+// is created under a name without one.
+func plain(table string) string { return pgx.Identifier{table}.Sanitize() }
+
+func migrateTables(ctx context.Context, db *sql.DB, schema driver.Schema) error {
+	own, err := ownMigrations()
+	if err != nil {
+		return err
+	}
+	if err := sqlstore.Up(ctx, goose.DialectPostgres, db, own, sqlstore.OwnVersions, nil); err != nil {
+		return err
+	}
+	if schema.Migrations == nil {
+		return nil
+	}
+	files, err := sqlstore.ServiceMigrations(plain, schema.Migrations)
+	if err != nil {
+		return err
+	}
+	return sqlstore.Up(ctx, goose.DialectPostgres, db, files, sqlstore.ServiceVersions, nil)
+}
+
+func ownMigrations() (fs.FS, error) { return sqlstore.OwnMigrations(columnTypes, plain, migrations) }
+
+// Schema returns the backbone's own tables of a service as SQL, for people who
+// run their migrations themselves.
+func Schema(service string) (string, error) {
+	if err := sqlstore.CheckName(service); err != nil {
+		return "", err
+	}
+	own, err := ownMigrations()
+	if err != nil {
+		return "", err
+	}
+	text, err := sqlstore.UpSQL(own)
+	if err != nil {
+		return "", err
+	}
+	name := pgx.Identifier{service}.Sanitize()
+	return "CREATE SCHEMA IF NOT EXISTS " + name + ";\nSET search_path = " + name + ";\n" + text, nil
+}
+
+// Close implements driver.Store. Connections of a pool of its own are closed when
+// the transactions and queries in flight have ended.
+func (s *Store) Close() error {
+	s.closing.Do(func() {
+		s.stop()
+		<-s.stopped
+		if s.own {
+			s.pool.Close()
+		}
+	})
+	return nil
+}

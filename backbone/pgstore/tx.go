@@ -1,0 +1,463 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"example.org/souk/backbone/driver"
+	"example.org/souk/backbone/internal/sqlstore"
+)
+
+// Times that the store allows itself where the caller's context does not count.
+const (
+	commitTime   = 30 * time.Second // for the answer to COMMIT
+	rollbackTime = 5 * time.Second
+	settleEvery  = 100 * time.Millisecond // between looks at a transaction's status
+	endAfter     = time.Second            // in progress for so long without us: its session is ended
+)
+
+// tx is a write transaction.
+type tx struct {
+	sqlstore.Tx
+	*session
+}
+
+// session runs the statements of one write transaction, as pipelines of many.
+type session struct {
+	s        *Store
+	conn     *pgxpool.Conn
+	started  bool // BEGIN was sent
+	broken   bool // only rollback is left
+	open     bool
+	xid      string
+	pid      uint32
+	appended map[string]struct{}
+}
+
+func (s *Store) begin(ctx context.Context) (*tx, error) {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return nil, classify(err)
+	}
+	q := &session{s: s, conn: conn, open: true, pid: conn.Conn().PgConn().PID(), appended: map[string]struct{}{}}
+	return &tx{Tx: sqlstore.Tx{Core: &s.Core, Conn: q}, session: q}, nil
+}
+
+// Begin implements driver.Store. The transaction begins on the server with its
+// first statement, in one round trip with it.
+func (s *Store) Begin(ctx context.Context) (driver.Tx, error) {
+	t, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// fail notes that the transaction no longer stands.
+func (q *session) fail(err error) error {
+	if err != nil {
+		q.broken = true
+	}
+	return classify(err)
+}
+
+// send sends a pipeline, with BEGIN in front of the first one.
+func (q *session) send(ctx context.Context, batch *pgx.Batch) (pgx.BatchResults, error) {
+	if q.broken || !q.open {
+		return nil, driver.ErrBroken
+	}
+	if q.started {
+		return q.conn.SendBatch(ctx, batch), nil
+	}
+	first := &pgx.Batch{}
+	first.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
+	first.Queue("SELECT pg_current_xact_id()::text")
+	first.QueuedQueries = append(first.QueuedQueries, batch.QueuedQueries...)
+	results := q.conn.SendBatch(ctx, first)
+	_, err := results.Exec()
+	if err == nil {
+		err = results.QueryRow().Scan(&q.xid)
+	}
+	if err != nil {
+		return nil, q.fail(errors.Join(err, results.Close()))
+	}
+	q.started = true
+	return results, nil
+}
+
+// Exec implements sqlstore.Conn.
+func (q *session) Exec(ctx context.Context, text string, args ...any) (int64, error) {
+	batch := &pgx.Batch{}
+	batch.Queue(text, args...)
+	results, err := q.send(ctx, batch)
+	if err != nil {
+		return 0, err
+	}
+	tag, err := results.Exec()
+	return tag.RowsAffected(), q.fail(first(err, results.Close()))
+}
+
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Query implements sqlstore.Conn and driver.Tx.
+func (q *session) Query(ctx context.Context, text string, args ...any) (driver.Rows, error) {
+	batch := &pgx.Batch{}
+	batch.Queue(text, args...)
+	results, err := q.send(ctx, batch)
+	if err != nil {
+		return nil, err
+	}
+	r, err := results.Query()
+	if err != nil {
+		return nil, q.fail(first(err, results.Close()))
+	}
+	return &txRows{rows: rows{Rows: r, broken: &q.broken}, results: results, q: q}, nil
+}
+
+// txRows ends its pipeline when it is closed.
+type txRows struct {
+	rows
+	results pgx.BatchResults
+	q       *session
+}
+
+func (r *txRows) Close() error {
+	r.Rows.Close()
+	return r.q.fail(r.results.Close())
+}
+
+// Select implements sqlstore.Conn.
+func (q *session) Select(ctx context.Context, service string, b *sqlstore.Batch, each func(driver.Rows) error) error {
+	r, err := q.Query(ctx, q.s.text(service, b.Shape), arrays(b)...)
+	if err != nil {
+		return err
+	}
+	for r.Next() {
+		if err := each(r); err != nil {
+			r.Close()
+			return q.fail(err)
+		}
+	}
+	return first(r.Err(), r.Close())
+}
+
+type shapeKey struct {
+	service string
+	shape   *sqlstore.Shape
+}
+
+var texts sync.Map // shapeKey -> string
+
+// text returns a shape's statement for a service.
+func (s *Store) text(service string, shape *sqlstore.Shape) string {
+	key := shapeKey{service, shape}
+	if text, ok := texts.Load(key); ok {
+		return text.(string)
+	}
+	text := shape.Unnest(func(table string) string { return tableName(service, table) })
+	texts.Store(key, text)
+	return text
+}
+
+// arrays returns a batch's columns as arguments.
+func arrays(b *sqlstore.Batch) []any {
+	args := make([]any, len(b.Cols))
+	for i, c := range b.Shape.Columns {
+		switch c.Type {
+		case sqlstore.Text:
+			args[i] = b.Cols[i].Text
+		case sqlstore.Int:
+			args[i] = b.Cols[i].Int
+		case sqlstore.Bytes:
+			args[i] = b.Cols[i].Bytes
+		}
+	}
+	return args
+}
+
+// Write implements sqlstore.Conn. Everything travels in one pipeline; the log's
+// head is locked by its last statement but one.
+func (q *session) Write(ctx context.Context, service string, batches []*sqlstore.Batch, log *sqlstore.Batch) (int64, error) {
+	pipeline := &pgx.Batch{}
+	for _, b := range batches {
+		pipeline.Queue(q.s.text(service, b.Shape), arrays(b)...)
+	}
+	if log != nil {
+		pipeline.Queue(logText(service, log), append(arrays(log), log.N)...)
+		pipeline.Queue("SELECT position FROM " + tableName(service, "bb_head"))
+	}
+	results, err := q.send(ctx, pipeline)
+	if err != nil {
+		return 0, err
+	}
+	for _, b := range batches {
+		if err := written(results, b); err != nil {
+			// The error that counts is the first; closing drains what follows it.
+			_ = results.Close()
+			return 0, q.fail(err)
+		}
+	}
+	if log == nil {
+		return 0, q.fail(results.Close())
+	}
+	var last int64
+	_, err = results.Exec()
+	if unique(err) {
+		err = &Error{driver.ErrConflict, err}
+	}
+	if err == nil {
+		err = results.QueryRow().Scan(&last)
+	}
+	if err := first(err, results.Close()); err != nil {
+		return 0, q.fail(fmt.Errorf("append to the log: %w", err))
+	}
+	q.appended[service] = struct{}{}
+	return last - int64(log.N) + 1, nil
+}
+
+var logTexts sync.Map // service -> string
+
+// logText takes the positions and inserts the records at them. The first column
+// of the batch, the position, is not used.
+func logText(service string, log *sqlstore.Batch) string {
+	if text, ok := logTexts.Load(service); ok {
+		return text.(string)
+	}
+	name := func(table string) string { return tableName(service, table) }
+	columns := len(log.Cols)
+	count := "$" + strconv.Itoa(columns+1) + "::bigint"
+	text := "WITH h AS (UPDATE " + name("bb_head") + " SET position = position + " + count + " RETURNING position) " +
+		log.Shape.Head(name) + "SELECT h.position - " + count + " + u.ordinal"
+	for i := 2; i <= columns; i++ {
+		text += ", u.c" + strconv.Itoa(i)
+	}
+	text += " FROM h, " + log.Shape.Arrays()
+	logTexts.Store(service, text)
+	return text
+}
+
+// written reads the result of a batch's statement and blames the first row that
+// took no effect where it had to.
+func written(results pgx.BatchResults, b *sqlstore.Batch) error {
+	if !b.Shape.Returning() {
+		tag, err := results.Exec()
+		if unique(err) {
+			err = &Error{driver.ErrConflict, err}
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", b.Shape.Table, err)
+		}
+		if b.Shape.Guard && tag.RowsAffected() != int64(b.N) {
+			return b.Conflict(b.N)
+		}
+		return nil
+	}
+	r, err := results.Query()
+	if err != nil {
+		return fmt.Errorf("%s: %w", b.Shape.Table, err)
+	}
+	done := make([]bool, b.N)
+	for r.Next() {
+		var ordinal int
+		if err := r.Scan(&ordinal); err != nil {
+			return err
+		}
+		done[ordinal-1] = true
+	}
+	if r.Close(); r.Err() != nil {
+		return fmt.Errorf("%s: %w", b.Shape.Table, r.Err())
+	}
+	for row, ok := range done {
+		if !ok && b.Shape.Guard {
+			return b.Conflict(row)
+		}
+	}
+	return nil
+}
+
+// Exec implements driver.Tx.
+func (t *tx) Exec(ctx context.Context, statements []driver.Statement) error {
+	if len(statements) == 0 {
+		return nil
+	}
+	batch := &pgx.Batch{}
+	for i := range statements {
+		batch.Queue(statements[i].SQL, statements[i].Args...)
+	}
+	results, err := t.send(ctx, batch)
+	if err != nil {
+		return t.blameText(ctx, statements, t.fail(err))
+	}
+	for i := range statements {
+		if _, err := results.Exec(); err != nil {
+			if i == 0 {
+				_ = results.Close() // likewise
+				return t.blameText(ctx, statements, t.fail(err))
+			}
+			_ = results.Close() // drains what follows the error that counts
+			return blame(statements[i].Unit, t.fail(err))
+		}
+	}
+	return t.fail(results.Close())
+}
+
+// blameText finds out whose statement the server does not understand. A pipeline's
+// texts are prepared before its first statement runs, so such an error comes with
+// that one, whoever caused it.
+func (t *tx) blameText(ctx context.Context, statements []driver.Statement, err error) error {
+	unit := statements[0].Unit
+	conn := t.conn.Conn()
+	if conn.IsClosed() || errors.Is(err, driver.ErrUnavailable) {
+		return err
+	}
+	if _, failed := conn.Exec(ctx, "ROLLBACK"); failed != nil { // in an aborted transaction nothing can be prepared
+		return blame(unit, err)
+	}
+	for i := range statements {
+		if _, failed := conn.Prepare(ctx, "", statements[i].SQL); failed != nil {
+			return blame(statements[i].Unit, classify(failed))
+		}
+	}
+	return blame(unit, err)
+}
+
+// blame charges an error to a unit, unless it is nobody's fault.
+func blame(unit int, err error) error {
+	var named *Error
+	if errors.As(err, &named) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return &driver.UnitError{Unit: unit, Err: err}
+}
+
+// Query implements driver.Tx.
+func (t *tx) Query(ctx context.Context, text string, args ...any) (driver.Rows, error) {
+	return t.session.Query(ctx, text, args...)
+}
+
+// Commit implements driver.Tx. ctx bounds only how long it looks for the outcome
+// after the connection was lost; when that time ends, the outcome stays unknown
+// and the error says so.
+func (t *tx) Commit(ctx context.Context) error {
+	if t.broken || !t.open {
+		return driver.ErrBroken
+	}
+	if !t.started {
+		t.end()
+		return nil
+	}
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTime)
+	defer cancel()
+	tag, err := t.conn.Exec(limited, "COMMIT")
+	var pg *pgconn.PgError
+	switch {
+	case err == nil && tag.String() == "COMMIT":
+	case err == nil: // the server rolled back: a statement had failed
+		t.end()
+		return driver.ErrBroken
+	case errors.As(err, &pg) && kindOf(pg.Code) != driver.ErrUnavailable:
+		err = classify(err)
+		return errors.Join(fmt.Errorf("commit: %w", err), t.Rollback())
+	default:
+		t.end()
+		if err := t.settle(ctx, err); err != nil {
+			return err
+		}
+	}
+	if t.open {
+		t.end()
+	}
+	if len(t.appended) > 0 {
+		t.s.appendedTo(t.appended)
+	}
+	return nil
+}
+
+// settle finds out on another connection what became of a commit whose answer
+// was lost: nil if it is in.
+func (q *session) settle(ctx context.Context, lost error) error {
+	began := time.Now()
+	for {
+		status, err := q.status(ctx, time.Since(began) > endAfter)
+		switch {
+		case err == nil && status == "committed":
+			return nil
+		case err == nil && status == "aborted":
+			return fmt.Errorf("commit: the connection was lost and nothing was committed: %w", &Error{driver.ErrUnavailable, lost})
+		}
+		timer := time.NewTimer(settleEvery)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("commit: the connection was lost and the outcome of transaction %s is not known: %w",
+				q.xid, errors.Join(&Error{driver.ErrUnavailable, lost}, err))
+		}
+	}
+}
+
+// status asks what became of the transaction. A session that sits in it without
+// us can be ended, so that it becomes one or the other.
+func (q *session) status(ctx context.Context, end bool) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, commitTime)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(ctx, q.s.pool.Config().ConnConfig.Copy())
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	if end {
+		_, err := conn.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+			WHERE pid = $1 AND backend_xid = $2::xid8::xid`, int64(q.pid), q.xid)
+		if err != nil {
+			return "", err
+		}
+	}
+	var status *string
+	if err := conn.QueryRow(ctx, "SELECT pg_xact_status($1::xid8)", q.xid).Scan(&status); err != nil {
+		return "", err
+	}
+	if status == nil {
+		return "", errors.New("the server does not remember the transaction any more")
+	}
+	return *status, nil
+}
+
+// Rollback implements driver.Tx.
+func (q *session) Rollback() error {
+	if !q.open {
+		return nil
+	}
+	defer q.end()
+	if q.conn.Conn().IsClosed() || q.conn.Conn().PgConn().TxStatus() == 'I' {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), rollbackTime)
+	defer cancel()
+	if _, err := q.conn.Exec(ctx, "ROLLBACK"); err != nil {
+		// The server rolls back by itself when the connection ends, as this does.
+		return classify(errors.Join(err, q.conn.Conn().Close(ctx)))
+	}
+	return nil
+}
+
+// end gives the connection back; the pool closes one that is not idle.
+func (q *session) end() {
+	q.open, q.broken = false, true
+	q.conn.Release()
+}
