@@ -185,9 +185,9 @@ func (r *register) service(s *Service) MapService {
 
 // send adds a command once: a saga may send it in several steps, and several
 // versions of a saga stand in one table.
-func (d *MapService) send(s MapSend) {
-	if !slices.Contains(d.Sends, s) {
-		d.Sends = append(d.Sends, s)
+func (s *MapService) send(c MapSend) {
+	if !slices.Contains(s.Sends, c) {
+		s.Sends = append(s.Sends, c)
 	}
 }
 

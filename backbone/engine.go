@@ -623,8 +623,10 @@ func (r *Runtime) observeSaga(s SagaStats) {
 
 func (r *Runtime) observeParked(s *subscription, m *Message, attempts int, err error, dead bool) {
 	if r.cfg.Hooks.Handled != nil && m != nil {
-		r.cfg.Hooks.Handled(context.Background(), HandledStats{Service: s.host.svc.Name, Subscription: s.name, Message: m, Attempts: attempts,
-			Lag: r.now().Sub(m.Time), Err: err, Parked: dead})
+		r.cfg.Hooks.Handled(context.Background(), HandledStats{
+			Service: s.host.svc.Name, Subscription: s.name, Message: m, Attempts: attempts,
+			Lag: r.now().Sub(m.Time), Err: err, Parked: dead,
+		})
 	}
 	if dead && m != nil {
 		r.alarm(Alarm{Service: s.host.svc.Name, Subject: "parked", Text: fmt.Sprintf("%s: %s %s: %v", s.name, m.Type, m.ID, err)})
