@@ -23,7 +23,7 @@ const CloudEventsSpec = "1.0"
 
 const dataJSON = "application/json"
 
-// ErrNotCloudEvent says that a text is no CloudEvent 1.0 that can be read as a Message.
+// ErrNotCloudEvent is returned for a text that is no CloudEvent 1.0 that can be read as a Message.
 var ErrNotCloudEvent = errors.New("not a CloudEvent 1.0 with JSON data")
 
 // Names of context attributes. Those behind partitionkey are extensions.

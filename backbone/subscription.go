@@ -271,7 +271,6 @@ type group struct {
 	units   []*unit
 	items   []item
 	msgs    []*Message
-	mu      sync.Mutex
 	left    int
 	done    int // leading items that are settled
 	failed  *failure

@@ -125,7 +125,7 @@ func write(ctx context.Context, s driver.Store, w *driver.Writes) error {
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }()
 	if wants := streamsOf(w); len(wants) > 0 {
 		if _, err := tx.LoadStreams(ctx, service, wants); err != nil {
 			return err

@@ -62,7 +62,7 @@ func testBatch(t *testing.T, open Opener) {
 		}
 	}
 	tx = begin(t, s)
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }()
 	answers, err := tx.Answers(ctx, service, []string{"none", "cmd"})
 	must(t, err)
 	if a, ok := answers["cmd"]; len(answers) != 1 || !ok || a.Fingerprint != "f" || a.Outcome != 2 || string(a.Data) != `{"x":1}` || a.Time != 7 {
@@ -207,7 +207,7 @@ func testManyRows(t *testing.T, open Opener) {
 	}
 	must(t, write(ctx, s, w))
 	tx := begin(t, s)
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }()
 	loaded, err := tx.LoadStreams(ctx, service, wants)
 	must(t, err)
 	for i, d := range loaded {

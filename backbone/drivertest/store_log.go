@@ -40,7 +40,7 @@ func testLoadStreams(t *testing.T, open Opener) {
 	}
 	// The records of a transaction count for what it loads after.
 	tx := begin(t, s)
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }()
 	got, err := tx.LoadStreams(ctx, service, nil)
 	must(t, err)
 	equal(t, "nothing wanted", len(got), 0)
@@ -68,7 +68,7 @@ func testSnapshots(t *testing.T, open Opener) {
 	load := func(w driver.StreamWant) driver.StreamData {
 		t.Helper()
 		tx := begin(t, s)
-		defer tx.Rollback()
+		defer func() { _ = tx.Rollback() }()
 		got, err := tx.LoadStreams(ctx, service, []driver.StreamWant{w})
 		must(t, err)
 		return got[0]

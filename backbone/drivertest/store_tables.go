@@ -16,7 +16,7 @@ func testShadow(t *testing.T, open Opener) {
 	run := func(sql string, args ...any) error {
 		t.Helper()
 		tx := begin(t, s)
-		defer tx.Rollback()
+		defer func() { _ = tx.Rollback() }()
 		if err := tx.Exec(ctx, []driver.Statement{{SQL: sql, Args: args}}); err != nil {
 			return err
 		}
@@ -126,7 +126,7 @@ func testUnknownService(t *testing.T, open Opener) {
 	s, ctx := opened(t, open), t.Context()
 	const unknown = "nobody"
 	tx := begin(t, s)
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }()
 	calls := map[string]func() error{
 		"Head":             func() error { _, err := s.Head(ctx, unknown); return err },
 		"Read":             func() error { _, err := s.Read(ctx, unknown, driver.ReadQuery{}); return err },

@@ -166,7 +166,7 @@ func (in *instance) tryPublish(ctx context.Context, source string, rs []driver.R
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }()
 	if _, err := tx.LoadStreams(ctx, source, wants); err != nil {
 		return err
 	}
@@ -259,7 +259,7 @@ func (in *instance) commit(ds []driver.Delivery, moves []driver.Move) error {
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }()
 	if err := tx.Apply(ctx, consumer, w); err != nil {
 		return err
 	}

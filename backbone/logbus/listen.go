@@ -74,7 +74,7 @@ func (b *Bus) runListener(ctx context.Context, l *listener, store driver.Store) 
 		select {
 		case <-l.restart:
 			stop()
-			<-ended
+			<-ended //nolint:errcheck // it says only that the listener has ended
 			continue
 		case err = <-ended:
 		}

@@ -156,6 +156,6 @@ func BenchmarkPublishToAck(b *testing.B) {
 		}
 	}()
 	cancel()
-	<-done
+	<-done //nolint:errcheck // it says only that the subscription has ended
 	close(k.ids)
 }

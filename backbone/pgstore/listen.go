@@ -82,7 +82,7 @@ func (s *Store) listenOnce(ctx context.Context, byChannel map[string]string, wak
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	for name := range byChannel {
 		if _, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{name}.Sanitize()); err != nil {
 			return err

@@ -168,7 +168,7 @@ func (s *Store) Update(ctx context.Context, work func(sqlstore.Conn) error) erro
 	if err != nil {
 		return err
 	}
-	defer t.Rollback()
+	defer func() { _ = t.Rollback() }()
 	if err := work(t.session); err != nil {
 		return err
 	}
@@ -219,7 +219,7 @@ func (s *Store) migrate(ctx context.Context, schema driver.Schema) (err error) {
 		return err
 	}
 	db := stdlib.OpenDB(*config)
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	return migrateTables(ctx, db, schema)
 }
 

@@ -370,7 +370,7 @@ func (t *tx) Commit(ctx context.Context) error {
 	case err == nil: // the server rolled back: a statement had failed
 		t.end()
 		return driver.ErrBroken
-	case errors.As(err, &pg) && kindOf(pg.Code) != driver.ErrUnavailable:
+	case errors.As(err, &pg) && !errors.Is(kindOf(pg.Code), driver.ErrUnavailable):
 		err = classify(err)
 		return errors.Join(fmt.Errorf("commit: %w", err), t.Rollback())
 	default:
@@ -420,7 +420,7 @@ func (q *session) status(ctx context.Context, end bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	if end {
 		_, err := conn.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 			WHERE pid = $1 AND backend_xid = $2::xid8::xid`, int64(q.pid), q.xid)

@@ -188,7 +188,7 @@ func (c *conn) number(s *stmt) error {
 		name := libc.GoString(sqlite3.Xsqlite3_bind_parameter_name(c.tls, s.p, int32(i+1)))
 		n, err := strconv.Atoi(strings.TrimPrefix(name, "$"))
 		if err != nil || n < 1 {
-			return fmt.Errorf("sqlite: parameter %q is not written $1, $2, ...", name)
+			return fmt.Errorf("sqlite: parameter %q is not written as $1, $2", name)
 		}
 		s.params[i] = n - 1
 		s.args = max(s.args, n)

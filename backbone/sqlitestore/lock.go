@@ -29,7 +29,7 @@ func lock(path string) (*owner, error) {
 	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		holder, _ := io.ReadAll(io.LimitReader(file, 64))
-		file.Close()
+		_ = file.Close()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
@@ -41,7 +41,7 @@ func lock(path string) (*owner, error) {
 		err = mark(file, strconv.Itoa(os.Getpid())+"\n")
 	}
 	if err != nil {
-		file.Close()
+		_ = file.Close()
 		return nil, err
 	}
 	return &owner{file: file, unclean: string(before) != clean}, nil

@@ -193,7 +193,7 @@ func (c *conn) value(text string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	var v string
 	if r.Next() {
 		v = r.text(0)
@@ -284,7 +284,7 @@ func (s *Store) Update(ctx context.Context, work func(sqlstore.Conn) error) erro
 	if err != nil {
 		return err
 	}
-	defer t.Rollback()
+	defer func() { _ = t.Rollback() }()
 	if err := work(t.session()); err != nil {
 		return err
 	}
@@ -302,7 +302,7 @@ func (s *Store) Migrate(ctx context.Context, schemas []driver.Schema) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	db.SetMaxOpenConns(1)
 	for _, schema := range schemas {
 		if err := migrate(ctx, db, schema); err != nil {
@@ -359,7 +359,7 @@ func Schema(service string) (string, error) {
 // checkpoint copies the write-ahead log to the database whenever it has grown.
 func (s *Store) checkpoint(ctx context.Context, c *conn) {
 	defer close(s.stopped)
-	defer c.close()
+	defer func() { _ = c.close() }()
 	attempted := 0 // the log's length when a restart last failed
 	for {
 		select {
@@ -397,7 +397,7 @@ func (c *conn) checkpoint(mode string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	if !r.Next() {
 		return 0, r.Err()
 	}

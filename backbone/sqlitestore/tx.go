@@ -81,7 +81,7 @@ type txRows struct {
 func (r *txRows) Next() bool {
 	ok := r.rows.Next()
 	if !ok {
-		r.q.check(r.rows.Err())
+		_ = r.q.check(r.rows.Err())
 	}
 	return ok
 }
@@ -108,7 +108,7 @@ func (q *session) Select(_ context.Context, service string, b *sqlstore.Batch, e
 			}
 		}
 		err = r.err
-		r.Close()
+		_ = r.Close()
 		if err != nil {
 			return q.check(err)
 		}
@@ -146,7 +146,7 @@ func (c *conn) positions(service string, n int) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	if !r.Next() {
 		return 0, errors.Join(errors.New("the log has no head"), r.Err())
 	}

@@ -585,7 +585,7 @@ func (d *Door) tell(v *visitor, r *http.Request, err error) {
 
 // survive answers a request whose handler panicked.
 func (d *Door) survive(v *visitor, r *http.Request, cause any) {
-	if cause == http.ErrAbortHandler {
+	if cause == http.ErrAbortHandler { //nolint:errorlint // the very value that net/http asks handlers to panic with
 		panic(cause)
 	}
 	d.log.ErrorContext(r.Context(), "handler panicked", "panic", cause, "path", r.URL.Path, "trace_id", v.request.traceID, "stack", string(debug.Stack()))

@@ -2,6 +2,7 @@ package door_test
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
@@ -86,7 +87,7 @@ func TestReadJSON(t *testing.T) {
 		{`{"a\u0000\u001bb":1}`, "a??b", "is not a known field"},
 	} {
 		_, err := read(c.body)
-		p, ok := err.(*door.Problem)
+		p, ok := errors.AsType[*door.Problem](err)
 		if !ok || p.Code != "invalid_field" || len(p.Errors) != 1 || p.Errors[0].Field != c.field || p.Errors[0].Reason != c.reason {
 			t.Errorf("%.80s: %+v", c.body, err)
 		}
@@ -97,7 +98,7 @@ func TestReadJSON(t *testing.T) {
 		`{"price":01}`, `{"price":1.}`, `{"price":-}`, `{"price":1e}`, `{"price":1e+}`, `{"price":.5}`[:9] + `-.5}`, `{"price":1-1}`, `{"list":[`, `{"list":[{"n":1}`, `{"list":[{"n":1},]}`, `{"list":[{"n":1} {"n":1}]}`,
 	} {
 		_, err := read(body)
-		if p, ok := err.(*door.Problem); !ok || p.Code != "malformed_json" || p.Status != 400 {
+		if p, ok := errors.AsType[*door.Problem](err); !ok || p.Code != "malformed_json" || p.Status != 400 {
 			t.Errorf("%q: %v", body, err)
 		}
 	}
@@ -110,7 +111,7 @@ func FuzzReadJSON(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body string) {
 		s, err := read(body)
 		if err != nil {
-			if _, ok := err.(*door.Problem); !ok {
+			if _, ok := errors.AsType[*door.Problem](err); !ok {
 				t.Fatal(err)
 			}
 			return

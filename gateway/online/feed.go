@@ -123,7 +123,7 @@ func (g *gateway) feed(w http.ResponseWriter, r *door.Request) error {
 	}
 	gone, stop := listen(context.WithoutCancel(r.Context()), conn)
 	defer stop()
-	code, reason := g.send(r, conn, gone, customer, since, entries)
+	code, reason := g.send(gone, r, conn, customer, since, entries)
 	_ = conn.Close(code, reason) // the other side may be gone
 	return nil
 }
@@ -153,7 +153,7 @@ func listen(ctx context.Context, conn *websocket.Conn) (gone context.Context, st
 }
 
 // send runs a feed until it ends, and returns what its reader is told.
-func (g *gateway) send(r *door.Request, conn *websocket.Conn, gone context.Context, customer string, last int64, entries []Entry) (websocket.StatusCode, string) {
+func (g *gateway) send(gone context.Context, r *door.Request, conn *websocket.Conn, customer string, last int64, entries []Entry) (websocket.StatusCode, string) {
 	pulse, stop := g.Pulses.Watch(customer)
 	defer stop()
 	ping := time.NewTicker(g.PingEvery)
@@ -196,11 +196,11 @@ func (g *gateway) send(r *door.Request, conn *websocket.Conn, gone context.Conte
 			if g.door.Expired(&r.Caller) {
 				return websocket.StatusPolicyViolation, "token expired"
 			}
-			if err := within(gone, g.SlowAfter, conn.Ping); err != nil && context.Cause(gone) != errSpoken {
+			if err := within(gone, g.SlowAfter, conn.Ping); err != nil && !errors.Is(context.Cause(gone), errSpoken) {
 				return websocket.StatusPolicyViolation, "no answer"
 			}
 		case <-gone.Done():
-			if context.Cause(gone) == errSpoken {
+			if errors.Is(context.Cause(gone), errSpoken) {
 				return websocket.StatusPolicyViolation, errSpoken.Error()
 			}
 			return websocket.StatusNormalClosure, ""

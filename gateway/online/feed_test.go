@@ -49,7 +49,7 @@ type reader struct {
 
 func connect(t *testing.T, addr, query, token string) *reader {
 	t.Helper()
-	conn, rsp, err := websocket.Dial(limit(t), "ws://"+addr+"/feed"+query, &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + token}}})
+	conn, rsp, err := websocket.Dial(limit(t), "ws://"+addr+"/feed"+query, &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + token}}}) //nolint:bodyclose // the library owns the body of an upgraded connection
 	if err != nil {
 		t.Fatal(err, rsp)
 	}
@@ -317,7 +317,7 @@ func TestFeedIsGuarded(t *testing.T) {
 	addr := serve(t, w)
 	token := w.token(door.Customer, "C")
 	dial := func(query string, header http.Header) int {
-		conn, rsp, err := websocket.Dial(limit(t), "ws://"+addr+"/feed"+query, &websocket.DialOptions{HTTPHeader: header})
+		conn, rsp, err := websocket.Dial(limit(t), "ws://"+addr+"/feed"+query, &websocket.DialOptions{HTTPHeader: header}) //nolint:bodyclose // the library owns the body of an upgraded connection
 		if err == nil {
 			_ = conn.CloseNow()
 			return http.StatusSwitchingProtocols
@@ -365,7 +365,7 @@ func TestFeedByCookie(t *testing.T) {
 	w := open(t, door.Config{})
 	addr := serve(t, w)
 	w.shop.tell("C", event.OrderApproved{Order: "O1", Customer: "C"}, online.Happened)
-	conn, _, err := websocket.Dial(limit(t), "ws://"+addr+"/feed", &websocket.DialOptions{
+	conn, _, err := websocket.Dial(limit(t), "ws://"+addr+"/feed", &websocket.DialOptions{ //nolint:bodyclose // the library owns the body of an upgraded connection
 		HTTPHeader: http.Header{"Cookie": {"souk=" + w.token(door.Customer, "C")}, "Origin": {"http://" + addr}},
 	})
 	if err != nil {

@@ -44,7 +44,7 @@ func (d *depot) do(c backbone.Command) ([]backbone.Event, error) {
 		}
 		for _, e := range events {
 			if due, ok := e.(BackordersDue); ok {
-				d.do(ResumeBackorders{SKU: due.SKU, Location: due.Location, Orders: due.Orders})
+				_, _ = d.do(ResumeBackorders(due))
 			}
 		}
 		return events, err
