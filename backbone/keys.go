@@ -368,3 +368,10 @@ func decrypt(aead cipher.AEAD, sealed []byte, purpose string) (string, error) {
 	text, err := aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], []byte(purpose))
 	return string(text), err
 }
+
+// Drop forgets the keys that are held in memory, after the table was emptied.
+func (k *Keys) Drop() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	clear(k.mem)
+}

@@ -77,6 +77,9 @@ func (s *sealer) run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
+			if begun { // what was committed up to the stop is sealed with it
+				_, _ = s.seal(context.WithoutCancel(ctx)) // what fails now is sealed after the next start
+			}
 			return
 		case <-tick.C:
 		case <-s.wake:

@@ -3,6 +3,7 @@ package logbus
 import (
 	"context"
 	"fmt"
+	"math"
 )
 
 // Behind implements driver.Behinder: how many committed records the subscriptions
@@ -26,7 +27,11 @@ func (b *Bus) Behind(ctx context.Context) (int64, error) {
 			}
 			heads[source] = head
 		}
-		total += max(head-f.scanned.Load(), 0)
+		scanned := f.scanned.Load()
+		if scanned == math.MaxInt64 {
+			scanned = 0 // no slice has joined yet
+		}
+		total += max(head-scanned, 0)
 	}
 	return total, nil
 }

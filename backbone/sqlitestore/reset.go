@@ -9,7 +9,7 @@ import (
 )
 
 // kept are the tables that a reset leaves as they are.
-var kept = []string{"bb_head", "bb_checkpoint", "bb_subscription", "bb_value", "bb_goose", "goose"}
+var kept = []string{"bb_head", "bb_checkpoint", "bb_subscription", "bb_value", "bb_version", "bb_service_version"}
 
 // Reset implements driver.Resetter.
 func (s *Store) Reset(ctx context.Context, tx driver.Tx, service string) error {

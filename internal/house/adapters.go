@@ -2,7 +2,6 @@ package house
 
 import (
 	"context"
-	"strings"
 
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/online"
@@ -89,11 +88,11 @@ func (b orderBook) Order(ctx context.Context, id string) (online.Order, bool, er
 		return online.Order{}, false, err
 	}
 	o := online.Order{
-		ID: id, Customer: v.Customer, Status: strings.ToLower(v.Shown()), Items: v.Items, Total: v.Total,
+		ID: id, Customer: v.Customer, Status: v.Shown(), Items: v.Items, Total: v.Total,
 		Payment: v.Payment, WaitForStock: v.WaitForStock,
 	}
 	for _, s := range v.History {
-		o.History = append(o.History, online.Change{Status: strings.ToLower(s.Status), At: s.Time})
+		o.History = append(o.History, online.Change{Status: s.Status, At: s.Time})
 	}
 	if v.Reason != "" || v.Short.SKU != "" {
 		o.Shortage = &online.Shortage{Reason: v.Reason, SKU: v.Short.SKU, Wanted: v.Short.Wanted, Available: v.Short.Available}

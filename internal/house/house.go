@@ -220,6 +220,7 @@ func (h *House) Start(ctx context.Context) error {
 		}
 		h.listeners = append(h.listeners, l)
 		server := h.Door.Server()
+		server.BaseContext = func(net.Listener) context.Context { return run }
 		h.servers = append(h.servers, server)
 		h.loops.Go(func() {
 			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -292,10 +293,10 @@ func (h *House) Stop(ctx context.Context) error {
 		errs = append(errs, s.Shutdown(ctx))
 	}
 	h.servers = nil
-	errs = append(errs, h.Runtime.Stop(ctx))
 	if h.cancel != nil {
-		h.cancel()
+		h.cancel() // streams, which outlive Shutdown, end here
 	}
+	errs = append(errs, h.Runtime.Stop(ctx))
 	h.loops.Wait()
 	return errors.Join(append(errs, h.close())...)
 }

@@ -9,6 +9,7 @@ import (
 	"example.org/souk/backbone"
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
+	"example.org/souk/mall/customers"
 )
 
 // goods is a product with the stock that it begins with.
@@ -85,6 +86,11 @@ func (h *House) seed(ctx context.Context, tag string, list []goods, people []per
 			do("stock-"+g.id, command.ReceiveStock{SKU: g.sku, Location: mall.MainLocation, Quantity: g.stock}))
 	}
 	for _, p := range people {
+		// A sealed field is another one each time, so what is there is not registered again.
+		if c, err := customers.Get(ctx, h.Runtime.Reader("customers"), p.id); err != nil || c.Status != customers.Unknown {
+			errs = append(errs, err)
+			continue
+		}
 		name, err := h.Keys.Seal(ctx, p.id, p.name)
 		if err != nil {
 			return err
@@ -119,6 +125,7 @@ func (w worlds) Reset(ctx context.Context) error {
 	if err := w.h.Runtime.Reset(ctx); err != nil {
 		return err
 	}
+	w.h.Keys.Drop()
 	value, err := json.Marshal(epoch + 1)
 	if err != nil {
 		return err

@@ -1,0 +1,357 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"example.org/souk/mall/orders"
+)
+
+// E1: the fixtures, and that they exist in test mode only.
+func TestE1_SeedAndReset(t *testing.T) {
+	t.Parallel()
+	m := start(t, program(t), t.TempDir(), nil)
+	m.must(200, "GET", "/automation-testing/ready", "")
+	for range 2 {
+		m.seed()
+		m.seed() // once more changes nothing
+		if a, b := m.available("PRODUCT_001"), m.available("PRODUCT_002"); a != 10 || b != 15 {
+			t.Fatalf("seeded with %d and %d", a, b)
+		}
+		m.must(202, "POST", "/order", order1)
+		m.awaitStatus("ORDER_001", "APPROVED")
+		m.must(200, "DELETE", "/automation-testing/all", "")
+		m.must(404, "GET", "/order/ORDER_001", "")
+	}
+	m.holds()
+}
+
+// E2: an order that is posted a hundred times takes effect once. Red when the
+// recorded answer of a command is not looked up.
+func TestE2_PostedAHundredTimes(t *testing.T) {
+	t.Parallel()
+	m := start(t, program(t), t.TempDir(), nil)
+	m.seed()
+	var posts sync.WaitGroup
+	var accepted, repeated atomic.Int64
+	for range 100 {
+		posts.Go(func() {
+			switch status, answer := m.call("POST", "/order", order1); status {
+			case http.StatusAccepted:
+				accepted.Add(1)
+			case http.StatusOK:
+				repeated.Add(1)
+			default:
+				t.Errorf("%d %s", status, answer)
+			}
+		})
+	}
+	posts.Wait()
+	if accepted.Load() < 1 || accepted.Load()+repeated.Load() != 100 {
+		t.Errorf("%d accepted, %d repeated", accepted.Load(), repeated.Load())
+	}
+	m.awaitStatus("ORDER_001", "APPROVED")
+	if a, b := m.available("PRODUCT_001"), m.available("PRODUCT_002"); a != 7 || b != 13 {
+		t.Errorf("available %d and %d, want 7 and 13", a, b)
+	}
+	m.must(202, "POST", "/order", order2)
+	m.awaitStatus("ORDER_002", "APPROVED")
+	if a, b := m.available("PRODUCT_001"), m.available("PRODUCT_002"); a != 5 || b != 13 {
+		t.Errorf("available %d and %d, want 5 and 13", a, b)
+	}
+	m.holds()
+}
+
+// E3: the same order id with other content changes nothing.
+func TestE3_OtherContent(t *testing.T) {
+	t.Parallel()
+	m := start(t, program(t), t.TempDir(), nil)
+	m.seed()
+	m.must(202, "POST", "/order", order1)
+	m.must(409, "POST", "/order", order("ORDER_001", "CUSTOMER_001", item{"PRODUCT_001", 10, 1}))
+	m.must(409, "POST", "/order", order("ORDER_003", "CUSTOMER_001", item{"PRODUCT_001", 9, 1})) // not the catalogue's price
+	m.must(400, "POST", "/order", order("ORDER_004", "CUSTOMER_001", item{"NOTHING", 1, 1}))
+	m.must(400, "POST", "/order", order("ORDER_005", "CUSTOMER_001", item{"PRODUCT_001", 10, 0}))
+	m.awaitStatus("ORDER_001", "APPROVED")
+	if a := m.available("PRODUCT_001"); a != 7 {
+		t.Errorf("available %d, want 7", a)
+	}
+	m.holds()
+}
+
+// E4: the four messages in order, at that customer's feed only, and again for a
+// client that reconnects.
+func TestE4_Feed(t *testing.T) {
+	t.Parallel()
+	m := start(t, program(t), t.TempDir(), nil)
+	m.seed()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	read := func(customer string, since, n int) (list []string) {
+		conn, _, err := websocket.Dial( //nolint:bodyclose // the library owns the body of an upgraded connection
+			ctx, fmt.Sprintf("ws%s/feed?customer=%s&since=%d", strings.TrimPrefix(m.url, "http"), customer, since), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.CloseNow() }()
+		for range n {
+			_, data, err := conn.Read(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var f struct {
+				N                         int
+				Resource, Operation, Type string
+			}
+			if err := json.Unmarshal(data, &f); err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, fmt.Sprintf("%d %s %s %s", f.N, f.Resource, f.Operation, f.Type))
+		}
+		return list
+	}
+	m.must(202, "POST", "/order", order1)
+	got := strings.Join(read("CUSTOMER_001", 0, 5), "\n")
+	want := "1 ORDER ORDER_CREATE COMMAND\n2 ORDER ORDER_CREATED EVENT\n3 INVENTORY INVENTORY_RESERVED EVENT\n4 ORDER INVENTORY_RESERVED EVENT\n5 ORDER ORDER_APPROVED EVENT"
+	if got != want {
+		t.Errorf("the feed says\n%s\nwant\n%s", got, want)
+	}
+	if again := read("CUSTOMER_001", 3, 2); again[0] != "4 ORDER INVENTORY_RESERVED EVENT" {
+		t.Errorf("after the third frame comes %q", again[0])
+	}
+	m.must(202, "POST", "/order", order("ORDER_B", "CUSTOMER_002", item{"PRODUCT_001", 10, 1}))
+	if other := read("CUSTOMER_002", 0, 1); other[0] != "1 ORDER ORDER_CREATE COMMAND" {
+		t.Errorf("the other customer's feed begins with %q", other[0])
+	}
+	m.holds()
+}
+
+// E5: what is accepted while the stockroom is absent waits and goes on by itself.
+func TestE5_InventoryAbsent(t *testing.T) {
+	t.Parallel()
+	binary, dir := program(t), t.TempDir()
+	m := start(t, binary, dir, nil)
+	m.seed()
+	m.stop()
+	m = start(t, binary, dir, nil, "--without", "inventory", "--without", "notifications")
+	m.must(202, "POST", "/order", order1)
+	if s := m.status("ORDER_001"); s != "PENDING" {
+		t.Errorf("the order is %s", s)
+	}
+	m.stop()
+	m = start(t, binary, dir, nil)
+	m.awaitStatus("ORDER_001", "APPROVED")
+	m.holds()
+}
+
+// E6: of a thousand orders for the last ten exactly ten are approved. Red when the
+// stock is not decided on the state that the batch has made so far.
+func TestE6_TheLastTen(t *testing.T) {
+	t.Parallel()
+	m := start(t, program(t), t.TempDir(), nil)
+	m.seed()
+	var posts sync.WaitGroup
+	next := make(chan int)
+	for range 50 {
+		posts.Go(func() {
+			for i := range next {
+				if status, answer := m.call("POST", "/order", order(fmt.Sprintf("L%04d", i), "CUSTOMER_001", item{"Laptop", 1200, 1})); status != 202 {
+					t.Errorf("%d %s", status, answer)
+				}
+			}
+		})
+	}
+	for i := range 1000 {
+		next <- i
+	}
+	close(next)
+	posts.Wait()
+	k := m.holds()
+	counts := map[orders.Status]int{}
+	for _, s := range k.status {
+		counts[s]++
+	}
+	if counts[orders.Approved] != 10 || counts[orders.Rejected] != 990 {
+		t.Errorf("%v, want 10 approved and 990 rejected", counts)
+	}
+}
+
+// E7 and B8: cancelled at any moment, also several times at once, an order ends in
+// exactly one state and its stock comes back once.
+func TestE7_CancelAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	m := start(t, program(t), t.TempDir(), nil)
+	m.seed()
+	var customers sync.WaitGroup
+	for i := range 60 {
+		customers.Go(func() {
+			id := fmt.Sprintf("C%03d", i)
+			if status, answer := m.call("POST", "/order", order(id, "CUSTOMER_001", item{"PRODUCT_002", 5, 1})); status != 202 {
+				t.Errorf("%d %s", status, answer)
+			}
+			for range i % 4 { // each reading takes a moment, so cancels come at different steps
+				m.status(id)
+			}
+			var cancels sync.WaitGroup
+			for range 3 {
+				cancels.Go(func() {
+					if status, answer := m.call("POST", "/order/"+id+"/cancel", `{}`); status >= 500 || status == 0 {
+						t.Errorf("%d %s", status, answer)
+					}
+				})
+			}
+			cancels.Wait()
+		})
+	}
+	customers.Wait()
+	k := m.holds()
+	for id, s := range k.status {
+		if s != orders.Canceled && s != orders.Rejected {
+			t.Errorf("order %s is %s", id, s)
+		}
+	}
+}
+
+// C4 and D1: what was answered with 202 is there after a kill -9, whole.
+func TestC4_AcceptedIsDurable(t *testing.T) {
+	t.Parallel()
+	binary, dir := program(t), t.TempDir()
+	m := start(t, binary, dir, nil)
+	m.seed()
+	accepted := m.load(t, 8, 300)
+	m.proc.Kill9()
+	ids := accepted()
+	if len(ids) == 0 {
+		t.Fatal("nothing was accepted before the kill")
+	}
+	k := holds(t, dir)
+	for _, id := range ids {
+		if _, found := k.placed[id]; !found {
+			t.Errorf("order %s was accepted and is gone", id)
+		}
+	}
+}
+
+// load posts orders from several clients until the mall does not answer any more
+// or the number is reached. It returns once a third of them is accepted; the
+// function returned waits for the rest and tells which were accepted.
+func (m *mall) load(t *testing.T, clients, number int) func() []string {
+	t.Helper()
+	var mu sync.Mutex
+	var ids []string
+	var running sync.WaitGroup
+	enough := make(chan struct{})
+	var next atomic.Int64
+	for range clients {
+		running.Go(func() {
+			for {
+				n := next.Add(1)
+				if n > int64(number) {
+					return
+				}
+				id := fmt.Sprintf("K%05d", n)
+				status, _ := m.call("POST", "/order", order(id, []string{"CUSTOMER_001", "CUSTOMER_002"}[n%2], item{"PRODUCT_001", 10, 1}, item{"PRODUCT_002", 5, 1}))
+				if status == 0 {
+					return
+				}
+				if status == 202 || status == 200 {
+					mu.Lock()
+					if ids = append(ids, id); len(ids) == number/3 {
+						close(enough)
+					}
+					mu.Unlock()
+				}
+				if n%5 == 0 {
+					m.call("POST", "/order/"+id+"/cancel", `{}`)
+				}
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() { running.Wait(); close(ended) }()
+	select {
+	case <-enough:
+	case <-ended:
+	}
+	return func() []string {
+		<-ended
+		return ids
+	}
+}
+
+// F12: a stop under load drains: every order that was accepted is there, and the
+// process ends with success.
+func TestF12_GracefulStop(t *testing.T) {
+	t.Parallel()
+	binary, dir := program(t), t.TempDir()
+	m := start(t, binary, dir, nil)
+	m.seed()
+	accepted := m.load(t, 8, 600)
+	m.stop()
+	ids := accepted()
+	k := holds(t, dir)
+	for _, id := range ids {
+		if _, found := k.placed[id]; !found {
+			t.Errorf("order %s was accepted and is gone", id)
+		}
+	}
+}
+
+// F9: a repeated key is answered as the first time, with another body it is refused.
+func TestF9_IdempotencyKey(t *testing.T) {
+	t.Parallel()
+	m := start(t, program(t), t.TempDir(), nil)
+	m.seed()
+	first, answer := m.call("POST", "/order", order1, "Idempotency-Key", "k1")
+	again, repeated := m.call("POST", "/order", order1, "Idempotency-Key", "k1")
+	if first != 202 || again != 202 || answer != repeated {
+		t.Errorf("first %d %s, again %d %s", first, answer, again, repeated)
+	}
+	if status, answer := m.call("POST", "/order", order2, "Idempotency-Key", "k1"); status != 422 {
+		t.Errorf("another body: %d %s", status, answer)
+	}
+	m.holds()
+}
+
+// F16: no file of the data directory holds a name or an address in the clear,
+// except the mailbox, which is what was sent.
+func TestF16_NothingPersonalInTheClear(t *testing.T) {
+	t.Parallel()
+	m := start(t, program(t), t.TempDir(), nil)
+	m.seed()
+	m.must(202, "POST", "/order", order1)
+	m.awaitStatus("ORDER_001", "APPROVED")
+	box := filepath.Join(m.dir, "mail.mbox")
+	await(t, "the confirmation", func() bool {
+		data, err := os.ReadFile(box)
+		return err == nil && bytes.Contains(data, []byte("customer.one@souk.example"))
+	})
+	files, err := filepath.Glob(filepath.Join(m.dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil || f == box {
+			continue // a folder, or what was sent
+		}
+		for _, canary := range []string{"customer.one@souk.example", "Customer One"} {
+			if bytes.Contains(data, []byte(canary)) {
+				t.Errorf("%s holds %q", filepath.Base(f), canary)
+			}
+		}
+	}
+	m.holds()
+}
