@@ -453,7 +453,7 @@ func (b *batch) effects(u *unit, h *host, effects []Effect, m Meta) error {
 	for i, e := range effects {
 		switch e := e.(type) {
 		case sendEffect:
-			if err := b.send(h, e.Command, derivedID(m.ID, h.svc.Name, strconv.Itoa(i), e.Command.CommandType()), "", m); err != nil {
+			if err := b.send(h, e.Command, derivedID(m.Time, m.ID, h.svc.Name, strconv.Itoa(i), e.Command.CommandType()), "", m); err != nil {
 				return err
 			}
 		case setTimerEffect:

@@ -175,7 +175,7 @@ func (c *callRunner) end(call *driver.Call, o CallOutcome) {
 		if command == nil {
 			return nil
 		}
-		return b.send(h, command, derivedID("call", h.svc.Name, call.ID), "", m)
+		return b.send(h, command, derivedID(time.UnixMicro(call.Created), "call", h.svc.Name, call.ID), "", m)
 	}})
 	driver.CrashPoint("call.recorded")
 }

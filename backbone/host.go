@@ -286,7 +286,7 @@ func (h *host) timers(ctx context.Context) {
 // fire deletes a timer's row and appends its message in one transaction; a timer
 // that was cancelled or set anew meanwhile stays silent.
 func (h *host) fire(t *driver.Timer, now time.Time) *unit {
-	m := Meta{ID: derivedID("timer", h.svc.Name, t.Name, fmt.Sprint(t.Generation)), Time: now.UTC(), Actor: "service:" + h.svc.Name}
+	m := Meta{ID: derivedID(time.UnixMicro(t.Due), "timer", h.svc.Name, t.Name, fmt.Sprint(t.Generation)), Time: now.UTC(), Actor: "service:" + h.svc.Name}
 	return &unit{host: h, run: func(b *batch, u *unit) error {
 		s := b.of(h)
 		fired := *t

@@ -41,14 +41,18 @@ func (s *idSource) next(now time.Time) string {
 }
 
 // derivedID is an id that follows from others: the same again whenever the same
-// work is done again.
-func derivedID(parts ...string) string {
+// work is done again. It begins with an instant that belongs to that work, as the
+// ids of idSource do, so that indexes over ids grow at their ends.
+func derivedID(at time.Time, parts ...string) string {
 	h := sha256.New()
+	var n [8]byte
 	for _, p := range parts {
-		var n [4]byte
-		binary.BigEndian.PutUint32(n[:], uint32(len(p)))
+		binary.BigEndian.PutUint64(n[:], uint64(len(p)))
 		h.Write(n[:])
 		h.Write([]byte(p))
 	}
-	return idEncoding.EncodeToString(h.Sum(nil)[:16])
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], uint64(at.UnixMilli())<<16)
+	copy(b[6:], h.Sum(nil))
+	return idEncoding.EncodeToString(b[:])
 }

@@ -176,6 +176,7 @@ func (b *batch) startSaga(u *unit, h *host, def SagaDefinition, e Event, m Meta)
 	if err != nil || r.e.exists {
 		return err
 	}
+	r.e.row.Started = m.Time.UnixMicro() // the ids of its commands begin with it
 	r.st = sagaState{Steps: make([]string, def.steps()), Data: data, Actor: m.Actor, Correlation: correlation(&m), Trace: m.Trace}
 	return r.forward()
 }
@@ -240,7 +241,7 @@ func (r *sagaRun) local(c Command, step int) (Answer, error) {
 		r.e.row.State, r.e.row.Started, r.e.row.Definition = SagaRunning, r.m.Time.UnixMicro(), r.def.sagaVersion()
 	}
 	m := r.m
-	m.ID = derivedID("saga", r.e.row.Name, r.e.row.ID, strconv.Itoa(step), c.CommandType(), strconv.Itoa(r.st.Round))
+	m.ID = derivedID(time.UnixMicro(r.e.row.Started), "saga", r.e.row.Name, r.e.row.ID, strconv.Itoa(step), c.CommandType(), strconv.Itoa(r.st.Round))
 	m.Causation = r.m.ID
 	m.Actor = "service:" + r.h.svc.Name
 	a, err := r.b.judge(r.u, r.h, hd, c, m)
@@ -253,7 +254,7 @@ func (r *sagaRun) local(c Command, step int) (Answer, error) {
 func (r *sagaRun) send(c Command, step int, undo bool) error {
 	m := r.m
 	m.Actor = "service:" + r.h.svc.Name
-	id := derivedID("saga", r.e.row.Name, r.e.row.ID, strconv.Itoa(step), strconv.FormatBool(undo), strconv.Itoa(r.st.Round))
+	id := derivedID(time.UnixMicro(r.e.row.Started), "saga", r.e.row.Name, r.e.row.ID, strconv.Itoa(step), strconv.FormatBool(undo), strconv.Itoa(r.st.Round))
 	return r.b.send(r.h, c, id, replyTo(r.e.row.SagaKey, step, undo), m)
 }
 
