@@ -371,6 +371,9 @@ func (s *Store) checkpoint(ctx context.Context, c *conn) {
 		if err == nil && pages >= restartPages+attempted {
 			attempted, err = s.restart(ctx, c, pages)
 		}
+		if errors.Is(err, driver.ErrUnavailable) {
+			continue // readers or writers were in the way; the next round copies more
+		}
 		if err != nil && ctx.Err() == nil {
 			s.config.Log.Error("sqlite checkpoint failed", "path", s.path, "error", err)
 		}
@@ -456,12 +459,18 @@ func (s *Store) Backup(ctx context.Context, path string) (err error) {
 		}
 		err = file.Close()
 	}()
-	r, err := s.Query(ctx, "VACUUM INTO $1", path)
+	// Readers are held to reading, which this is not quite: it has a connection of its own.
+	c, err := s.connect()
 	if err != nil {
 		return err
 	}
-	r.Next()
-	if err := errors.Join(r.Err(), r.Close()); err != nil {
+	if _, err := c.exec("VACUUM INTO $1", path); err != nil {
+		return errors.Join(err, c.close())
+	}
+	if err := c.close(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if err := file.Sync(); err != nil {

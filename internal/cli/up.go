@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.org/souk/gateway/door"
+	"example.org/souk/internal/control"
 	"example.org/souk/internal/house"
 )
 
@@ -56,6 +57,10 @@ func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
 	if err := h.Start(ctx); err != nil {
 		return errors.Join(err, stop())
 	}
+	served := make(chan error, 1)
+	serving, end := context.WithCancel(ctx)
+	defer end()
+	go func() { served <- control.Serve(serving, h, r.Data) }()
 	fmt.Fprintf(env.Stdout, "online store  %s\n", h.URL())
 	if c.TestMode {
 		fmt.Fprintln(env.Stdout, "test mode     requests without a token are let in as staff: for tests on this machine only")
@@ -68,6 +73,10 @@ func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
 		fmt.Fprintf(env.Stdout, "sign in       %-9s %s/sign-in/%s\n", g.Role, h.URL(), code)
 	}
 	fmt.Fprintln(env.Stdout, "ready")
-	<-ctx.Done()
-	return stop()
+	select {
+	case <-ctx.Done():
+	case err := <-served:
+		return errors.Join(err, stop())
+	}
+	return errors.Join(<-served, stop())
 }

@@ -69,7 +69,7 @@ func TestF1_CrashWalk(t *testing.T) {
 	binary := program(t, "crashpoints")
 	passes := []int{7}
 	if os.Getenv("SOUK_PROVE") != "" {
-		passes = []int{1, 3, 20, 60}
+		passes = []int{7, 13, 30, 60} // fewer would be reached before the mall is ready, with nothing in flight
 	}
 	names := points(t)
 	if len(names) < 10 {

@@ -1,0 +1,462 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"example.org/souk/gateway/door"
+	"example.org/souk/internal/control"
+)
+
+// do runs an operation and writes its rows as the user asked for them.
+func (r *root) do(ctx context.Context, env Env, name string, a control.Args) error {
+	if u, err := user.Current(); err == nil {
+		a["actor"] = u.Username
+	}
+	t := newTable(env.Stdout, r.Output)
+	t.live = a["follow"] != "" || name == "view rebuild"
+	err := control.Call(ctx, r.Data, name, a, env.Added, t.row)
+	if flushed := t.end(); err == nil {
+		err = flushed
+	}
+	return err
+}
+
+// table writes rows, which are JSON objects, as a table, as one JSON array, or one a line.
+type table struct {
+	out    io.Writer
+	form   string
+	tabs   *tabwriter.Writer
+	header string
+	live   bool // rows are shown as they come
+	rows   []json.RawMessage
+}
+
+// maxCell is how much of a value a table shows; -o json shows it all.
+const maxCell = 48
+
+func newTable(out io.Writer, form string) *table {
+	return &table{out: out, form: form, tabs: tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)}
+}
+
+func (t *table) row(data json.RawMessage) error {
+	switch t.form {
+	case "jsonl":
+		_, err := fmt.Fprintf(t.out, "%s\n", data)
+		return err
+	case "json":
+		t.rows = append(t.rows, data)
+		return nil
+	}
+	names, values, err := members(data)
+	if err != nil {
+		return err
+	}
+	if len(names) == 1 && names[0] == "text" {
+		_, err := fmt.Fprint(t.out, values[0])
+		return err
+	}
+	for i, v := range values {
+		if r := []rune(v); len(r) > maxCell {
+			values[i] = string(r[:maxCell-1]) + "…"
+		}
+	}
+	if header := strings.ToUpper(strings.Join(names, "\t")); header != t.header {
+		t.header = header
+		fmt.Fprintln(t.tabs, header)
+	}
+	fmt.Fprintln(t.tabs, strings.Join(values, "\t"))
+	if t.live {
+		return t.tabs.Flush()
+	}
+	return nil
+}
+
+func (t *table) end() error {
+	if t.form == "json" {
+		data, err := json.MarshalIndent(append([]json.RawMessage{}, t.rows...), "", "  ")
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(t.out, "%s\n", data)
+		return err
+	}
+	return t.tabs.Flush()
+}
+
+// members returns the names and values of a JSON object in their order.
+func members(data []byte) (names, values []string, err error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	if _, err := d.Token(); err != nil {
+		return nil, nil, err
+	}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, nil, err
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, nil, err
+		}
+		names = append(names, fmt.Sprint(name))
+		var s string
+		if json.Unmarshal(value, &s) != nil {
+			s = string(value)
+		}
+		values = append(values, s)
+	}
+	return names, values, nil
+}
+
+type mapCommand struct {
+	Form string `help:"text, json, mermaid or hexagons." enum:"text,json,mermaid,hexagons" default:"text"`
+}
+
+// Help implements kong's long help.
+func (mapCommand) Help() string { return "Example:\n  souk map --form mermaid" }
+
+// Run prints who handles, publishes and subscribes to what.
+func (c *mapCommand) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "map", control.Args{"form": c.Form})
+}
+
+type orderCommand struct {
+	Show orderShow `cmd:"" help:"Show the states that an order came through. Example: souk order show ORDER_001"`
+}
+
+type orderShow struct {
+	Order string `arg:""`
+}
+
+// Run shows an order.
+func (c *orderShow) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "order show", control.Args{"order": c.Order})
+}
+
+type stockCommand struct {
+	Receive stockReceive `cmd:"" help:"Take goods in. Example: souk stock receive LAMP-01 20"`
+	Show    stockShow    `cmd:"" help:"Show what is there. Example: souk stock show -o json"`
+}
+
+type stockReceive struct {
+	SKU      string `arg:"" name:"sku"`
+	Quantity string `arg:""`
+	Location string `help:"Where; default the main location."`
+}
+
+// Run takes goods in.
+func (c *stockReceive) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "stock receive", control.Args{"sku": c.SKU, "quantity": c.Quantity, "location": c.Location})
+}
+
+type stockShow struct {
+	SKU string `arg:"" optional:"" name:"sku"`
+}
+
+// Run shows stock.
+func (c *stockShow) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "stock show", control.Args{"sku": c.SKU})
+}
+
+type eventCommand struct {
+	Tail eventTail `cmd:"" help:"Show the newest records. Example: souk event tail --service orders -f -o jsonl"`
+	Show eventShow `cmd:"" help:"Show one record by its id. Example: souk event show 06b1... -o json"`
+}
+
+type eventTail struct {
+	Service string `help:"Of this service's log only."`
+	Stream  string `help:"Of this stream only, as order/ORDER_001."`
+	Type    string `help:"Of this type only."`
+	Last    string `help:"So many." short:"n" default:"20"`
+	Follow  bool   `help:"Go on with what comes." short:"f"`
+}
+
+// Run shows records.
+func (c *eventTail) Run(ctx context.Context, env Env, r *root) error {
+	a := control.Args{"service": c.Service, "stream": c.Stream, "type": c.Type, "last": c.Last}
+	if c.Follow {
+		a["follow"] = "yes"
+	}
+	return r.do(ctx, env, "event tail", a)
+}
+
+type eventShow struct {
+	ID string `arg:"" name:"id"`
+}
+
+// Run shows a record.
+func (c *eventShow) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "event tail", control.Args{"id": c.ID})
+}
+
+type traceCommand struct {
+	Order string `arg:""`
+}
+
+// Help implements kong's long help.
+func (traceCommand) Help() string { return "Example:\n  souk trace ORDER_001" }
+
+// Run shows the whole conversation that an order belongs to.
+func (c *traceCommand) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "trace", control.Args{"order": c.Order})
+}
+
+type topicCommand struct {
+	List topicList `cmd:"" help:"List the logs and their heads. Example: souk topic list"`
+}
+
+type topicList struct{}
+
+// Run lists topics.
+func (topicList) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "topic list", control.Args{})
+}
+
+type dlqCommand struct {
+	List    dlqList    `cmd:"" help:"List what is parked: the head of each blocked key. Example: souk dlq list"`
+	Show    dlqShow    `cmd:"" help:"Show all that waits behind a key. Example: souk dlq show order/ORDER_001"`
+	Redrive dlqRedrive `cmd:"" help:"Try a head again. Example: souk dlq redrive notifications order/ORDER_001 --why \"mail server is back\""`
+	Edit    dlqEdit    `cmd:"" help:"Change a head's data, then try it again. Example: souk dlq edit notifications order/ORDER_001 --new-data '{...}' --why \"typing error\""`
+	Discard dlqDiscard `cmd:"" help:"Pass over a head. Example: souk dlq discard notifications order/ORDER_001 --why \"test order\""`
+}
+
+type dlqList struct{}
+
+// Run lists parked messages.
+func (dlqList) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "dlq list", control.Args{})
+}
+
+type dlqShow struct {
+	Key string `arg:""`
+}
+
+// Run shows the messages of a key.
+func (c *dlqShow) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "dlq list", control.Args{"key": c.Key})
+}
+
+type dlqAct struct {
+	Service      string `arg:""`
+	Key          string `arg:""`
+	Subscription string `help:"Default the service's own; view-NAME for a view's."`
+	NewData      string `help:"The new data, for edit."`
+	Why          string `help:"Kept with the request." required:""`
+}
+
+type (
+	dlqRedrive struct{ dlqAct }
+	dlqEdit    struct{ dlqAct }
+	dlqDiscard struct{ dlqAct }
+)
+
+// Run leaves the request.
+func (c *dlqRedrive) Run(ctx context.Context, env Env, r *root) error {
+	return c.act(ctx, env, r, "redrive")
+}
+
+// Run leaves the request.
+func (c *dlqEdit) Run(ctx context.Context, env Env, r *root) error { return c.act(ctx, env, r, "edit") }
+
+// Run leaves the request.
+func (c *dlqDiscard) Run(ctx context.Context, env Env, r *root) error {
+	return c.act(ctx, env, r, "discard")
+}
+
+func (c *dlqAct) act(ctx context.Context, env Env, r *root, action string) error {
+	return r.do(ctx, env, "dlq act", control.Args{
+		"service": c.Service, "key": c.Key, "subscription": c.Subscription, "data": c.NewData, "why": c.Why, "action": action,
+	})
+}
+
+type sagaCommand struct {
+	List  sagaList  `cmd:"" help:"List sagas. Example: souk saga list --state stuck"`
+	Show  sagaShow  `cmd:"" help:"Show a saga. Example: souk saga show ORDER_001 -o json"`
+	Retry sagaRetry `cmd:"" help:"Send the command again that a stuck saga waits for. Example: souk saga retry orders checkout ORDER_001 --why \"provider is back\""`
+	Abort sagaAbort `cmd:"" help:"Undo what a saga did before its pivot, or give up an undo. Example: souk saga abort orders checkout ORDER_001 --why \"customer called\""`
+}
+
+type sagaList struct {
+	State string `help:"running, waiting, compensating, stuck, completed or compensated."`
+}
+
+// Run lists sagas.
+func (c *sagaList) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "saga list", control.Args{"state": c.State})
+}
+
+type sagaShow struct {
+	ID string `arg:"" name:"id"`
+}
+
+// Run shows a saga.
+func (c *sagaShow) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "saga list", control.Args{"id": c.ID})
+}
+
+type sagaAct struct {
+	Service string `arg:""`
+	Saga    string `arg:""`
+	ID      string `arg:"" name:"id"`
+	Why     string `help:"Kept with the request." required:""`
+}
+
+type (
+	sagaRetry struct{ sagaAct }
+	sagaAbort struct{ sagaAct }
+)
+
+// Run leaves the request.
+func (c *sagaRetry) Run(ctx context.Context, env Env, r *root) error {
+	return c.act(ctx, env, r, "retry")
+}
+
+// Run leaves the request.
+func (c *sagaAbort) Run(ctx context.Context, env Env, r *root) error {
+	return c.act(ctx, env, r, "abort")
+}
+
+func (c *sagaAct) act(ctx context.Context, env Env, r *root, action string) error {
+	return r.do(ctx, env, "saga act", control.Args{"service": c.Service, "saga": c.Saga, "id": c.ID, "why": c.Why, "action": action})
+}
+
+type viewCommand struct {
+	List    viewList    `cmd:"" help:"List views. Example: souk view list"`
+	Rebuild viewRebuild `cmd:"" help:"Make a view again from the log, beside the live one. Example: souk view rebuild analytics sales"`
+}
+
+type viewList struct{}
+
+// Run lists views.
+func (viewList) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "view list", control.Args{})
+}
+
+type viewRebuild struct {
+	Service string `arg:""`
+	View    string `arg:""`
+}
+
+// Run rebuilds a view.
+func (c *viewRebuild) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "view rebuild", control.Args{"service": c.Service, "view": c.View})
+}
+
+type serviceCommand struct {
+	Pause  servicePause  `cmd:"" help:"Let a service's messages wait. Example: souk service pause inventory"`
+	Resume serviceResume `cmd:"" help:"End a pause. Example: souk service resume inventory"`
+}
+
+type serviceAct struct {
+	Service string `arg:""`
+}
+
+type (
+	servicePause  struct{ serviceAct }
+	serviceResume struct{ serviceAct }
+)
+
+// Run pauses a service.
+func (c *servicePause) Run(ctx context.Context, env Env, r *root) error {
+	return c.act(ctx, env, r, "pause")
+}
+
+// Run ends a pause.
+func (c *serviceResume) Run(ctx context.Context, env Env, r *root) error {
+	return c.act(ctx, env, r, "resume")
+}
+
+func (c *serviceAct) act(ctx context.Context, env Env, r *root, action string) error {
+	return r.do(ctx, env, "service "+action, control.Args{"service": c.Service})
+}
+
+type auditCommand struct {
+	Verify auditVerify `cmd:"" help:"Check every log against its seals; exit 1 names the first bad record. Example: souk audit verify"`
+}
+
+type auditVerify struct{}
+
+// Run verifies the logs.
+func (auditVerify) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "audit verify", control.Args{})
+}
+
+type waitCommand struct {
+	Idle    bool   `help:"Until nothing is in flight." required:""`
+	Timeout string `help:"No longer than this." default:"1m"`
+}
+
+// Help implements kong's long help.
+func (waitCommand) Help() string { return "Example:\n  souk wait --idle --timeout 30s" }
+
+// Run waits.
+func (c *waitCommand) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "wait", control.Args{"timeout": c.Timeout})
+}
+
+type backupCommand struct {
+	File string `arg:"" type:"path"`
+}
+
+// Help implements kong's long help.
+func (backupCommand) Help() string {
+	return "Example:\n  souk backup /backups/souk-monday.db\n\nThe copy is consistent while the mall runs, and is checked before it is called done."
+}
+
+// Run copies the database and checks the copy.
+func (c *backupCommand) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "backup", control.Args{"file": c.File})
+}
+
+type paymentGroup struct {
+	Authorize paymentAuthorize `cmd:"" help:"Have money set aside for an order to come. Example: souk payment authorize PAY_1 amina 49.00"`
+}
+
+type paymentAuthorize struct {
+	Payment  string `arg:""`
+	Customer string `arg:""`
+	Amount   string `arg:"" help:"In major units."`
+}
+
+// Run asks for the authorization.
+func (c *paymentAuthorize) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "payment authorize", control.Args{"payment": c.Payment, "customer": c.Customer, "amount": c.Amount})
+}
+
+type tokenCommand struct {
+	Role    string        `help:"customer, staff, robot, device, partner or engineer." required:""`
+	Subject string        `help:"Who: an id." required:""`
+	TTL     time.Duration `help:"How long it lasts." default:"1h" name:"ttl"`
+}
+
+// Help implements kong's long help.
+func (tokenCommand) Help() string {
+	return "Example:\n  curl -H \"Authorization: Bearer $(souk token --role customer --subject amina)\" http://127.0.0.1:8080/stock/lamp"
+}
+
+// Run prints a bearer token, signed with the keys in the data directory.
+func (c *tokenCommand) Run(env Env, r *root) error {
+	authority, err := door.OpenAuthority(filepath.Join(r.Data, "keys"), systemClock{})
+	if err != nil {
+		return err
+	}
+	token, _, err := authority.Issue(door.Grant{Role: door.Role(c.Role), Subject: c.Subject, TTL: c.TTL})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(env.Stdout, token)
+	return nil
+}
+
+type systemClock struct{}
+
+func (systemClock) Now() time.Time { return time.Now() }

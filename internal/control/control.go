@@ -1,0 +1,180 @@
+// Package control carries out what the command line asks of a mall: through the
+// socket in its data directory where one runs, else in this process, which then
+// takes the directory's lock.
+package control
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"example.org/souk/backbone"
+	"example.org/souk/internal/house"
+)
+
+// Args are the arguments of an operation, by name.
+type Args map[string]string
+
+// Emit takes one row of an operation's result; rows are structs or messages that
+// encode to JSON objects.
+type Emit func(row any) error
+
+// operation is what can be asked of a mall.
+type operation struct {
+	run func(ctx context.Context, h *house.House, a Args, emit Emit) error
+	// reads says that it needs no running services.
+	reads bool
+}
+
+// Socket returns the path of a data directory's socket.
+func Socket(data string) string { return filepath.Join(data, "souk.sock") }
+
+const maxArgs = 1 << 20
+
+// Serve answers on the data directory's socket until ctx ends. Only the owner of
+// the directory can reach it.
+func Serve(ctx context.Context, h *house.House, data string) error {
+	path := Socket(data)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err // the directory's lock is ours, so nobody listens there
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	server := &http.Server{Handler: handler(h), ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// line is one line of an answer: a row, or the error that ended it.
+type line struct {
+	Row   json.RawMessage `json:"row,omitempty"`
+	Error string          `json:"error,omitempty"`
+}
+
+func handler(h *house.House) http.Handler {
+	all := operations()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		op, known := all[r.URL.Path[1:]]
+		var a Args
+		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxArgs)).Decode(&a)
+		if !known || err != nil {
+			http.Error(w, "unknown operation or arguments", http.StatusBadRequest)
+			return
+		}
+		out := json.NewEncoder(w)
+		flush := http.NewResponseController(w)
+		err = op.run(r.Context(), h, a, func(row any) error {
+			data, err := json.Marshal(row)
+			if err != nil {
+				return err
+			}
+			if err := out.Encode(line{Row: data}); err != nil {
+				return err
+			}
+			return flush.Flush()
+		})
+		if err != nil {
+			_ = out.Encode(line{Error: err.Error()}) // the other side may be gone
+		}
+	})
+}
+
+// Call runs an operation on the mall of a data directory.
+func Call(ctx context.Context, data, name string, a Args, added []*backbone.Service, emit func(json.RawMessage) error) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", Socket(data))
+	if err == nil {
+		defer func() { _ = conn.Close() }()
+		return ask(ctx, conn, name, a, emit)
+	}
+	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
+		return err
+	}
+	return here(ctx, data, name, a, added, emit)
+}
+
+func ask(ctx context.Context, conn net.Conn, name string, a Args, emit func(json.RawMessage) error) error {
+	body, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://souk/"+name, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1024)) // it only explains the status
+		return fmt.Errorf("%s: %s", resp.Status, bytes.TrimSpace(text))
+	}
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, 1<<24)
+	for lines.Scan() {
+		var l line
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			return err
+		}
+		if l.Error != "" {
+			return errors.New(l.Error)
+		}
+		if err := emit(l.Row); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+// here runs an operation in this process.
+func here(ctx context.Context, data, name string, a Args, added []*backbone.Service, emit func(json.RawMessage) error) (err error) {
+	op, known := operations()[name]
+	if !known {
+		return fmt.Errorf("unknown operation %q", name)
+	}
+	if _, err := os.Stat(filepath.Join(data, "souk.db")); err != nil {
+		return fmt.Errorf("no mall was ever started in %s; start one with: souk --data %s up", data, data)
+	}
+	h, err := house.Open(ctx, house.Config{Data: data, Quiet: true, Empty: true, Added: added, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.Stop(context.WithoutCancel(ctx))) }()
+	if op.reads {
+		err = h.Runtime.Migrate(ctx)
+	} else {
+		err = h.Start(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return op.run(ctx, h, a, func(row any) error {
+		encoded, err := json.Marshal(row)
+		if err != nil {
+			return err
+		}
+		return emit(encoded)
+	})
+}

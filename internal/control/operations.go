@@ -1,0 +1,497 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"example.org/souk/backbone"
+	"example.org/souk/backbone/driver"
+	"example.org/souk/backbone/sqlitestore"
+	"example.org/souk/internal/house"
+	"example.org/souk/mall"
+	"example.org/souk/mall/command"
+	"example.org/souk/mall/inventory"
+	"example.org/souk/mall/orders"
+)
+
+// operations lists everything that can be asked.
+func operations() map[string]operation {
+	return map[string]operation{
+		"map":               {run: describe, reads: true},
+		"order show":        {run: showOrder, reads: true},
+		"stock receive":     {run: receiveStock},
+		"stock show":        {run: showStock, reads: true},
+		"event tail":        {run: tail, reads: true},
+		"trace":             {run: trace, reads: true},
+		"topic list":        {run: listTopics, reads: true},
+		"dlq list":          {run: listParked, reads: true},
+		"dlq act":           {run: actOnParked, reads: true},
+		"saga list":         {run: listSagas, reads: true},
+		"saga act":          {run: actOnSaga, reads: true},
+		"view list":         {run: listViews, reads: true},
+		"view rebuild":      {run: rebuildView},
+		"service pause":     {run: pause},
+		"service resume":    {run: resume},
+		"audit verify":      {run: verify, reads: true},
+		"backup":            {run: backup, reads: true},
+		"wait":              {run: wait},
+		"payment authorize": {run: authorizePayment},
+	}
+}
+
+func describe(_ context.Context, h *house.House, a Args, emit Emit) error {
+	m := backbone.Describe(h.Runtime.Parts())
+	switch a["form"] {
+	case "json":
+		return emit(m)
+	case "mermaid":
+		return emit(text{m.Mermaid()})
+	case "hexagons":
+		return emit(text{m.Hexagons()})
+	}
+	return emit(text{m.Text()})
+}
+
+// text is a row that is printed as it is.
+type text struct {
+	Text string `json:"text"`
+}
+
+func showOrder(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	v, found, err := orders.Get(ctx, h.Runtime.Reader("orders"), a["order"])
+	if err != nil || !found {
+		return cmp.Or(err, fmt.Errorf("there is no order %q", a["order"]))
+	}
+	for _, s := range v.History {
+		if err := emit(struct {
+			Order    string     `json:"order"`
+			Customer string     `json:"customer"`
+			Status   string     `json:"status"`
+			Since    time.Time  `json:"since"`
+			Total    mall.Money `json:"total"`
+			Reason   string     `json:"reason"`
+		}{v.ID, v.Customer, s.Status, s.Time, v.Total, v.Reason}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func receiveStock(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	n, err := strconv.ParseInt(a["quantity"], 10, 64)
+	if err != nil {
+		return fmt.Errorf("quantity %q is not a whole number", a["quantity"])
+	}
+	c := command.ReceiveStock{SKU: a["sku"], Location: cmp.Or(a["location"], mall.MainLocation), Quantity: n}
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	answer, err := h.Runtime.Do(ctx, c, backbone.By("operator:"+a["actor"]))
+	if err := errors.Join(err, answer.Err()); err != nil {
+		return err
+	}
+	return showStock(ctx, h, a, emit)
+}
+
+func showStock(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	r := h.Runtime.Reader("inventory")
+	if a["sku"] != "" {
+		l, err := inventory.Get(ctx, r, a["sku"], a["location"])
+		if err != nil {
+			return err
+		}
+		return emit(l)
+	}
+	list, err := inventory.List(ctx, r, "", "", 10_000)
+	for _, l := range list {
+		err = errors.Join(err, emit(l))
+	}
+	return err
+}
+
+// row is a record of a log as people read it.
+type row struct {
+	Time     time.Time       `json:"time"`
+	Service  string          `json:"service"`
+	Position int64           `json:"position"`
+	Kind     string          `json:"kind"`
+	Type     string          `json:"type"`
+	Stream   string          `json:"stream"`
+	Version  int64           `json:"version"`
+	ID       string          `json:"id"`
+	Cause    string          `json:"cause"`
+	Actor    string          `json:"actor"`
+	Data     json.RawMessage `json:"data,omitempty"`
+}
+
+func rowOf(m *backbone.Message) row {
+	return row{m.Time, m.Source, m.Position, m.Kind.String(), m.Type, m.Stream, m.Version, m.ID, m.Causation, m.Actor, m.Data}
+}
+
+// tail prints the newest records of one log or all, and with follow what comes.
+func tail(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	services := h.Runtime.Services()
+	if a["service"] != "" {
+		services = []string{a["service"]}
+	}
+	n, err := strconv.Atoi(cmp.Or(a["last"], "20"))
+	if err != nil || n < 0 || n > 100_000 {
+		return fmt.Errorf("%q is not a number up to 100,000", a["last"])
+	}
+	q := backbone.ReadQuery{Stream: a["stream"], ID: a["id"], Limit: n, Descending: true}
+	if q.Stream != "" {
+		q.Kinds = backbone.EventKinds()
+	}
+	if a["type"] != "" {
+		q.Types = []string{a["type"]}
+	}
+	var found []row
+	at := map[string]int64{}
+	for _, s := range services {
+		r := h.Runtime.Reader(s)
+		if r == nil {
+			return fmt.Errorf("there is no service %q", s)
+		}
+		list, err := r.Log(ctx, q)
+		if err != nil {
+			return err
+		}
+		for _, m := range list {
+			found = append(found, rowOf(m))
+			at[s] = max(at[s], m.Position)
+		}
+	}
+	slices.SortStableFunc(found, func(x, y row) int { return cmp.Or(x.Time.Compare(y.Time), cmp.Compare(x.Position, y.Position)) })
+	for _, r := range found[max(0, len(found)-n):] {
+		if err := emit(r); err != nil {
+			return err
+		}
+	}
+	if a["follow"] == "" {
+		return nil
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		for _, s := range services {
+			list, err := h.Runtime.Reader(s).Log(ctx, backbone.ReadQuery{After: at[s], Stream: q.Stream, Kinds: q.Kinds, Types: q.Types, Limit: 1000})
+			if err != nil {
+				return err
+			}
+			for _, m := range list {
+				at[s] = m.Position
+				if err := emit(rowOf(m)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+// trace prints the conversation that an order belongs to, over all logs.
+func trace(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	first, err := h.Runtime.Reader("orders").Log(ctx, backbone.ReadQuery{Stream: "order/" + a["order"], Kinds: backbone.EventKinds(), Limit: 1})
+	if err != nil {
+		return err
+	}
+	if len(first) == 0 {
+		return fmt.Errorf("there is no order %q", a["order"])
+	}
+	var all []row
+	for _, s := range h.Runtime.Services() {
+		list, err := h.Runtime.Reader(s).Log(ctx, backbone.ReadQuery{Correlation: first[0].Correlation, Limit: 10_000})
+		if err != nil {
+			return err
+		}
+		for _, m := range list {
+			r := rowOf(m)
+			r.Data = nil
+			all = append(all, r)
+		}
+	}
+	slices.SortStableFunc(all, func(x, y row) int { return x.Time.Compare(y.Time) })
+	for _, r := range all {
+		err = errors.Join(err, emit(r))
+	}
+	return err
+}
+
+func listTopics(ctx context.Context, h *house.House, _ Args, emit Emit) error {
+	for _, s := range h.Runtime.Services() {
+		head, err := h.Store().Head(ctx, s)
+		if err != nil {
+			return err
+		}
+		if err := emit(struct {
+			Topic string `json:"topic"`
+			Head  int64  `json:"head"`
+		}{"souk." + s, head}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// subscriptions names the subscriptions of a service.
+func subscriptions(svc *backbone.Service) []string {
+	names := []string{svc.Name}
+	for _, v := range svc.Views {
+		if !v.Inline {
+			names = append(names, "view-"+v.Name)
+		}
+	}
+	return names
+}
+
+func listParked(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	for _, svc := range h.Runtime.Parts() {
+		for _, sub := range subscriptions(svc) {
+			rows, err := h.Store().ParkedRows(ctx, svc.Name, sub, a["key"], 1000)
+			if err != nil {
+				return err
+			}
+			for _, p := range rows {
+				if err := emit(struct {
+					Service      string          `json:"service"`
+					Subscription string          `json:"subscription"`
+					Key          string          `json:"key"`
+					ID           string          `json:"id"`
+					State        string          `json:"state"`
+					Attempts     int             `json:"attempts"`
+					Cause        string          `json:"cause"`
+					Message      json.RawMessage `json:"message"`
+				}{svc.Name, sub, p.Key, p.ID, p.State, p.Attempts, p.Cause, p.Record}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// actOnParked leaves a request for the owner of the key: redrive, edit or discard.
+func actOnParked(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	if a["why"] == "" {
+		return errors.New("say why: --why \"...\"")
+	}
+	if a["action"] == "edit" && !json.Valid([]byte(a["data"])) {
+		return errors.New("the new data is not JSON")
+	}
+	sub := cmp.Or(a["subscription"], a["service"])
+	rows, err := h.Store().ParkedRows(ctx, a["service"], sub, a["key"], 1)
+	if err != nil {
+		return err
+	}
+	if len(rows) == 0 {
+		return fmt.Errorf("nothing is parked under key %q of %s", a["key"], sub)
+	}
+	id, err := h.Store().PutRequest(ctx, a["service"], driver.Request{
+		Subject: "parked", Action: a["action"], Subscription: sub, Key: a["key"], Seq: rows[0].Seq, Data: []byte(a["data"]),
+		Actor: "operator:" + a["actor"], Why: a["why"], Time: time.Now().UnixMicro(),
+	})
+	if err != nil {
+		return err
+	}
+	return emit(requested{id, a["action"], a["key"]})
+}
+
+type requested struct {
+	Request int64  `json:"request"`
+	Action  string `json:"action"`
+	Of      string `json:"of"`
+}
+
+func listSagas(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	for _, svc := range h.Runtime.Parts() {
+		if len(svc.Sagas) == 0 {
+			continue
+		}
+		rows, err := h.Store().SagaRows(ctx, svc.Name, "", a["state"], 1000)
+		if err != nil {
+			return err
+		}
+		for _, s := range rows {
+			if a["id"] != "" && s.ID != a["id"] {
+				continue
+			}
+			if err := emit(struct {
+				Service string          `json:"service"`
+				Saga    string          `json:"saga"`
+				ID      string          `json:"id"`
+				State   string          `json:"state"`
+				Updated time.Time       `json:"updated"`
+				Data    json.RawMessage `json:"data"`
+			}{svc.Name, s.Name, s.ID, s.State, time.UnixMicro(s.Updated).UTC(), s.Data}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func actOnSaga(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	if a["why"] == "" {
+		return errors.New("say why: --why \"...\"")
+	}
+	id, err := h.Store().PutRequest(ctx, a["service"], driver.Request{
+		Subject: "saga", Action: a["action"], Subscription: a["saga"], Key: a["id"],
+		Actor: "operator:" + a["actor"], Why: a["why"], Time: time.Now().UnixMicro(),
+	})
+	if err != nil {
+		return err
+	}
+	return emit(requested{id, a["action"], a["id"]})
+}
+
+func listViews(_ context.Context, h *house.House, _ Args, emit Emit) error {
+	for _, svc := range h.Runtime.Parts() {
+		for _, v := range svc.Views {
+			if err := emit(struct {
+				Service string   `json:"service"`
+				View    string   `json:"view"`
+				Inline  bool     `json:"inline"`
+				Tables  []string `json:"tables"`
+			}{svc.Name, v.Name, v.Inline, v.Tables}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func rebuildView(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	var last time.Time
+	return h.Runtime.Rebuild(ctx, a["service"], a["view"], func(p backbone.RebuildProgress) {
+		if p.Done < p.Total && time.Since(last) < 500*time.Millisecond {
+			return
+		}
+		last = time.Now()
+		_ = emit(struct { // whoever no longer reads the progress does not stop the rebuild
+			Done      int64   `json:"done"`
+			Total     int64   `json:"total"`
+			Rate      float64 `json:"eventsPerSecond"`
+			Remaining string  `json:"remaining"`
+		}{p.Done, p.Total, p.Rate, p.Remaining.Round(time.Second).String()})
+	})
+}
+
+func pause(_ context.Context, h *house.House, a Args, _ Emit) error {
+	return h.Runtime.Pause(a["service"])
+}
+
+func resume(_ context.Context, h *house.House, a Args, _ Emit) error {
+	return h.Runtime.Resume(a["service"])
+}
+
+// verify checks every log against its seals and the head that was kept beside it.
+func verify(ctx context.Context, h *house.House, _ Args, emit Emit) error {
+	var bad error
+	for _, s := range h.Runtime.Services() {
+		head, err := h.Head(s)
+		if err != nil {
+			return err
+		}
+		report, err := h.Runtime.Reader(s).Verify(ctx, head)
+		var tampered *backbone.TamperError
+		if err != nil && !errors.As(err, &tampered) {
+			return err
+		}
+		bad = errors.Join(bad, err)
+		if err := emit(struct {
+			Service  string `json:"service"`
+			Seals    int    `json:"seals"`
+			Sealed   int64  `json:"sealed"`
+			Unsealed int64  `json:"unsealed"`
+			Whole    bool   `json:"whole"`
+		}{s, report.Seals, report.Records, report.Unsealed, tampered == nil}); err != nil {
+			return err
+		}
+	}
+	return bad
+}
+
+func backup(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	if err := h.Store().Backup(ctx, a["file"]); err != nil {
+		return err
+	}
+	// What cannot be opened, or does not verify, is no backup.
+	copied, err := sqlitestore.Open(ctx, sqlitestore.Config{Path: a["file"]})
+	if err != nil {
+		return fmt.Errorf("the copy cannot be opened: %w", err)
+	}
+	sealed := int64(0)
+	for _, svc := range h.Runtime.Parts() {
+		err = errors.Join(err, copied.Migrate(ctx, []driver.Schema{{Service: svc.Name, Migrations: svc.Migrations}}))
+		if err != nil {
+			break
+		}
+		report, failed := backbone.NewReader(svc.Name, copied).Verify(ctx, backbone.Seal{})
+		err = errors.Join(err, failed)
+		sealed += report.Records
+	}
+	if err := errors.Join(err, copied.Close()); err != nil {
+		return fmt.Errorf("the copy does not verify: %w", err)
+	}
+	return emit(struct {
+		File     string `json:"file"`
+		Verified int64  `json:"verified"`
+	}{a["file"], sealed})
+}
+
+// wait returns once nothing is in flight.
+func wait(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	limit, err := time.ParseDuration(cmp.Or(a["timeout"], "1m"))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		idle, err := h.Runtime.Idle(ctx)
+		if err != nil {
+			return err
+		}
+		if idle {
+			return emit(struct {
+				Idle bool `json:"idle"`
+			}{true})
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("still at work after %s", limit)
+		case <-tick.C:
+		}
+	}
+}
+
+func authorizePayment(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	amount, err := mall.ParseMoney(json.Number(a["amount"]).String(), h.Currency())
+	if err != nil {
+		return err
+	}
+	c := command.AuthorizePayment{Payment: a["payment"], Customer: a["customer"], Amount: amount}
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	answer, err := h.Runtime.Do(ctx, c, backbone.By("operator:"+a["actor"]))
+	if err := errors.Join(err, answer.Err()); err != nil {
+		return err
+	}
+	return emit(struct {
+		Payment string     `json:"payment"`
+		Amount  mall.Money `json:"amount"`
+	}{c.Payment, amount})
+}
