@@ -18,6 +18,7 @@ import (
 	"example.org/souk/backbone/driver"
 	"example.org/souk/backbone/logbus"
 	"example.org/souk/backbone/sqlitestore"
+	"example.org/souk/gateway/console"
 	"example.org/souk/gateway/door"
 	"example.org/souk/gateway/online"
 )
@@ -73,6 +74,8 @@ type House struct {
 	listeners []net.Listener
 	cancel    context.CancelFunc
 	loops     sync.WaitGroup
+	closing   chan struct{} // closed when Stop begins
+	once      sync.Once
 	first     bool // the database was made by this start
 }
 
@@ -97,7 +100,7 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	h := &House{cfg: cfg}
+	h := &House{cfg: cfg, closing: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.close())
@@ -173,11 +176,14 @@ func (h *House) openDoor() (err error) {
 	}
 	book := orderBook{h.Runtime.Reader("orders")}
 	seeder := worlds{h}
-	return online.Register(h.Door, online.Config{
+	if err := online.Register(h.Door, online.Config{
 		Commands: h.Runtime, Catalogue: catalogue{h.Runtime.Reader("stores")}, Orders: book,
 		Stock:  stock{h.Runtime.Reader("stores"), h.Runtime.Reader("inventory")},
 		Pulses: &h.hub, Seeder: seeder, Currency: h.cfg.Currency,
-	})
+	}); err != nil {
+		return err
+	}
+	return console.Register(h.Door, newView(h), h.closing)
 }
 
 // rate is the bound of a caller, times n; the zero Rate is the door's own default.
@@ -289,6 +295,7 @@ func (h *House) tellFeeds(ctx context.Context) {
 // database is closed. It may be called more than once.
 func (h *House) Stop(ctx context.Context) error {
 	var errs []error
+	h.once.Do(func() { close(h.closing) })
 	for _, s := range h.servers {
 		errs = append(errs, s.Shutdown(ctx))
 	}

@@ -1,0 +1,80 @@
+package store
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"example.org/souk/internal/testserver"
+)
+
+// The live page in a browser: an order that is placed elsewhere appears and its
+// state changes by itself, and the stock falls.
+func TestConsoleIsAlive(t *testing.T) {
+	t.Parallel()
+	m := start(t, program(t), t.TempDir(), nil)
+	m.seed()
+	ctx, end := chromedp.NewContext(testserver.Chromium(t))
+	defer end()
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1280, 900), chromedp.Navigate(m.url+"/")); err != nil {
+		t.Fatal(err)
+	}
+	limited, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	if err := chromedp.Do(limited, chromedp.WaitVisible("#stock tr td"), chromedp.WaitVisible("#no-orders")); err != nil {
+		t.Fatal(err)
+	}
+	m.must(202, "POST", "/order", order1)
+	if err := chromedp.Do(limited, chromedp.WaitVisible("#orders .chip.done")); err != nil {
+		t.Fatal(err)
+	}
+	orders, err := chromedp.Run(limited, chromedp.Text("#orders"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stock, err := chromedp.Run(limited, chromedp.Text("#stock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shape, err := chromedp.Run(limited, chromedp.Evaluate[string](`document.querySelectorAll("#map rect").length + " " + `+
+		`(document.querySelectorAll("#map path.command").length > 0) + " " + (document.querySelectorAll("#map path.event").length > 0)`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(orders, "ORDER_001") || !strings.Contains(orders, "approved") {
+		t.Errorf("orders: %q", orders)
+	}
+	if !strings.Contains(strings.Join(strings.Fields(stock), " "), "PRODUCT_001 10 0 3 7") {
+		t.Errorf("stock: %q", stock)
+	}
+	if shape != "8 true true" {
+		t.Errorf("the map: %s", shape)
+	}
+	if dir := os.Getenv("SOUK_SCREENSHOTS"); dir != "" {
+		wide, err := chromedp.Run(limited, chromedp.FullScreenshot(100))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := chromedp.Do(limited, chromedp.EmulateViewport(480, 900)); err != nil {
+			t.Fatal(err)
+		}
+		narrow, err := chromedp.Run(limited, chromedp.FullScreenshot(100))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, data := range map[string][]byte{"wide.png": wide, "narrow.png": narrow} {
+			if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if status, _ := m.call("GET", "/console", "", "Authorization", "Bearer nonsense"); status != 401 {
+		t.Errorf("a bad token: %d", status)
+	}
+	m.holds()
+}
