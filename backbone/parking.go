@@ -197,13 +197,7 @@ func (s *subscription) redriveUnit(ctx context.Context, g *group, it item) (*uni
 	if discard {
 		return &unit{host: s.host, after: after, run: func(b *batch, u *unit) error { settle(b, u); return nil }}, msg, false, nil
 	}
-	u, msg, interactive, err := s.handle(ctx, g, msg, settle)
-	if u != nil {
-		u.after = after
-	} else if interactive {
-		g.units[len(g.units)-1].after = after
-	}
-	return u, msg, interactive, err
+	return s.handle(ctx, g, msg, settle, after)
 }
 
 // unparkOp returns what takes a head away within a transaction, and what follows
@@ -219,6 +213,7 @@ func (s *subscription) unparkOp(ctx context.Context, sl *slice, head *driver.Par
 	settle = func(b *batch, u *unit) {
 		sh := b.of(s.host)
 		sh.writes.Unpark = append(sh.writes.Unpark, driver.ParkedKey{Unit: u.index, Subscription: s.name, Key: head.Key, Seq: head.Seq})
+		driver.CrashPoint("redrive.before")
 		if len(rows) == 1 {
 			sh.writes.Unblock = append(sh.writes.Unblock, driver.BlockedKey{Subscription: s.name, Slice: sl.number, Key: head.Key})
 			return
@@ -226,7 +221,6 @@ func (s *subscription) unparkOp(ctx context.Context, sl *slice, head *driver.Par
 		next := rows[1]
 		next.Unit, next.State, next.Due = u.index, parkedRetrying, s.host.r.now().UnixMicro()
 		sh.writes.Retry = append(sh.writes.Retry, next)
-		driver.CrashPoint("redrive.before")
 	}
 	after = func() {
 		s.parked.Add(-1)

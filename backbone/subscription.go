@@ -489,7 +489,7 @@ func (s *subscription) prepare(ctx context.Context, g *group, it item) (u *unit,
 		u, err = s.tailUnit(g.sl, it, rows, settle)
 		return u, msg, false, err
 	}
-	return s.handle(ctx, g, msg, settle)
+	return s.handle(ctx, g, msg, settle, nil)
 }
 
 // settleOp returns what marks a delivery as handled, within the effect's own
@@ -513,10 +513,11 @@ func (s *subscription) settleOp(sl *slice, d driver.Delivery) func(b *batch, u *
 	}
 }
 
-// handle makes the unit that handles a message; settle marks it as handled.
-func (s *subscription) handle(ctx context.Context, g *group, msg *Message, settle func(*batch, *unit)) (*unit, *Message, bool, error) {
+// handle makes the unit that handles a message; settle marks it as handled, and
+// after is called once that is committed. It may be nil.
+func (s *subscription) handle(ctx context.Context, g *group, msg *Message, settle func(*batch, *unit), after func()) (*unit, *Message, bool, error) {
 	h := s.host
-	u := &unit{host: h}
+	u := &unit{host: h, after: after}
 	meta := Meta{ID: msg.ID, Time: h.r.now(), Actor: msg.Actor, Correlation: correlation(&msg.Meta), Causation: msg.ID, Trace: msg.Trace, ReplyTo: msg.ReplyTo}
 	switch msg.Kind {
 	case driver.KindCommand:

@@ -1,21 +1,27 @@
 package store
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
 
+	"example.org/souk/internal/testserver"
 	"example.org/souk/mall/orders"
 )
 
@@ -36,6 +42,20 @@ func TestE1_SeedAndReset(t *testing.T) {
 		m.must(404, "GET", "/order/ORDER_001", "")
 	}
 	m.holds()
+}
+
+// E1: outside of test mode nobody can fill or empty the world. Red when the routes
+// of tests are always served.
+func TestE1_NotOutsideOfTestMode(t *testing.T) {
+	t.Parallel()
+	p := testserver.Command{Args: []string{program(t), "--data", t.TempDir(), "up", "--http", "127.0.0.1:0"}}.Start(t)
+	line := p.WaitLine("online store")
+	p.WaitLine("ready")
+	m := &mall{t: t, url: strings.TrimSpace(strings.TrimPrefix(line, "online store")), proc: p}
+	m.must(404, "POST", "/automation-testing/seed", "")
+	m.must(404, "DELETE", "/automation-testing/all", "")
+	m.must(404, "GET", "/automation-testing/ready", "")
+	m.stop()
 }
 
 // E2: an order that is posted a hundred times takes effect once. Red when the
@@ -354,4 +374,57 @@ func TestF16_NothingPersonalInTheClear(t *testing.T) {
 		}
 	}
 	m.holds()
+}
+
+// F12: a request that is in flight when the stop begins gets its answer, and the
+// order is there. Red when the process ends without draining.
+func TestF12_InFlightIsAnswered(t *testing.T) {
+	t.Parallel()
+	m := start(t, program(t), t.TempDir(), nil)
+	m.seed()
+	address := strings.TrimPrefix(m.url, "http://")
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = fmt.Fprintf(conn, "POST /order HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", address, len(order1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := bufio.NewReader(conn)
+	if line, err := answers.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
+		t.Fatalf("the body was not asked for: %q %v", line, err)
+	}
+	if _, err := answers.ReadString('\n'); err != nil { // the empty line that ends the 100
+		t.Fatal(err)
+	}
+	m.proc.Signal(syscall.SIGTERM)
+	await(t, "new connections are refused", func() bool {
+		other, err := net.Dial("tcp", address)
+		if err == nil {
+			_ = other.Close()
+		}
+		return errors.Is(err, syscall.ECONNREFUSED)
+	})
+	if _, err := io.WriteString(conn, order1); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(answers, nil)
+	if err != nil {
+		t.Fatalf("the request in flight got no answer: %v", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusAccepted {
+		t.Errorf("the request in flight was answered with %d", resp.StatusCode)
+	}
+	if e := m.proc.Wait(); e.Code != 0 {
+		t.Errorf("souk ended with %v", e)
+	}
+	if k := holds(t, m.dir); k.placed["ORDER_001"].Order == "" {
+		t.Error("the order is gone")
+	}
 }
