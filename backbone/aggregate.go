@@ -59,6 +59,31 @@ type Ref struct {
 // Stream returns the stream's name.
 func (r Ref) Stream() string { return r.of.aggregateName() + "/" + r.id }
 
+// States folds events as they would come from a log, encoded and read back, and
+// returns the state before the first and after each of them. It is meant for tests.
+func (r Ref) States(events ...Event) ([]any, error) {
+	if err := r.of.check(); err != nil {
+		return nil, err
+	}
+	s := r.of.fresh()
+	states := append(make([]any, 0, len(events)+1), s)
+	for _, e := range events {
+		wire := e.EventType()
+		if _, known := r.of.isPrivate(wire); !known {
+			return nil, fmt.Errorf("aggregate %s does not list %s: add it to Public or Private", r.of.aggregateName(), wire)
+		}
+		data, err := json.Marshal(e)
+		if err != nil {
+			return nil, fmt.Errorf("encode %s: %w", wire, err)
+		}
+		if s, err = r.of.fold(s, wire, data); err != nil {
+			return nil, err
+		}
+		states = append(states, s)
+	}
+	return states, nil
+}
+
 // Ref names the stream of the aggregate with this id.
 func (a *Aggregate[S]) Ref(id string) Ref { return Ref{a, id} }
 

@@ -81,6 +81,9 @@ func (h Handler) Decision(histories map[string][]Event, c Command, m Meta) ([]Ap
 	return h.decide(l, c, m)
 }
 
+// Streams names the streams that a command is decided on.
+func (h Handler) Streams(c Command) []Ref { return h.streams(c) }
+
 // CommandType returns the wire name of the command that is handled.
 func (h Handler) CommandType() string { return h.command }
 

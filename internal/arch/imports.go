@@ -32,7 +32,7 @@ var table = []row{
 	{"backbone/internal/sqlstore", driver("github.com/pressly/goose/v3")},
 	{"backbone/internal/...", driver()},
 	{"backbone/drivertest", driver()},
-	{"backbone/backbonetest", driver("backbone/sqlitestore", "backbone/membus")},
+	{"backbone/backbonetest", driver("backbone/sqlitestore", "backbone/membus", "backbone/logbus")},
 	{"backbone/sqlitestore", driver("modernc.org/sqlite", "modernc.org/libc", "github.com/pressly/goose/v3")},
 	{"backbone/pgstore", driver("github.com/jackc/pgx/v5", "github.com/pressly/goose/v3")},
 	{"backbone/logbus", driver()},

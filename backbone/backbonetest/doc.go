@@ -1,0 +1,16 @@
+// Package backbonetest tests services that are built on backbone: decisions in a
+// line, and whole systems of services in process under a clock that the test turns.
+//
+// A decision is a history, a command and what follows:
+//
+//	backbonetest.Given(t, accounts.Service(), event.Opened{Owner: "C1"}).
+//		When(command.Pay{Account: "A1", Amount: 5}).
+//		Then(event.Paid{Amount: 5})
+//
+// A World runs services on a database of the test's own:
+//
+//	w := backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{accounts.Service(), books.Service()}})
+//	w.Do(t, command.Pay{Account: "A1", Amount: 5})
+//	w.Clock.Advance(24 * time.Hour)
+//	w.Settle(t)
+package backbonetest
