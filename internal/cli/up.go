@@ -13,19 +13,20 @@ import (
 )
 
 type upCommand struct {
-	HTTP         string   `help:"Address of the online store; loopback only." default:"127.0.0.1:8080" env:"SOUK_HTTP"`
-	TestMode     bool     `help:"Add the routes that fill and empty a test's world; listens on ports 8900 and 8901 as well." env:"SOUK_TEST_MODE"`
-	Empty        bool     `help:"Leave the demo shop out." env:"SOUK_EMPTY"`
-	Without      []string `help:"Services to leave out; what is meant for them waits." placeholder:"PART"`
-	Currency     string   `help:"The shop's currency." default:"EUR" env:"SOUK_CURRENCY"`
-	Payment      string   `help:"URL of the payment provider; default a stand-in as a process of its own." env:"SOUK_PAYMENT" placeholder:"URL"`
-	PaymentKey   string   `help:"File with the API key of the payment provider." env:"SOUK_PAYMENT_KEY_FILE" type:"path" placeholder:"FILE"`
-	SMTP         string   `help:"Mail server, host:port; default a mailbox file in the data directory." env:"SOUK_SMTP" placeholder:"ADDRESS"`
-	SMTPPlain    bool     `help:"Speak to the mail server without TLS; loopback only." env:"SOUK_SMTP_PLAIN"`
-	SMTPUser     string   `help:"User at the mail server." env:"SOUK_SMTP_USER"`
-	SMTPPassword string   `help:"File with the password at the mail server." env:"SOUK_SMTP_PASSWORD_FILE" type:"path" placeholder:"FILE"`
-	CallerRate   int      `help:"Requests a second of one caller." default:"1000" env:"SOUK_CALLER_RATE"`
-	MailFrom     string   `help:"Sender of mail." default:"souk <shop@souk.example>" env:"SOUK_MAIL_FROM"`
+	HTTP          string        `help:"Address of the online store; loopback only." default:"127.0.0.1:8080" env:"SOUK_HTTP"`
+	TestMode      bool          `help:"Add the routes that fill and empty a test's world; listens on ports 8900 and 8901 as well." env:"SOUK_TEST_MODE"`
+	Empty         bool          `help:"Leave the demo shop out." env:"SOUK_EMPTY"`
+	Without       []string      `help:"Services to leave out; what is meant for them waits." placeholder:"PART"`
+	Currency      string        `help:"The shop's currency." default:"EUR" env:"SOUK_CURRENCY"`
+	OrderPatience time.Duration `help:"How long an order may wait for its approval before it expires." default:"24h" env:"SOUK_ORDER_PATIENCE"`
+	Payment       string        `help:"URL of the payment provider; default a stand-in as a process of its own." env:"SOUK_PAYMENT" placeholder:"URL"`
+	PaymentKey    string        `help:"File with the API key of the payment provider." env:"SOUK_PAYMENT_KEY_FILE" type:"path" placeholder:"FILE"`
+	SMTP          string        `help:"Mail server, host:port; default a mailbox file in the data directory." env:"SOUK_SMTP" placeholder:"ADDRESS"`
+	SMTPPlain     bool          `help:"Speak to the mail server without TLS; loopback only." env:"SOUK_SMTP_PLAIN"`
+	SMTPUser      string        `help:"User at the mail server." env:"SOUK_SMTP_USER"`
+	SMTPPassword  string        `help:"File with the password at the mail server." env:"SOUK_SMTP_PASSWORD_FILE" type:"path" placeholder:"FILE"`
+	CallerRate    int           `help:"Requests a second of one caller." default:"1000" env:"SOUK_CALLER_RATE"`
+	MailFrom      string        `help:"Sender of mail." default:"souk <shop@souk.example>" env:"SOUK_MAIL_FROM"`
 }
 
 // Help implements kong's long help.
@@ -44,7 +45,7 @@ func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
 		Data: r.Data, HTTP: c.HTTP, TestMode: c.TestMode, Empty: c.Empty, Without: c.Without, Currency: c.Currency,
 		Payment: house.PaymentConfig{URL: c.Payment, KeyFile: c.PaymentKey},
 		Mail:    house.MailConfig{SMTP: c.SMTP, Plain: c.SMTPPlain, Username: c.SMTPUser, PasswordFile: c.SMTPPassword, From: c.MailFrom},
-		Logger:  log, Added: env.Added, CallerRate: c.CallerRate,
+		Logger:  log, Added: env.Added, CallerRate: c.CallerRate, OrderPatience: c.OrderPatience,
 	})
 	if err != nil {
 		return err

@@ -41,6 +41,8 @@ type Config struct {
 	Without []string
 	// Currency is the shop's; default EUR.
 	Currency string
+	// OrderPatience is how long an order may wait for its approval; default 24 hours.
+	OrderPatience time.Duration
 	// Payment says who moves the money.
 	Payment PaymentConfig
 	// Mail says who sends mail.

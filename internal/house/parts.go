@@ -11,8 +11,9 @@ import (
 	"example.org/souk/mall/stores"
 )
 
-// Ports are what services need from outside; nil where they do not run.
+// Ports are what services need from outside, nil where they do not run, and what the shop settles about them.
 type Ports struct {
+	Orders   orders.Config
 	Provider payments.Provider
 	Sender   notifications.Sender
 }
@@ -23,7 +24,7 @@ func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
 	return append([]*backbone.Service{
 		stores.Service(),
 		customers.Service(),
-		orders.Service(),
+		orders.Service(p.Orders),
 		inventory.Service(),
 		payments.Service(p.Provider),
 		notifications.Service(p.Sender),

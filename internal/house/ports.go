@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.org/souk/backbone"
+	"example.org/souk/mall/orders"
 	"example.org/souk/provider/mail"
 	"example.org/souk/provider/payment"
 )
@@ -86,7 +87,7 @@ func (s *standIn) stop() {
 
 // ports fills what services need from outside.
 func (h *House) ports() (Ports, error) {
-	var p Ports
+	p := Ports{Orders: orders.Config{Patience: h.cfg.OrderPatience}}
 	url, keyFile := h.cfg.Payment.URL, h.cfg.Payment.KeyFile
 	if url == "" && !h.cfg.Quiet {
 		dir := filepath.Join(h.cfg.Data, "payment-stand-in")

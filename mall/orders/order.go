@@ -28,7 +28,7 @@ type Existing struct {
 	Status string `json:"status"` // as Order.Shown
 }
 
-// patience is how long an order may wait for its approval unless it says otherwise.
+// patience is how long an order may wait for its approval unless the shop or the order says otherwise.
 const patience = 24 * time.Hour
 
 // Status says how far an order is.
@@ -198,6 +198,16 @@ func evolve(o Order, e backbone.Event) Order {
 	return o
 }
 
+// placing decides that an order is taken, which may then wait for so long.
+func placing(patience time.Duration) func(Order, command.PlaceOrder, backbone.Meta) ([]backbone.Event, error) {
+	return func(o Order, c command.PlaceOrder, m backbone.Meta) ([]backbone.Event, error) {
+		if c.Expires == 0 {
+			c.Expires = m.Time.Add(patience).UnixMicro()
+		}
+		return place(o, c, m)
+	}
+}
+
 func place(o Order, c command.PlaceOrder, m backbone.Meta) ([]backbone.Event, error) {
 	if o.Status != Unknown {
 		return nil, ErrExists.With(Existing{Same: o.sameAs(c), Status: o.Shown()})
@@ -206,15 +216,12 @@ func place(o Order, c command.PlaceOrder, m backbone.Meta) ([]backbone.Event, er
 	if err != nil {
 		return nil, ErrItems
 	}
-	expires := c.Expires
-	if expires == 0 {
-		expires = m.Time.Add(patience).UnixMicro()
-	} else if expires <= m.Time.UnixMicro() {
+	if c.Expires <= m.Time.UnixMicro() {
 		return nil, ErrTooLate
 	}
 	return one(event.OrderPlaced{
 		Order: c.Order, Message: c.Message, Customer: c.Customer, Items: c.Items, Total: total,
-		Payment: c.Payment, WaitForStock: c.WaitForStock, Expires: expires,
+		Payment: c.Payment, WaitForStock: c.WaitForStock, Expires: c.Expires,
 	})
 }
 

@@ -161,7 +161,7 @@ func TestDecisions(t *testing.T) {
 
 func decide(t testing.TB, given []backbone.Event, c backbone.Command) ([]backbone.Event, error) {
 	t.Helper()
-	for _, h := range Service().Handles {
+	for _, h := range Service(Config{}).Handles {
 		if h.CommandType() != c.CommandType() {
 			continue
 		}

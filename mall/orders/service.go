@@ -2,6 +2,7 @@ package orders
 
 import (
 	"embed"
+	"time"
 
 	"example.org/souk/backbone"
 )
@@ -9,13 +10,22 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
+// Config is what a shop can settle about its orders. The zero value is the default.
+type Config struct {
+	// Patience is how long an order may wait for its approval unless it says otherwise; default 24 hours.
+	Patience time.Duration
+}
+
 // Service is the table of the service.
-func Service() *backbone.Service {
+func Service(config Config) *backbone.Service {
+	if config.Patience <= 0 {
+		config.Patience = patience
+	}
 	return &backbone.Service{
 		Name:  "orders",
 		About: "Minds the life of an order and runs the checkout.",
 		Handles: []backbone.Handler{
-			backbone.Decide(orders, place),
+			backbone.Decide(orders, placing(config.Patience)),
 			backbone.Decide(orders, reserveStock),
 			backbone.Decide(orders, backorder),
 			backbone.Decide(orders, approve),
