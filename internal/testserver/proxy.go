@@ -33,6 +33,7 @@ type Proxy struct {
 	latency  time.Duration
 	flowing  chan struct{} // closed while bytes flow; open, so that waiters wait, while paused
 	cuts     [2]cut
+	done     int // cuts that CutAfter asked for and that were made
 	running  sync.WaitGroup
 }
 
@@ -136,6 +137,13 @@ func (p *Proxy) CutAfter(direction Direction, n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cuts[direction] = cut{armed: true, left: n}
+}
+
+// Cuts returns how many connections CutAfter has cut, so that a test can tell whether its cut was made.
+func (p *Proxy) Cuts() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.done
 }
 
 // Pause lets no byte pass in either direction. Connections stay open and new ones are accepted: a network that
@@ -303,6 +311,7 @@ func (p *Proxy) allow(direction Direction, data []byte) (allowed []byte, last bo
 	}
 	allowed = data[:c.left]
 	*c = cut{}
+	p.done++
 	return allowed, true
 }
 

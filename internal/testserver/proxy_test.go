@@ -149,6 +149,9 @@ func TestProxyCutAfter(t *testing.T) {
 			p.CutAfter(direction, int64(len("one\ntwo\nth")))
 			mustSay(t, c, "one")
 			mustSay(t, c, "two")
+			if p.Cuts() != 0 {
+				t.Error("it was cut early")
+			}
 			got, err := c.say("three", soon)
 			if err == nil || errors.Is(err, os.ErrDeadlineExceeded) || got == "three" {
 				t.Errorf("behind the cut: %q, %v", got, err)
@@ -157,6 +160,9 @@ func TestProxyCutAfter(t *testing.T) {
 				t.Errorf("before the cut came %q", got)
 			}
 			mustSay(t, dial(t, p), "it cuts once")
+			if p.Cuts() != 1 {
+				t.Errorf("%d cuts were made", p.Cuts())
+			}
 		})
 	}
 }
