@@ -105,9 +105,9 @@ func (c *callRunner) make(ctx context.Context, call *driver.Call) {
 		c.end(call, CallOutcome{Failed: true, Cause: err.Error()})
 		return
 	}
-	req := CallRequest{Key: call.ID, Attempt: call.Attempts, Meta: Meta{ID: call.ID, Time: now, Actor: w.Actor, Correlation: w.Correlation, Causation: w.Causation, Trace: w.Trace}}
+	req := CallRequest{Key: call.ID, Attempt: call.Attempts + 1, Meta: Meta{ID: call.ID, Time: now, Actor: w.Actor, Correlation: w.Correlation, Causation: w.Causation, Trace: w.Trace}}
 	result, err := c.attempt(ctx, call, req, now)
-	h.r.observeCall(CalledStats{Service: h.svc.Name, Call: c.kind.name, Key: call.ID, Attempt: call.Attempts, Duration: h.r.now().Sub(now), Meta: req.Meta, Err: err})
+	h.r.observeCall(CalledStats{Service: h.svc.Name, Call: c.kind.name, Key: call.ID, Attempt: req.Attempt, Duration: h.r.now().Sub(now), Meta: req.Meta, Err: err})
 	driver.CrashPoint("call.made")
 	switch {
 	case err == nil:
@@ -140,7 +140,7 @@ func (c *callRunner) attempt(ctx context.Context, call *driver.Call, req CallReq
 		}
 	}()
 	expired := c.kind.KeyValidity > 0 && now.Sub(time.UnixMicro(call.Created)) >= c.kind.KeyValidity
-	if c.kind.asker != nil && (call.Attempts > 1 || expired) {
+	if c.kind.asker != nil && (req.Attempt > 1 || expired) {
 		result, found, err := c.kind.asker(ctx, req, call.Request)
 		if err != nil || found {
 			return result, err
@@ -186,7 +186,7 @@ func (c *callRunner) retry(call *driver.Call, cause error) {
 	if first <= 0 {
 		first = time.Second
 	}
-	wait := RetryPolicy{First: first, Max: 5 * time.Minute}.After(call.Attempts)
+	wait := RetryPolicy{First: first, Max: 5 * time.Minute}.After(call.Attempts + 1) // a claimed call carries the attempts before it
 	due := h.r.now().Add(wait).UnixMicro()
 	_ = h.internal(&unit{host: h, run: func(b *batch, u *unit) error { // likewise
 		s := b.of(h)
