@@ -42,6 +42,7 @@ type folder interface {
 	check() error
 	fresh() any
 	fold(state any, wire string, data []byte) (any, error)
+	decodeEvent(wire string, data []byte) (Event, error)
 	apply(state any, e Event) any
 	isPrivate(wire string) (private, known bool)
 	snapshots() (every int64, schema string)

@@ -521,39 +521,6 @@ func (r *Runtime) Services() []string {
 // Parts returns the parts list.
 func (r *Runtime) Parts() []*Service { return r.cfg.Parts }
 
-// Idle reports whether nothing is in flight: nothing waits for a writer or a lane,
-// and every subscription has seen every committed record. What waits for a time,
-// for an operator or for the outside does not count.
-func (r *Runtime) Idle(ctx context.Context) (bool, error) {
-	for _, w := range r.writers {
-		if !w.quiet() {
-			return false, nil
-		}
-	}
-	for _, h := range r.order {
-		for _, s := range h.subs {
-			s.mu.Lock()
-			busy := s.pending > 0
-			s.mu.Unlock()
-			if busy {
-				return false, nil
-			}
-		}
-	}
-	if b, ok := r.cfg.Transport.(driver.Behinder); ok {
-		behind, err := b.Behind(ctx)
-		if err != nil || behind > 0 {
-			return false, err
-		}
-	}
-	for _, w := range r.writers {
-		if !w.quiet() {
-			return false, nil
-		}
-	}
-	return true, nil
-}
-
 func (r *Runtime) forget(units []*unit) {
 	for _, u := range units {
 		u.host.streams.drop()

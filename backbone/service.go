@@ -98,6 +98,22 @@ func (s *Service) aggregates() (map[string]folder, error) {
 	return all, nil
 }
 
+// Decode reads an event of the service's own log, public or private, as the type
+// that the service lists. It is meant for tests and tools.
+func (s *Service) Decode(m *Message) (Event, error) {
+	err := fmt.Errorf("service %s owns no event %s", s.Name, m.Type)
+	for _, f := range s.folders() {
+		e, failed := f.decodeEvent(m.Type, m.Data)
+		if failed == nil {
+			return e, nil
+		}
+		if _, known := f.isPrivate(m.Type); known {
+			err = failed
+		}
+	}
+	return nil, err
+}
+
 // Check finds what is wrong with a parts list and says what to do about it. It
 // looks at all services whatever runs here, so that a program that starts on one
 // machine would start on every other.

@@ -104,10 +104,11 @@ func (w *writer) close() {
 	<-w.ended
 }
 
-func (w *writer) quiet() bool {
+// waiting returns how many units are queued, and whether there is work at all.
+func (w *writer) waiting() (queued int, busy bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.queue) == 0 && !w.busy
+	return len(w.queue), w.busy || len(w.queue) > 0
 }
 
 func (w *writer) loop() {
