@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.org/souk/backbone"
@@ -76,6 +77,8 @@ type House struct {
 	listeners []net.Listener
 	cancel    context.CancelFunc
 	loops     sync.WaitGroup
+	metrics   *metrics
+	started   atomic.Bool   // Start has come to its end
 	closing   chan struct{} // closed when Stop begins
 	once      sync.Once
 	first     bool // the database was made by this start
@@ -137,8 +140,13 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 			return nil, fmt.Errorf("there is no part %q to leave out", name)
 		}
 	}
+	if !cfg.Quiet {
+		if err := h.openMetrics(); err != nil {
+			return nil, err
+		}
+	}
 	h.Runtime, err = backbone.New(backbone.Config{
-		Parts: parts, Run: run, Store: storeOf, Transport: h.bus, Logger: cfg.Logger, Hooks: cfg.Hooks, SealHead: h.keepHead,
+		Parts: parts, Run: run, Store: storeOf, Transport: h.bus, Logger: cfg.Logger, Hooks: h.cfg.Hooks, SealHead: h.keepHead,
 	})
 	if err != nil {
 		return nil, err
@@ -167,11 +175,7 @@ func (h *House) openDoor() (err error) {
 	}
 	h.Door, err = door.New(door.Config{
 		Authority: h.Authority, Logger: h.cfg.Logger, TestMode: h.cfg.TestMode,
-		CallerRate: h.rate(1), AddressRate: h.rate(5),
-		Ready: []door.Probe{{Name: "database", Check: func(ctx context.Context) error {
-			_, err := h.store.Head(ctx, "orders")
-			return err
-		}}},
+		CallerRate: h.rate(1), AddressRate: h.rate(5), Ready: h.probes(), Observe: h.metrics.observe,
 	})
 	if err != nil {
 		return err
@@ -183,6 +187,9 @@ func (h *House) openDoor() (err error) {
 		Stock:  stock{h.Runtime.Reader("stores"), h.Runtime.Reader("inventory")},
 		Pulses: &h.hub, Seeder: seeder, Currency: h.cfg.Currency,
 	}); err != nil {
+		return err
+	}
+	if err := h.serveMetrics(); err != nil {
 		return err
 	}
 	return console.Register(h.Door, newView(h), h.closing)
@@ -236,6 +243,7 @@ func (h *House) Start(ctx context.Context) error {
 			}
 		})
 	}
+	h.started.Store(true)
 	return nil
 }
 
