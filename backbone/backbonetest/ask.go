@@ -32,7 +32,7 @@ func (w *World) Do(t testing.TB, c backbone.Command, options ...backbone.DoOptio
 
 // Refused gives a command that is to be refused with this code, and returns the
 // refusal.
-func (w *World) Refused(t testing.TB, code string, c backbone.Command, options ...backbone.DoOption) *backbone.Refusal {
+func (w *World) Refused(t testing.TB, code string, c backbone.Command, options ...backbone.DoOption) backbone.Refusal {
 	t.Helper()
 	a, err := w.Runtime().Do(t.Context(), c, options...)
 	switch {
@@ -43,7 +43,7 @@ func (w *World) Refused(t testing.TB, code string, c backbone.Command, options .
 	case a.Refusal.Code != code:
 		t.Errorf("%s %+v was refused with %v, want %q", c.CommandType(), c, a.Refusal, code)
 	}
-	return a.Refusal
+	return *a.Refusal
 }
 
 // Events returns the public events of a service, in the order of its log.
@@ -93,7 +93,7 @@ func (w *World) part(t testing.TB, service string) *backbone.Service {
 // where there is none.
 func (w *World) Saga(t testing.TB, service, saga, id string) string {
 	t.Helper()
-	for _, s := range w.sagas(t, service) {
+	for _, s := range w.sagas(t, service, "") {
 		if s.Name == saga && s.ID == id {
 			return s.State
 		}
@@ -101,13 +101,18 @@ func (w *World) Saga(t testing.TB, service, saga, id string) string {
 	return ""
 }
 
-func (w *World) sagas(t testing.TB, service string) []driver.Saga {
+// sagas returns the instances in any of the states, or in all with "".
+func (w *World) sagas(t testing.TB, service string, states ...string) []driver.Saga {
 	t.Helper()
-	rows, err := w.Store().SagaRows(t.Context(), service, "", "", most)
-	if err != nil {
-		t.Fatalf("sagas of %s: %v", service, err)
+	var all []driver.Saga
+	for _, state := range states {
+		rows, err := w.Store().SagaRows(t.Context(), service, "", state, most)
+		if err != nil {
+			t.Fatalf("sagas of %s: %v", service, err)
+		}
+		all = append(all, rows...)
 	}
-	return rows
+	return all
 }
 
 // Parked returns the messages at the head of their key that a service could not

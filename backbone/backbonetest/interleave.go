@@ -37,12 +37,7 @@ func (w *World) Interleave(t testing.TB, pick func(n int) int) {
 		w.rest(t)
 		open := w.held.open()
 		next, _ := w.next(t)
-		choices := len(open)
-		if !next.IsZero() && turns < mostTurns {
-			choices++
-		}
-		switch {
-		case len(open) == 0:
+		if len(open) == 0 {
 			saga := w.underWay(t)
 			if saga == nil {
 				return
@@ -52,17 +47,16 @@ func (w *World) Interleave(t testing.TB, pick func(n int) int) {
 			}
 			w.Clock.Set(next)
 			continue
-		case choices > 1:
-			choices = pick(choices)
-		default:
-			choices = 0
 		}
-		if choices == len(open) {
+		if !next.IsZero() && turns < mostTurns && pick(6) == 5 {
 			turns++
 			w.Clock.Set(next)
 			continue
 		}
-		l := open[choices]
+		l := open[0]
+		if len(open) > 1 {
+			l = open[pick(len(open))]
+		}
 		w.deliver(t, l)
 		if l.Kind != driver.KindEvent && !l.copied && copies < mostCopies && pick(4) == 3 {
 			copies++
@@ -79,10 +73,8 @@ func (w *World) underWay(t testing.TB) *driver.Saga {
 		if len(p.Sagas) == 0 {
 			continue
 		}
-		for _, s := range w.sagas(t, p.Name) {
-			if s.State == backbone.SagaRunning || s.State == backbone.SagaCompensating {
-				return &s
-			}
+		if under := w.sagas(t, p.Name, backbone.SagaRunning, backbone.SagaCompensating); len(under) > 0 {
+			return &under[0]
 		}
 	}
 	return nil

@@ -29,13 +29,13 @@ type outside struct {
 	cleanups   []func()
 }
 
-func (*outside) Helper()                            {}
-func (*outside) Logf(string, ...any)                {}
-func (*outside) Output() io.Writer                  { return io.Discard }
-func (o *outside) Context() context.Context         { return o.ctx }
-func (o *outside) Cleanup(f func())                 { o.cleanups = append(o.cleanups, f) }
-func (*outside) Errorf(format string, args ...any)  { panic(fmt.Sprintf(format, args...)) }
-func (*outside) Fatalf(format string, args ...any)  { panic(fmt.Sprintf(format, args...)) }
+func (*outside) Helper()                           {}
+func (*outside) Logf(string, ...any)               {}
+func (*outside) Output() io.Writer                 { return io.Discard }
+func (o *outside) Context() context.Context        { return o.ctx }
+func (o *outside) Cleanup(f func())                { o.cleanups = append(o.cleanups, f) }
+func (*outside) Errorf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+func (*outside) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
 
 func (o *outside) TempDir() string {
 	dir, err := os.MkdirTemp("", "backbonetest")

@@ -54,7 +54,7 @@ func (w *World) rest(t testing.TB) {
 	t.Helper()
 	deadline := time.NewTimer(w.config.Patience)
 	defer deadline.Stop()
-	tick := time.NewTicker(time.Millisecond)
+	tick := time.NewTicker(200 * time.Microsecond)
 	defer tick.Stop()
 	for {
 		busy := w.busy(t)
@@ -142,7 +142,7 @@ func (w *World) look(t testing.TB, p *backbone.Service, a *agenda) error {
 		a.note(after, "timer")
 	}
 	if len(p.Sagas) > 0 {
-		for _, s := range w.sagas(t, p.Name) {
+		for _, s := range w.sagas(t, p.Name, backbone.SagaRunning, backbone.SagaCompensating) {
 			if s.Due > 0 {
 				a.note(s.Due, "saga %s/%s of service %s", s.Name, s.ID, p.Name)
 			}

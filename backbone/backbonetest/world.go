@@ -15,6 +15,10 @@ import (
 	"example.org/souk/backbone/sqlitestore"
 )
 
+// endIn is how long a world may take to end. It is there for the case that it never
+// would.
+const endIn = 30 * time.Second
+
 // Config says what a World runs. Parts is required.
 type Config struct {
 	// Parts lists every service of the system. All of them run, in one database.
@@ -143,7 +147,7 @@ func (w *World) end(t testing.TB) {
 	if r == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), w.config.Patience)
+	ctx, cancel := context.WithTimeout(context.Background(), endIn)
 	defer cancel()
 	if err := errors.Join(r.runtime.Stop(ctx), r.bus.Close(), r.store.Close()); err != nil {
 		t.Errorf("end the world: %v", err)

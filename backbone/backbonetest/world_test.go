@@ -52,7 +52,9 @@ var parcel = &backbone.Aggregate[string]{
 }
 
 // herald announces; it fails with what err returns.
-type herald struct{ err func(backbone.CallRequest) error }
+type herald struct {
+	err func(backbone.CallRequest) error
+}
 
 func (h herald) Call(_ context.Context, c backbone.CallRequest, parcel string) (any, error) {
 	return parcel, h.err(c)
