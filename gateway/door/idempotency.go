@@ -23,7 +23,8 @@ const (
 // safe for concurrent use; two claims of one key at once have one winner.
 type Idempotency interface {
 	// Claim takes the key for a caller until the given instant, or returns what stands under it: another's claim, or an answer.
-	// What has expired at now does not stand any more.
+	// What has expired at now does not stand any more, nor does, for the same fingerprint, the claim of a process that has ended; for
+	// another fingerprint an expired claim may stand on.
 	Claim(ctx context.Context, caller, key string, fingerprint [sha256.Size]byte, now, until time.Time) (standing Remembered, claimed bool, err error)
 	// Keep puts an answer in the place of a claim.
 	Keep(ctx context.Context, caller, key string, r Remembered) error

@@ -163,7 +163,7 @@ func here(ctx context.Context, data, name string, a Args, added []*backbone.Serv
 	}
 	defer func() { err = errors.Join(err, h.Stop(context.WithoutCancel(ctx))) }()
 	if op.reads {
-		err = h.Runtime.Migrate(ctx)
+		err = h.Migrate(ctx)
 	} else {
 		err = h.Start(ctx)
 	}

@@ -78,6 +78,7 @@ type House struct {
 	cancel    context.CancelFunc
 	loops     sync.WaitGroup
 	metrics   *metrics
+	answers   *answers
 	started   atomic.Bool   // Start has come to its end
 	closing   chan struct{} // closed when Stop begins
 	once      sync.Once
@@ -131,6 +132,9 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 	parts := Parts(ports, cfg.Added...)
 	var run []string
 	for _, p := range parts {
+		if p.Name == doorTables {
+			return nil, fmt.Errorf("no service can be named %q: the door keeps its tables under that name", doorTables)
+		}
 		if !slices.Contains(cfg.Without, p.Name) {
 			run = append(run, p.Name)
 		}
@@ -173,8 +177,9 @@ func (h *House) openDoor() (err error) {
 	if h.Authority, err = door.OpenAuthority(filepath.Join(h.cfg.Data, "keys"), clock{}); err != nil {
 		return err
 	}
+	h.answers = newAnswers(h.store, h.loops.Go)
 	h.Door, err = door.New(door.Config{
-		Authority: h.Authority, Logger: h.cfg.Logger, TestMode: h.cfg.TestMode,
+		Authority: h.Authority, Logger: h.cfg.Logger, TestMode: h.cfg.TestMode, Idempotency: h.answers,
 		CallerRate: h.rate(1), AddressRate: h.rate(5), Ready: h.probes(), Observe: h.metrics.observe,
 	})
 	if err != nil {
@@ -204,8 +209,19 @@ type clock struct{}
 
 func (clock) Now() time.Time { return time.Now() }
 
+// Migrate brings all tables up to date. Start does it too; who only reads calls it alone.
+func (h *House) Migrate(ctx context.Context) error {
+	if err := h.store.Migrate(ctx, []driver.Schema{doorSchema()}); err != nil {
+		return err
+	}
+	return h.Runtime.Migrate(ctx)
+}
+
 // Start runs the house and returns when it takes orders.
 func (h *House) Start(ctx context.Context) error {
+	if err := h.Migrate(ctx); err != nil {
+		return err
+	}
 	if err := h.Runtime.Start(ctx); err != nil {
 		return err
 	}
@@ -220,6 +236,7 @@ func (h *House) Start(ctx context.Context) error {
 		return nil
 	}
 	h.loops.Go(func() { h.tellFeeds(run) })
+	h.loops.Go(func() { h.pruneAnswers(run) })
 	addresses := []string{h.cfg.HTTP}
 	if host, port, _ := net.SplitHostPort(h.cfg.HTTP); h.cfg.TestMode && port != "0" {
 		for _, p := range []string{"8900", "8901"} {

@@ -125,6 +125,9 @@ func (w worlds) Reset(ctx context.Context) error {
 	if err := w.h.Runtime.Reset(ctx); err != nil {
 		return err
 	}
+	if err := w.h.answers.clear(); err != nil {
+		return err
+	}
 	w.h.Keys.Drop()
 	value, err := json.Marshal(epoch + 1)
 	if err != nil {

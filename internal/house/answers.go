@@ -1,0 +1,212 @@
+package house
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"example.org/souk/backbone/driver"
+	"example.org/souk/gateway/door"
+)
+
+// doorTables is the name under which the door keeps tables. It is no service: it has no log that anybody reads.
+const doorTables = "door"
+
+//go:embed door/*.sql
+var doorFiles embed.FS
+
+// doorSchema is what the door keeps in a database.
+func doorSchema() driver.Schema {
+	migrations, err := fs.Sub(doorFiles, "door")
+	if err != nil {
+		panic(err) // the folder is compiled in
+	}
+	return driver.Schema{Service: doorTables, Migrations: migrations}
+}
+
+// answers is the table of answers by Idempotency-Key. What changes while a transaction is being committed goes into the next
+// one together, so that many callers pay for one flush of the disk. Safe for concurrent use.
+type answers struct {
+	store driver.Store
+	table string
+	boot  string       // this process, until it ends
+	run   func(func()) // begins a goroutine
+
+	mu      sync.Mutex
+	waiting []*change
+	busy    bool // somebody commits what waits
+}
+
+var _ door.Idempotency = (*answers)(nil)
+
+// change is one caller's part of a transaction.
+type change struct {
+	apply func(ctx context.Context, tx driver.Tx) error
+	done  chan error
+}
+
+func newAnswers(store driver.Store, run func(func())) *answers {
+	return &answers{store: store, table: store.Name(doorTables, "idempotency"), boot: rand.Text(), run: run}
+}
+
+// Claim implements door.Idempotency. A claim is kept as long as an answer, so that its key cannot be used for another request
+// after a crash; once it has expired, or its process is gone, the same request takes it over. Running that again is safe,
+// since commands are known by ids of their own.
+func (a *answers) Claim(ctx context.Context, caller, key string, fingerprint [sha256.Size]byte, now, until time.Time) (standing door.Remembered, claimed bool, err error) {
+	content := hex.EncodeToString(fingerprint[:])
+	// Most of what comes again was answered, and to see that needs no transaction.
+	r, free, err := a.look(ctx, a.store.Query, caller, key, content, now)
+	if err != nil || !free {
+		return r, false, err
+	}
+	err = a.change(func(ctx context.Context, tx driver.Tx) (err error) {
+		standing, claimed, err = a.look(ctx, tx.Query, caller, key, content, now)
+		if err != nil || !claimed {
+			return err
+		}
+		return tx.Exec(ctx, []driver.Statement{{
+			SQL: `INSERT INTO ` + a.table + ` (caller, key, fingerprint, status, type, location, body, boot, until, expires)
+				VALUES ($1, $2, $3, 0, '', '', '', $4, $5, $6)
+				ON CONFLICT (caller, key) DO UPDATE SET fingerprint = excluded.fingerprint, status = 0, type = '', location = '', body = '',
+				boot = excluded.boot, until = excluded.until, expires = excluded.expires`,
+			Args: []any{caller, key, content, a.boot, until.UnixMicro(), now.Add(door.KeyLife).UnixMicro()},
+		}})
+	})
+	if err != nil {
+		return door.Remembered{}, false, err
+	}
+	return standing, claimed, nil
+}
+
+// look returns what stands under a key, and whether it is free for a request of this content.
+func (a *answers) look(ctx context.Context, query func(context.Context, string, ...any) (driver.Rows, error), caller, key, content string, now time.Time) (r door.Remembered, free bool, err error) {
+	rows, err := query(ctx, `SELECT fingerprint, status, type, location, body, boot, until, expires FROM `+a.table+
+		` WHERE caller = $1 AND key = $2 AND expires > $3`, caller, key, now.UnixMicro())
+	if err != nil {
+		return r, false, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	if !rows.Next() {
+		return r, true, rows.Err()
+	}
+	var first, body, boot string
+	var until, expires int64
+	if err := rows.Scan(&first, &r.Status, &r.Type, &r.Location, &body, &boot, &until, &expires); err != nil {
+		return r, false, err
+	}
+	if n, err := hex.Decode(r.Fingerprint[:], []byte(first)); err != nil || n != len(r.Fingerprint) {
+		return r, false, fmt.Errorf("idempotency key of %s: its fingerprint is damaged", caller)
+	}
+	r.Body, r.Expires = []byte(body), time.UnixMicro(expires)
+	orphan := boot != a.boot || until <= now.UnixMicro()
+	return r, r.Status == 0 && orphan && first == content, nil
+}
+
+// Keep implements door.Idempotency. The first answer stays.
+func (a *answers) Keep(_ context.Context, caller, key string, r door.Remembered) error {
+	return a.change(func(ctx context.Context, tx driver.Tx) error {
+		return tx.Exec(ctx, []driver.Statement{{
+			SQL: `INSERT INTO ` + a.table + ` AS i (caller, key, fingerprint, status, type, location, body, boot, until, expires)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9)
+				ON CONFLICT (caller, key) DO UPDATE SET fingerprint = excluded.fingerprint, status = excluded.status, type = excluded.type,
+				location = excluded.location, body = excluded.body, expires = excluded.expires WHERE i.status = 0`,
+			Args: []any{caller, key, hex.EncodeToString(r.Fingerprint[:]), r.Status, r.Type, r.Location, string(r.Body), a.boot, r.Expires.UnixMicro()},
+		}})
+	})
+}
+
+// Release implements door.Idempotency.
+func (a *answers) Release(_ context.Context, caller, key string) error {
+	return a.change(func(ctx context.Context, tx driver.Tx) error {
+		return tx.Exec(ctx, []driver.Statement{{
+			SQL:  `DELETE FROM ` + a.table + ` WHERE caller = $1 AND key = $2 AND status = 0 AND boot = $3`,
+			Args: []any{caller, key, a.boot},
+		}})
+	})
+}
+
+// prune forgets up to limit of the keys that have expired at now.
+func (a *answers) prune(now time.Time, limit int) error {
+	return a.change(func(ctx context.Context, tx driver.Tx) error {
+		return tx.Exec(ctx, []driver.Statement{{
+			SQL:  `DELETE FROM ` + a.table + ` WHERE (caller, key) IN (SELECT caller, key FROM ` + a.table + ` WHERE expires <= $1 ORDER BY expires LIMIT $2)`,
+			Args: []any{now.UnixMicro(), limit},
+		}})
+	})
+}
+
+// clear forgets all keys.
+func (a *answers) clear() error {
+	return a.change(func(ctx context.Context, tx driver.Tx) error {
+		return tx.Exec(ctx, []driver.Statement{{SQL: `DELETE FROM ` + a.table}})
+	})
+}
+
+// change applies a change and returns when it is durable. It waits for that whatever becomes of the caller: a claim of whose
+// fate nobody heard would keep others out.
+func (a *answers) change(apply func(context.Context, driver.Tx) error) error {
+	c := &change{apply: apply, done: make(chan error, 1)}
+	a.mu.Lock()
+	a.waiting = append(a.waiting, c)
+	begin := !a.busy
+	a.busy = true
+	a.mu.Unlock()
+	if begin {
+		a.run(a.commit)
+	}
+	return <-c.done
+}
+
+// commit commits what waits until nothing does.
+func (a *answers) commit() {
+	for {
+		a.mu.Lock()
+		batch := a.waiting
+		a.waiting = nil
+		a.busy = len(batch) > 0
+		a.mu.Unlock()
+		if len(batch) == 0 {
+			return
+		}
+		err := a.transaction(context.Background(), batch)
+		for _, c := range batch {
+			c.done <- err
+		}
+	}
+}
+
+func (a *answers) transaction(ctx context.Context, batch []*change) error {
+	tx, err := a.store.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range batch {
+		if err := c.apply(ctx, tx); err != nil {
+			return errors.Join(err, tx.Rollback())
+		}
+	}
+	return tx.Commit(ctx)
+}
+
+// pruneAnswers forgets expired keys until ctx ends.
+func (h *House) pruneAnswers(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := h.answers.prune(clock{}.Now(), 10_000); err != nil && ctx.Err() == nil {
+			h.cfg.Logger.WarnContext(ctx, "expired idempotency keys are still there", "error", err)
+		}
+	}
+}

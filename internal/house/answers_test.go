@@ -1,0 +1,229 @@
+package house
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"example.org/souk/backbone/driver"
+	"example.org/souk/backbone/sqlitestore"
+	"example.org/souk/gateway/door"
+)
+
+// counting counts the transactions of a database, and holds them up where a test says so.
+type counting struct {
+	driver.Store
+	begun atomic.Int64
+	hold  chan struct{} // nil: nothing is held up
+}
+
+func (c *counting) Begin(ctx context.Context) (driver.Tx, error) {
+	c.begun.Add(1)
+	if c.hold != nil {
+		<-c.hold
+	}
+	return c.Store.Begin(ctx)
+}
+
+// table opens the answers of a database file; several times is several processes, one after another.
+func table(t *testing.T, path string) (*answers, *counting, func()) {
+	t.Helper()
+	store, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := sync.OnceFunc(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(end)
+	if err := store.Migrate(t.Context(), []driver.Schema{doorSchema()}); err != nil {
+		t.Fatal(err)
+	}
+	c := &counting{Store: store}
+	return newAnswers(c, func(f func()) { go f() }), c, end
+}
+
+var (
+	noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	one  = sha256.Sum256([]byte("one"))
+	two  = sha256.Sum256([]byte("two"))
+)
+
+// claim asks for the key k of the caller c and says what came of it: "claimed", "busy", "other" or the status.
+func claim(t *testing.T, a *answers, content [32]byte, now time.Time) string {
+	t.Helper()
+	r, claimed, err := a.Claim(t.Context(), "c", "k", content, now, now.Add(30*time.Second))
+	switch {
+	case err != nil:
+		t.Fatal(err)
+		return ""
+	case claimed:
+		return "claimed"
+	case r.Fingerprint != content:
+		return "other"
+	case r.Status == 0:
+		return "busy"
+	}
+	return fmt.Sprint(r.Status, " ", r.Type, " ", r.Location, " ", string(r.Body))
+}
+
+func keep(t *testing.T, a *answers, status int, body string, now time.Time) {
+	t.Helper()
+	r := door.Remembered{Fingerprint: one, Status: status, Type: "application/json", Location: "/x", Body: []byte(body), Expires: now.Add(door.KeyLife)}
+	if err := a.Keep(t.Context(), "c", "k", r); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An answer outlives its process; so does a claim, which the same request takes over and no other. Red when the claims of
+// dead processes stand, or fall for everybody.
+func TestAnswersOutliveTheirProcess(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "souk.db")
+	expect := func(a *answers, content [32]byte, now time.Time, want string) {
+		t.Helper()
+		if got := claim(t, a, content, now); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	first, _, end := table(t, path)
+	expect(first, one, noon, "claimed")
+	expect(first, one, noon, "busy")
+	expect(first, two, noon, "other")
+	end()
+	second, _, end := table(t, path)
+	expect(second, two, noon, "other")
+	expect(second, one, noon, "claimed")
+	expect(second, one, noon, "busy")
+	keep(t, second, 202, "first", noon)
+	keep(t, second, 409, "late", noon)
+	end()
+	third, _, _ := table(t, path)
+	expect(third, one, noon, "202 application/json /x first")
+	expect(third, two, noon, "other")
+	if err := third.Release(t.Context(), "c", "k"); err != nil { // of a claim; there is none
+		t.Fatal(err)
+	}
+	expect(third, one, noon.Add(door.KeyLife-time.Second), "202 application/json /x first")
+	expect(third, two, noon.Add(door.KeyLife), "claimed")
+	if err := third.Release(t.Context(), "c", "k"); err != nil {
+		t.Fatal(err)
+	}
+	expect(third, one, noon.Add(door.KeyLife), "claimed")
+	expect(third, one, noon.Add(door.KeyLife).Add(30*time.Second), "claimed") // it hangs: the request may try again
+	expect(third, two, noon.Add(door.KeyLife).Add(60*time.Second), "other")
+}
+
+// What has expired is pruned, in bites, and nothing else is. Red when prune looks at another instant than it is given.
+func TestAnswersArePruned(t *testing.T) {
+	t.Parallel()
+	a, _, _ := table(t, filepath.Join(t.TempDir(), "souk.db"))
+	for i := range 10 {
+		now := noon.Add(time.Duration(i) * time.Hour)
+		if _, claimed, err := a.Claim(t.Context(), "c", fmt.Sprint(i), one, now, now.Add(time.Second)); err != nil || !claimed {
+			t.Fatal(i, claimed, err)
+		}
+	}
+	left := func() (keys []string) {
+		rows, err := a.store.Query(t.Context(), `SELECT key FROM `+a.table+` ORDER BY key`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var key string
+			if err := rows.Scan(&key); err != nil {
+				t.Fatal(err)
+			}
+			keys = append(keys, key)
+		}
+		return keys
+	}
+	for _, step := range []struct {
+		at    time.Time
+		limit int
+		left  int
+	}{{noon.Add(24*time.Hour - time.Second), 100, 10}, {noon.Add(24 * time.Hour), 100, 9}, {noon.Add(28 * time.Hour), 2, 7}, {noon.Add(28 * time.Hour), 100, 5}} {
+		if err := a.prune(step.at, step.limit); err != nil {
+			t.Fatal(err)
+		}
+		if keys := left(); len(keys) != step.left {
+			t.Errorf("at %s, %d are left: %v, want %d", step.at, len(keys), keys, step.left)
+		}
+	}
+	if keys := left(); !slices.Equal(keys, []string{"5", "6", "7", "8", "9"}) {
+		t.Errorf("left are %v", keys)
+	}
+}
+
+// Claims that come while a transaction is under way share the next one, one key has one winner, and what was answered is
+// seen without a transaction. Red when each has one of its own.
+func TestAnswersShareTransactions(t *testing.T) {
+	t.Parallel()
+	a, store, _ := table(t, filepath.Join(t.TempDir(), "souk.db"))
+	store.hold = make(chan struct{})
+	var won atomic.Int64
+	var all sync.WaitGroup
+	ask := func(key string) {
+		all.Go(func() {
+			_, claimed, err := a.Claim(t.Context(), "c", key, one, noon, noon.Add(time.Minute))
+			if err != nil {
+				t.Error(err)
+			}
+			if claimed {
+				won.Add(1)
+			}
+		})
+	}
+	ask("first")
+	until(t, func() bool { return store.begun.Load() == 1 })
+	for range 20 {
+		ask("a")
+		ask("b")
+		ask("c")
+	}
+	until(t, func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return len(a.waiting) == 60
+	})
+	close(store.hold)
+	all.Wait()
+	if won.Load() != 4 {
+		t.Errorf("%d claims won, want one a key", won.Load())
+	}
+	if n := store.begun.Load(); n != 2 {
+		t.Errorf("%d transactions for a claim and the 60 that waited behind it, want 2", n)
+	}
+	before := store.begun.Load()
+	if _, claimed, err := a.Claim(t.Context(), "c", "a", two, noon, noon.Add(time.Minute)); claimed || err != nil {
+		t.Error(claimed, err)
+	}
+	if n := store.begun.Load() - before; n != 0 {
+		t.Errorf("%d transactions to see that a key is taken", n)
+	}
+}
+
+// until polls until the condition holds; it fails the test after 10 s.
+func until(t *testing.T, condition func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(10 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-deadline.C:
+			t.Fatal("not within 10 s")
+		case <-tick.C:
+		}
+	}
+}
