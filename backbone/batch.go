@@ -375,20 +375,15 @@ func (b *batch) append(u *unit, h *host, to Ref, e Event, m Meta) (AppendedRef, 
 	if !known {
 		return AppendedRef{}, Permanent(fmt.Errorf("aggregate %s does not list %s: add it to Public or Private", to.of.aggregateName(), wire))
 	}
-	data, err := json.Marshal(e)
+	r, err := eventRecord(e, b.w.r.ids.next(m.Time), st.stream,
+		&Meta{Time: m.Time, Actor: m.Actor, Correlation: correlation(&m), Causation: m.ID, Trace: m.Trace})
 	if err != nil {
-		return AppendedRef{}, Permanent(fmt.Errorf("encode %s: %w", wire, err))
-	}
-	if len(data) > MaxData {
-		return AppendedRef{}, Permanent(fmt.Errorf("%s has %d bytes; the most is %d", wire, len(data), MaxData))
+		return AppendedRef{}, err
 	}
 	before := *st
 	b.undoLog = append(b.undoLog, func() { *st = before })
 	st.version++
-	r := driver.Record{
-		Kind: driver.KindPrivate, ID: b.w.r.ids.next(m.Time), Stream: st.stream, Version: st.version, Type: wire, Data: data,
-		Meta: encodeMeta(&Meta{Actor: m.Actor, Correlation: correlation(&m), Causation: m.ID, Trace: m.Trace}), Time: m.Time.UnixMicro(),
-	}
+	r.Kind, r.Version = driver.KindPrivate, st.version
 	if !private {
 		st.sequence++
 		r.Kind, r.Sequence = driver.KindEvent, st.sequence

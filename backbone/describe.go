@@ -26,6 +26,7 @@ type MapService struct {
 	About      string            `json:"about,omitempty"`
 	Handles    []MapCommand      `json:"handles,omitempty"`
 	Aggregates []MapAggregate    `json:"aggregates,omitempty"` // by name
+	Publishes  []string          `json:"publishes,omitempty"`  // events that a program appends by itself
 	Reacts     []string          `json:"reacts,omitempty"`     // its own events that policies see
 	Subscribes []MapSubscription `json:"subscribes,omitempty"`
 	Sagas      []SagaTable       `json:"sagas,omitempty"`
@@ -110,6 +111,9 @@ func newRegister(parts []*Service) *register {
 				r.owners[t] = s.Name
 			}
 		}
+		for _, e := range s.Publishes {
+			r.owners[e.EventType()] = s.Name
+		}
 	}
 	return r
 }
@@ -140,6 +144,9 @@ func (r *register) service(s *Service) MapService {
 	for _, f := range s.folders() {
 		public, private := f.eventTypes()
 		d.Aggregates = append(d.Aggregates, MapAggregate{f.aggregateName(), public, private})
+	}
+	for _, e := range s.Publishes {
+		d.Publishes = append(d.Publishes, e.EventType())
 	}
 	for _, sub := range s.Reacts {
 		if !slices.Contains(d.Reacts, sub.event) {
@@ -218,13 +225,14 @@ func (s *MapService) takes() map[string][]string {
 	return by
 }
 
-// public lists the events that a service publishes, by aggregate.
+// public lists the events that a service publishes, by aggregate, and last those
+// that a program appends.
 func (s *MapService) public() []string {
 	var list []string
 	for _, a := range s.Aggregates {
 		list = append(list, a.Public...)
 	}
-	return list
+	return append(list, s.Publishes...)
 }
 
 // shortName is a wire name as people say it: its last part, with the version where

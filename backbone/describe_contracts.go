@@ -75,6 +75,9 @@ func (s *Service) contracts() []contract {
 	for _, f := range s.folders() {
 		list = append(list, f.(typed).published()...)
 	}
+	for _, e := range s.Publishes {
+		list = append(list, contract{e.EventType(), reflect.TypeOf(e)})
+	}
 	return list
 }
 

@@ -32,6 +32,9 @@ func (m Map) Text() string {
 				fmt.Fprintf(w, "  keeps\t%s\tof %s\n", e, a.Name)
 			}
 		}
+		for _, e := range s.Publishes {
+			fmt.Fprintf(w, "  publishes\t%s\tby a program of its own\n", e)
+		}
 		for _, e := range s.Reacts {
 			fmt.Fprintf(w, "  reacts\t%s\t\n", e)
 		}

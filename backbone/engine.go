@@ -71,6 +71,9 @@ func New(cfg Config) (*Runtime, error) {
 		for i := range svc.Handles {
 			r.handlerOf[svc.Handles[i].command] = svc.Name
 		}
+		for _, e := range svc.Publishes {
+			r.ownerOf[e.EventType()] = svc.Name
+		}
 		aggregates, err := svc.aggregates()
 		if err != nil {
 			return nil, err

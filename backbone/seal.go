@@ -200,8 +200,7 @@ func (s *sealer) seal(ctx context.Context) (more bool, err error) {
 // memory where they all are there, else from the log.
 func (s *sealer) take(ctx context.Context) ([]driver.Record, error) {
 	s.mu.Lock()
-	if len(s.pending) > 0 && s.pending[0].Position == s.last.To+1 && !s.lost {
-		records := s.pending[:min(len(s.pending), sealRecords)]
+	if records := s.pending[:min(len(s.pending), sealRecords)]; !s.lost && follows(records, s.last.To) {
 		s.mu.Unlock()
 		return records, nil
 	}
@@ -215,6 +214,20 @@ func (s *sealer) take(ctx context.Context) ([]driver.Record, error) {
 	defer s.mu.Unlock()
 	s.lost = false
 	return records, nil
+}
+
+// follows reports whether records begin right behind a position, have no hole, as
+// other processes and programs leave one, and hold something to seal. Without that
+// the log may have more than this process knows.
+func follows(records []driver.Record, position int64) bool {
+	events := false
+	for i := range records {
+		if records[i].Position != position+int64(i)+1 {
+			return false
+		}
+		events = events || records[i].Kind == driver.KindEvent || records[i].Kind == driver.KindPrivate
+	}
+	return events
 }
 
 // hashRecords is what a seal holds. Lengths go in before contents, so that no two

@@ -19,6 +19,12 @@ type Service struct {
 	About string
 	// Handles lists the commands that it decides.
 	Handles []Handler
+	// Publishes lists public events that a program appends to the service's log
+	// within transactions of its own (see Outgoing), one zero value a type. Others
+	// subscribe to them as to every event. No aggregate lists them, and they live
+	// in no transaction of the service: inline views, Reacts and starts of sagas
+	// cannot take them.
+	Publishes []Event
 	// Reacts lists policies over its own events; see Whenever.
 	Reacts []Subscriber
 	// Subscribes lists the events of others that it handles, in one subscription
@@ -160,9 +166,59 @@ func Check(parts []*Service) error {
 		}
 	}
 	for _, s := range parts {
+		s.checkPublishes(owners, fail)
+	}
+	for _, s := range parts {
 		s.checkAgainst(owners, handlers, fail)
 	}
 	return errors.Join(errs...)
+}
+
+// checkPublishes makes the service the owner of what a program appends to its log.
+func (s *Service) checkPublishes(owners map[string]string, fail func(string, ...any)) {
+	for _, e := range s.Publishes {
+		d, err := newEventDecoder(e)
+		switch {
+		case err != nil:
+			fail("service %s publishes: %w", s.Name, err)
+		case owners[d.wire] != "":
+			fail("event %s is published by %s and belongs to %s: one service owns an event type, as an aggregate's or as published",
+				d.wire, s.Name, owners[d.wire])
+		default:
+			owners[d.wire] = s.Name
+		}
+	}
+	within := func(wire, what string) {
+		if s.publishes(wire) {
+			fail("service %s: %s takes %s, which is appended outside its transactions: use Subscribes or an asynchronous view", s.Name, what, wire)
+		}
+	}
+	for _, sub := range s.Reacts {
+		within(sub.event, "Reacts")
+	}
+	for _, saga := range s.Sagas {
+		within(saga.startsOn(), "the start of saga "+saga.sagaName())
+		for _, a := range saga.aborts() {
+			within(a.event, "an abort of saga "+saga.sagaName())
+		}
+	}
+	for _, v := range s.Views {
+		for _, p := range v.Projections {
+			if v.Inline {
+				within(p.sub.event, "inline view "+v.Name)
+			}
+		}
+	}
+}
+
+// publishes reports whether the event is listed under Publishes.
+func (s *Service) publishes(wire string) bool {
+	for _, e := range s.Publishes {
+		if e.EventType() == wire {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Service) checkAgainst(owners, handlers map[string]string, fail func(string, ...any)) {

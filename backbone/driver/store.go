@@ -39,7 +39,9 @@ func (e *UnitError) Unwrap() error { return e.Err }
 type StorePowers struct {
 	// Exclusive: this process is the database's only writer as long as the store
 	// is open, and one write transaction runs at a time. State cached after a
-	// commit stays true, and leases need no renewal.
+	// commit stays true, and leases need no renewal. The exception is a program
+	// that appends events to streams of its own in its own transactions: the log
+	// may grow by itself.
 	Exclusive bool
 	// Notify: Listen wakes other processes after a commit.
 	Notify bool

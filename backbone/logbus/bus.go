@@ -26,9 +26,8 @@ type Config struct {
 	// Lease is how long slices stay with an owner that does not renew. It does
 	// not matter for Exclusive stores. Default 15 s.
 	Lease time.Duration
-	// Poll is how often a log in a database that other processes write is looked
-	// at without having been woken, and the pause before what failed is tried
-	// again. Default 1 s.
+	// Poll is how often a log is looked at without having been woken, for what
+	// others appended, and the pause before what failed is tried again. Default 1 s.
 	Poll time.Duration
 	// Logger hears of what is tried again. Default slog.Default().
 	Logger *slog.Logger

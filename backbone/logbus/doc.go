@@ -5,8 +5,9 @@
 // A Bus keeps one tail a source: a bounded ring of the newest records. What the
 // process commits itself enters the ring through Committed, microseconds after
 // the commit and without being read back; what other processes commit is read
-// from the store, woken by Store.Listen and by a slow poll. An Exclusive store
-// has no other process, so nothing is polled there.
+// from the store, woken by Store.Listen and by a slow poll. The log of an
+// Exclusive store is polled too: a program may append to it within transactions
+// of its own (sqlitestore.Append).
 //
 // Each subscription has one feed a source. A feed reads the store until it
 // reaches the ring and the ring from then on, and goes back to the store when

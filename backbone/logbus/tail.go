@@ -177,17 +177,13 @@ func (t *tail) run() {
 			return
 		}
 	}
-	var tick <-chan time.Time
-	if !t.store.Powers().Exclusive {
-		ticker := time.NewTicker(t.bus.config.Poll)
-		defer ticker.Stop()
-		tick = ticker.C
-	}
+	ticker := time.NewTicker(t.bus.config.Poll)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-t.ctx.Done():
 			return
-		case <-tick:
+		case <-ticker.C:
 			t.mu.Lock()
 			t.check = true
 			t.mu.Unlock()

@@ -40,7 +40,7 @@ func (s *Store) notify(ctx context.Context) {
 		s.mu.Unlock()
 		batch := &pgx.Batch{}
 		for service := range services {
-			batch.Queue("SELECT pg_notify($1, '')", channel(service))
+			batch.Queue(notifyText, channel(service))
 		}
 		if err := s.pool.SendBatch(ctx, batch).Close(); err != nil && ctx.Err() == nil {
 			s.log.Warn("notification not sent", "error", err)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"io/fs"
 	"log/slog"
 	"strings"
 	"sync"
@@ -36,6 +35,12 @@ type Config struct {
 	Log *slog.Logger
 }
 
+var dialect = sqlstore.Dialect{
+	Heads:     true,
+	ForUpdate: " FOR UPDATE",
+	Contains:  "position(%[2]s::bytea in %[1]s) > 0",
+}
+
 // Store is a PostgreSQL database.
 type Store struct {
 	sqlstore.Core
@@ -62,11 +67,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 		appended: map[string]struct{}{}, wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 	}
 	s.Core.Database = s
-	s.Core.Dialect = sqlstore.Dialect{
-		Heads:     true,
-		ForUpdate: " FOR UPDATE",
-		Contains:  "position(%[2]s::bytea in %[1]s) > 0",
-	}
+	s.Core.Dialect = dialect
 	if s.pool == nil {
 		parsed, err := pgxpool.ParseConfig(config.URL)
 		if err != nil {
@@ -228,7 +229,7 @@ func (s *Store) migrate(ctx context.Context, schema driver.Schema) (err error) {
 func plain(table string) string { return pgx.Identifier{table}.Sanitize() }
 
 func migrateTables(ctx context.Context, db *sql.DB, schema driver.Schema) error {
-	own, err := ownMigrations()
+	own, err := sqlstore.OwnMigrations(columnTypes, plain, plain, migrations)
 	if err != nil {
 		return err
 	}
@@ -243,26 +244,6 @@ func migrateTables(ctx context.Context, db *sql.DB, schema driver.Schema) error 
 		return err
 	}
 	return sqlstore.Up(ctx, goose.DialectPostgres, db, files, sqlstore.ServiceVersions, nil)
-}
-
-func ownMigrations() (fs.FS, error) { return sqlstore.OwnMigrations(columnTypes, plain, migrations) }
-
-// Schema returns the backbone's own tables of a service as SQL, for people who
-// run their migrations themselves.
-func Schema(service string) (string, error) {
-	if err := sqlstore.CheckName(service); err != nil {
-		return "", err
-	}
-	own, err := ownMigrations()
-	if err != nil {
-		return "", err
-	}
-	text, err := sqlstore.UpSQL(own)
-	if err != nil {
-		return "", err
-	}
-	name := pgx.Identifier{service}.Sanitize()
-	return "CREATE SCHEMA IF NOT EXISTS " + name + ";\nSET search_path = " + name + ";\n" + text, nil
 }
 
 // Close implements driver.Store. Connections of a pool of its own are closed when

@@ -143,7 +143,7 @@ func (r *txRows) Close() error {
 
 // Select implements sqlstore.Conn.
 func (q *session) Select(ctx context.Context, service string, b *sqlstore.Batch, each func(driver.Rows) error) error {
-	r, err := q.Query(ctx, q.s.text(service, b.Shape), arrays(b)...)
+	r, err := q.Query(ctx, shapeText(service, b.Shape), arrays(b)...)
 	if err != nil {
 		return err
 	}
@@ -163,8 +163,8 @@ type shapeKey struct {
 
 var texts sync.Map // shapeKey -> string
 
-// text returns a shape's statement for a service.
-func (s *Store) text(service string, shape *sqlstore.Shape) string {
+// shapeText returns a shape's statement for a service.
+func shapeText(service string, shape *sqlstore.Shape) string {
 	key := shapeKey{service, shape}
 	if text, ok := texts.Load(key); ok {
 		return text.(string)
@@ -193,30 +193,46 @@ func arrays(b *sqlstore.Batch) []any {
 // Write implements sqlstore.Conn. Everything travels in one pipeline; the log's
 // head is locked by its last statement but one.
 func (q *session) Write(ctx context.Context, service string, batches []*sqlstore.Batch, log *sqlstore.Batch) (int64, error) {
-	pipeline := &pgx.Batch{}
-	for _, b := range batches {
-		pipeline.Queue(q.s.text(service, b.Shape), arrays(b)...)
-	}
-	if log != nil {
-		pipeline.Queue(logText(service, log), append(arrays(log), log.N)...)
-		pipeline.Queue("SELECT position FROM " + tableName(service, "bb_head"))
-	}
-	results, err := q.send(ctx, pipeline)
+	results, err := q.send(ctx, writes(service, batches, log))
 	if err != nil {
 		return 0, err
 	}
+	first, err := wrote(results, batches, log)
+	if err != nil {
+		return 0, q.fail(err)
+	}
+	if log != nil {
+		q.appended[service] = struct{}{}
+	}
+	return first, nil
+}
+
+// writes returns what Write sends, and wrote reads what comes back.
+func writes(service string, batches []*sqlstore.Batch, log *sqlstore.Batch) *pgx.Batch {
+	pipeline := &pgx.Batch{}
+	for _, b := range batches {
+		pipeline.Queue(shapeText(service, b.Shape), arrays(b)...)
+	}
+	if log != nil {
+		pipeline.Queue(logText(service, log), append(arrays(log), log.N)...)
+		pipeline.Queue(headText(service))
+	}
+	return pipeline
+}
+
+func wrote(results pgx.BatchResults, batches []*sqlstore.Batch, log *sqlstore.Batch) (int64, error) {
 	for _, b := range batches {
 		if err := written(results, b); err != nil {
 			// The error that counts is the first; closing drains what follows it.
 			_ = results.Close()
-			return 0, q.fail(err)
+			return 0, err
 		}
 	}
 	if log == nil {
-		return 0, q.fail(results.Close())
+		return 0, results.Close()
 	}
 	var last int64
-	_, err = results.Exec()
+	_, err := results.Exec()
 	if unique(err) {
 		err = &Error{driver.ErrConflict, err}
 	}
@@ -224,9 +240,8 @@ func (q *session) Write(ctx context.Context, service string, batches []*sqlstore
 		err = results.QueryRow().Scan(&last)
 	}
 	if err := first(err, results.Close()); err != nil {
-		return 0, q.fail(fmt.Errorf("append to the log: %w", err))
+		return 0, fmt.Errorf("append to the log: %w", err)
 	}
-	q.appended[service] = struct{}{}
 	return last - int64(log.N) + 1, nil
 }
 
@@ -250,6 +265,9 @@ func logText(service string, log *sqlstore.Batch) string {
 	logTexts.Store(service, text)
 	return text
 }
+
+// headText reads where the log's head stands, which its transaction has locked.
+func headText(service string) string { return "SELECT position FROM " + tableName(service, "bb_head") }
 
 // written reads the result of a batch's statement and blames the first row that
 // took no effect where it had to.

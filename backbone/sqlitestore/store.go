@@ -326,7 +326,7 @@ func migrate(ctx context.Context, db *sql.DB, schema driver.Schema) error {
 		return err
 	}
 	name := func(table string) string { return tableName(schema.Service, table) }
-	own, err := sqlstore.OwnMigrations(columnTypes, name, nil)
+	own, err := sqlstore.OwnMigrations(columnTypes, name, name, nil)
 	if err != nil {
 		return err
 	}
@@ -341,19 +341,6 @@ func migrate(ctx context.Context, db *sql.DB, schema driver.Schema) error {
 		return err
 	}
 	return sqlstore.Up(ctx, goose.DialectSQLite3, db, files, schema.Service+"_"+sqlstore.ServiceVersions, nil)
-}
-
-// Schema returns the backbone's own tables of a service as SQL, for people who
-// run their migrations themselves.
-func Schema(service string) (string, error) {
-	if err := sqlstore.CheckName(service); err != nil {
-		return "", err
-	}
-	own, err := sqlstore.OwnMigrations(columnTypes, func(table string) string { return tableName(service, table) }, nil)
-	if err != nil {
-		return "", err
-	}
-	return sqlstore.UpSQL(own)
 }
 
 // checkpoint copies the write-ahead log to the database whenever it has grown.

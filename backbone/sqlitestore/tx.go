@@ -142,7 +142,7 @@ func (q *session) Write(_ context.Context, service string, batches []*sqlstore.B
 
 // positions takes n positions from a log's head and returns the first.
 func (c *conn) positions(service string, n int) (int64, error) {
-	r, err := c.query(context.Background(), "UPDATE "+tableName(service, "bb_head")+" SET position = position + $1 RETURNING position", []any{n}, nil)
+	r, err := c.query(context.Background(), headText(service), []any{n}, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -155,6 +155,11 @@ func (c *conn) positions(service string, n int) (int64, error) {
 		return 0, r.Err()
 	}
 	return last - int64(n) + 1, nil
+}
+
+// headText takes positions from a log's head and returns the last.
+func headText(service string) string {
+	return "UPDATE " + tableName(service, "bb_head") + " SET position = position + $1 RETURNING position"
 }
 
 func chunk(left int) int {
@@ -172,17 +177,23 @@ func (c *conn) byShape(service string, shape *sqlstore.Shape, n int) (*stmt, err
 	if s := c.shapes[key]; s != nil {
 		return s, nil
 	}
-	name := func(table string) string { return tableName(service, table) }
-	text := shape.Head(name)
-	if shape.Verb == sqlstore.Insert || shape.Verb == sqlstore.Select {
-		text += shape.Values(n) + shape.Foot(name)
-	}
+	text := shapeText(service, shape, n)
 	s, _, err := c.prepare(text, true)
 	if err != nil {
 		return nil, fmt.Errorf("%w in %s", err, text)
 	}
 	c.shapes[key] = s
 	return s, nil
+}
+
+// shapeText returns the statement of a shape over so many rows.
+func shapeText(service string, shape *sqlstore.Shape, n int) string {
+	name := func(table string) string { return tableName(service, table) }
+	text := shape.Head(name)
+	if shape.Verb == sqlstore.Insert || shape.Verb == sqlstore.Select {
+		text += shape.Values(n) + shape.Foot(name)
+	}
+	return text
 }
 
 // write runs a batch's rows. Inserts go many rows a statement; rows that must

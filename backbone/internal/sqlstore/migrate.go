@@ -4,17 +4,20 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
 	"github.com/pressly/goose/v3/lock"
 )
 
@@ -28,15 +31,21 @@ const (
 //go:embed migrations/*.sql
 var ownMigrations embed.FS
 
+// newIndex finds the name of an index that is created.
+var newIndex = regexp.MustCompile(`INDEX (\{[a-z_]+\})`)
+
 // OwnMigrations returns the migrations of the backbone's own tables. types says
-// what a column type in angle brackets is in the database; extra holds files that
-// only this database needs.
-func OwnMigrations(types *strings.Replacer, name func(string) string, extra fs.FS) (fs.FS, error) {
+// what a column type in angle brackets is in the database, table and index give
+// real names; extra holds files that only this database needs.
+func OwnMigrations(types *strings.Replacer, table, index func(string) string, extra fs.FS) (fs.FS, error) {
 	own, err := fs.Sub(ownMigrations, "migrations")
 	if err != nil {
 		return nil, err
 	}
-	return rewrite(func(s string) string { return Expand(types.Replace(s), name) }, own, extra)
+	return rewrite(func(s string) string {
+		s = newIndex.ReplaceAllStringFunc(types.Replace(s), func(s string) string { return Expand(s, index) })
+		return Expand(s, table)
+	}, own, extra)
 }
 
 // ServiceMigrations returns a service's migrations with real names for those in
@@ -66,31 +75,97 @@ func Up(ctx context.Context, dialect goose.Dialect, db *sql.DB, files fs.FS, ver
 	return err
 }
 
-// UpSQL returns the statements that the migrations in files apply, in order, as
-// one script for people who run their migrations themselves.
-func UpSQL(files fs.FS) (string, error) {
+// Export returns the migrations in files as plain SQL for a tool of the program's
+// own: a file a version, named as before. Each file notes its version in the table
+// versions, so that Up finds applied what the tool has run; preface comes first of
+// all. The marks of goose stay as the comments that they are, so goose is one of
+// those tools.
+func Export(dialect goose.Dialect, files fs.FS, versions, preface string) (fs.FS, error) {
+	names, err := fs.Glob(files, "*.sql")
+	if err != nil {
+		return nil, err
+	}
+	table, err := versionTable(dialect, versions)
+	if err != nil {
+		return nil, err
+	}
+	out := flat{}
+	for i, name := range names {
+		text, err := fs.ReadFile(files, name)
+		if err != nil {
+			return nil, err
+		}
+		version, err := goose.NumericComponent(name)
+		if err != nil {
+			return nil, fmt.Errorf("migration %s: %w", name, err)
+		}
+		up, _, _ := strings.Cut(string(text), downMark)
+		up = strings.TrimSpace(strings.Replace(up, upMark, "", 1))
+		note := func(version int64) string {
+			return fmt.Sprintf("INSERT INTO %s (version_id, is_applied) VALUES (%d, TRUE);\n", versions, version)
+		}
+		var b strings.Builder
+		b.WriteString(upMark + "\n")
+		if i == 0 {
+			b.WriteString(preface + table + ";\n" + note(0) + "\n")
+		}
+		b.WriteString(up + "\n\n" + note(version))
+		out[name] = []byte(b.String())
+	}
+	return out, nil
+}
+
+// The marks that goose looks for.
+const (
+	upMark   = "-- +goose Up"
+	downMark = "-- +goose Down"
+)
+
+// Script returns files as one text, in order.
+func Script(files fs.FS) (string, error) {
 	names, err := fs.Glob(files, "*.sql")
 	if err != nil {
 		return "", err
 	}
-	slices.Sort(names)
 	var b strings.Builder
 	for _, name := range names {
 		text, err := fs.ReadFile(files, name)
 		if err != nil {
 			return "", err
 		}
-		up, _, _ := strings.Cut(string(text), "-- +goose Down")
-		b.WriteString(strings.TrimSpace(strings.Replace(up, "-- +goose Up", "", 1)))
-		b.WriteString("\n")
+		b.Write(text)
 	}
 	return b.String(), nil
+}
+
+// versionTable returns the statement with which goose creates its table.
+func versionTable(dialect goose.Dialect, name string) (string, error) {
+	store, err := database.NewStore(dialect, name)
+	if err != nil {
+		return "", err
+	}
+	var r recorder
+	if err := store.CreateVersionTable(context.Background(), &r); err != nil {
+		return "", err
+	}
+	return r.sql, nil
+}
+
+// recorder keeps the statement that it is asked to run.
+type recorder struct {
+	database.DBTxConn
+	sql string
+}
+
+func (r *recorder) ExecContext(_ context.Context, text string, _ ...any) (sql.Result, error) {
+	r.sql = text
+	return driver.RowsAffected(0), nil
 }
 
 // rewrite returns the SQL files of the sources as one flat file system, each
 // with its text changed.
 func rewrite(change func(string) string, sources ...fs.FS) (fs.FS, error) {
-	out := files{}
+	out := flat{}
 	for _, source := range sources {
 		if source == nil {
 			continue
@@ -117,10 +192,10 @@ func rewrite(change func(string) string, sources ...fs.FS) (fs.FS, error) {
 	return out, nil
 }
 
-// files is a flat file system in memory.
-type files map[string][]byte
+// flat is a file system in memory without folders.
+type flat map[string][]byte
 
-func (f files) Open(name string) (fs.File, error) {
+func (f flat) Open(name string) (fs.File, error) {
 	if name == "." {
 		return &folder{entries: f.entries()}, nil
 	}
@@ -131,7 +206,7 @@ func (f files) Open(name string) (fs.File, error) {
 	return &file{info: info{name, int64(len(data))}, Reader: bytes.NewReader(data)}, nil
 }
 
-func (f files) entries() []fs.DirEntry {
+func (f flat) entries() []fs.DirEntry {
 	var entries []fs.DirEntry
 	for name, data := range f {
 		entries = append(entries, fs.FileInfoToDirEntry(info{name, int64(len(data))}))
@@ -141,7 +216,7 @@ func (f files) entries() []fs.DirEntry {
 }
 
 // ReadDir implements fs.ReadDirFS.
-func (f files) ReadDir(string) ([]fs.DirEntry, error) { return f.entries(), nil }
+func (f flat) ReadDir(string) ([]fs.DirEntry, error) { return f.entries(), nil }
 
 type file struct {
 	info
