@@ -27,6 +27,7 @@ type root struct {
 
 	Up       upCommand       `cmd:"" help:"Run the whole mall in this process: the online store, all services, a demo shop on first start."`
 	Order    orderCommand    `cmd:"" help:"Orders."`
+	Customer customerCommand `cmd:"" help:"Customers."`
 	Stock    stockCommand    `cmd:"" help:"Stock."`
 	Payment  paymentGroup    `cmd:"" help:"Payments."`
 	Event    eventCommand    `cmd:"" help:"What stands in the logs."`
@@ -76,7 +77,16 @@ func parse(parser *kong.Kong, env Env) (code int) {
 	}
 	if err := command.Run(); err != nil {
 		fmt.Fprintln(env.Stderr, "souk:", err)
+		if _, ok := errors.AsType[usageError](err); ok {
+			return 2
+		}
 		return 1
 	}
 	return 0
 }
+
+// usageError is a mistake in the command line that its grammar does not know.
+type usageError struct{ error }
+
+// Unwrap returns what is wrong.
+func (e usageError) Unwrap() error { return e.error }

@@ -130,7 +130,8 @@ func (c *mapCommand) Run(ctx context.Context, env Env, r *root) error {
 }
 
 type orderCommand struct {
-	Show orderShow `cmd:"" help:"Show the states that an order came through. Example: souk order show ORDER_001"`
+	Place orderPlace `cmd:"" help:"Place an order."`
+	Show  orderShow  `cmd:"" help:"Show the states that an order came through. Example: souk order show ORDER_001"`
 }
 
 type orderShow struct {

@@ -24,7 +24,9 @@ import (
 func operations() map[string]operation {
 	return map[string]operation{
 		"map":               {run: describe, reads: true},
+		"order place":       {run: placeOrder},
 		"order show":        {run: showOrder, reads: true},
+		"customer register": {run: registerCustomer},
 		"stock receive":     {run: receiveStock},
 		"stock show":        {run: showStock, reads: true},
 		"event tail":        {run: tail, reads: true},

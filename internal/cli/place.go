@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"example.org/souk/internal/control"
+)
+
+type orderPlace struct {
+	Customer     string   `help:"Who orders: an id." required:""`
+	Item         []string `help:"What and how many; again for each further line." required:"" placeholder:"SKU=QTY" sep:"none"`
+	Order        string   `help:"The order's id; default a new one. The same id and content again is one order."`
+	Payment      string   `help:"A payment that was authorized; default paid when collected."`
+	WaitForStock bool     `help:"Wait for a delivery instead of being rejected."`
+}
+
+// Help implements kong's long help.
+func (orderPlace) Help() string {
+	return `Example:
+  souk order place --customer amina --item LAMP-01=1 --item TEA-01=3 -o json
+
+Prices are today's. It prints the order's id once the order is taken; whether it
+can be carried through shows later: souk order show ID.`
+}
+
+// Run places an order.
+func (c *orderPlace) Run(ctx context.Context, env Env, r *root) error {
+	items, err := itemsOf(c.Item)
+	if err != nil {
+		return err
+	}
+	list, err := json.Marshal(items)
+	if err != nil {
+		return err
+	}
+	a := control.Args{"customer": c.Customer, "order": c.Order, "payment": c.Payment, "items": string(list)}
+	if c.WaitForStock {
+		a["wait"] = "yes"
+	}
+	return r.do(ctx, env, "order place", a)
+}
+
+// itemsOf reads lines as LAMP-01=2.
+func itemsOf(lines []string) (items []control.Item, err error) {
+	for _, line := range lines {
+		at := strings.LastIndexByte(line, '=')
+		if at < 1 {
+			return nil, usageError{fmt.Errorf("--item %q: write SKU=QTY, for example LAMP-01=2", line)}
+		}
+		n, err := strconv.ParseInt(line[at+1:], 10, 64)
+		if err != nil || n < 1 {
+			return nil, usageError{fmt.Errorf("--item %q: the quantity must be a whole number above 0", line)}
+		}
+		items = append(items, control.Item{Product: line[:at], Quantity: n})
+	}
+	return items, nil
+}
+
+type customerCommand struct {
+	Register customerRegister `cmd:"" help:"Take a customer in."`
+}
+
+type customerRegister struct {
+	Customer string `help:"The customer's id; default a new one. It stands in logs, so it must name nobody."`
+	Name     string `help:"Name of the person." required:""`
+	Email    string `help:"Where mail goes."`
+	SMS      string `help:"Where text messages go." name:"sms"`
+	Card     string `help:"Loyalty card."`
+}
+
+// Help implements kong's long help.
+func (customerRegister) Help() string {
+	return `Example:
+  souk customer register --customer dora --name "Dora" --email dora@souk.example
+
+Name, mail and phone are sealed under a key of that person before they are stored
+anywhere. It prints the customer's id.`
+}
+
+// Run registers a customer.
+func (c *customerRegister) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "customer register", control.Args{
+		"customer": c.Customer, "name": c.Name, "email": c.Email, "sms": c.SMS, "card": c.Card,
+	})
+}

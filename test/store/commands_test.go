@@ -1,0 +1,87 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"example.org/souk/internal/testserver"
+)
+
+// rows runs a command line that must succeed and returns what it printed, one JSON object a line.
+func rows(t *testing.T, binary, dir string, args ...string) (list []map[string]any) {
+	t.Helper()
+	out, code := souk(t, binary, dir, append(args, "-o", "jsonl")...)
+	if code != 0 {
+		t.Fatalf("souk %s: exit %d\n%s", strings.Join(args, " "), code, out)
+	}
+	for _, line := range strings.Split(strings.TrimSpace(out), "\n") {
+		var row map[string]any
+		if err := json.Unmarshal([]byte(line), &row); err != nil {
+			t.Fatalf("souk %s prints %q: %v", strings.Join(args, " "), line, err)
+		}
+		list = append(list, row)
+	}
+	return list
+}
+
+// refused runs a command line that must end with this exit code and say this.
+func refused(t *testing.T, binary, dir string, code int, says string, args ...string) {
+	t.Helper()
+	p := testserver.Start(t, append([]string{binary, "--data", dir}, args...)...)
+	got, stderr := p.Wait().Code, p.Stderr()
+	if got != code || !strings.Contains(stderr, says) {
+		t.Errorf("souk %s: exit %d and %q, want %d and %q", strings.Join(args, " "), got, stderr, code, says)
+	}
+}
+
+// Orders and customers come in by the command line, beside a mall that runs and without one.
+func TestOrderPlaceAndCustomerRegister(t *testing.T) {
+	t.Parallel()
+	binary, dir := program(t), t.TempDir()
+	m := start(t, binary, dir, nil)
+	m.seed()
+	if got := rows(t, binary, dir, "customer", "register", "--customer", "dora", "--name", "Dora Doe", "--email", "dora@souk.example"); got[0]["customer"] != "dora" {
+		t.Errorf("registered: %v", got)
+	}
+	refused(t, binary, dir, 1, "customer_exists", "customer", "register", "--customer", "dora", "--name", "Dora")
+	refused(t, binary, dir, 2, "--name", "customer", "register", "--customer", "x")
+	refused(t, binary, dir, 1, "1 to 64", "customer", "register", "--customer", "x y", "--name", "X")
+
+	got := rows(t, binary, dir, "order", "place", "--customer", "dora", "--order", "CLI_1", "--item", "PRODUCT_001=2", "--item", "Product 2=1")
+	if got[0]["order"] != "CLI_1" || got[0]["status"] != "PENDING" {
+		t.Errorf("placed: %v", got)
+	}
+	m.awaitStatus("CLI_1", "APPROVED")
+	again := rows(t, binary, dir, "order", "place", "--customer", "dora", "--order", "CLI_1", "--item", "PRODUCT_001=2", "--item", "Product 2=1")
+	if again[0]["order"] != "CLI_1" || again[0]["status"] != "APPROVED" {
+		t.Errorf("placed again: %v", again)
+	}
+	refused(t, binary, dir, 1, "another order", "order", "place", "--customer", "dora", "--order", "CLI_1", "--item", "PRODUCT_001=1")
+	refused(t, binary, dir, 1, "NOTHING", "order", "place", "--customer", "dora", "--item", "NOTHING=1")
+	refused(t, binary, dir, 2, "SKU=QTY", "order", "place", "--customer", "dora", "--item", "PRODUCT_001")
+	refused(t, binary, dir, 2, "whole number", "order", "place", "--customer", "dora", "--item", "PRODUCT_001=-1")
+	named, _ := rows(t, binary, dir, "order", "place", "--customer", "dora", "--item", "PRODUCT_001=1")[0]["order"].(string)
+	m.awaitStatus(named, "APPROVED")
+	if got := m.available("PRODUCT_001"); got != 7 {
+		t.Errorf("available %d, want 7", got)
+	}
+	m.stop()
+	rows(t, binary, dir, "order", "place", "--customer", "dora", "--order", "CLI_2", "--item", "PRODUCT_001=1")
+	k := holds(t, dir)
+	if len(k.placed) != 3 || k.placed["CLI_2"].Customer != "dora" {
+		t.Errorf("kept are %v", k.placed)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "souk.db*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if data, err := os.ReadFile(f); err != nil || bytes.Contains(data, []byte("dora@souk.example")) || bytes.Contains(data, []byte("Dora Doe")) {
+			t.Errorf("%s names the customer in the clear, or: %v", f, err)
+		}
+	}
+}
