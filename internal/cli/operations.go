@@ -169,8 +169,9 @@ func (c *stockShow) Run(ctx context.Context, env Env, r *root) error {
 }
 
 type eventCommand struct {
-	Tail eventTail `cmd:"" help:"Show the newest records. Example: souk event tail --service orders -f -o jsonl"`
-	Show eventShow `cmd:"" help:"Show one record by its id. Example: souk event show 06b1... -o json"`
+	Tail   eventTail   `cmd:"" help:"Show the newest records. Example: souk event tail --service orders -f -o jsonl"`
+	Show   eventShow   `cmd:"" help:"Show one record by its id. Example: souk event show 06b1... -o json"`
+	Replay eventReplay `cmd:"" help:"Show the state that a stream had at any past time, event by event."`
 }
 
 type eventTail struct {
@@ -197,6 +198,26 @@ type eventShow struct {
 // Run shows a record.
 func (c *eventShow) Run(ctx context.Context, env Env, r *root) error {
 	return r.do(ctx, env, "event tail", control.Args{"id": c.ID})
+}
+
+type eventReplay struct {
+	Stream string `arg:"" help:"As order/ORDER_001, stock/LAMP-01--main, payment/PAY_1."`
+	Until  string `help:"Up to this version, or this time (RFC 3339); default the end." placeholder:"VERSION|TIME"`
+}
+
+// Help implements kong's long help.
+func (eventReplay) Help() string {
+	return `Example:
+  souk event replay order/ORDER_001 --until 2 -o json
+  souk event replay order/ORDER_001 --until 2026-05-01T12:00:00Z
+
+It folds the stream from its first event with the code that decides on it, and
+prints each event with the state after it. Nothing is sent and nothing changes.`
+}
+
+// Run replays a stream.
+func (c *eventReplay) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "event replay", control.Args{"stream": c.Stream, "until": c.Until})
 }
 
 type traceCommand struct {

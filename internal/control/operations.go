@@ -30,6 +30,7 @@ func operations() map[string]operation {
 		"stock receive":     {run: receiveStock},
 		"stock show":        {run: showStock, reads: true},
 		"event tail":        {run: tail, reads: true},
+		"event replay":      {run: replay, reads: true},
 		"trace":             {run: trace, reads: true},
 		"topic list":        {run: listTopics, reads: true},
 		"dlq list":          {run: listParked, reads: true},

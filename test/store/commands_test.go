@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,4 +85,49 @@ func TestOrderPlaceAndCustomerRegister(t *testing.T) {
 			t.Errorf("%s names the customer in the clear, or: %v", f, err)
 		}
 	}
+}
+
+// D6: the state of an order at any past time is shown, beside a mall that runs and without one. Red when the last state is
+// shown for every time.
+func TestD6_EventReplay(t *testing.T) {
+	t.Parallel()
+	binary, dir := program(t), t.TempDir()
+	m := start(t, binary, dir, nil)
+	m.seed()
+	m.must(202, "POST", "/order", order1)
+	m.awaitStatus("ORDER_001", "APPROVED")
+	statuses := func(args ...string) (list []string, last map[string]any) {
+		for _, row := range rows(t, binary, dir, append([]string{"event", "replay"}, args...)...) {
+			state, _ := row["state"].(map[string]any)
+			list, last = append(list, fmt.Sprint(row["version"], " ", state["Status"])), row
+		}
+		return list, last
+	}
+	check := func() {
+		t.Helper()
+		all, _ := statuses("order/ORDER_001")
+		if len(all) < 3 || all[0] != "1 pending" || all[len(all)-1] != fmt.Sprint(len(all), " approved") {
+			t.Fatalf("all: %v", all)
+		}
+		first, row := statuses("order/ORDER_001", "--until", "1")
+		if len(first) != 1 || first[0] != "1 pending" {
+			t.Errorf("until 1: %v", first)
+		}
+		when, _ := row["time"].(string)
+		if then, _ := statuses("order/ORDER_001", "--until", when); len(then) != 1 || then[0] != "1 pending" {
+			t.Errorf("until %s: %v", when, then)
+		}
+		if later, _ := statuses("order/ORDER_001", "--until", "9999-01-01T00:00:00Z"); len(later) != len(all) {
+			t.Errorf("until the far future: %v", later)
+		}
+		refused(t, binary, dir, 1, "there is no stream", "event", "replay", "order/NOBODY")
+		refused(t, binary, dir, 1, "neither a version", "event", "replay", "order/ORDER_001", "--until", "yesterday")
+		refused(t, binary, dir, 1, "nothing up to", "event", "replay", "order/ORDER_001", "--until", "2000-01-01T00:00:00Z")
+	}
+	check()
+	if stock, last := statuses("stock/PRODUCT_001--main"); len(stock) == 0 {
+		t.Errorf("stock: %v", last)
+	}
+	m.stop()
+	check()
 }
