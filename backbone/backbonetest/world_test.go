@@ -272,7 +272,7 @@ func TestCrashLosesWhatWasNotCommitted(t *testing.T) {
 		}}
 		w := backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{post(slow)}, Hold: hold})
 		w.Do(t, collect{"A"})
-		first := <-called
+		first := next(t, called)
 		crashed := make(chan struct{})
 		go func() {
 			defer close(crashed)
@@ -285,7 +285,7 @@ func TestCrashLosesWhatWasNotCommitted(t *testing.T) {
 		<-crashed
 		says(t, w, collected{"A"})
 		w.Clock.Advance(time.Minute) // its claim runs out
-		second := <-called
+		second := next(t, called)
 		goOn <- struct{}{}
 		w.Settle(t)
 		if first.Attempt != 1 || second.Attempt != 2 || second.Key != first.Key {
@@ -293,6 +293,17 @@ func TestCrashLosesWhatWasNotCommitted(t *testing.T) {
 		}
 		says(t, w, collected{"A"}, announced{"A", "told"})
 	})
+}
+
+func next(t *testing.T, calls <-chan backbone.CallRequest) backbone.CallRequest {
+	t.Helper()
+	select {
+	case c := <-calls:
+		return c
+	case <-time.After(10 * time.Second):
+		t.Fatal("no call is made")
+		return backbone.CallRequest{}
+	}
 }
 
 func TestSettleNamesWhatIsInFlight(t *testing.T) {
