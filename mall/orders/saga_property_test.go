@@ -1,0 +1,243 @@
+package orders
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"example.org/souk/backbone"
+	"example.org/souk/backbone/backbonetest"
+	"example.org/souk/mall"
+	"example.org/souk/mall/command"
+	"example.org/souk/mall/event"
+	"pgregory.net/rapid"
+)
+
+// The others of the checkout, as simple as they can be. They keep what each order has
+// of them on a stream of its own, and leave a mark when it is taken back that refuses
+// what comes late. How they decide can be read off the ids that the test chooses: a
+// bad customer, a bad payment, and SKUs that are short.
+
+// has is what an order has of one of the others.
+type has struct {
+	Waits, Held, Final, Over bool
+}
+
+type (
+	waits  struct{ Order string }
+	bound  struct{ Payment, Order string }
+	voided struct{ Payment, Order string }
+	barred struct{ Order string }
+	arrive struct{ Order string } // what was short comes in
+)
+
+func (waits) EventType() string    { return "test.inventory.Waits.v1" }
+func (barred) EventType() string   { return "test.inventory.Barred.v1" }
+func (bound) EventType() string    { return "test.payments.Bound.v1" }
+func (voided) EventType() string   { return "test.payments.Voided.v1" }
+func (arrive) CommandType() string { return "test.inventory.Arrive.v1" }
+func (c arrive) Stream() string    { return c.Order }
+
+func evolveHas(h has, e backbone.Event) has {
+	switch e.(type) {
+	case waits:
+		return has{Waits: true}
+	case event.StockReserved, bound:
+		return has{Held: true}
+	case event.StockCommitted:
+		return has{Final: true}
+	case event.StockReleased, voided, barred:
+		return has{Over: true}
+	}
+	return h
+}
+
+var (
+	stockOf = &backbone.Aggregate[has]{
+		Name: "reservation", Evolve: evolveHas,
+		Public:  []backbone.Event{event.StockReserved{}, event.StockRejected{}, event.StockCommitted{}, event.StockReleased{}},
+		Private: []backbone.Event{waits{}, barred{}},
+	}
+	moneyOf    = &backbone.Aggregate[has]{Name: "payment", Evolve: evolveHas, Public: []backbone.Event{bound{}, voided{}}}
+	customerOf = &backbone.Aggregate[has]{Name: "customer", Evolve: evolveHas}
+)
+
+func others() []*backbone.Service {
+	return []*backbone.Service{{
+		Name: "customers",
+		Handles: []backbone.Handler{backbone.Decide(customerOf, func(_ has, c command.AuthorizeCustomer, _ backbone.Meta) ([]backbone.Event, error) {
+			if strings.HasPrefix(c.Customer, "bad") {
+				return nil, backbone.Refuse("customer_disabled", "")
+			}
+			return nil, nil
+		})},
+	}, {
+		Name: "inventory",
+		Handles: []backbone.Handler{
+			backbone.Decide(stockOf, func(h has, c command.ReserveStock, _ backbone.Meta) ([]backbone.Event, error) {
+				short := event.StockRejected{Order: c.Order, Location: c.Location, SKU: c.Lines[0].SKU, Wanted: 2, Available: 1}
+				switch {
+				case h.Over:
+					return nil, backbone.Refuse("reservation_over", "")
+				case c.Lines[0].SKU != "short":
+					return one(event.StockReserved{Order: c.Order, Location: c.Location, Lines: c.Lines, Expires: c.Expires})
+				case c.Wait:
+					return []backbone.Event{waits{c.Order}, short}, nil
+				}
+				return []backbone.Event{short}, backbone.Refuse("insufficient_stock", "").With(short)
+			}),
+			backbone.Decide(stockOf, func(h has, c arrive, _ backbone.Meta) ([]backbone.Event, error) {
+				if !h.Waits {
+					return nil, nil
+				}
+				return one(event.StockReserved{Order: c.Order, Location: mall.MainLocation, Lines: []mall.Line{{SKU: "short", Quantity: 2}}})
+			}),
+			backbone.Decide(stockOf, func(h has, c command.CommitStock, _ backbone.Meta) ([]backbone.Event, error) {
+				if !h.Held {
+					return nil, backbone.Refuse("not_reserved", "")
+				}
+				return one(event.StockCommitted{Order: c.Order, Location: c.Location, Lines: c.Lines})
+			}),
+			backbone.Decide(stockOf, func(h has, c command.ReleaseStock, _ backbone.Meta) ([]backbone.Event, error) {
+				switch {
+				case h.Over:
+					return nil, nil
+				case h.Held || h.Final:
+					return one(event.StockReleased{Order: c.Order, Location: c.Location, Lines: c.Lines, Reason: c.Reason})
+				}
+				return one(barred{c.Order})
+			}),
+		},
+	}, {
+		Name: "payments",
+		Handles: []backbone.Handler{
+			backbone.Decide(moneyOf, func(h has, c command.ConfirmPayment, _ backbone.Meta) ([]backbone.Event, error) {
+				if h.Over || strings.HasPrefix(c.Payment, "bad") {
+					return nil, backbone.Refuse("payment_used", "")
+				}
+				return one(bound{c.Payment, c.Order})
+			}),
+			backbone.Decide(moneyOf, func(h has, c command.VoidPayment, _ backbone.Meta) ([]backbone.Event, error) {
+				if h.Over {
+					return nil, nil
+				}
+				return one(voided{c.Payment, c.Order})
+			}),
+		},
+	}}
+}
+
+// However the answers to the checkout come, late, twice or out of order, whenever the customer cancels, the goods arrive
+// or the order's time is over: the order is approved, with its stock committed and its payment bound; or it has ended
+// otherwise, and nothing is left with the others; or it waits for goods. It ends once.
+func TestCheckoutInAnyOrder(t *testing.T) {
+	t.Parallel()
+	w := backbonetest.Start(t, backbonetest.Config{Parts: append(others(), Service(Config{})), Hold: true})
+	n, clean := 0, true
+	ends := map[Status]int{}
+	rapid.Check(t, func(rt *rapid.T) {
+		if !clean { // the run before failed: let it end
+			w.Pass(t, 48*time.Hour)
+		}
+		clean = false
+		n++
+		c := drawOrder(rt, w, n)
+		w.Do(t, c)
+		const never = 0
+		cancelAt := rapid.SampledFrom([]int{never, never, never, 2, 5, 10, 15, 20}).Draw(rt, "cancel at")
+		arriveAt := rapid.SampledFrom([]int{never, 2, 5, 10, 15, 20}).Draw(rt, "arrive at")
+		picks := 0
+		w.Interleave(t, func(n int) int {
+			picks++
+			if picks == cancelAt {
+				// It may be too late for that.
+				if _, err := w.Runtime().Do(t.Context(), command.CancelOrder{Order: c.Order, Reason: "changed my mind"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if picks == arriveAt {
+				w.Do(t, arrive{c.Order})
+			}
+			return rapid.IntRange(0, n-1).Draw(rt, "pick")
+		})
+		end := judge(t, rt, w, c)
+		ends[end]++
+		if end == Backordered {
+			w.Pass(t, 48*time.Hour)
+			if end := judge(t, rt, w, c); end != Expired {
+				rt.Fatalf("a backorder that nothing came for is %s", end)
+			}
+		}
+		clean = true
+	})
+	t.Log(ends)
+	if n >= 50 && !t.Failed() && (ends[Approved] == 0 || ends[Approved] == n) {
+		t.Errorf("%v: too little happens for a test", ends)
+	}
+}
+
+func drawOrder(rt *rapid.T, w *backbonetest.World, n int) command.PlaceOrder {
+	one := func(what string, values ...string) string { return rapid.SampledFrom(values).Draw(rt, what) }
+	c := command.PlaceOrder{
+		Order:        fmt.Sprintf("o%d", n),
+		Message:      fmt.Sprintf("m%d", n),
+		Customer:     one("customer", "good", "good", "good", "bad") + fmt.Sprint(n),
+		Items:        []mall.Item{{Product: "P", SKU: one("sku", "pen", "short"), Name: "Pen", Price: eur(1000), Quantity: 2}},
+		WaitForStock: rapid.Bool().Draw(rt, "wait"),
+	}
+	if p := one("payment", "", "good", "good", "bad"); p != "" {
+		c.Payment = fmt.Sprint(p, n)
+	}
+	if rapid.IntRange(0, 3).Draw(rt, "hurry") == 3 {
+		c.Expires = w.Clock.Now().Add(40 * time.Second).UnixMicro()
+	}
+	return c
+}
+
+// judge checks that an order which is at rest is in a legal state, and returns it.
+func judge(t *testing.T, rt *rapid.T, w *backbonetest.World, c command.PlaceOrder) Status {
+	o, _, err := backbone.Load(t.Context(), w.Reader("orders"), orders, c.Order)
+	if err != nil {
+		t.Fatal(err)
+	}
+	goods, _, err := backbone.Load(t.Context(), w.Reader("inventory"), stockOf, c.Order)
+	if err != nil {
+		t.Fatal(err)
+	}
+	money, _, err := backbone.Load(t.Context(), w.Reader("payments"), moneyOf, c.Payment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	saga := w.Saga(t, "orders", "checkout", c.Order)
+	want := map[Status]string{Approved: backbone.SagaCompleted, Backordered: backbone.SagaWaiting}[o.Status]
+	if want == "" {
+		want = backbone.SagaCompensated
+	}
+	legal := saga == want
+	switch o.Status {
+	case Approved:
+		legal = legal && goods.Final && money.Held == (c.Payment != "")
+	case Backordered:
+		legal = legal && goods.Waits && !money.Held
+	case Rejected, Expired, Canceled:
+		legal = legal && !goods.Waits && !goods.Held && !goods.Final && !money.Held
+	default:
+		legal = false
+	}
+	if !legal {
+		rt.Fatalf("order %+v is %s with its checkout %s; stock %+v, money %+v", c, o.Status, saga, goods, money)
+	}
+	log, err := w.Reader("orders").Log(t.Context(), backbone.ReadQuery{Stream: "order/" + c.Order, Kinds: backbone.EventKinds()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, said := Unknown, map[string]bool{}
+	for _, m := range log {
+		if said[m.Type] || !last.allows(m.Type) {
+			rt.Fatalf("order %+v: %s after %s", c, m.Type, last)
+		}
+		last, said[m.Type] = last.after(m.Type), true
+	}
+	return o.Status
+}
