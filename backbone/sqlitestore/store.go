@@ -322,25 +322,16 @@ var columnTypes = strings.NewReplacer(
 )
 
 func migrate(ctx context.Context, db *sql.DB, schema driver.Schema) error {
-	if err := sqlstore.CheckName(schema.Service); err != nil {
-		return err
-	}
-	name := func(table string) string { return tableName(schema.Service, table) }
-	own, err := sqlstore.OwnMigrations(columnTypes, name, name, nil)
+	sets, err := migrationsOf(schema)
 	if err != nil {
 		return err
 	}
-	if err := sqlstore.Up(ctx, goose.DialectSQLite3, db, own, schema.Service+"_"+sqlstore.OwnVersions, nil); err != nil {
-		return err
+	for _, set := range sets {
+		if err := sqlstore.Up(ctx, goose.DialectSQLite3, db, set.files, schema.Service+"_"+set.versions, nil); err != nil {
+			return err
+		}
 	}
-	if schema.Migrations == nil {
-		return nil
-	}
-	files, err := sqlstore.ServiceMigrations(name, schema.Migrations)
-	if err != nil {
-		return err
-	}
-	return sqlstore.Up(ctx, goose.DialectSQLite3, db, files, schema.Service+"_"+sqlstore.ServiceVersions, nil)
+	return nil
 }
 
 // checkpoint copies the write-ahead log to the database whenever it has grown.

@@ -39,6 +39,7 @@ type root struct {
 	View     viewCommand     `cmd:"" help:"Tables that are made from events."`
 	Service  serviceCommand  `cmd:"" help:"Services."`
 	Audit    auditCommand    `cmd:"" help:"The seals over the logs."`
+	Migrate  migrateCommand  `cmd:"" help:"Bring the tables up to date without starting the mall."`
 	Backup   backupCommand   `cmd:"" help:"Copy the database while it is in use."`
 	Wait     waitCommand     `cmd:"" help:"Wait until nothing is in flight."`
 	Token    tokenCommand    `cmd:"" help:"Print a bearer token."`

@@ -18,12 +18,20 @@ import (
 
 // do runs an operation and writes its rows as the user asked for them.
 func (r *root) do(ctx context.Context, env Env, name string, a control.Args) error {
+	return r.doOr(ctx, env, name, a, "")
+}
+
+// doOr is do, and a table without rows says nothing instead.
+func (r *root) doOr(ctx context.Context, env Env, name string, a control.Args, nothing string) error {
 	if u, err := user.Current(); err == nil {
 		a["actor"] = u.Username
 	}
 	t := newTable(env.Stdout, r.Output)
 	t.live = a["follow"] != "" || name == "view rebuild"
 	err := control.Call(ctx, r.Data, name, a, env.Added, t.row)
+	if err == nil && t.header == "" && t.form == "table" && nothing != "" {
+		fmt.Fprintln(env.Stdout, nothing)
+	}
 	if flushed := t.end(); err == nil {
 		err = flushed
 	}

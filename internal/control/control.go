@@ -35,7 +35,14 @@ type operation struct {
 	run func(ctx context.Context, h *house.House, a Args, emit Emit) error
 	// reads says that it needs no running services.
 	reads bool
+	// bare says that it needs no tables that are up to date either.
+	bare bool
+	// alone says that it cannot be done while a mall runs.
+	alone bool
 }
+
+// ErrRunning says that a mall runs on the data directory.
+var ErrRunning = errors.New("a mall runs on this data directory; stop it first")
 
 // Socket returns the path of a data directory's socket.
 func Socket(data string) string { return filepath.Join(data, "souk.sock") }
@@ -104,6 +111,9 @@ func Call(ctx context.Context, data, name string, a Args, added []*backbone.Serv
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", Socket(data))
 	if err == nil {
 		defer func() { _ = conn.Close() }()
+		if operations()[name].alone {
+			return ErrRunning
+		}
 		return ask(ctx, conn, name, a, emit)
 	}
 	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
@@ -162,9 +172,11 @@ func here(ctx context.Context, data, name string, a Args, added []*backbone.Serv
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Stop(context.WithoutCancel(ctx))) }()
-	if op.reads {
+	switch {
+	case op.bare:
+	case op.reads:
 		err = h.Migrate(ctx)
-	} else {
+	default:
 		err = h.Start(ctx)
 	}
 	if err != nil {

@@ -41,6 +41,8 @@ func operations() map[string]operation {
 		"view rebuild":      {run: rebuildView},
 		"service pause":     {run: pause},
 		"service resume":    {run: resume},
+		"migrate":           {run: migrate, bare: true, alone: true},
+		"migrate plan":      {run: planMigrations, bare: true},
 		"audit verify":      {run: verify, reads: true},
 		"backup":            {run: backup, reads: true},
 		"wait":              {run: wait},

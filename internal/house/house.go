@@ -209,6 +209,15 @@ type clock struct{}
 
 func (clock) Now() time.Time { return time.Now() }
 
+// Schemas lists what stands in the database: the door's tables and those of every service.
+func Schemas(parts []*backbone.Service) []driver.Schema {
+	list := []driver.Schema{doorSchema()}
+	for _, p := range parts {
+		list = append(list, driver.Schema{Service: p.Name, Migrations: p.Migrations})
+	}
+	return list
+}
+
 // Migrate brings all tables up to date. Start does it too; who only reads calls it alone.
 func (h *House) Migrate(ctx context.Context) error {
 	if err := h.store.Migrate(ctx, []driver.Schema{doorSchema()}); err != nil {

@@ -131,3 +131,51 @@ func TestD6_EventReplay(t *testing.T) {
 	m.stop()
 	check()
 }
+
+// Tables are brought up to date without starting, a dry run only lists, and their SQL makes a database with nothing left
+// to do. Red when a dry run applies, or when the SQL does not note its versions.
+func TestMigrate(t *testing.T) {
+	t.Parallel()
+	binary, dir := program(t), t.TempDir()
+	refused(t, binary, dir, 1, "no mall was ever started", "migrate")
+	m := start(t, binary, dir, nil)
+	m.seed()
+	refused(t, binary, dir, 1, "a mall runs", "migrate")
+	plan := func(dir string, args ...string) string {
+		t.Helper()
+		out, code := souk(t, binary, dir, append([]string{"migrate"}, args...)...)
+		if code != 0 {
+			t.Fatalf("migrate: %d", code)
+		}
+		return strings.TrimSpace(out)
+	}
+	if said := plan(dir, "--dry-run"); said != "nothing to do" {
+		t.Errorf("a mall that runs: %s", said)
+	}
+	m.stop()
+	on(t, dir, `DROP TABLE door_idempotency`, `DELETE FROM door_bb_service_version WHERE version_id = 1`)
+	for range 2 {
+		if got := rows(t, binary, dir, "migrate", "--dry-run"); len(got) != 1 || got[0]["service"] != "door" || got[0]["migration"] != "0001_idempotency.sql" {
+			t.Errorf("a dry run lists %v", got)
+		}
+	}
+	if got := rows(t, binary, dir, "migrate"); len(got) != 1 || got[0]["service"] != "door" {
+		t.Errorf("applied: %v", got)
+	}
+	on(t, dir, `SELECT caller FROM door_idempotency`)
+	if said := plan(dir); said != "nothing to do" {
+		t.Errorf("again: %s", said)
+	}
+
+	script := plan(t.TempDir(), "--sql")
+	fresh := t.TempDir()
+	on(t, fresh, script)
+	if said := plan(fresh, "--dry-run"); said != "nothing to do" {
+		t.Errorf("after the SQL: %s", said)
+	}
+	m = start(t, binary, fresh, nil)
+	m.seed()
+	m.must(202, "POST", "/order", order1)
+	m.awaitStatus("ORDER_001", "APPROVED")
+	m.holds()
+}
