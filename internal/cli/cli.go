@@ -25,26 +25,27 @@ type root struct {
 	Data   string `help:"Directory of the database, the keys and what the stand-ins keep." default:"./souk-data" env:"SOUK_DATA" type:"path"`
 	Output string `help:"How results are written: table, json or jsonl." short:"o" enum:"table,json,jsonl" default:"table" env:"SOUK_OUTPUT"`
 
-	Up       upCommand       `cmd:"" help:"Run the whole mall in this process: the online store, all services, a demo shop on first start."`
-	Order    orderCommand    `cmd:"" help:"Orders."`
-	Customer customerCommand `cmd:"" help:"Customers."`
-	Stock    stockCommand    `cmd:"" help:"Stock."`
-	Payment  paymentGroup    `cmd:"" help:"Payments."`
-	Event    eventCommand    `cmd:"" help:"What stands in the logs."`
-	Trace    traceCommand    `cmd:"" help:"Everything that an order led to, over all services."`
-	Topic    topicCommand    `cmd:"" help:"The logs."`
-	Map      mapCommand      `cmd:"" help:"The map of services: who handles, publishes and subscribes to what."`
-	Saga     sagaCommand     `cmd:"" help:"Processes over several services."`
-	DLQ      dlqCommand      `cmd:"" name:"dlq" help:"Messages that failed and wait."`
-	View     viewCommand     `cmd:"" help:"Tables that are made from events."`
-	Service  serviceCommand  `cmd:"" help:"Services."`
-	Audit    auditCommand    `cmd:"" help:"The seals over the logs."`
-	Migrate  migrateCommand  `cmd:"" help:"Bring the tables up to date without starting the mall."`
-	Backup   backupCommand   `cmd:"" help:"Copy the database while it is in use."`
-	Wait     waitCommand     `cmd:"" help:"Wait until nothing is in flight."`
-	Token    tokenCommand    `cmd:"" help:"Print a bearer token."`
-	Bench    benchCommand    `cmd:"" help:"Measure the mall on this machine."`
-	Provider providerCommand `cmd:"" help:"Run a stand-in for something outside of the mall." hidden:""`
+	Up        upCommand        `cmd:"" help:"Run the whole mall in this process: the online store, all services, a demo shop on first start."`
+	Order     orderCommand     `cmd:"" help:"Orders."`
+	Customer  customerCommand  `cmd:"" help:"Customers."`
+	Stock     stockCommand     `cmd:"" help:"Stock."`
+	Payment   paymentGroup     `cmd:"" help:"Payments."`
+	Event     eventCommand     `cmd:"" help:"What stands in the logs."`
+	Trace     traceCommand     `cmd:"" help:"Everything that an order led to, over all services."`
+	Topic     topicCommand     `cmd:"" help:"The logs."`
+	Map       mapCommand       `cmd:"" help:"The map of services: who handles, publishes and subscribes to what."`
+	Saga      sagaCommand      `cmd:"" help:"Processes over several services."`
+	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"Messages that failed and wait."`
+	View      viewCommand      `cmd:"" help:"Tables that are made from events."`
+	Service   serviceCommand   `cmd:"" help:"Services."`
+	Audit     auditCommand     `cmd:"" help:"The seals over the logs."`
+	Contracts contractsCommand `cmd:"" help:"What crosses the borders of services."`
+	Migrate   migrateCommand   `cmd:"" help:"Bring the tables up to date without starting the mall."`
+	Backup    backupCommand    `cmd:"" help:"Copy the database while it is in use."`
+	Wait      waitCommand      `cmd:"" help:"Wait until nothing is in flight."`
+	Token     tokenCommand     `cmd:"" help:"Print a bearer token."`
+	Bench     benchCommand     `cmd:"" help:"Measure the mall on this machine."`
+	Provider  providerCommand  `cmd:"" help:"Run a stand-in for something outside of the mall." hidden:""`
 }
 
 // Run runs one command line and returns its exit code.

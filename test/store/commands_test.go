@@ -179,3 +179,49 @@ func TestMigrate(t *testing.T) {
 	m.awaitStatus("ORDER_001", "APPROVED")
 	m.holds()
 }
+
+// Contracts need no mall; the same program writes the same bytes, and a check names what is not so. Red when a check
+// compares names alone.
+func TestContracts(t *testing.T) {
+	t.Parallel()
+	binary, nowhere, dir := program(t), t.TempDir(), filepath.Join(t.TempDir(), "contracts")
+	written := rows(t, binary, nowhere, "contracts", "export", dir)
+	var api struct {
+		AsyncAPI string         `json:"asyncapi"`
+		Channels map[string]any `json:"channels"`
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "asyncapi.json"))
+	if err != nil || json.Unmarshal(data, &api) != nil || api.AsyncAPI != "3.0.0" || api.Channels["orders"] == nil {
+		t.Errorf("%v: %.200s", err, data)
+	}
+	order := filepath.Join(dir, "schemas", "souk.orders.OrderPlaced.v1.json")
+	if data, err := os.ReadFile(order); err != nil || !json.Valid(data) {
+		t.Errorf("%v: %s", err, data)
+	}
+	if left, err := os.ReadDir(nowhere); err != nil || len(left) != 0 {
+		t.Errorf("the data directory holds %v (%v)", left, err)
+	}
+	if out, code := souk(t, binary, nowhere, "contracts", "check", dir); code != 0 || strings.TrimSpace(out) != "" {
+		t.Errorf("what was just exported: exit %d\n%s", code, out)
+	}
+	if again := rows(t, binary, nowhere, "contracts", "export", dir); len(again) != len(written) || len(again) < 20 {
+		t.Errorf("%d files, then %d", len(written), len(again))
+	}
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(order, `{}`)
+	write(filepath.Join(dir, "schemas", "souk.orders.Gone.v1.json"), `{}`)
+	if err := os.Remove(filepath.Join(dir, "asyncapi.json")); err != nil {
+		t.Fatal(err)
+	}
+	out, code := souk(t, binary, nowhere, "contracts", "check", dir, "-o", "jsonl")
+	if code != 1 || strings.Count(out, "\n") != 3 || !strings.Contains(out, `{"file":"asyncapi.json","state":"missing"}`) ||
+		!strings.Contains(out, `{"file":"schemas/souk.orders.OrderPlaced.v1.json","state":"changed"}`) ||
+		!strings.Contains(out, `{"file":"schemas/souk.orders.Gone.v1.json","state":"of no contract"}`) {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+}
