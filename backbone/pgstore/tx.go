@@ -24,6 +24,9 @@ const (
 	endAfter     = time.Second            // in progress for so long without us: its session is ended
 )
 
+// logID is where the log's batch has the records' ids.
+const logID = 2
+
 // tx is a write transaction.
 type tx struct {
 	sqlstore.Tx
@@ -40,6 +43,15 @@ type session struct {
 	xid      string
 	pid      uint32
 	appended map[string]struct{}
+	proof    *proof
+}
+
+// proof is the last record that a transaction appended: once the log has it, the
+// transaction is in.
+type proof struct {
+	service  string
+	id       string
+	position int64
 }
 
 func (s *Store) begin(ctx context.Context) (*tx, error) {
@@ -203,6 +215,7 @@ func (q *session) Write(ctx context.Context, service string, batches []*sqlstore
 	}
 	if log != nil {
 		q.appended[service] = struct{}{}
+		q.proof = &proof{service, log.Cols[logID].Text[log.N-1], first + int64(log.N) - 1}
 	}
 	return first, nil
 }
@@ -431,6 +444,12 @@ func (q *session) settle(ctx context.Context, lost error) error {
 
 // status asks what became of the transaction. A session that sits in it without
 // us can be ended, so that it becomes one or the other.
+//
+// A server that crashes forgets the ids that had not reached the disk, with all
+// that was done under them, and gives them out again. So one that it does not know
+// yet was not committed, and one that it calls committed is believed only if what
+// the transaction appended is there. One that appended nothing is believed: what
+// it wrote is guarded wherever that is built upon.
 func (q *session) status(ctx context.Context, end bool) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTime)
 	defer cancel()
@@ -447,13 +466,28 @@ func (q *session) status(ctx context.Context, end bool) (string, error) {
 		}
 	}
 	var status *string
-	if err := conn.QueryRow(ctx, "SELECT pg_xact_status($1::xid8)", q.xid).Scan(&status); err != nil {
+	err = conn.QueryRow(ctx, "SELECT pg_xact_status($1::xid8)", q.xid).Scan(&status)
+	var pg *pgconn.PgError
+	switch {
+	case errors.As(err, &pg) && pg.Code == "22023": // in the future
+		return "aborted", nil
+	case err != nil:
+		return "", err
+	case status == nil:
+		return "", errors.New("the server does not remember the transaction any more")
+	case *status != "committed" || q.proof == nil:
+		return *status, nil
+	}
+	var in bool
+	err = conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+tableName(q.proof.service, "bb_log")+" WHERE position = $1 AND id = $2)",
+		q.proof.position, q.proof.id).Scan(&in)
+	if err != nil {
 		return "", err
 	}
-	if status == nil {
-		return "", errors.New("the server does not remember the transaction any more")
+	if !in {
+		return "aborted", nil
 	}
-	return *status, nil
+	return "committed", nil
 }
 
 // Rollback implements driver.Tx.
