@@ -274,6 +274,7 @@ func TestAppendersWaitForTheHead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() { _ = first.Rollback(ctx) }()
 	if _, err := pgstore.Append(ctx, first, service, happened("order/o1")); err != nil {
 		t.Fatal(err)
 	}
@@ -281,6 +282,7 @@ func TestAppendersWaitForTheHead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() { _ = second.Rollback(ctx) }()
 	ended := make(chan string, 1)
 	go func() {
 		appended, err := pgstore.Append(ctx, second, service, happened("order/o2"))
