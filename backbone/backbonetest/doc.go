@@ -13,4 +13,11 @@
 //	w.Do(t, command.Pay{Account: "A1", Amount: 5})
 //	w.Clock.Advance(24 * time.Hour)
 //	w.Settle(t)
+//
+// Nothing waits by the clock on the wall: Settle counts what is in flight, and Pass
+// lets days go by in a moment. Restart and Crash end the services and begin them again
+// on the same database.
+//
+// World.Interleave plays a process over several services in an order that a source of
+// choices gives: answers come late, twice and out of order.
 package backbonetest

@@ -25,6 +25,7 @@ const (
 //
 // pick(n) returns a number from 0 to n-1; 0 is the ordinary course of things. With
 // pgregory.net/rapid it is rapid.IntRange(0, n-1).Draw(t, "pick"); any source will do.
+// It is called between two messages, and may itself give commands to the world.
 // A saga that waits for an answer which is not on its way, or that does not come to
 // an end, fails the test.
 func (w *World) Interleave(t testing.TB, pick func(n int) int) {
