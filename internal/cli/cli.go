@@ -42,6 +42,7 @@ type root struct {
 	Contracts contractsCommand `cmd:"" help:"What crosses the borders of services."`
 	Migrate   migrateCommand   `cmd:"" help:"Bring the tables up to date without starting the mall."`
 	Backup    backupCommand    `cmd:"" help:"Copy the database while it is in use."`
+	Restore   restoreCommand   `cmd:"" help:"Make a data directory from a backup."`
 	Wait      waitCommand      `cmd:"" help:"Wait until nothing is in flight."`
 	Token     tokenCommand     `cmd:"" help:"Print a bearer token."`
 	Bench     benchCommand     `cmd:"" help:"Measure the mall on this machine."`

@@ -439,7 +439,16 @@ type backupCommand struct {
 
 // Help implements kong's long help.
 func (backupCommand) Help() string {
-	return "Example:\n  souk backup /backups/souk-monday.db\n\nThe copy is consistent while the mall runs, and is checked before it is called done."
+	return `Example:
+  souk backup /backups/souk-monday.db
+  cp -a ./souk-data/keys /vault/souk-keys
+
+The copy is consistent while the mall runs, and its logs are checked against their
+seals before it is called done. It holds all that the services know, with the keys
+under which names and addresses of persons are sealed: guard it like the data
+directory. It does not hold the keys that sign tokens (the folder keys), on purpose:
+copy them to another place, or let everybody sign in again after a restore.
+Put it back with: souk restore.`
 }
 
 // Run copies the database and checks the copy.

@@ -106,6 +106,16 @@ func handler(h *house.House) http.Handler {
 	})
 }
 
+// Running reports whether a mall runs on a data directory.
+func Running(ctx context.Context, data string) bool {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", Socket(data))
+	if err != nil {
+		return false
+	}
+	_ = conn.Close() // nothing was asked
+	return true
+}
+
 // Call runs an operation on the mall of a data directory.
 func Call(ctx context.Context, data, name string, a Args, added []*backbone.Service, emit func(json.RawMessage) error) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", Socket(data))

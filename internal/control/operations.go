@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -445,7 +446,7 @@ func backup(ctx context.Context, h *house.House, a Args, emit Emit) error {
 		err = errors.Join(err, failed)
 		sealed += report.Records
 	}
-	if err := errors.Join(err, copied.Close()); err != nil {
+	if err := errors.Join(err, copied.Close(), os.Remove(a["file"]+".lock")); err != nil {
 		return fmt.Errorf("the copy does not verify: %w", err)
 	}
 	return emit(struct {

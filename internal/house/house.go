@@ -60,6 +60,9 @@ type Config struct {
 	Quiet bool
 }
 
+// database is the name of the database in the data directory.
+const database = "souk.db"
+
 // House is one process of the mall.
 type House struct {
 	Runtime   *backbone.Runtime
@@ -112,7 +115,7 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 			err = errors.Join(err, h.close())
 		}
 	}()
-	path := filepath.Join(cfg.Data, "souk.db")
+	path := filepath.Join(cfg.Data, database)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		h.first = true
 	}
