@@ -519,3 +519,74 @@ func TestPauseAndStop(t *testing.T) {
 		t.Errorf("%d rows, %d runs; want 100 of each", n, runs.Load())
 	}
 }
+
+// A circuit that opened over many failing keys closes with the first message that
+// succeeds, and then all the others go on, though nothing new arrives.
+func TestCircuitClosesByItself(t *testing.T) {
+	t.Parallel()
+	var healed atomic.Bool
+	w := fresh(t, tills(nil), books(func(ctx context.Context, tx backbone.Tx, e taken) error {
+		if !healed.Load() {
+			return errors.New("not yet")
+		}
+		return tx.Exec(ctx, `INSERT INTO {book} (entry, till, amount, n) VALUES ($1, $2, $3, 1)`, tx.Message().Position, e.Till, e.Amount)
+	}))
+	const keys = 40
+	for i := range keys {
+		w.take(fmt.Sprintf("T%02d", i), 5)
+	}
+	parked := func() []driver.Parked {
+		heads, err := w.store.ParkedRows(t.Context(), "books", "books", "", keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return heads
+	}
+	w.await("the circuit opens", func() bool { return len(parked()) >= 8 })
+	healed.Store(true)
+	w.await("every message that was not dead by then is handled", func() bool {
+		idle, err := w.Idle(t.Context())
+		if err != nil || !idle {
+			return false
+		}
+		dead, heads := 0, parked()
+		for _, h := range heads {
+			if h.State == "dead" {
+				dead++
+			}
+		}
+		return len(heads) == dead && len(w.list("books", `SELECT n FROM {book}`)) == keys-dead
+	})
+}
+
+// Messages that arrive behind a parked one while that is tried again are handled in
+// order, each once, and none stays behind.
+func TestParkedKeyUnderTraffic(t *testing.T) {
+	t.Parallel()
+	var runs atomic.Int64
+	svc := books(func(ctx context.Context, tx backbone.Tx, e taken) error {
+		if runs.Add(1)%7 == 0 {
+			return backbone.Transient(errors.New("not this time"))
+		}
+		return tx.Exec(ctx, `INSERT INTO {book} (entry, till, amount, n) VALUES ($1, $2, $3, $1)`, tx.Message().Position, e.Till, e.Amount)
+	})
+	svc.Retry.Attempts, svc.Slices = 1000, 1 // so that the keys share their groups
+	w := fresh(t, tills(nil), svc)
+	const keys, each = 20, 60
+	for range each {
+		for key := range keys {
+			w.take(fmt.Sprintf("T%d", key), 5)
+		}
+	}
+	w.await("everything is handled", func() bool { return len(w.list("books", `SELECT n FROM {book}`)) == keys*each })
+	for key := range keys {
+		entries := w.list("books", `SELECT entry FROM {book} WHERE till = $1 ORDER BY rowid`, fmt.Sprintf("T%d", key))
+		if len(entries) != each || !slices.IsSorted(entries) {
+			t.Errorf("till %d: %d entries, in order %v", key, len(entries), slices.IsSorted(entries))
+		}
+	}
+	rows, err := w.store.ParkedRows(t.Context(), "books", "books", "", 10)
+	if err != nil || len(rows) > 0 {
+		t.Errorf("still parked: %v %v", rows, err)
+	}
+}

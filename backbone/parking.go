@@ -172,6 +172,14 @@ func (s *subscription) parkUnit(sl *slice, f *failure) (*unit, error) {
 // effect's transaction, so that the row is its dedupe; with the last row the key
 // is free.
 func (s *subscription) redriveUnit(ctx context.Context, g *group, it item) (*unit, *Message, bool, error) {
+	rows, err := s.host.store.ParkedRows(ctx, s.host.svc.Name, s.name, it.redrive.Key, 2)
+	if err != nil {
+		return nil, nil, false, infrastructure(err)
+	}
+	if !s.stillDue(rows, it.redrive) {
+		// It was offered by a look that was older than what became of it.
+		return &unit{host: s.host, run: func(*batch, *unit) error { return nil }}, nil, false, nil
+	}
 	head := it.redrive
 	msg, err := decodeParked(head)
 	if err != nil {
@@ -190,26 +198,22 @@ func (s *subscription) redriveUnit(ctx context.Context, g *group, it item) (*uni
 			}
 		}
 	}
-	settle, after, err := s.unparkOp(ctx, g.sl, head)
-	if err != nil {
-		return nil, msg, false, err
-	}
+	settle, after := s.unparkOp(g.sl, head, rows)
 	if discard {
 		return &unit{host: s.host, after: after, run: func(b *batch, u *unit) error { settle(b, u); return nil }}, msg, false, nil
 	}
 	return s.handle(ctx, g, msg, settle, after)
 }
 
+// stillDue reports whether the first of a key's rows is the head that was offered, in
+// the state in which it was.
+func (s *subscription) stillDue(rows []driver.Parked, head *driver.Parked) bool {
+	return len(rows) > 0 && rows[0].Seq == head.Seq && rows[0].State == head.State && rows[0].Attempts == head.Attempts && rows[0].Due == head.Due
+}
+
 // unparkOp returns what takes a head away within a transaction, and what follows
-// once that is committed.
-func (s *subscription) unparkOp(ctx context.Context, sl *slice, head *driver.Parked) (settle func(*batch, *unit), after func(), err error) {
-	rows, err := s.host.store.ParkedRows(ctx, s.host.svc.Name, s.name, head.Key, 2)
-	if err != nil {
-		return nil, nil, infrastructure(err)
-	}
-	if len(rows) == 0 || rows[0].Seq != head.Seq {
-		return nil, nil, infrastructure(fmt.Errorf("parked row %s/%d is not the head any more", head.Key, head.Seq))
-	}
+// once that is committed; rows begin with the head.
+func (s *subscription) unparkOp(sl *slice, head *driver.Parked, rows []driver.Parked) (settle func(*batch, *unit), after func()) {
 	settle = func(b *batch, u *unit) {
 		sh := b.of(s.host)
 		sh.writes.Unpark = append(sh.writes.Unpark, driver.ParkedKey{Unit: u.index, Subscription: s.name, Key: head.Key, Seq: head.Seq})
@@ -230,7 +234,7 @@ func (s *subscription) unparkOp(ctx context.Context, sl *slice, head *driver.Par
 		}
 		sl.blocked[head.Key]--
 	}
-	return settle, after, nil
+	return settle, after
 }
 
 // tend brings due heads and operators' requests to their slices, until ctx ends.

@@ -294,7 +294,7 @@ func (b *rebuild) swapAsync(ctx context.Context) error {
 				})
 			}
 		}
-		driver.CrashPoint("rebuild.swap")
+		driver.CrashPoint("rebuild.take.over")
 		return h.store.SwapShadow(ctx, batch.tx, h.svc.Name, b.v.tables())
 	}})
 	if err != nil {

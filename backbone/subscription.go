@@ -289,7 +289,13 @@ func (s *subscription) workSlice(ctx context.Context, sl *slice, items []item, f
 		g.submit(s)
 		return
 	}
-	for _, it := range items {
+	for i, it := range items {
+		// Work on parked rows looks at what is committed, so nothing that changes them
+		// may stand beside it.
+		lone := it.redrive != nil || it.request != nil
+		if lone && i > 0 {
+			break
+		}
 		u, msg, interactive, err := s.prepare(ctx, g, it)
 		if err != nil {
 			if newer, ok := errors.AsType[*NewerVersionError](err); ok {
@@ -311,6 +317,9 @@ func (s *subscription) workSlice(ctx context.Context, sl *slice, items []item, f
 			break
 		}
 		g.add(u, msg)
+		if lone {
+			break
+		}
 	}
 	g.submit(s)
 }
@@ -381,7 +390,7 @@ func (s *subscription) finish(g *group) {
 			}
 		}
 	}
-	s.circuit.trying = false
+	s.tried()
 	sl.items = append(sl.items[:0], sl.items[n:]...)
 	s.pending -= n
 	s.handled.Add(int64(n))
@@ -441,6 +450,15 @@ func (s *subscription) finish(g *group) {
 	}
 }
 
+// tried ends the trial of a circuit that is half open. The lanes sleep while one of
+// them tries, so they are woken however it went. Callers hold s.mu.
+func (s *subscription) tried() {
+	if s.circuit.open {
+		s.circuit.trying = false
+		s.work.Broadcast()
+	}
+}
+
 // release ends a slice's pause.
 func (s *subscription) release(sl *slice) {
 	s.mu.Lock()
@@ -457,6 +475,7 @@ func (s *subscription) release(sl *slice) {
 // stop halts a slice until an operator or another program goes on with it.
 func (s *subscription) stop(sl *slice, err error) {
 	s.mu.Lock()
+	s.tried()
 	sl.stopped, sl.busy = err, false
 	s.settled.Broadcast()
 	s.mu.Unlock()
