@@ -199,6 +199,15 @@ func (o *Outcome) ThenRefused(code string, events ...backbone.Event) {
 // Appends returns what the decision led to, for a test that judges it by itself.
 func (o *Outcome) Appends() []backbone.Append { return o.appends }
 
+// Events returns the events of all appends, in order, for a history that goes on.
+func (o *Outcome) Events() []backbone.Event {
+	var events []backbone.Event
+	for _, a := range o.appends {
+		events = append(events, a.Events...)
+	}
+	return events
+}
+
 // Refusal returns the refusal, or nil.
 func (o *Outcome) Refusal() *backbone.Refusal { return o.refusal }
 
@@ -211,10 +220,7 @@ func (o *Outcome) notRefused() {
 
 func (o *Outcome) expect(want []backbone.Event) {
 	o.t.Helper()
-	var got []backbone.Event
-	for _, a := range o.appends {
-		got = append(got, a.Events...)
-	}
+	got := o.Events()
 	if len(got)+len(want) > 0 && !reflect.DeepEqual(got, want) {
 		o.t.Errorf("%s led to\n%swant\n%s", o.command, lines(got), lines(want))
 	}

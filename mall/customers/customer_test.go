@@ -1,11 +1,10 @@
 package customers
 
 import (
-	"errors"
-	"reflect"
 	"testing"
 
 	"example.org/souk/backbone"
+	"example.org/souk/backbone/backbonetest"
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/event"
 	"pgregory.net/rapid"
@@ -26,7 +25,7 @@ func TestDecisions(t *testing.T) {
 		given   []backbone.Event
 		when    backbone.Command
 		then    []backbone.Event
-		refused error
+		refused *backbone.Refusal
 	}{
 		{"a stranger registers", nil, command.RegisterCustomer{Customer: "c1", Name: "sealed-name", Email: "sealed-mail"}, events(registered), nil},
 		{"twice", events(registered), command.RegisterCustomer{Customer: "c1", Name: "other"}, nil, ErrExists},
@@ -58,32 +57,14 @@ func TestDecisions(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := decide(t, c.given, c.when)
-			if !errors.Is(err, c.refused) || (err == nil) != (c.refused == nil) {
-				t.Errorf("refused %v, want %v", err, c.refused)
+			got := backbonetest.Given(t, Service(), c.given...).When(c.when)
+			if c.refused != nil {
+				got.ThenRefused(c.refused.Code, c.then...)
+				return
 			}
-			if !reflect.DeepEqual(got, c.then) {
-				t.Errorf("events %+v, want %+v", got, c.then)
-			}
+			got.Then(c.then...)
 		})
 	}
-}
-
-func decide(t testing.TB, given []backbone.Event, c backbone.Command) ([]backbone.Event, error) {
-	t.Helper()
-	for _, h := range Service().Handles {
-		if h.CommandType() != c.CommandType() {
-			continue
-		}
-		appended, err := h.Decision(map[string][]backbone.Event{"customer/" + c.Stream(): given}, c, backbone.Meta{})
-		var events []backbone.Event
-		for _, a := range appended {
-			events = append(events, a.Events...)
-		}
-		return events, err
-	}
-	t.Fatalf("nobody handles %s", c.CommandType())
-	return nil, nil
 }
 
 // Whatever the commands, nothing personal is left in the state of somebody forgotten, and they never come back.
@@ -102,8 +83,7 @@ func TestForgottenStaysForgotten(t *testing.T) {
 				command.AuthorizeCustomer{Customer: "c1"},
 				command.ForgetCustomer{Customer: "c1"},
 			}).Draw(rt, "command")
-			events, _ := decide(t, history, c)
-			history = append(history, events...)
+			history = append(history, backbonetest.Given(t, Service(), history...).When(c).Events()...)
 			s := customers.Fold(history...)
 			gone = gone || s.Status == Forgotten
 			if gone && s != (Customer{Status: Forgotten}) {

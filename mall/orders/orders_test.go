@@ -3,7 +3,6 @@ package orders
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"example.org/souk/backbone"
+	"example.org/souk/backbone/backbonetest"
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/event"
@@ -87,7 +87,7 @@ func TestDecisions(t *testing.T) {
 		given   []backbone.Event
 		when    backbone.Command
 		then    backbone.Event
-		refused error
+		refused *backbone.Refusal
 	}{
 		{"placed", nil, ordered, placed, nil},
 		{"placed with an end", nil, inTime, placedLater, nil},
@@ -144,36 +144,22 @@ func TestDecisions(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := decide(t, c.given, c.when)
-			if !errors.Is(err, c.refused) || (err == nil) != (c.refused == nil) {
-				t.Errorf("refused %v, want %v", err, c.refused)
-			}
-			var want []backbone.Event
-			if c.then != nil {
-				want = events(c.then)
-			}
-			if !reflect.DeepEqual(got, want) {
-				t.Errorf("events %+v, want %+v", got, want)
+			got := decide(t, c.given, c.when)
+			switch {
+			case c.refused != nil:
+				got.ThenRefused(c.refused.Code)
+			case c.then != nil:
+				got.Then(c.then)
+			default:
+				got.ThenNothing()
 			}
 		})
 	}
 }
 
-func decide(t testing.TB, given []backbone.Event, c backbone.Command) ([]backbone.Event, error) {
+func decide(t testing.TB, given []backbone.Event, c backbone.Command) *backbonetest.Outcome {
 	t.Helper()
-	for _, h := range Service(Config{}).Handles {
-		if h.CommandType() != c.CommandType() {
-			continue
-		}
-		appended, err := h.Decision(map[string][]backbone.Event{"order/" + c.Stream(): given}, c, backbone.Meta{Time: now})
-		var events []backbone.Event
-		for _, a := range appended {
-			events = append(events, a.Events...)
-		}
-		return events, err
-	}
-	t.Fatalf("nobody handles %s", c.CommandType())
-	return nil, nil
+	return backbonetest.Given(t, Service(Config{}), given...).At(now).When(c)
 }
 
 // E3: whoever repeats an order id learns whether it is the same order.
@@ -195,11 +181,10 @@ func TestE3_ExistingTellsWhetherItIsTheSame(t *testing.T) {
 		{other, Existing{Status: "RESERVED"}},
 		{more, Existing{Status: "RESERVED"}},
 	} {
-		_, err := decide(t, events(placed, reserved), c.when)
-		refusal, ok := errors.AsType[*backbone.Refusal](err)
+		refusal := decide(t, events(placed, reserved), c.when).Refusal()
 		var got Existing
-		if !ok || json.Unmarshal(refusal.Data, &got) != nil || got != c.want {
-			t.Errorf("%+v: %v, want %+v", got, err, c.want)
+		if refusal == nil || json.Unmarshal(refusal.Data, &got) != nil || got != c.want {
+			t.Errorf("%+v: %v, want %+v", got, refusal, c.want)
 		}
 	}
 }
@@ -335,7 +320,7 @@ func TestLifeIsLegal(t *testing.T) {
 				command.ExpireOrder{Order: "o1"},
 			}).Draw(rt, "command")
 			before := orders.Fold(history...)
-			events, _ := decide(t, history, c)
+			events := decide(t, history, c).Events()
 			for _, e := range events {
 				if before.Status.Terminal() || !before.Status.allows(e.EventType()) {
 					rt.Fatalf("%s after %s", e.EventType(), before.Status)
