@@ -58,10 +58,14 @@ func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
 	if err := h.Start(ctx); err != nil {
 		return errors.Join(err, stop())
 	}
+	socket, err := control.Listen(ctx, r.Data)
+	if err != nil {
+		return errors.Join(err, stop())
+	}
 	served := make(chan error, 1)
 	serving, end := context.WithCancel(ctx)
 	defer end()
-	go func() { served <- control.Serve(serving, h, r.Data) }()
+	go func() { served <- control.Serve(serving, h, socket) }()
 	fmt.Fprintf(env.Stdout, "online store  %s\n", h.URL())
 	if c.TestMode {
 		fmt.Fprintln(env.Stdout, "test mode     requests without a token are let in as staff: for tests on this machine only")

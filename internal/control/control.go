@@ -49,20 +49,25 @@ func Socket(data string) string { return filepath.Join(data, "souk.sock") }
 
 const maxArgs = 1 << 20
 
-// Serve answers on the data directory's socket until ctx ends. Only the owner of
-// the directory can reach it.
-func Serve(ctx context.Context, h *house.House, data string) error {
+// Listen opens the data directory's socket, which only the owner of the directory
+// can reach. From then on commands wait there for Serve.
+func Listen(ctx context.Context, data string) (net.Listener, error) {
 	path := Socket(data)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err // the directory's lock is ours, so nobody listens there
+		return nil, err // the directory's lock is ours, so nobody listens there
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
-		return errors.Join(err, l.Close())
+		return nil, errors.Join(err, l.Close())
 	}
+	return l, nil
+}
+
+// Serve answers commands until ctx ends.
+func Serve(ctx context.Context, h *house.House, l net.Listener) error {
 	server := &http.Server{Handler: handler(h), ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()

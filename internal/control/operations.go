@@ -466,18 +466,18 @@ func wait(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		idle, err := h.Runtime.Idle(ctx)
+		busy, err := h.Runtime.InFlight(ctx)
 		if err != nil {
 			return err
 		}
-		if idle {
+		if busy == "" {
 			return emit(struct {
 				Idle bool `json:"idle"`
 			}{true})
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("still at work after %s", limit)
+			return fmt.Errorf("still at work after %s: %s", limit, busy)
 		case <-tick.C:
 		}
 	}
