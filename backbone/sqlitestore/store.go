@@ -95,6 +95,10 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Under whatever names it is known, a database has one lock.
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
 	owner, err := lock(path + ".lock")
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
@@ -139,9 +143,12 @@ func (s *Store) open(ctx context.Context) error {
 		}
 		s.readers <- reader
 	}
-	checkpointer, err := s.connect("busy_timeout=100")
+	checkpointer, err := s.connect()
 	if err != nil {
 		return err
+	}
+	if err := checkpointer.script("PRAGMA busy_timeout=100"); err != nil { // it gives way, and comes again
+		return errors.Join(err, checkpointer.close())
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
@@ -150,23 +157,17 @@ func (s *Store) open(ctx context.Context) error {
 }
 
 // connect opens a connection with the settings that make it safe, and with
-// further pragmas.
+// further pragmas, which do not undo them.
 func (s *Store) connect(pragmas ...string) (*conn, error) {
-	var safe []string
+	var all []string
 	for _, setting := range settings {
-		safe = append(safe, setting.name+"="+setting.set)
+		all = append(all, setting.name+"="+setting.set)
 	}
-	c, err := openConn(s.path, safe...)
+	c, err := openConn(s.path, append(all, pragmas...)...)
 	if err != nil {
 		return nil, err
 	}
-	err = c.assertSettings()
-	for _, pragma := range pragmas {
-		if err == nil {
-			err = c.script("PRAGMA " + pragma)
-		}
-	}
-	if err != nil {
+	if err := c.assertSettings(); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	return c, nil
@@ -307,11 +308,6 @@ func (s *Store) Migrate(ctx context.Context, schemas []driver.Schema) error {
 	for _, schema := range schemas {
 		if err := migrate(ctx, db, schema); err != nil {
 			return fmt.Errorf("migrate %s: %w", schema.Service, err)
-		}
-		// No other process uses the database, so whoever has claimed a call is gone, and nobody need wait for the lease
-		// to run out.
-		if _, err := db.ExecContext(ctx, `UPDATE `+schema.Service+`_bb_call SET lease_until = 0 WHERE lease_until > 0`); err != nil {
-			return fmt.Errorf("calls of %s: %w", schema.Service, err)
 		}
 		s.Know(schema.Service)
 	}
