@@ -456,10 +456,14 @@ func TestTimers(t *testing.T) {
 // A rebuilt view equals the live one while events go on, and the view goes on after.
 func TestRebuildUnderLoad(t *testing.T) {
 	t.Parallel()
-	w := fresh(t, tills(nil), books(enter))
+	svc := books(enter)
+	svc.Slices = 1 // the lane that a rebuild holds always has more to do
+	w := fresh(t, tills(nil), svc)
 	var clients sync.WaitGroup
+	var ordered atomic.Int64
 	for c := range 4 {
 		clients.Go(func() {
+			defer ordered.Add(1)
 			for i := range 150 {
 				if _, err := w.Do(t.Context(), take{fmt.Sprint("t", (i+c)%9), 1}); err != nil {
 					t.Error(err)
@@ -467,8 +471,10 @@ func TestRebuildUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	for range 3 {
-		if err := w.Rebuild(t.Context(), "books", "sums", nil); err != nil {
+	patient, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for ordered.Load() < 4 {
+		if err := w.Rebuild(patient, "books", "sums", nil); err != nil {
 			t.Fatal(err)
 		}
 	}

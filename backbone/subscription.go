@@ -428,16 +428,13 @@ func (s *subscription) finish(g *group) {
 	switch {
 	case sl.revoked:
 		s.drop(sl)
-		s.settled.Broadcast()
 	case delay > 0 && !s.stopping:
 		sl.busy = true
 		time.AfterFunc(delay, func() { s.release(sl) })
 	default:
 		s.rouse(sl)
-		if !sl.busy {
-			s.settled.Broadcast()
-		}
 	}
+	s.settled.Broadcast() // also where the slice queues up again: whoever holds the lanes waits for those at work only
 	if n > 0 {
 		s.room.Broadcast()
 	}
