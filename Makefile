@@ -12,6 +12,9 @@ GO ?= go
 # is not among them, because the race detector makes its translated C code twenty to thirty times slower.
 RACE = ./backbone ./backbone/driver/... ./backbone/membus/... ./mall ./mall/event/... ./mall/command/...
 
+# Modules of their own, which use this one as somebody else's would.
+OUTSIDE = test/outside test/alacarte
+
 # Longer than the slowest package takes on two busy cores; a hang names itself after that.
 TEST_TIMEOUT ?= 10m
 
@@ -37,6 +40,7 @@ servers: ## install the servers that tests start, where they are missing
 .PHONY: test
 test: servers ## run all tests, and the pure packages once more under the race detector
 	$(GO) test -timeout $(TEST_TIMEOUT) ./...
+	for dir in $(OUTSIDE); do (cd "$$dir" && $(GO) test -timeout $(TEST_TIMEOUT) ./...); done
 	$(GO) test -race -timeout $(TEST_TIMEOUT) $(RACE)
 ifneq ($(SOUK_WITHOUT),)
 	@echo 'NOT TESTED: what needs $(SOUK_WITHOUT), left out by SOUK_WITHOUT'
@@ -72,6 +76,7 @@ verify-generated:
 verify-tidy:
 	$(GO) mod tidy -diff
 	cd tools && $(GO) mod tidy -diff
+	for dir in $(OUTSIDE); do (cd "$$dir" && $(GO) mod tidy -diff); done
 
 # Package comments, services' cards and the links between documents are rules of internal/arch.
 .PHONY: verify-docs
