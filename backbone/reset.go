@@ -17,6 +17,8 @@ func (r *Runtime) Reset(ctx context.Context) error {
 	for _, h := range r.order {
 		h.paused.Store(true)
 		defer h.paused.Store(false)
+		h.seals.turn.Lock() // what is sealed is sealed before, or after
+		defer h.seals.turn.Unlock()
 	}
 	for {
 		idle, err := r.Idle(ctx)

@@ -34,7 +34,9 @@ type Seal struct {
 }
 
 type sealer struct {
-	host    *host
+	host *host
+	turn sync.Mutex // held while a seal is made
+
 	mu      sync.Mutex
 	pending []driver.Record // committed by this process, not sealed yet
 	lost    bool            // pending has a hole in front
@@ -153,6 +155,8 @@ func lastSeal(ctx context.Context, store driver.Store, service string) (Seal, er
 // seal appends one seal if there is something to seal, and reports whether there
 // may be more.
 func (s *sealer) seal(ctx context.Context) (more bool, err error) {
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	records, err := s.take(ctx)
 	if err != nil || len(records) == 0 {
 		return false, err
