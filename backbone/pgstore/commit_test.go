@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -144,9 +145,9 @@ func TestConnectionLostDuringCommit(t *testing.T) {
 	t.Parallel()
 	w := slowCommits(t)
 	tx := w.begun(t, "x")
-	looks := 0
-	w.asked = func() {
-		if looks++; looks == 2 {
+	var looks atomic.Int32
+	asked := func() {
+		if looks.Add(1) == 2 {
 			if w.there(t, "x") {
 				t.Error("the commit did not wait")
 			}
@@ -154,10 +155,11 @@ func TestConnectionLostDuringCommit(t *testing.T) {
 			eventually(t, "the commit is in", func() bool { return w.there(t, "x") })
 		}
 	}
+	w.asked.Store(&asked)
 	w.proxy.CutAfter(testserver.Upstream, commitMessage)
 	err := w.commit(t, tx)
-	if looks < 2 {
-		t.Fatalf("the store looked %d times", looks)
+	if n := looks.Load(); n < 2 {
+		t.Fatalf("the store looked %d times", n)
 	}
 	w.settled(t, "x", err, true)
 	w.usable(t)
@@ -180,8 +182,8 @@ func TestSessionLeftBehindIsEnded(t *testing.T) {
 // slow is a database in which a commit takes until the test lets it finish.
 type slow struct {
 	*wire
-	gate  *pgx.Conn // holds the lock that commits wait for
-	asked func()    // called before the store connects in order to ask
+	gate  *pgx.Conn              // holds the lock that commits wait for
+	asked atomic.Pointer[func()] // called before the store connects in order to ask
 }
 
 // asking is a connection that calls first before it sends something, and that
@@ -196,10 +198,8 @@ func (c *asking) Write(b []byte) (int, error) {
 	if len(b) == 16 && binary.BigEndian.Uint32(b[4:]) == cancel {
 		return 0, net.ErrClosed
 	}
-	if c.first != nil {
-		c.first()
-		c.first = nil
-	}
+	c.first()
+	c.first = func() {}
 	return c.Conn.Write(b)
 }
 
@@ -212,7 +212,10 @@ func slowCommits(t *testing.T) *slow {
 	dial := config.ConnConfig.DialFunc
 	config.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
-		return &asking{conn, w.asked}, err
+		if asked := w.asked.Load(); asked != nil {
+			return &asking{conn, *asked}, err
+		}
+		return &asking{conn, func() {}}, err
 	}
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	must(t, err)
