@@ -23,7 +23,8 @@ func (c *Clock) Now() time.Time {
 
 // Advance turns the clock on by d. What has become due by then is under way when it
 // returns, and done after World.Settle. Where one thing that is due leads to the
-// next, World.Pass lets time pass.
+// next, World.Pass lets time pass. A call that is out while the clock is turned past
+// its claim is made again, as by a program that has stood still for so long.
 func (c *Clock) Advance(d time.Duration) { c.Set(c.Now().Add(d)) }
 
 // Set turns the clock to an instant. It panics where that would turn it back.

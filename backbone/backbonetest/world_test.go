@@ -284,8 +284,7 @@ func TestCrashLosesWhatWasNotCommitted(t *testing.T) {
 		goOn <- struct{}{}
 		<-crashed
 		says(t, w, collected{"A"})
-		w.Clock.Advance(time.Minute) // its claim runs out
-		second := next(t, called)
+		second := next(t, called) // at once: its process is known to be gone
 		goOn <- struct{}{}
 		w.Settle(t)
 		if first.Attempt != 1 || second.Attempt != 2 || second.Key != first.Key {
