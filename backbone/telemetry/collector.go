@@ -146,17 +146,9 @@ func (c *Collector) Describe(out chan<- *prometheus.Desc) {
 func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.Timeout)
 	defer cancel()
-	heads := map[string]int64{}
-	for _, s := range c.cfg.Parts {
-		source := c.cfg.Source(s.Name)
-		if source == nil {
-			continue
-		}
-		head, err := source.Head(ctx, s.Name)
-		if err == nil {
-			heads[s.Name] = head
-			gauge(out, descHead, float64(head), s.Name)
-		}
+	heads := c.heads(ctx)
+	for service, head := range heads {
+		gauge(out, descHead, float64(head), service)
 	}
 	for _, s := range c.cfg.Parts {
 		source := c.cfg.Source(s.Name)
@@ -170,6 +162,51 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 		}
 		gauge(out, descUp, 1, s.Name)
 	}
+}
+
+// heads reads the heads of the logs, of those that can be read.
+func (c *Collector) heads(ctx context.Context) map[string]int64 {
+	heads := map[string]int64{}
+	for _, s := range c.cfg.Parts {
+		if source := c.cfg.Source(s.Name); source != nil {
+			if head, err := source.Head(ctx, s.Name); err == nil {
+				heads[s.Name] = head
+			}
+		}
+	}
+	return heads
+}
+
+// Lag is what a subscription has not settled of one service's log.
+type Lag struct {
+	Service, Subscription, Source string
+	Messages                      float64       // an estimate above 2000
+	Oldest                        time.Duration // age of the oldest of them
+}
+
+// Lags reads what every subscription that has ever run has not settled: the values
+// of souk_consumer_lag_messages and souk_consumer_lag_seconds, for who is no
+// Prometheus.
+func (c *Collector) Lags(ctx context.Context) ([]Lag, error) {
+	var all []Lag
+	heads := c.heads(ctx)
+	for i := range c.subs {
+		sub := &c.subs[i]
+		source := c.cfg.Source(sub.service)
+		if source == nil {
+			continue
+		}
+		stored, err := source.Checkpoints(ctx, sub.service, sub.name)
+		if err != nil {
+			return nil, err
+		}
+		list, err := c.lags(ctx, sub, stored, heads)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, list...)
+	}
+	return all, nil
 }
 
 func (c *Collector) service(ctx context.Context, out chan<- prometheus.Metric, source Source, service string, heads map[string]int64) error {
@@ -196,8 +233,13 @@ func (c *Collector) service(ctx context.Context, out chan<- prometheus.Metric, s
 	}
 	for i := range c.subs {
 		if sub := &c.subs[i]; sub.service == service {
-			if err := c.lag(ctx, out, sub, stored, heads); err != nil {
+			lags, err := c.lags(ctx, sub, stored, heads)
+			if err != nil {
 				return err
+			}
+			for _, l := range lags {
+				gauge(out, descLag, l.Messages, l.Service, l.Subscription, l.Source)
+				gauge(out, descLagAge, l.Oldest.Seconds(), l.Service, l.Subscription, l.Source)
 			}
 		}
 	}
@@ -224,8 +266,8 @@ func (c *Collector) counts(ctx context.Context, out chan<- prometheus.Metric, so
 	return rows.Err()
 }
 
-// lag counts what lies behind the checkpoints of a subscription.
-func (c *Collector) lag(ctx context.Context, out chan<- prometheus.Metric, sub *reading, stored []driver.Checkpoint, heads map[string]int64) error {
+// lags counts what lies behind the checkpoints of a subscription.
+func (c *Collector) lags(ctx context.Context, sub *reading, stored []driver.Checkpoint, heads map[string]int64) (list []Lag, err error) {
 	for _, in := range sub.interests {
 		log := c.cfg.Source(in.Source)
 		head, known := heads[in.Source]
@@ -245,12 +287,11 @@ func (c *Collector) lag(ctx context.Context, out chan<- prometheus.Metric, sub *
 		}
 		n, oldest, err := behind(ctx, log, sub, in, positions, lowest, head)
 		if err != nil {
-			return fmt.Errorf("lag of %s: %w", sub.name, err)
+			return nil, fmt.Errorf("lag of %s: %w", sub.name, err)
 		}
-		gauge(out, descLag, n, sub.service, sub.name, in.Source)
-		gauge(out, descLagAge, c.age(oldest), sub.service, sub.name, in.Source)
+		list = append(list, Lag{sub.service, sub.name, in.Source, n, time.Duration(c.age(oldest) * float64(time.Second))})
 	}
-	return nil
+	return list, nil
 }
 
 // behind counts the records between lowest and head that the subscription takes

@@ -40,6 +40,7 @@ type root struct {
 	Service   serviceCommand   `cmd:"" help:"Services."`
 	Audit     auditCommand     `cmd:"" help:"The seals over the logs."`
 	Contracts contractsCommand `cmd:"" help:"What crosses the borders of services."`
+	Doctor    doctorCommand    `cmd:"" help:"Find out what is wrong with a mall, and what to do about it."`
 	Migrate   migrateCommand   `cmd:"" help:"Bring the tables up to date without starting the mall."`
 	Backup    backupCommand    `cmd:"" help:"Copy the database while it is in use."`
 	Restore   restoreCommand   `cmd:"" help:"Make a data directory from a backup."`

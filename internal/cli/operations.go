@@ -45,6 +45,7 @@ type table struct {
 	tabs   *tabwriter.Writer
 	header string
 	live   bool // rows are shown as they come
+	wide   bool // values are shown whole
 	rows   []json.RawMessage
 }
 
@@ -73,7 +74,7 @@ func (t *table) row(data json.RawMessage) error {
 		return err
 	}
 	for i, v := range values {
-		if r := []rune(v); len(r) > maxCell {
+		if r := []rune(v); len(r) > maxCell && !t.wide {
 			values[i] = string(r[:maxCell-1]) + "…"
 		}
 	}

@@ -42,6 +42,7 @@ func operations() map[string]operation {
 		"view rebuild":      {run: rebuildView},
 		"service pause":     {run: pause},
 		"service resume":    {run: resume},
+		"doctor":            {run: examine, bare: true},
 		"migrate":           {run: migrate, bare: true, alone: true},
 		"migrate plan":      {run: planMigrations, bare: true},
 		"audit verify":      {run: verify, reads: true},
