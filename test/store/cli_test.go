@@ -81,7 +81,7 @@ func TestCommandLine(t *testing.T) {
 	if _, code := souk(t, binary, dir, "stock", "receive", "PRODUCT_001", "0"); code == 0 {
 		t.Error("nothing was taken in, and that was called a success")
 	}
-	holds(t, dir)
+	m.holds()
 	if out, _ := souk(t, binary, dir, "stock", "show", "PRODUCT_001", "-o", "json"); !strings.Contains(out, `"available": 12`) {
 		t.Errorf("without a mall: %s", out)
 	}

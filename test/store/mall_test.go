@@ -12,15 +12,19 @@ import (
 	"testing"
 	"time"
 
+	"example.org/souk/internal/control"
 	"example.org/souk/internal/testserver"
 )
 
 // mall is a running souk.
 type mall struct {
-	t    *testing.T
-	dir  string
-	url  string
-	proc *testserver.Process
+	t      *testing.T
+	binary string
+	dir    string
+	flags  []string // of "up", beside those that every test uses
+	url    string
+	proc   *testserver.Process
+	out    *outside // nil: the stand-ins that souk starts by itself
 }
 
 // program builds souk, with crash points where asked.
@@ -32,11 +36,42 @@ func program(t *testing.T, tags ...string) string {
 // start runs souk on a data directory until it is ready.
 func start(t *testing.T, binary, dir string, env []string, flags ...string) *mall {
 	t.Helper()
-	args := append([]string{binary, "--data", dir, "up", "--http", "127.0.0.1:0", "--test-mode", "--caller-rate", "100000"}, flags...)
-	p := testserver.Command{Args: args, Env: env}.Start(t)
-	line := p.WaitLine("online store")
-	p.WaitLine("ready")
-	return &mall{t: t, dir: dir, url: strings.TrimSpace(strings.TrimPrefix(line, "online store")), proc: p}
+	m := &mall{t: t, binary: binary, dir: dir, flags: flags}
+	m.begin(env...)
+	return m
+}
+
+// startWith is start with stand-ins that live on when souk dies.
+func startWith(t *testing.T, out *outside, binary, dir string, env []string, flags ...string) *mall {
+	t.Helper()
+	m := start(t, binary, dir, env, append(out.flags(), flags...)...)
+	m.out = out
+	return m
+}
+
+// begin runs souk, again where it ran before.
+func (m *mall) begin(env ...string) {
+	m.t.Helper()
+	args := append([]string{m.binary, "--data", m.dir, "up", "--http", "127.0.0.1:0", "--test-mode", "--caller-rate", "100000"}, m.flags...)
+	m.proc = testserver.Command{Args: args, Env: env}.Start(m.t)
+	line := m.proc.WaitLine("online store")
+	m.proc.WaitLine("ready")
+	m.url = strings.TrimSpace(strings.TrimPrefix(line, "online store"))
+}
+
+// souk runs a command line on the mall, which must succeed, and returns what it printed.
+func (m *mall) souk(args ...string) string {
+	m.t.Helper()
+	out, code := souk(m.t, m.binary, m.dir, args...)
+	if code != 0 {
+		m.t.Fatalf("souk %s: exit %d\n%s", strings.Join(args, " "), code, out)
+	}
+	return out
+}
+
+// ask runs an operation of the command line without a process of its own.
+func (m *mall) ask(ctx context.Context, operation string, args control.Args) error {
+	return control.Call(ctx, m.dir, operation, args, nil, func(json.RawMessage) error { return nil })
 }
 
 // call makes a request; status 0 means that there was no answer.

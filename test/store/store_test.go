@@ -256,7 +256,7 @@ func TestC4_AcceptedIsDurable(t *testing.T) {
 	if len(ids) == 0 {
 		t.Fatal("nothing was accepted before the kill")
 	}
-	k := holds(t, dir)
+	k := m.holds()
 	for _, id := range ids {
 		if _, found := k.placed[id]; !found {
 			t.Errorf("order %s was accepted and is gone", id)
@@ -265,9 +265,19 @@ func TestC4_AcceptedIsDurable(t *testing.T) {
 }
 
 // load posts orders from several clients until the mall does not answer any more
-// or the number is reached. It returns once a third of them is accepted; the
-// function returned waits for the rest and tells which were accepted.
+// or the number is reached, and cancels every fifth. It returns once a third of them
+// is accepted; the function returned waits for the rest and tells which were accepted.
+// A mall that answers may refuse for a while, but not for anything else.
 func (m *mall) load(t *testing.T, clients, number int) func() []string {
+	t.Helper()
+	return m.loadOf(t, clients, number, func(n int) (id, body string) {
+		id = fmt.Sprintf("K%05d", n)
+		return id, order(id, customerOf(n), item{"PRODUCT_001", 10, 1}, item{"PRODUCT_002", 5, 1})
+	})
+}
+
+// loadOf is load with orders of one's own.
+func (m *mall) loadOf(t *testing.T, clients, number int, order func(n int) (id, body string)) func() []string {
 	t.Helper()
 	var mu sync.Mutex
 	var ids []string
@@ -277,24 +287,30 @@ func (m *mall) load(t *testing.T, clients, number int) func() []string {
 	for range clients {
 		running.Go(func() {
 			for {
-				n := next.Add(1)
-				if n > int64(number) {
+				n := int(next.Add(1))
+				if n > number {
 					return
 				}
-				id := fmt.Sprintf("K%05d", n)
-				status, _ := m.call("POST", "/order", order(id, []string{"CUSTOMER_001", "CUSTOMER_002"}[n%2], item{"PRODUCT_001", 10, 1}, item{"PRODUCT_002", 5, 1}))
-				if status == 0 {
+				id, body := order(n)
+				status, answer := m.call("POST", "/order", body)
+				switch status {
+				case 0:
 					return
-				}
-				if status == 202 || status == 200 {
+				case http.StatusAccepted, http.StatusOK:
 					mu.Lock()
 					if ids = append(ids, id); len(ids) == number/3 {
 						close(enough)
 					}
 					mu.Unlock()
+				case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+					continue
+				default:
+					t.Errorf("order %s: %d %s", id, status, answer)
 				}
 				if n%5 == 0 {
-					m.call("POST", "/order/"+id+"/cancel", `{}`)
+					if status, answer := m.call("POST", "/order/"+id+"/cancel", `{}`); status >= 500 && status != http.StatusServiceUnavailable {
+						t.Errorf("cancel %s: %d %s", id, status, answer)
+					}
 				}
 			}
 		})
@@ -321,7 +337,7 @@ func TestF12_GracefulStop(t *testing.T) {
 	accepted := m.load(t, 8, 600)
 	m.stop()
 	ids := accepted()
-	k := holds(t, dir)
+	k := m.holds()
 	for _, id := range ids {
 		if _, found := k.placed[id]; !found {
 			t.Errorf("order %s was accepted and is gone", id)
@@ -424,7 +440,7 @@ func TestF12_InFlightIsAnswered(t *testing.T) {
 	if e := m.proc.Wait(); e.Code != 0 {
 		t.Errorf("souk ended with %v", e)
 	}
-	if k := holds(t, m.dir); k.placed["ORDER_001"].Order == "" {
+	if k := m.holds(); k.placed["ORDER_001"].Order == "" {
 		t.Error("the order is gone")
 	}
 }

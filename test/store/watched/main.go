@@ -1,0 +1,7 @@
+// Command watched is souk with one service more, a watcher. It notes every order that is placed and approved, and how
+// often it was told; and it fails at orders whose ids ask for that.
+package main
+
+import "example.org/souk"
+
+func main() { souk.New().Add(watcher()).Main() }

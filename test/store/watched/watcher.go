@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"example.org/souk/backbone"
+	"example.org/souk/mall/event"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// cured is the customer whose orders are never refused: an operator puts it into a message that is parked.
+const cured = "CURED"
+
+func watcher() *backbone.Service {
+	return &backbone.Service{
+		Name:  "watcher",
+		About: "Notes what it is told, and fails where it is asked to.",
+		Subscribes: []backbone.Subscriber{
+			backbone.On(func(ctx context.Context, tx backbone.Tx, e event.OrderPlaced) error {
+				return see(ctx, tx, e.Order, "placed", e.Customer)
+			}).From(backbone.FromFirst),
+			backbone.On(func(ctx context.Context, tx backbone.Tx, e event.OrderApproved) error {
+				return see(ctx, tx, e.Order, "approved", e.Customer)
+			}).From(backbone.FromFirst),
+		},
+		Migrations:     migrations,
+		Retry:          backbone.RetryPolicy{Attempts: 6, First: 20 * time.Millisecond, Max: 200 * time.Millisecond},
+		HandlerTimeout: 200 * time.Millisecond,
+	}
+}
+
+// see notes an event of an order. The note is written before it is known whether the handler fails, so that a failure
+// whose effects are kept is seen.
+func see(ctx context.Context, tx backbone.Tx, order, what, customer string) error {
+	err := tx.Exec(ctx, `INSERT INTO {seen} AS s (order_id, event, customer, times) VALUES ($1, $2, $3, 1)
+		ON CONFLICT (order_id, event) DO UPDATE SET times = s.times + 1`, order, what, customer)
+	if err != nil || customer == cured || healed() {
+		return err
+	}
+	switch {
+	case strings.HasPrefix(order, "POISON"):
+		return backbone.Permanent(errors.New("this order is poison"))
+	case strings.HasPrefix(order, "FLAKY"):
+		return errors.New("not yet")
+	case strings.HasPrefix(order, "SLOW"):
+		<-ctx.Done() // longer than a handler may take
+		return ctx.Err()
+	}
+	return nil
+}
+
+// healed tells whether the file that WATCHER_HEALED names is there: from then on nothing fails.
+func healed() bool {
+	_, err := os.Stat(os.Getenv("WATCHER_HEALED")) //nolint:gosec // the test says which file
+	return err == nil
+}
