@@ -105,12 +105,85 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-func messageOf(source string, r *driver.Record) (*Message, error) {
+// decodeMeta reads what encodeMeta wrote. Every message of every subscription passes
+// here, so what needs no unquoting is read at once and only the rest by encoding/json.
+func decodeMeta(data []byte) (wireMeta, error) {
+	if len(data) == 0 {
+		return wireMeta{}, nil
+	}
+	if w, ok := plainMeta(string(data)); ok {
+		return w, nil
+	}
 	var w wireMeta
-	if len(r.Meta) > 0 {
-		if err := json.Unmarshal(r.Meta, &w); err != nil {
-			return nil, fmt.Errorf("meta of record %s/%d: %w", source, r.Position, err)
+	err := json.Unmarshal(data, &w)
+	return w, err
+}
+
+// plainMeta reads an object without white space, of known members, each once and not empty, with values in ASCII without
+// escapes. It says so when it is anything else.
+func plainMeta(s string) (w wireMeta, ok bool) {
+	if len(s) < 2 || s[0] != '{' || s[len(s)-1] != '}' {
+		return w, false
+	}
+	for rest := s[1 : len(s)-1]; rest != ""; {
+		name, tail, ok := plainString(rest)
+		if !ok || !strings.HasPrefix(tail, ":") {
+			return w, false
 		}
+		value, tail, ok := plainString(tail[1:])
+		if !ok {
+			return w, false
+		}
+		var field *string
+		switch name {
+		case "actor":
+			field = &w.Actor
+		case "correlationid":
+			field = &w.Correlation
+		case "causationid":
+			field = &w.Causation
+		case "traceparent":
+			field = &w.Trace
+		case "replyto":
+			field = &w.ReplyTo
+		default:
+			return w, false
+		}
+		if *field != "" || value == "" {
+			return w, false
+		}
+		*field = value
+		if tail == "" {
+			return w, true
+		}
+		if tail[0] != ',' || len(tail) == 1 {
+			return w, false
+		}
+		rest = tail[1:]
+	}
+	return w, true
+}
+
+// plainString cuts a quoted string without escapes off the front.
+func plainString(s string) (value, rest string, ok bool) {
+	if s == "" || s[0] != '"' {
+		return "", "", false
+	}
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			return s[1:i], s[i+1:], true
+		case c == '\\' || c < ' ' || c > '~':
+			return "", "", false
+		}
+	}
+	return "", "", false
+}
+
+func messageOf(source string, r *driver.Record) (*Message, error) {
+	w, err := decodeMeta(r.Meta)
+	if err != nil {
+		return nil, fmt.Errorf("meta of record %s/%d: %w", source, r.Position, err)
 	}
 	return &Message{
 		Meta: Meta{

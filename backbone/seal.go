@@ -42,6 +42,7 @@ type sealer struct {
 	lost    bool            // pending has a hole in front
 	wake    chan struct{}
 	last    Seal
+	passed  int64 // up to here there is nothing to seal
 }
 
 func newSealer(h *host) *sealer { return &sealer{host: h, wake: make(chan struct{}, 1)} }
@@ -104,7 +105,7 @@ func (s *sealer) begin(ctx context.Context) error {
 		return err
 	}
 	s.mu.Lock()
-	s.last = last
+	s.last, s.passed = last, last.To
 	s.mu.Unlock()
 	return nil
 }
@@ -123,7 +124,7 @@ func (s *sealer) restart(ctx context.Context) error {
 		return err
 	}
 	s.mu.Lock()
-	s.pending, s.lost, s.last = nil, true, Seal{To: head}
+	s.pending, s.lost, s.last, s.passed = nil, true, Seal{To: head}, head
 	s.mu.Unlock()
 	return nil
 }
@@ -164,7 +165,11 @@ func (s *sealer) seal(ctx context.Context) (more bool, err error) {
 	next := Seal{From: s.last.To + 1, To: records[len(records)-1].Position, Prev: s.last.Hash}
 	next.Count, next.Hash = hashRecords(records, s.last.Hash)
 	if next.Count == 0 { // only seals, commands and replies: nothing to vouch for yet
-		return false, nil
+		s.mu.Lock()
+		s.passed = next.To
+		s.forget(next.To)
+		s.mu.Unlock()
+		return len(records) >= sealRecords, nil
 	}
 	data, err := json.Marshal(&next)
 	if err != nil {
@@ -185,12 +190,8 @@ func (s *sealer) seal(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	s.mu.Lock()
-	s.last = next
-	drop := 0
-	for drop < len(s.pending) && s.pending[drop].Position <= next.To {
-		drop++
-	}
-	s.pending = append([]driver.Record(nil), s.pending[drop:]...)
+	s.last, s.passed = next, next.To
+	s.forget(next.To)
 	s.mu.Unlock()
 	if h.r.cfg.SealHead != nil {
 		if err := h.r.cfg.SealHead(h.svc.Name, next); err != nil {
@@ -200,15 +201,24 @@ func (s *sealer) seal(ctx context.Context) (more bool, err error) {
 	return len(records) >= sealRecords, nil
 }
 
-// take returns the records after the last seal, at most a seal's worth: from
+// forget drops what stands in memory up to a position. Callers hold s.mu.
+func (s *sealer) forget(position int64) {
+	drop := 0
+	for drop < len(s.pending) && s.pending[drop].Position <= position {
+		drop++
+	}
+	s.pending = append([]driver.Record(nil), s.pending[drop:]...)
+}
+
+// take returns the records after the last seal that were not looked at yet, at most a seal's worth: from
 // memory where they all are there, else from the log.
 func (s *sealer) take(ctx context.Context) ([]driver.Record, error) {
 	s.mu.Lock()
-	if records := s.pending[:min(len(s.pending), sealRecords)]; !s.lost && follows(records, s.last.To) {
+	after := max(s.last.To, s.passed)
+	if records := s.pending[:min(len(s.pending), sealRecords)]; !s.lost && follows(records, after) {
 		s.mu.Unlock()
 		return records, nil
 	}
-	after := s.last.To
 	s.mu.Unlock()
 	records, err := s.host.store.Read(ctx, s.host.svc.Name, driver.ReadQuery{After: after, Limit: sealRecords})
 	if err != nil {
@@ -346,7 +356,9 @@ func (r *Reader) Verify(ctx context.Context, kept Seal) (AuditReport, error) {
 }
 
 func (r *Reader) verifyRange(ctx context.Context, s Seal, report *AuditReport) error {
-	records, err := r.store.Read(ctx, r.service, driver.ReadQuery{After: s.From - 1, Until: s.To, Limit: sealRecords * 5, Bytes: 1 << 30})
+	records, err := r.store.Read(ctx, r.service, driver.ReadQuery{
+		After: s.From - 1, Until: s.To, Kinds: []driver.Kind{driver.KindEvent, driver.KindPrivate}, Limit: sealRecords * 5, Bytes: 1 << 30,
+	})
 	if err != nil {
 		return err
 	}
