@@ -14,6 +14,7 @@ RACE = ./backbone ./backbone/driver/... ./backbone/membus/... ./mall ./mall/even
 
 # Modules of their own, which use this one as somebody else's would.
 OUTSIDE = test/outside test/alacarte
+MODULES = . tools $(OUTSIDE)
 
 # Longer than the slowest package takes on two busy cores; a hang names itself after that.
 TEST_TIMEOUT ?= 10m
@@ -37,8 +38,14 @@ build: ## build the program into bin/souk
 servers: ## install the servers that tests start, where they are missing
 	@scripts/servers
 
+# go mod tidy also looks at the tests of what is imported, so a download alone does not load all. Whether the files are
+# tidy is not asked here but in verify-tidy.
+.PHONY: modules
+modules: ## load the modules of others that the tests and checks need; both then need no network
+	@for dir in $(MODULES); do (cd "$$dir" && $(GO) mod download && { $(GO) mod tidy -diff >/dev/null || true; }); done
+
 .PHONY: test
-test: servers ## run all tests, and the pure packages once more under the race detector
+test: servers modules ## run all tests, and the pure packages once more under the race detector
 	$(GO) test -timeout $(TEST_TIMEOUT) ./...
 	for dir in $(OUTSIDE); do (cd "$$dir" && $(GO) test -timeout $(TEST_TIMEOUT) ./...); done
 	$(GO) test -race -timeout $(TEST_TIMEOUT) $(RACE)
@@ -74,9 +81,7 @@ verify-generated:
 
 .PHONY: verify-tidy
 verify-tidy:
-	$(GO) mod tidy -diff
-	cd tools && $(GO) mod tidy -diff
-	for dir in $(OUTSIDE); do (cd "$$dir" && $(GO) mod tidy -diff); done
+	for dir in $(MODULES); do (cd "$$dir" && $(GO) mod tidy -diff); done
 
 # Package comments, services' cards and the links between documents are rules of internal/arch.
 .PHONY: verify-docs

@@ -18,26 +18,26 @@ import (
 	"example.org/souk/mall/event"
 )
 
-// complete is a command of the smallest service of orders that could be.
-type complete struct {
+// approve is a command of the smallest service of orders that could be.
+type approve struct {
 	Order, Customer string
 	Cents           int64
 }
 
-func (complete) CommandType() string { return "souk.orders.Complete.v1" }
-func (c complete) Stream() string    { return c.Order }
+func (approve) CommandType() string { return "souk.orders.Approve.v1" }
+func (c approve) Stream() string    { return c.Order }
 
 func orders() *backbone.Service {
-	done := &backbone.Aggregate[bool]{
-		Name: "order", Public: []backbone.Event{event.OrderCompleted{}},
+	order := &backbone.Aggregate[bool]{
+		Name: "order", Public: []backbone.Event{event.OrderApproved{}},
 		Evolve: func(bool, backbone.Event) bool { return true },
 	}
 	return &backbone.Service{Name: "orders", Handles: []backbone.Handler{
-		backbone.Decide(done, func(already bool, c complete, _ backbone.Meta) ([]backbone.Event, error) {
+		backbone.Decide(order, func(already bool, c approve, _ backbone.Meta) ([]backbone.Event, error) {
 			if already {
-				return nil, backbone.Refuse("orders.completed", "the order is completed")
+				return nil, backbone.Refuse("orders.approved", "the order is approved")
 			}
-			return []backbone.Event{event.OrderCompleted{
+			return []backbone.Event{event.OrderApproved{
 				Order: c.Order, Customer: c.Customer, Total: mall.Money{Amount: c.Cents, Currency: "EUR"},
 			}}, nil
 		}),
@@ -78,11 +78,11 @@ func (h *house) stop(t *testing.T) {
 	}
 }
 
-// sell completes n orders, each sent twice under one id as an impatient client does.
+// sell has n orders approved, each sent twice under one id as an impatient client does.
 func (h *house) sell(t *testing.T, from, n int) {
 	t.Helper()
 	for i := from; i < from+n; i++ {
-		c := complete{Order: fmt.Sprintf("o%d", i), Customer: customers[i%len(customers)], Cents: int64(100*i + 99)}
+		c := approve{Order: fmt.Sprintf("o%d", i), Customer: customers[i%len(customers)], Cents: int64(100*i + 99)}
 		for range 2 {
 			if _, err := h.Do(t.Context(), c, backbone.WithID("cmd-"+c.Order)); err != nil {
 				t.Fatal(err)
