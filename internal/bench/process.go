@@ -62,13 +62,15 @@ func (p *process) cpu() time.Duration {
 }
 
 // status returns a figure of /proc/PID/status in bytes.
-func (p *process) status(name string) int64 {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+func (p *process) status(name string) int64 { return statusOf(p.cmd.Process.Pid, name) }
+
+func statusOf(pid int, name string) int64 {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}
 	_, rest, _ := strings.Cut(string(data), name)
-	kb, _ := strconv.ParseInt(strings.Fields(rest + " 0")[0], 10, 64) // likewise
+	kb, _ := strconv.ParseInt(strings.Fields(rest + " 0")[0], 10, 64) // a field that is no number counts as none
 	return kb << 10
 }
 

@@ -12,7 +12,78 @@ import (
 )
 
 type benchCommand struct {
-	Orders benchOrdersCommand `cmd:"" help:"Measure the full path of an order, from the HTTP request to its approval."`
+	Orders  benchOrdersCommand  `cmd:"" help:"Measure the full path of an order, from the HTTP request to its approval."`
+	Rebuild benchRebuildCommand `cmd:"" help:"Measure how fast a view is made again from the log."`
+	Part    benchPartCommand    `cmd:"" help:"A part of a benchmark that runs as a process of its own." hidden:""`
+}
+
+// benchPartCommand is run by the benchmarks, not by people.
+type benchPartCommand struct {
+	Rebuild benchPartRebuild `cmd:""`
+}
+
+// report prints a result as JSON, or its rows for people, and fails if what was measured was not right.
+func report(env Env, r *root, result any, violations []string, rows ...[2]string) error {
+	if r.Output == "table" {
+		for _, row := range rows {
+			fmt.Fprintf(env.Stdout, "%-28s%s\n", row[0], row[1])
+		}
+	} else if err := json.NewEncoder(env.Stdout).Encode(result); err != nil {
+		return err
+	}
+	if len(violations) > 0 {
+		return fmt.Errorf("what came of it is not right, so the figures are worth nothing: %q", violations)
+	}
+	return nil
+}
+
+func say(format string, args ...any) string { return fmt.Sprintf(format, args...) }
+
+type benchRebuildCommand struct {
+	Events int    `help:"Events in the log, an even number. Ten million take about 12 GB of disk while it lasts." default:"10000000"`
+	View   string `help:"View of the analytics service; outcomes takes every event." enum:"outcomes,sales,products" default:"outcomes"`
+}
+
+// Help implements kong's long help.
+func (benchRebuildCommand) Help() string {
+	return `Example:
+  souk bench rebuild --events 1000000 -o json
+
+It fills a log on throw-away data and rebuilds a view over it in a process that has one core.
+It exits with 1 when the view does not show the sums over the log.`
+}
+
+// Run fills a log, rebuilds the view and prints what that took.
+func (c *benchRebuildCommand) Run(ctx context.Context, env Env, r *root) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	res, err := bench.Rebuild{Program: []string{self}, Events: c.Events, View: c.View, Log: env.Stderr}.Run(ctx)
+	if err != nil {
+		return err
+	}
+	return report(
+		env, r, res, res.Violations,
+		[2]string{"view", say("%s, %d of %d events applied", res.View, res.Applied, res.Events)},
+		[2]string{"events a second", say("%.0f", res.EventsPerSecond)},
+		[2]string{"time", say("%.1f s, CPU %.1f s", res.Seconds, res.CPUSeconds)},
+		[2]string{"memory", say("peak %d MB", res.PeakRSSBytes>>20)},
+	)
+}
+
+type benchPartRebuild struct {
+	View string `arg:""`
+}
+
+// Run rebuilds a view of the mall in the data directory.
+func (c *benchPartRebuild) Run(ctx context.Context, env Env, r *root) error {
+	tuneCollector() // as in the mall that would rebuild it
+	res, err := bench.RebuildPart(ctx, r.Data, c.View, env.Stderr)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(env.Stdout).Encode(res)
 }
 
 type benchOrdersCommand struct {
