@@ -405,11 +405,17 @@ func (c *check) views(ctx context.Context, file string) {
 // settle waits until nothing is in flight and every call to the outside is made.
 func (m *mall) settle() {
 	m.t.Helper()
+	var waiting []string
+	m.t.Cleanup(func() {
+		if m.t.Failed() && len(waiting) > 0 {
+			m.t.Logf("calls that wait: %q", waiting)
+		}
+	})
 	await(m.t, "no call waits", func() bool {
 		m.souk("wait", "--idle", "--timeout", "20s")
 		file := filepath.Join(m.dir, "souk.db")
 		for _, service := range []string{"payments", "notifications"} {
-			if len(rowsOf(m.t, file, `SELECT id, attempts, cause FROM `+service+`_bb_call`)) > 0 {
+			if waiting = rowsOf(m.t, file, `SELECT id, attempts, cause FROM `+service+`_bb_call`); len(waiting) > 0 {
 				return false
 			}
 		}
