@@ -126,10 +126,26 @@ func (c *Core) Read(ctx context.Context, service string, q driver.ReadQuery) ([]
 		if err != nil {
 			return nil, err
 		}
+		if out == nil {
+			out = make([]driver.Record, 0, expected(&q, limit))
+		}
 		out = append(out, r)
 		size += len(r.Data)
 	}
 	return out, rows.Err()
+}
+
+// expected is how many records a query may bring once it brings one: a part of the log has as many as it has positions,
+// most of the time, and growing into that would copy it several times over.
+func expected(q *driver.ReadQuery, limit int) int {
+	n := min(limit, 1000)
+	if q.Until > 0 {
+		n = min(n, int(min(q.Until-q.After, 1000)))
+	}
+	if q.Stream != "" || q.ID != "" || q.Ref != "" {
+		n = min(n, 1)
+	}
+	return max(n, 0)
 }
 
 func versioned(kinds []driver.Kind) bool {
