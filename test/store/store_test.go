@@ -119,7 +119,7 @@ func TestE4_Feed(t *testing.T) {
 	m.seed()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	read := func(customer string, since, n int) (list []string) {
+	read := func(customer string, since, n int) (list, of []string) {
 		conn, _, err := websocket.Dial( //nolint:bodyclose // the library owns the body of an upgraded connection
 			ctx, fmt.Sprintf("ws%s/feed?customer=%s&since=%d", strings.TrimPrefix(m.url, "http"), customer, since), nil)
 		if err != nil {
@@ -134,26 +134,29 @@ func TestE4_Feed(t *testing.T) {
 			var f struct {
 				N                         int
 				Resource, Operation, Type string
+				AggregateID               string `json:"aggregateId"`
 			}
 			if err := json.Unmarshal(data, &f); err != nil {
 				t.Fatal(err)
 			}
 			list = append(list, fmt.Sprintf("%d %s %s %s", f.N, f.Resource, f.Operation, f.Type))
+			of = append(of, f.AggregateID)
 		}
-		return list
+		return list, of
 	}
 	m.must(202, "POST", "/order", order1)
-	got := strings.Join(read("CUSTOMER_001", 0, 5), "\n")
+	frames, _ := read("CUSTOMER_001", 0, 5)
+	got := strings.Join(frames, "\n")
 	want := "1 ORDER ORDER_CREATE COMMAND\n2 ORDER ORDER_CREATED EVENT\n3 INVENTORY INVENTORY_RESERVED EVENT\n4 ORDER INVENTORY_RESERVED EVENT\n5 ORDER ORDER_APPROVED EVENT"
 	if got != want {
 		t.Errorf("the feed says\n%s\nwant\n%s", got, want)
 	}
-	if again := read("CUSTOMER_001", 3, 2); again[0] != "4 ORDER INVENTORY_RESERVED EVENT" {
+	if again, _ := read("CUSTOMER_001", 3, 2); again[0] != "4 ORDER INVENTORY_RESERVED EVENT" {
 		t.Errorf("after the third frame comes %q", again[0])
 	}
 	m.must(202, "POST", "/order", order("ORDER_B", "CUSTOMER_002", item{"PRODUCT_001", 10, 1}))
-	if other := read("CUSTOMER_002", 0, 1); other[0] != "1 ORDER ORDER_CREATE COMMAND" {
-		t.Errorf("the other customer's feed begins with %q", other[0])
+	if other, of := read("CUSTOMER_002", 0, 1); other[0] != "1 ORDER ORDER_CREATE COMMAND" || of[0] != "ORDER_B" {
+		t.Errorf("the other customer's feed begins with %q of %s", other[0], of[0])
 	}
 	m.holds()
 }
