@@ -52,3 +52,15 @@ func TestRebuild(t *testing.T) {
 		}
 	}
 }
+
+func TestBacklog(t *testing.T) {
+	t.Parallel()
+	res, err := bench.Backlog{Small: 500, Large: 2000, Rounds: 2, Log: t.Output()}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	none(t, res.Violations)
+	if res.SmallPerSecond <= 0 || res.LargePerSecond <= 0 || res.Ratio <= 0 {
+		t.Errorf("figures are missing: %+v", res)
+	}
+}

@@ -14,6 +14,7 @@ import (
 type benchCommand struct {
 	Orders  benchOrdersCommand  `cmd:"" help:"Measure the full path of an order, from the HTTP request to its approval."`
 	Rebuild benchRebuildCommand `cmd:"" help:"Measure how fast a view is made again from the log."`
+	Backlog benchBacklogCommand `cmd:"" help:"Measure how fast a service that joins later takes what has happened before."`
 	Part    benchPartCommand    `cmd:"" help:"A part of a benchmark that runs as a process of its own." hidden:""`
 }
 
@@ -69,6 +70,35 @@ func (c *benchRebuildCommand) Run(ctx context.Context, env Env, r *root) error {
 		[2]string{"events a second", say("%.0f", res.EventsPerSecond)},
 		[2]string{"time", say("%.1f s, CPU %.1f s", res.Seconds, res.CPUSeconds)},
 		[2]string{"memory", say("peak %d MB", res.PeakRSSBytes>>20)},
+	)
+}
+
+type benchBacklogCommand struct {
+	Small  int `help:"Events of the small backlog, an even number." default:"5000"`
+	Large  int `help:"Events of the large backlog, an even number." default:"1000000"`
+	Rounds int `help:"How often the small one is taken; the median counts." default:"5"`
+}
+
+// Help implements kong's long help.
+func (benchBacklogCommand) Help() string {
+	return `Example:
+  souk bench backlog --large 100000 -o json
+
+Each event goes through a handler with one statement and through a view, in this process, on throw-away data.
+It exits with 1 when what they made of it differs from the sums over the log.`
+}
+
+// Run consumes a small and a large backlog and prints the rates.
+func (c *benchBacklogCommand) Run(ctx context.Context, env Env, r *root) error {
+	res, err := bench.Backlog{Small: c.Small, Large: c.Large, Rounds: c.Rounds, Log: env.Stderr}.Run(ctx)
+	if err != nil {
+		return err
+	}
+	return report(
+		env, r, res, res.Violations,
+		[2]string{"small backlog", say("%d events, %.0f/s", res.Small, res.SmallPerSecond)},
+		[2]string{"large backlog", say("%d events, %.0f/s", res.Large, res.LargePerSecond)},
+		[2]string{"ratio", say("%.2f", res.Ratio)},
 	)
 }
 
