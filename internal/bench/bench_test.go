@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"testing"
+	"time"
 
 	"example.org/souk/internal/bench"
 	"example.org/souk/internal/cli"
@@ -62,5 +63,31 @@ func TestBacklog(t *testing.T) {
 	none(t, res.Violations)
 	if res.SmallPerSecond <= 0 || res.LargePerSecond <= 0 || res.Ratio <= 0 {
 		t.Errorf("figures are missing: %+v", res)
+	}
+}
+
+func TestLanes(t *testing.T) {
+	t.Parallel()
+	res, err := bench.Lanes{Lanes: 4, Handler: 2 * time.Millisecond, Duration: 300 * time.Millisecond, Log: t.Output()}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	none(t, res.Violations)
+	if res.Fold < 1.2 {
+		t.Errorf("four lanes are not faster than one: %+v", res)
+	}
+}
+
+func TestDelivery(t *testing.T) {
+	t.Parallel()
+	res, err := bench.Delivery{Duration: 300 * time.Millisecond, Idle: 30, Busy: 200, Log: t.Output()}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	none(t, res.Violations)
+	for _, d := range []bench.DeliveryTimes{res.Idle, res.Busy} {
+		if d.Events == 0 || d.HandledMS.P50 <= 0 || d.SettledMS.P50 < d.HandledMS.P50 {
+			t.Errorf("figures are missing or cannot be: %+v", d)
+		}
 	}
 }

@@ -345,13 +345,7 @@ func (l *load) run(ctx context.Context) time.Duration {
 			}
 		})
 	}
-	gap := time.Second / time.Duration(l.o.Rate)
-	for t := began; t.Before(until) && ctx.Err() == nil; t = t.Add(gap) {
-		if wait := time.Until(t); wait > 0 {
-			time.Sleep(wait)
-		}
-		due <- t
-	}
+	pace(ctx, began, until, l.o.Rate, func(t time.Time) { due <- t })
 	close(due)
 	clients.Wait()
 	return time.Since(began)

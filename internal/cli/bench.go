@@ -12,10 +12,12 @@ import (
 )
 
 type benchCommand struct {
-	Orders  benchOrdersCommand  `cmd:"" help:"Measure the full path of an order, from the HTTP request to its approval."`
-	Rebuild benchRebuildCommand `cmd:"" help:"Measure how fast a view is made again from the log."`
-	Backlog benchBacklogCommand `cmd:"" help:"Measure how fast a service that joins later takes what has happened before."`
-	Part    benchPartCommand    `cmd:"" help:"A part of a benchmark that runs as a process of its own." hidden:""`
+	Orders   benchOrdersCommand   `cmd:"" help:"Measure the full path of an order, from the HTTP request to its approval."`
+	Rebuild  benchRebuildCommand  `cmd:"" help:"Measure how fast a view is made again from the log."`
+	Backlog  benchBacklogCommand  `cmd:"" help:"Measure how fast a service that joins later takes what has happened before."`
+	Lanes    benchLanesCommand    `cmd:"" help:"Measure how much sooner a slow handler is through in several lanes."`
+	Delivery benchDeliveryCommand `cmd:"" help:"Measure from the commit of an event to the end of its handler in another service."`
+	Part     benchPartCommand     `cmd:"" help:"A part of a benchmark that runs as a process of its own." hidden:""`
 }
 
 // benchPartCommand is run by the benchmarks, not by people.
@@ -100,6 +102,66 @@ func (c *benchBacklogCommand) Run(ctx context.Context, env Env, r *root) error {
 		[2]string{"large backlog", say("%d events, %.0f/s", res.Large, res.LargePerSecond)},
 		[2]string{"ratio", say("%.2f", res.Ratio)},
 	)
+}
+
+type benchLanesCommand struct {
+	Lanes    int           `help:"Lanes that work side by side." default:"16"`
+	Handler  time.Duration `help:"How long the handler takes." default:"10ms"`
+	Duration time.Duration `help:"How long each of the two runs lasts, about." default:"10s"`
+}
+
+// Help implements kong's long help.
+func (benchLanesCommand) Help() string {
+	return `Example:
+  souk bench lanes --lanes 16 --handler 10ms -o json
+
+It handles messages in one lane and then in all of them, in this process, on throw-away data.`
+}
+
+// Run measures one lane and all of them, and prints the rates.
+func (c *benchLanesCommand) Run(ctx context.Context, env Env, r *root) error {
+	res, err := bench.Lanes{Lanes: c.Lanes, Handler: c.Handler, Duration: c.Duration, Log: env.Stderr}.Run(ctx)
+	if err != nil {
+		return err
+	}
+	return report(
+		env, r, res, res.Violations,
+		[2]string{"one lane", say("%.1f/s", res.OneLane)},
+		[2]string{say("%d lanes", res.Lanes), say("%.1f/s", res.AllLanes)},
+		[2]string{"fold", say("%.2f, %.2f of what is possible", res.Fold, res.OfPossible)},
+		[2]string{"in handlers", say("%.2f of the lanes' time", res.InHandlers)},
+	)
+}
+
+type benchDeliveryCommand struct {
+	Duration time.Duration `help:"How long each of the two runs lasts." default:"10s"`
+	Idle     int           `help:"Events a second of the first run." default:"20"`
+	Busy     int           `help:"Events a second of the second run." default:"1000"`
+}
+
+// Help implements kong's long help.
+func (benchDeliveryCommand) Help() string {
+	return `Example:
+  souk bench delivery --busy 1000 -o json
+
+Two services run in this process on throw-away data; each event has a stream of its own.`
+}
+
+// Run measures both rates and prints the latencies.
+func (c *benchDeliveryCommand) Run(ctx context.Context, env Env, r *root) error {
+	res, err := bench.Delivery{Duration: c.Duration, Idle: c.Idle, Busy: c.Busy, Log: env.Stderr}.Run(ctx)
+	if err != nil {
+		return err
+	}
+	var rows [][2]string
+	for _, d := range []bench.DeliveryTimes{res.Idle, res.Busy} {
+		rows = append(
+			rows,
+			[2]string{say("at %d/s, handled after", d.PerSecond), say("p50 %.2f ms, p99 %.2f ms", d.HandledMS.P50, d.HandledMS.P99)},
+			[2]string{say("at %d/s, settled after", d.PerSecond), say("p50 %.2f ms, p99 %.2f ms", d.SettledMS.P50, d.SettledMS.P99)},
+		)
+	}
+	return report(env, r, res, res.Violations, rows...)
 }
 
 type benchPartRebuild struct {
