@@ -55,7 +55,7 @@ type Request struct {
 	AskOnly   bool       `json:"askOnly,omitempty"`  // nothing is done: the call with that key is looked up
 }
 
-// SettleCall brings the outcome of a call back to its payment. The service sends it to itself.
+// SettleCall brings the outcome of a call back to its payment. The service sends it to itself; a Report becomes one too.
 type SettleCall struct {
 	Payment   string    `json:"payment"`
 	Operation Operation `json:"operation"`
@@ -63,6 +63,8 @@ type SettleCall struct {
 	Refused   bool      `json:"refused,omitempty"`
 	Unknown   bool      `json:"unknown,omitempty"` // given up without an answer
 	Reason    string    `json:"reason,omitempty"`
+	// Amount is what was moved as a report has it; nil for the answer to a call, which was compared with the call.
+	Amount *mall.Money `json:"amount,omitempty"`
 }
 
 // CommandType returns the wire name.
@@ -70,6 +72,35 @@ func (SettleCall) CommandType() string { return "souk.payments.SettleCall.v1" }
 
 // Stream returns the id of the payment.
 func (c SettleCall) Stream() string { return c.Payment }
+
+// Report is the provider's own word on a call that it carried out or declined. It is sent unasked: late, several times,
+// before the call's own answer, or never.
+type Report struct {
+	Key       string    // of the call
+	Payment   string    // its id with us
+	Operation Operation // that was carried out or, an authorization, declined
+	Declined  bool
+	Reason    string     // why it was declined, for people
+	Amount    mall.Money // that was moved
+}
+
+// Settle returns the command that brings a report to its payment, or an error where it names no payment.
+//
+// The command settles the call that the payment waits for and has no effect otherwise: a copy, a report that comes after
+// the call's own answer, one with another key, payment, operation or amount than the call. Whoever sends it
+// gives all copies of a report one id.
+//
+// A call that was settled so may be under way still, or wait to be tried again. It goes on as if nothing had come: before it
+// is sent again the provider is asked, and what it says finds nobody who waits. Until then the next call for the same
+// payment waits behind it.
+func (r Report) Settle() (SettleCall, error) {
+	if err := mall.ValidID(r.Payment); err != nil {
+		return SettleCall{}, fmt.Errorf("the provider's report: payment: %w", err)
+	}
+	return SettleCall{
+		Payment: r.Payment, Operation: r.Operation, Key: r.Key, Refused: r.Declined, Reason: r.Reason, Amount: &r.Amount,
+	}, nil
+}
 
 const (
 	providerName = "provider"

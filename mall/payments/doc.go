@@ -15,5 +15,6 @@
 // too_small, not_authorized, not_confirmed, not_captured, too_much, busy; invoice_exists, invoice_unknown, invoice_closed.
 //
 // Money moves at the provider only (interface Provider), under a key for each call that never changes. What undoes a call of
-// unknown outcome waits until the outcome is known. Voiding what is captured already gives it back.
+// unknown outcome waits until the outcome is known. Voiding what is captured already gives it back. What the provider tells
+// unasked (Report) settles the call that a payment waits for, and is harmless otherwise.
 package payments

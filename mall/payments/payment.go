@@ -238,9 +238,10 @@ func (s Payment) refundOf(payment string, amount mall.Money, reason string) Refu
 // undone is why money moves back when an undo had to wait for the provider.
 const undone = "undone"
 
-// settle takes the outcome of a call. One that nobody waits for is a copy.
+// settle takes the outcome of a call: the answer to it, or a report of the provider's. One that nobody waits for is a
+// copy, or comes late, or is not about this payment's call.
 func settle(s Payment, c SettleCall, _ backbone.Meta) ([]backbone.Event, error) {
-	if !s.waitsFor(c.Operation) {
+	if !s.waitsFor(c.Operation) || c.Key != keyOf(c.Operation, c.Payment, s.refunds) || !s.fits(c) {
 		return nil, nil
 	}
 	if c.Unknown {
@@ -310,9 +311,32 @@ func (s Payment) waitsFor(op Operation) bool {
 	case Refunding:
 		return op == OpRefund
 	case Unclear:
-		return op == s.unclear || s.unclear == OpAuthorize && op == OpVoid
+		if s.unclear == OpAuthorize {
+			return op == OpVoid // it is being voided, whatever it came to
+		}
+		return op == s.unclear
 	}
 	return false
+}
+
+// fits reports whether what a report says can be of the call that the payment waits for. Only an authorization is
+// declined: a call that was refused for other reasons may be asked for again under its key, so its own answer has to end it first.
+func (s Payment) fits(c SettleCall) bool {
+	if c.Amount == nil {
+		return true // an answer
+	}
+	if c.Refused {
+		return c.Operation == OpAuthorize
+	}
+	switch c.Operation {
+	case OpAuthorize:
+		return *c.Amount == s.Amount
+	case OpCapture:
+		return *c.Amount == s.Due
+	case OpRefund:
+		return *c.Amount == s.refunding
+	}
+	return true // a void has no amount
 }
 
 func one(e backbone.Event) ([]backbone.Event, error) { return []backbone.Event{e}, nil }

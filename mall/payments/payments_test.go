@@ -58,15 +58,17 @@ func TestDecisions(t *testing.T) {
 	voidAny := command.VoidPayment{Payment: "p1", Reason: "r"}
 	voidO1 := command.VoidPayment{Payment: "p1", Order: "o1", Reason: "r"}
 	back := command.RefundPayment{Payment: "p1", Amount: eur(1000), Reason: "r"}
-	settled := func(op Operation) SettleCall { return SettleCall{Payment: "p1", Operation: op, Key: "k"} }
+	settled := func(op Operation) SettleCall {
+		return SettleCall{Payment: "p1", Operation: op, Key: keyOf(op, "p1", 1)}
+	}
 	refused := func(op Operation) SettleCall {
-		return SettleCall{Payment: "p1", Operation: op, Key: "k", Refused: true, Reason: "no"}
+		return SettleCall{Payment: "p1", Operation: op, Key: keyOf(op, "p1", 1), Refused: true, Reason: "no"}
 	}
 	lost := func(op Operation) SettleCall {
-		return SettleCall{Payment: "p1", Operation: op, Key: "k", Unknown: true, Reason: "time"}
+		return SettleCall{Payment: "p1", Operation: op, Key: keyOf(op, "p1", 1), Unknown: true, Reason: "time"}
 	}
 	unknown := func(op Operation) OutcomeUnknown {
-		return OutcomeUnknown{Payment: "p1", Operation: op, Key: "k", Reason: "time"}
+		return OutcomeUnknown{Payment: "p1", Operation: op, Key: keyOf(op, "p1", 1), Reason: "time"}
 	}
 
 	for _, c := range []struct {
@@ -132,7 +134,7 @@ func TestDecisions(t *testing.T) {
 			events(RefundRequested{Payment: "p1", Number: 1, Amount: eur(3000), Reason: "r"}), nil,
 		},
 		{"freed", events(asked, authorized, confirmed, voiding), settled(OpVoid), events(voided), nil},
-		{"not freed", events(asked, authorized, confirmed, voiding), refused(OpVoid), events(OutcomeUnknown{Payment: "p1", Operation: OpVoid, Key: "k", Reason: "no"}), nil},
+		{"not freed", events(asked, authorized, confirmed, voiding), refused(OpVoid), events(OutcomeUnknown{Payment: "p1", Operation: OpVoid, Key: "void-p1", Reason: "no"}), nil},
 
 		{"given back", events(asked, authorized, confirmed, capturing, captured), back, events(refunding), nil},
 		{"too much given back", events(asked, authorized, confirmed, capturing, captured), command.RefundPayment{Payment: "p1", Amount: eur(3001)}, nil, ErrTooMuch},
@@ -218,9 +220,10 @@ func TestMoneyAddsUp(t *testing.T) {
 		for range rapid.IntRange(1, 50).Draw(rt, "commands") {
 			o := rapid.SampledFrom([]string{"o1", "o2", ""}).Draw(rt, "order")
 			amount := eur(rapid.Int64Range(1, 4100).Draw(rt, "amount"))
+			operation := rapid.SampledFrom([]Operation{OpAuthorize, OpCapture, OpVoid, OpRefund}).Draw(rt, "operation")
 			outcome := SettleCall{
-				Payment: "p1", Key: "k", Refused: rapid.Bool().Draw(rt, "refused"), Unknown: rapid.Bool().Draw(rt, "unknown"),
-				Operation: rapid.SampledFrom([]Operation{OpAuthorize, OpCapture, OpVoid, OpRefund}).Draw(rt, "operation"),
+				Payment: "p1", Key: keyOf(operation, "p1", rapid.Int64Range(1, 3).Draw(rt, "number")), Operation: operation,
+				Refused: rapid.Bool().Draw(rt, "refused"), Unknown: rapid.Bool().Draw(rt, "unknown"),
 			}
 			c := rapid.SampledFrom([]backbone.Command{
 				command.AuthorizePayment{Payment: "p1", Customer: "c1", Amount: eur(4000)},

@@ -6,14 +6,25 @@ import (
 	"example.org/souk/backbone"
 )
 
-// The key of a call follows from what it does to which payment, so whatever is decided or repeated, the provider does it once.
+// keyOf returns the key of a call. It follows from what the call does to which payment, so whatever is decided or
+// repeated, the provider does it once. A payment may have several refunds; n counts them from 1.
+func keyOf(op Operation, payment string, n int64) string {
+	switch op {
+	case OpAuthorize:
+		return "auth-" + payment
+	case OpRefund:
+		return "refund-" + payment + "-" + strconv.FormatInt(n, 10)
+	default:
+		return string(op) + "-" + payment
+	}
+}
 
 func callAuthorize(e AuthorizationRequested, m backbone.Meta) []backbone.Effect {
-	return callProvider(m, Request{Key: "auth-" + e.Payment, Operation: OpAuthorize, Payment: e.Payment, Customer: e.Customer, Amount: e.Amount})
+	return callProvider(m, Request{Key: keyOf(OpAuthorize, e.Payment, 0), Operation: OpAuthorize, Payment: e.Payment, Customer: e.Customer, Amount: e.Amount})
 }
 
 func callCapture(e CaptureRequested, m backbone.Meta) []backbone.Effect {
-	return callProvider(m, Request{Key: "capture-" + e.Payment, Operation: OpCapture, Payment: e.Payment, Amount: e.Amount})
+	return callProvider(m, Request{Key: keyOf(OpCapture, e.Payment, 0), Operation: OpCapture, Payment: e.Payment, Amount: e.Amount})
 }
 
 func callVoid(e VoidRequested, m backbone.Meta) []backbone.Effect {
@@ -21,12 +32,11 @@ func callVoid(e VoidRequested, m backbone.Meta) []backbone.Effect {
 }
 
 func voidRequest(payment string) Request {
-	return Request{Key: "void-" + payment, Operation: OpVoid, Payment: payment}
+	return Request{Key: keyOf(OpVoid, payment, 0), Operation: OpVoid, Payment: payment}
 }
 
 func callRefund(e RefundRequested, m backbone.Meta) []backbone.Effect {
-	key := "refund-" + e.Payment + "-" + strconv.FormatInt(e.Number, 10)
-	return callProvider(m, Request{Key: key, Operation: OpRefund, Payment: e.Payment, Amount: e.Amount})
+	return callProvider(m, Request{Key: keyOf(OpRefund, e.Payment, e.Number), Operation: OpRefund, Payment: e.Payment, Amount: e.Amount})
 }
 
 // clearUp follows a call that was given up without an answer. An authorization may still arrive, and nobody waits for it
