@@ -82,6 +82,7 @@ type House struct {
 	loops     sync.WaitGroup
 	metrics   *metrics
 	answers   *answers
+	noRoom    atomic.Bool   // a commit failed for want of room, and none of that size was made since
 	started   atomic.Bool   // Start has come to its end
 	closing   chan struct{} // closed when Stop begins
 	once      sync.Once

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"example.org/souk/backbone"
 	"example.org/souk/backbone/telemetry"
 	"example.org/souk/gateway/door"
 )
@@ -43,7 +44,7 @@ func (h *House) openMetrics() error {
 			return fmt.Errorf("register metrics: %w", err)
 		}
 	}
-	h.metrics, h.cfg.Hooks = m, telemetry.Join(hooks, h.cfg.Hooks)
+	h.metrics, h.cfg.Hooks = m, telemetry.Join(hooks, backbone.Hooks{Batch: h.noteRoom}, h.cfg.Hooks)
 	return nil
 }
 

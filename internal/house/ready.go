@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"example.org/souk/backbone"
+	"example.org/souk/backbone/driver"
 	"example.org/souk/gateway/door"
 )
 
@@ -15,7 +17,17 @@ func (h *House) probes() []door.Probe {
 	store := h.store
 	database := &writable{
 		every: time.Second, now: clock{}.Now, run: h.loops.Go,
-		write: func(ctx context.Context) error { return store.SetValue(ctx, "orders", "probe", nil) },
+		write: func(ctx context.Context) error {
+			var value []byte
+			if h.noRoom.Load() {
+				value = make([]byte, roomy)
+			}
+			err := store.SetValue(ctx, "orders", "probe", value)
+			if err == nil && value != nil {
+				h.noRoom.Store(false)
+			}
+			return err
+		},
 	}
 	return []door.Probe{{Name: "running", Check: h.running}, {Name: "database", Check: func(ctx context.Context) error {
 		if err := h.running(ctx); err != nil {
@@ -23,6 +35,17 @@ func (h *House) probes() []door.Probe {
 		}
 		return database.check(ctx)
 	}}}
+}
+
+// roomy is the size in bytes of a probe that is written after a commit failed for want of room. A disk that is full for what
+// orders need may have room for many small writes yet.
+const roomy = 1 << 20
+
+// noteRoom hears of commits that find no room.
+func (h *House) noteRoom(b backbone.BatchStats) {
+	if errors.Is(b.Err, driver.ErrFull) {
+		h.noRoom.Store(true)
+	}
 }
 
 var (
