@@ -132,19 +132,19 @@ func (h *host) subscribe() {
 	main := h.newSubscription(h.svc.Name)
 	for i := range h.svc.Subscribes {
 		sub := &h.svc.Subscribes[i]
-		main.on[sub.event] = sub
+		main.on[baseOf(sub.event)] = sub
 		want(sub.event)
 	}
 	for _, def := range h.sagas {
 		for _, a := range def.advances() {
-			main.sagas[a.sub.event] = append(main.sagas[a.sub.event], sagaAdvancer{def, a})
+			main.sagas[baseOf(a.sub.event)] = append(main.sagas[baseOf(a.sub.event)], sagaAdvancer{def, a})
 			want(a.sub.event)
 		}
 	}
 	for _, part := range h.r.cfg.Parts {
 		in := driver.Interest{Source: part.Name, Addressed: h.svc.Name}
 		for t := range sources[part.Name] {
-			in.Types = append(in.Types, t)
+			in.Types = append(in.Types, driver.AnyVersion(t))
 		}
 		slices.Sort(in.Types)
 		main.spec.Interests = append(main.spec.Interests, in)
@@ -191,11 +191,11 @@ func (h *host) viewSubscription(v *View) {
 	for i := range v.Projections {
 		p := &v.Projections[i]
 		owner := h.r.ownerOf[p.sub.event]
-		types[owner] = append(types[owner], p.sub.event)
-		s.on[p.sub.event], s.apply[p.sub.event] = &p.sub, p.apply
+		types[owner] = append(types[owner], driver.AnyVersion(p.sub.event))
+		s.on[baseOf(p.sub.event)], s.apply[baseOf(p.sub.event)] = &p.sub, p.apply
 		h.reads(p.sub.event)
 		if p.sub.keyed != nil {
-			keyed[p.sub.event] = &p.sub
+			keyed[baseOf(p.sub.event)] = &p.sub
 		}
 	}
 	for _, part := range h.r.cfg.Parts {
@@ -203,11 +203,19 @@ func (h *host) viewSubscription(v *View) {
 			s.spec.Interests = append(s.spec.Interests, driver.Interest{Source: part.Name, Types: types[part.Name]})
 		}
 	}
+	var told atomic.Int64
 	if len(keyed) > 0 {
 		s.spec.Key = func(m *driver.Message) string {
-			if sub := keyed[m.Type]; sub != nil {
-				if e, err := sub.decoder.decode(m.Type, m.Data); err == nil {
+			if sub := keyed[baseOf(m.Type)]; sub != nil {
+				e, err := sub.decoder.decode(m.Type, m.Data)
+				if err == nil {
 					return sub.keyed(e)
+				}
+				if _, newer := errors.AsType[*NewerVersionError](err); newer {
+					if told.Swap(m.Position) != m.Position { // it is asked for again and again
+						s.alarm("slice", fmt.Sprintf("it stands still at position %d of %s: %v", m.Position, m.Source, err))
+					}
+					return ""
 				}
 			}
 			return m.Stream
@@ -327,7 +335,7 @@ func (h *host) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	joins := map[string]int64{}
+	joins := map[string]int64{} // by event type, whatever its version
 	if raw != nil {
 		if err := json.Unmarshal(raw, &joins); err != nil {
 			return fmt.Errorf("joins of service %s: %w", h.svc.Name, err)
@@ -336,7 +344,8 @@ func (h *host) join(ctx context.Context) error {
 	changed := raw == nil
 	for i := range h.svc.Subscribes {
 		sub := &h.svc.Subscribes[i]
-		if _, known := joins[sub.event]; known {
+		base := baseOf(sub.event)
+		if _, known := joins[base]; known {
 			continue
 		}
 		changed = true
@@ -345,7 +354,7 @@ func (h *host) join(ctx context.Context) error {
 				return fmt.Errorf("service %s: %s was added from the first event, but the subscription has begun already: "+
 					"use From(backbone.FromNow), or a view, or a service of its own", h.svc.Name, sub.event)
 			}
-			joins[sub.event] = 0
+			joins[base] = 0
 			continue
 		}
 		owner := h.r.ownerOf[sub.event]
@@ -355,7 +364,7 @@ func (h *host) join(ctx context.Context) error {
 				return err
 			}
 		}
-		joins[sub.event] = head
+		joins[base] = head
 	}
 	h.subs[0].joins = joins
 	if !changed {

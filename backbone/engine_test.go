@@ -135,13 +135,20 @@ type world struct {
 
 func run(t *testing.T, path string, parts ...*backbone.Service) *world {
 	t.Helper()
+	return runWith(t, path, func(*backbone.Config) {}, parts...)
+}
+
+func runWith(t *testing.T, path string, change func(*backbone.Config), parts ...*backbone.Service) *world {
+	t.Helper()
 	store, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Path: path})
 	if err != nil {
 		t.Fatal(err)
 	}
 	of := func(string) driver.Store { return store }
 	w := &world{t: t, store: store, bus: logbus.New(logbus.Config{Store: of})}
-	if w.Runtime, err = backbone.New(backbone.Config{Parts: parts, Store: of, Transport: w.bus}); err != nil {
+	config := backbone.Config{Parts: parts, Store: of, Transport: w.bus}
+	change(&config)
+	if w.Runtime, err = backbone.New(config); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Start(t.Context()); err != nil {

@@ -206,6 +206,14 @@ func splitVersion(wire string) (base string, version int, err error) {
 	return "", 0, fmt.Errorf("wire name %q does not end in .vN", wire)
 }
 
+// baseOf returns a wire name without its version.
+func baseOf(wire string) string {
+	if i := strings.LastIndex(wire, ".v"); i > 0 {
+		return wire[:i]
+	}
+	return wire
+}
+
 // A decoder reads one event type in any version up to its own.
 type eventDecoder struct {
 	wire    string

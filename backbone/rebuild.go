@@ -77,8 +77,8 @@ func (b *rebuild) run(ctx context.Context) (err error) {
 			sources[owner] = src
 			b.sources = append(b.sources, src)
 		}
-		src.types = append(src.types, p.sub.event)
-		src.apply[p.sub.event] = p
+		src.types = append(src.types, driver.AnyVersion(p.sub.event))
+		src.apply[baseOf(p.sub.event)] = p
 	}
 	for _, s := range h.subs {
 		if s.view == b.v {
@@ -212,7 +212,7 @@ func (b *rebuild) applyAll(ctx context.Context, tx driver.Tx, src *rebuildSource
 			}
 			r.Data = a.Data
 		}
-		p := src.apply[r.Type]
+		p := src.apply[baseOf(r.Type)]
 		e, err := p.sub.decoder.decode(r.Type, r.Data)
 		if err != nil {
 			return err

@@ -589,7 +589,8 @@ func (s *subscription) handle(ctx context.Context, g *group, msg *Message, settl
 
 func (s *subscription) handleEvent(ctx context.Context, g *group, u *unit, msg *Message, meta Meta, settle func(*batch, *unit)) (*unit, *Message, bool, error) {
 	h := s.host
-	sub, advances, apply := s.on[msg.Type], s.sagas[msg.Type], s.apply[msg.Type]
+	base := baseOf(msg.Type)
+	sub, advances, apply := s.on[base], s.sagas[base], s.apply[base]
 	if sub == nil && len(advances) == 0 && apply == nil {
 		return nil, msg, false, h.unknownType(msg.Type)
 	}
@@ -599,7 +600,7 @@ func (s *subscription) handleEvent(ctx context.Context, g *group, u *unit, msg *
 	} else {
 		decoder = advances[0].adv.sub.decoder
 	}
-	if msg.Position <= s.joins[msg.Type] {
+	if msg.Position <= s.joins[base] {
 		u.run = func(b *batch, u *unit) error { settle(b, u); return nil }
 		return u, msg, false, nil
 	}

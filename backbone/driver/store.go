@@ -106,7 +106,7 @@ type ReadQuery struct {
 	Limit  int   // at most this many; default 1,000
 	Bytes  int   // stop after about this many bytes of data; at least one record is returned
 	Kinds  []Kind
-	Types  []string
+	Types  []string // wire names, or patterns that end in *; see MatchType
 	Stream string
 	Target string
 	ID     string

@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"errors"
+	"strings"
 )
 
 // ErrNoPower is returned by a method whose power the driver does not declare.
@@ -32,7 +33,7 @@ type Powers struct {
 // Interest is what a subscription takes from one source.
 type Interest struct {
 	Source string
-	Types  []string // public events; empty for none
+	Types  []string // public events, each a wire name or an AnyVersion; empty for none
 	// Addressed takes the source's commands and replies whose target is this service.
 	Addressed string
 }
@@ -42,7 +43,7 @@ func (i *Interest) Wants(r *Record) bool {
 	switch r.Kind {
 	case KindEvent:
 		for _, t := range i.Types {
-			if t == r.Type {
+			if MatchType(t, r.Type) {
 				return true
 			}
 		}
@@ -54,13 +55,33 @@ func (i *Interest) Wants(r *Record) bool {
 	}
 }
 
+// AnyVersion returns the pattern of an event type in whichever version: for a.b.C.v2
+// it is a.b.C.v*. A wire name without a version stands for itself.
+func AnyVersion(wire string) string {
+	if i := strings.LastIndex(wire, ".v"); i > 0 {
+		return wire[:i+2] + "*"
+	}
+	return wire
+}
+
+// MatchType reports whether a wire name is the one that is asked for, or begins as a
+// pattern that ends in * does.
+func MatchType(pattern, wire string) bool {
+	if n := len(pattern) - 1; n >= 0 && pattern[n] == '*' {
+		return strings.HasPrefix(wire, pattern[:n])
+	}
+	return pattern == wire
+}
+
 // Subscription is a named set of interests with one checkpoint a source and slice.
 type Subscription struct {
 	Service   string // whose store holds the checkpoints
 	Name      string
 	Interests []Interest
 	Slices    int // default 64
-	// Key returns a message's partition key; nil takes the record's stream.
+	// Key returns a message's partition key; nil takes the record's stream. An empty
+	// key says that this program cannot tell it, as the message is of a newer version:
+	// the message and what follows it in its source wait for a program that can.
 	Key func(*Message) string
 	// FromFirst begins a new subscription at each source's first record, else
 	// after its last.

@@ -111,8 +111,12 @@ func (f *feed) step(ctx context.Context) (bool, error) {
 	}
 	if n := len(rs); n > 0 {
 		upto = rs[n-1].Position
-		if err := f.dispatch(ctx, rs); err != nil || ctx.Err() != nil {
+		told, err := f.dispatch(ctx, rs)
+		if err != nil || ctx.Err() != nil {
 			return false, err
+		}
+		if told < n {
+			upto = rs[told].Position - 1
 		}
 	}
 	progress := upto > f.cursor
@@ -139,15 +143,20 @@ func (f *feed) read(ctx context.Context, low int64) ([]driver.Record, int64, err
 	return rs, rs[len(rs)-1].Position, nil
 }
 
-// dispatch delivers the wanted records of a chunk, slice by slice. The order
+// dispatch delivers the wanted records of a chunk, slice by slice, and returns how many
+// it has dealt with: all, or those before one whose key cannot be told. The order
 // between slices is nobody's; within a slice it is the log's.
-func (f *feed) dispatch(ctx context.Context, rs []driver.Record) error {
+func (f *feed) dispatch(ctx context.Context, rs []driver.Record) (int, error) {
 	f.picks, f.touched = f.picks[:0], f.touched[:0]
 	for i := range rs {
 		if !f.interest.Wants(&rs[i]) {
 			continue
 		}
 		slice := f.slice(&rs[i])
+		if slice < 0 {
+			rs = rs[:i]
+			break
+		}
 		if f.counts[slice] == 0 {
 			f.touched = append(f.touched, slice)
 		}
@@ -155,7 +164,7 @@ func (f *feed) dispatch(ctx context.Context, rs []driver.Record) error {
 		f.picks = append(f.picks, pick{i, slice})
 	}
 	if len(f.picks) == 0 {
-		return nil
+		return len(rs), nil
 	}
 	// One allocation for the chunk, in which each slice's deliveries lie together.
 	ds := make([]driver.Delivery, len(f.picks))
@@ -180,19 +189,21 @@ func (f *feed) dispatch(ctx context.Context, rs []driver.Record) error {
 		}
 		start = end
 	}
-	return err
+	return len(rs), err
 }
 
+// slice returns the slice of a record, or -1 where its key cannot be told.
 func (f *feed) slice(r *driver.Record) int {
 	n := len(f.sub.slots)
-	if n == 1 {
-		return 0
-	}
 	if f.sub.Key == nil {
 		return driver.SliceOf(r.Stream, n)
 	}
 	f.message.Source, f.message.Record = f.interest.Source, *r
-	return driver.SliceOf(f.sub.Key(&f.message), n)
+	key := f.sub.Key(&f.message)
+	if key == "" {
+		return -1
+	}
+	return driver.SliceOf(key, n)
 }
 
 // deliver hands a slice's messages to the sink, without those that it had.

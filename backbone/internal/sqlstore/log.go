@@ -89,10 +89,17 @@ func (c *Core) Read(ctx context.Context, service string, q driver.ReadQuery) ([]
 		}
 	}
 	if n := len(q.Types); n > 0 {
-		where = append(where, "type IN ("+parameters(len(args)+1, n)+")")
-		for _, t := range q.Types {
+		either := make([]string, n)
+		for i, t := range q.Types {
+			if begin, open := strings.CutSuffix(t, "*"); open {
+				either[i] = fmt.Sprintf("substr(type, 1, %d) = $%d", len(begin), len(args)+1)
+				t = begin
+			} else {
+				either[i] = fmt.Sprintf("type = $%d", len(args)+1)
+			}
 			args = append(args, t)
 		}
+		where = append(where, "("+strings.Join(either, " OR ")+")")
 	}
 	if q.Correlation != "" {
 		member, err := json.Marshal(q.Correlation)
