@@ -1,13 +1,13 @@
 package bench_test
 
 import (
-	"context"
+	"net/http"
 	"os"
 	"testing"
 	"time"
 
+	program "example.org/souk"
 	"example.org/souk/internal/bench"
-	"example.org/souk/internal/cli"
 )
 
 // asProgram has this binary be souk instead of its tests: benchmarks start it.
@@ -15,7 +15,7 @@ const asProgram = "SOUK_BENCH_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
-		os.Exit(cli.Run(context.Background(), cli.Env{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr}))
+		program.New().Main()
 	}
 	if err := os.Setenv(asProgram, "1"); err != nil {
 		panic(err)
@@ -89,5 +89,37 @@ func TestDelivery(t *testing.T) {
 		if d.Events == 0 || d.HandledMS.P50 <= 0 || d.SettledMS.P50 < d.HandledMS.P50 {
 			t.Errorf("figures are missing or cannot be: %+v", d)
 		}
+	}
+}
+
+func TestOrdersBesideHandwrittenOnes(t *testing.T) {
+	t.Parallel()
+	res, err := bench.Orders{Program: souk(t), Duration: 300 * time.Millisecond, Clients: 8, Beside: true, Log: t.Output()}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	none(t, res.Violations)
+	if res.Accepted == 0 || res.Statuses[http.StatusAccepted] != res.Accepted || res.CPUMSPerOrder <= 0 || res.PeakRSSBytes < 10<<20 {
+		t.Errorf("figures are missing: %+v", res)
+	}
+	if len(res.Beside) != 2 {
+		t.Fatalf("%d ways by hand", len(res.Beside))
+	}
+	for _, b := range res.Beside {
+		if b.Accepted == 0 || b.RateRatio <= 0 || b.CPURatio <= 0 {
+			t.Errorf("figures are missing: %+v", b)
+		}
+	}
+}
+
+func TestManyClientsAtOnce(t *testing.T) {
+	t.Parallel()
+	res, err := bench.Orders{Program: souk(t), Duration: 300 * time.Millisecond, Clients: 200, Log: t.Output()}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	none(t, res.Violations)
+	if res.Accepted == 0 {
+		t.Error("nobody was answered")
 	}
 }

@@ -37,6 +37,7 @@ type Orders struct {
 	Clients  int           // default 64
 	Rate     int           // orders a second; 0 is closed-loop
 	Products int           // default 50
+	Beside   bool          // measure the same order written by hand as well; see Handwritten
 	Log      io.Writer     // hears of the progress; may be nil
 }
 
@@ -49,17 +50,19 @@ type Times struct {
 
 // OrdersResult is what a run found. Costs are of souk's process alone.
 type OrdersResult struct {
-	Loop             string   `json:"loop"`
-	Accepted         int64    `json:"accepted"`
-	Refused          int64    `json:"refused"` // 429 and 503
-	OrdersPerSecond  float64  `json:"ordersPerSecond"`
-	AcceptMS         Times    `json:"acceptMs"`
-	PlacedToApproved Times    `json:"placedToApprovedMs"`
-	CPUMSPerOrder    float64  `json:"cpuMsPerOrder"`
-	PeakRSSBytes     int64    `json:"peakRssBytes"`
-	IdleRSSBytes     int64    `json:"idleRssBytes"`
-	ReadyMS          float64  `json:"readyMs"`
-	Violations       []string `json:"violations"`
+	Loop             string         `json:"loop"`
+	Accepted         int64          `json:"accepted"`
+	Refused          int64          `json:"refused"`  // 429 and 503
+	Statuses         map[int]int64  `json:"statuses"` // answers by HTTP status
+	OrdersPerSecond  float64        `json:"ordersPerSecond"`
+	AcceptMS         Times          `json:"acceptMs"`
+	PlacedToApproved Times          `json:"placedToApprovedMs"`
+	CPUMSPerOrder    float64        `json:"cpuMsPerOrder"`
+	PeakRSSBytes     int64          `json:"peakRssBytes"`
+	IdleRSSBytes     int64          `json:"idleRssBytes"`
+	ReadyMS          float64        `json:"readyMs"`
+	Beside           []BesideResult `json:"beside,omitempty"`
+	Violations       []string       `json:"violations"`
 }
 
 // watched is the customer whose orders are followed to their approval; one order
@@ -73,6 +76,34 @@ const (
 // Run prepares a mall in a directory of its own, starts it, puts the load on it,
 // waits until all is settled, stops it and checks what it kept.
 func (o Orders) Run(ctx context.Context) (res OrdersResult, err error) {
+	o.setDefaults()
+	dir, err := os.MkdirTemp("", "souk-bench-")
+	if err != nil {
+		return res, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	token, err := o.prepare(ctx, dir)
+	if err != nil {
+		return res, fmt.Errorf("prepare: %w", err)
+	}
+	if res, err = o.measure(ctx, dir, token, before{}); err != nil || !o.Beside {
+		return res, err
+	}
+	for _, group := range []int{manyOrders, 1} {
+		b, err := o.beside(ctx, group)
+		if err != nil {
+			return res, err
+		}
+		b.compare(&res)
+		res.Beside = append(res.Beside, b)
+		for _, v := range b.Violations {
+			res.Violations = append(res.Violations, b.Way+": "+v)
+		}
+	}
+	return res, nil
+}
+
+func (o *Orders) setDefaults() {
 	if o.Duration <= 0 {
 		o.Duration = 10 * time.Second
 	}
@@ -85,15 +116,17 @@ func (o Orders) Run(ctx context.Context) (res OrdersResult, err error) {
 	if o.Log == nil {
 		o.Log = io.Discard
 	}
-	dir, err := os.MkdirTemp("", "souk-bench-")
-	if err != nil {
-		return res, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	token, err := o.prepare(ctx, dir)
-	if err != nil {
-		return res, fmt.Errorf("prepare: %w", err)
-	}
+}
+
+// before is what a mall has seen before a load.
+type before struct {
+	position int64 // the head of its orders log
+	accepted int64 // orders of other loads
+	sent     int64 // orders that other loads have tried
+}
+
+// measure starts the mall of a directory, puts the load on it, stops it and checks what it kept.
+func (o Orders) measure(ctx context.Context, dir, token string, b before) (res OrdersResult, err error) {
 	began := time.Now()
 	child, url, err := o.start(ctx, dir)
 	if err != nil {
@@ -106,13 +139,14 @@ func (o Orders) Run(ctx context.Context) (res OrdersResult, err error) {
 	if o.Rate > 0 {
 		res.Loop = fmt.Sprintf("open at %d/s", o.Rate)
 	}
-	l := &load{o: o, url: url, token: token, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4096, MaxConnsPerHost: 4096}, Timeout: 30 * time.Second}}
+	l := newLoad(o, url, token)
+	l.seq.Store(b.sent)
 	if err := l.follow(ctx); err != nil {
 		return res, err
 	}
 	cpu := child.cpu()
 	elapsed := l.run(ctx)
-	res.Accepted, res.Refused = l.accepted.Load(), l.refused.Load()
+	res.Accepted, res.Refused, res.Statuses = l.accepted.Load(), l.refused.Load(), l.statuses
 	settleErr := l.settle(ctx)
 	if res.Accepted > 0 {
 		res.CPUMSPerOrder = float64((child.cpu() - cpu).Microseconds()) / 1000 / float64(res.Accepted)
@@ -127,7 +161,7 @@ func (o Orders) Run(ctx context.Context) (res OrdersResult, err error) {
 	if err := child.stop(); err != nil {
 		res.Violations = append(res.Violations, fmt.Sprintf("stop: %v", err))
 	}
-	found, err := o.check(ctx, dir, res.Accepted)
+	found, err := o.check(ctx, dir, res.Accepted, b)
 	res.Violations = append(res.Violations, found...)
 	if res.Violations == nil {
 		res.Violations = []string{}
@@ -136,6 +170,15 @@ func (o Orders) Run(ctx context.Context) (res OrdersResult, err error) {
 }
 
 func product(i int) string { return fmt.Sprintf("P%03d", i) }
+
+// customerIDs lists the customers of the load.
+func customerIDs() []string {
+	list := make([]string, customers, customers+1)
+	for i := range list {
+		list[i] = fmt.Sprintf("C%03d", i)
+	}
+	return append(list, watched)
+}
 
 // prepare fills the shelves and returns a token for the load.
 func (o Orders) prepare(ctx context.Context, dir string) (token string, err error) {
@@ -153,21 +196,25 @@ func (o Orders) prepare(ctx context.Context, dir string) (token string, err erro
 			command.AddProduct{Product: product(i), Store: "s", Name: product(i), SKU: product(i), Price: mall.Money{Amount: 1000, Currency: "EUR"}},
 			command.ReceiveStock{SKU: product(i), Location: mall.MainLocation, Quantity: mall.MaxQuantity})
 	}
-	for i := range customers {
-		list = append(list, command.RegisterCustomer{Customer: fmt.Sprintf("C%03d", i), Name: "sealed", Email: ""})
+	for _, id := range customerIDs() {
+		list = append(list, command.RegisterCustomer{Customer: id, Name: "sealed"})
 	}
-	list = append(list, command.RegisterCustomer{Customer: watched, Name: "sealed"})
 	for _, c := range list {
 		a, err := h.Runtime.Do(ctx, c)
 		if err := errors.Join(err, a.Err()); err != nil {
 			return "", err
 		}
 	}
+	return tokenOf(dir)
+}
+
+// tokenOf returns a token for the load; nothing may run in the directory.
+func tokenOf(dir string) (string, error) {
 	authority, err := door.OpenAuthority(filepath.Join(dir, "keys"), wall{})
 	if err != nil {
 		return "", err
 	}
-	token, _, err = authority.Issue(door.Grant{Role: door.Staff, Subject: "bench", TTL: time.Hour})
+	token, _, err := authority.Issue(door.Grant{Role: door.Staff, Subject: "bench", TTL: 12 * time.Hour})
 	return token, err
 }
 
@@ -176,7 +223,7 @@ type wall struct{}
 func (wall) Now() time.Time { return time.Now() }
 
 // check counts what the mall kept against what it accepted.
-func (o Orders) check(ctx context.Context, dir string, accepted int64) (violations []string, err error) {
+func (o Orders) check(ctx context.Context, dir string, accepted int64, b before) (violations []string, err error) {
 	h, err := house.Open(ctx, house.Config{Data: dir, Quiet: true})
 	if err != nil {
 		return nil, err
@@ -197,7 +244,7 @@ func (o Orders) check(ctx context.Context, dir string, accepted int64) (violatio
 	}
 	counts := map[string]int64{}
 	r := h.Runtime.Reader("orders")
-	for after := int64(0); ; {
+	for after := b.position; ; {
 		list, err := r.Log(ctx, backbone.ReadQuery{After: after, Limit: 10_000, Types: []string{"souk.orders.OrderPlaced.v1", "souk.orders.OrderApproved.v1"}})
 		if err != nil {
 			return nil, err
@@ -225,8 +272,8 @@ func (o Orders) check(ctx context.Context, dir string, accepted int64) (violatio
 			violations = append(violations, fmt.Sprintf("stock of %s does not add up: %+v", product(i), l))
 		}
 	}
-	if committed != 3*accepted {
-		violations = append(violations, fmt.Sprintf("%d pieces are committed, %d were ordered", committed, 3*accepted))
+	if ordered := 3 * (b.accepted + accepted); committed != ordered {
+		violations = append(violations, fmt.Sprintf("%d pieces are committed, %d were ordered", committed, ordered))
 	}
 	return violations, nil
 }
@@ -245,8 +292,16 @@ type load struct {
 	approvals         []time.Duration
 	sent              map[string]time.Time // watched orders that are not approved yet
 	failed            map[string]int
+	statuses          map[int]int64 // answers
 	done              chan struct{} // the watched feed saw everything
 	ended             bool
+}
+
+func newLoad(o Orders, url, token string) *load {
+	return &load{
+		o: o, url: url, token: token, sent: map[string]time.Time{}, failed: map[string]int{}, statuses: map[int]int64{}, done: make(chan struct{}),
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4096, MaxConnsPerHost: 4096}, Timeout: 30 * time.Second},
+	}
 }
 
 // order sends one order that was due at the given time.
@@ -268,6 +323,11 @@ func (l *load) order(ctx context.Context, due time.Time) {
 		`{"productId":"%s","price":10,"quantity":2},{"productId":"%s","price":10,"quantity":1}]}}}`, n, id, customer, product(int(a)), product(int(b)))
 	status, err := l.post(ctx, []byte(body))
 	took := time.Since(due)
+	if err == nil {
+		l.mu.Lock()
+		l.statuses[status]++
+		l.mu.Unlock()
+	}
 	switch {
 	case err == nil && status == http.StatusAccepted:
 		l.accepted.Add(1)
@@ -353,7 +413,6 @@ func (l *load) run(ctx context.Context) time.Duration {
 
 // follow reads the watched customer's feed and notes when orders are approved.
 func (l *load) follow(ctx context.Context) error {
-	l.sent, l.failed, l.done = map[string]time.Time{}, map[string]int{}, make(chan struct{})
 	conn, _, err := websocket.Dial( //nolint:bodyclose // the library owns the body of an upgraded connection
 		ctx, "ws"+strings.TrimPrefix(l.url, "http")+"/feed?customer="+watched,
 		&websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + l.token}}})

@@ -3,9 +3,10 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"example.org/souk/internal/bench"
@@ -17,19 +18,21 @@ type benchCommand struct {
 	Backlog  benchBacklogCommand  `cmd:"" help:"Measure how fast a service that joins later takes what has happened before."`
 	Lanes    benchLanesCommand    `cmd:"" help:"Measure how much sooner a slow handler is through in several lanes."`
 	Delivery benchDeliveryCommand `cmd:"" help:"Measure from the commit of an event to the end of its handler in another service."`
+	Clients  benchClientsCommand  `cmd:"" help:"Measure many clients at once: how they are answered, and what memory that takes."`
 	Part     benchPartCommand     `cmd:"" help:"A part of a benchmark that runs as a process of its own." hidden:""`
 }
 
 // benchPartCommand is run by the benchmarks, not by people.
 type benchPartCommand struct {
-	Rebuild benchPartRebuild `cmd:""`
+	Rebuild     benchPartRebuild     `cmd:""`
+	Handwritten benchPartHandwritten `cmd:""`
 }
 
 // report prints a result as JSON, or its rows for people, and fails if what was measured was not right.
 func report(env Env, r *root, result any, violations []string, rows ...[2]string) error {
 	if r.Output == "table" {
 		for _, row := range rows {
-			fmt.Fprintf(env.Stdout, "%-28s%s\n", row[0], row[1])
+			fmt.Fprintf(env.Stdout, "%-36s%s\n", row[0], row[1])
 		}
 	} else if err := json.NewEncoder(env.Stdout).Encode(result); err != nil {
 		return err
@@ -182,12 +185,14 @@ type benchOrdersCommand struct {
 	Duration time.Duration `help:"How long the load lasts." default:"10s"`
 	Clients  int           `help:"Clients that send at the same time." default:"64"`
 	Rate     int           `help:"Orders a second, sent whatever comes back; 0 sends the next when the last is answered." default:"0"`
+	Beside   bool          `help:"Measure in the same run the same order as one hand-written SQLite transaction: the price of events."`
 }
 
 // Help implements kong's long help.
 func (benchOrdersCommand) Help() string {
 	return `Example:
   souk bench orders --rate 1000 --duration 20s -o json
+  souk bench orders --beside
 
 It starts a mall of its own on throw-away data, so no other may be disturbed.
 It exits with 1 when what the mall kept is not what it accepted.`
@@ -199,26 +204,74 @@ func (c *benchOrdersCommand) Run(ctx context.Context, env Env, r *root) error {
 	if err != nil {
 		return err
 	}
-	res, err := bench.Orders{Program: []string{self}, Duration: c.Duration, Clients: c.Clients, Rate: c.Rate, Log: env.Stderr}.Run(ctx)
+	res, err := bench.Orders{
+		Program: []string{self}, Duration: c.Duration, Clients: c.Clients, Rate: c.Rate, Beside: c.Beside, Log: env.Stderr,
+	}.Run(ctx)
 	if err != nil {
 		return err
 	}
-	if r.Output == "table" {
-		fmt.Fprintf(env.Stdout, `loop                %s
-orders a second     %.0f (%d accepted, %d refused)
-accepted after      p50 %.2f ms, p99 %.2f ms, max %.2f ms
-approved after      p50 %.2f ms, p99 %.2f ms, max %.2f ms
-CPU an order        %.3f ms
-memory              idle %d MB, peak %d MB
-ready after         %.0f ms
-`, res.Loop, res.OrdersPerSecond, res.Accepted, res.Refused, res.AcceptMS.P50, res.AcceptMS.P99, res.AcceptMS.Max,
-			res.PlacedToApproved.P50, res.PlacedToApproved.P99, res.PlacedToApproved.Max, res.CPUMSPerOrder,
-			res.IdleRSSBytes>>20, res.PeakRSSBytes>>20, res.ReadyMS)
-	} else if err := json.NewEncoder(env.Stdout).Encode(res); err != nil {
+	return report(env, r, res, res.Violations, orderRows(&res)...)
+}
+
+func orderRows(res *bench.OrdersResult) [][2]string {
+	rows := [][2]string{
+		{"loop", res.Loop},
+		{"orders a second", say("%.0f (%d accepted, %d refused)", res.OrdersPerSecond, res.Accepted, res.Refused)},
+		{"accepted after", say("p50 %.2f ms, p99 %.2f ms, max %.2f ms", res.AcceptMS.P50, res.AcceptMS.P99, res.AcceptMS.Max)},
+		{"approved after", say("p50 %.2f ms, p99 %.2f ms, max %.2f ms", res.PlacedToApproved.P50, res.PlacedToApproved.P99, res.PlacedToApproved.Max)},
+		{"CPU an order", say("%.3f ms", res.CPUMSPerOrder)},
+		{"memory", say("idle %d MB, peak %d MB", res.IdleRSSBytes>>20, res.PeakRSSBytes>>20)},
+		{"ready after", say("%.0f ms", res.ReadyMS)},
+	}
+	for _, b := range res.Beside {
+		rows = append(
+			rows,
+			[2]string{"by hand, " + b.Way, say("%.0f orders a second, the mall does %.2f of that", b.OrdersPerSecond, b.RateRatio)},
+			[2]string{"", say("accepted after p50 %.2f ms, p99 %.2f ms", b.AcceptMS.P50, b.AcceptMS.P99)},
+			[2]string{"", say("CPU an order %.3f ms, %.2f of the mall's", b.CPUMSPerOrder, b.CPURatio)},
+		)
+	}
+	return rows
+}
+
+type benchClientsCommand struct {
+	Clients  int           `help:"Clients that send at the same time." default:"1000"`
+	Duration time.Duration `help:"How long they do." default:"20s"`
+}
+
+// Help implements kong's long help.
+func (benchClientsCommand) Help() string {
+	return `Example:
+  souk bench clients --clients 1000 -o json
+
+Each sends its next order when the last is answered. It exits with 1 when a request fails, when one is
+answered with anything but 202, 429 or 503, or when what the mall kept is not what it accepted.`
+}
+
+// Run puts many clients on a mall and prints how they were answered.
+func (c *benchClientsCommand) Run(ctx context.Context, env Env, r *root) error {
+	self, err := os.Executable()
+	if err != nil {
 		return err
 	}
-	if len(res.Violations) > 0 {
-		return errors.Join(errors.New("what the mall kept is not what it accepted"), fmt.Errorf("%q", res.Violations))
+	res, err := bench.Orders{Program: []string{self}, Duration: c.Duration, Clients: c.Clients, Log: env.Stderr}.Run(ctx)
+	if err != nil {
+		return err
 	}
-	return nil
+	rows := [][2]string{{"clients", say("%d", c.Clients)}}
+	for _, status := range slices.Sorted(maps.Keys(res.Statuses)) {
+		rows = append(rows, [2]string{say("answered %d", status), say("%d", res.Statuses[status])})
+	}
+	return report(env, r, res, res.Violations, append(rows, orderRows(&res)...)...)
+}
+
+type benchPartHandwritten struct {
+	Group    int `default:"1"`
+	Products int `default:"50"`
+}
+
+// Run serves orders that are written by hand until ctx ends.
+func (c *benchPartHandwritten) Run(ctx context.Context, env Env, r *root) error {
+	tuneCollector() // as in the mall that it is compared with
+	return bench.Handwritten{Dir: r.Data, Products: c.Products, Group: c.Group}.Serve(ctx, env.Stdout)
 }
