@@ -115,6 +115,8 @@ func testRead(t *testing.T, open Opener) {
 		{driver.ReadQuery{Kinds: []driver.Kind{driver.KindCommand}}, "c1 c2"},
 		{driver.ReadQuery{Kinds: []driver.Kind{driver.KindEvent}, Stream: "a"}, "a-1 a-2"},
 		{driver.ReadQuery{Types: []string{"test.Other.v1", "test.Do.v1"}}, "b-1 c1 c2"},
+		{driver.ReadQuery{Types: []string{driver.AnyVersion("test.Other.v3"), "test.Do.v2"}}, "b-1"},
+		{driver.ReadQuery{Types: []string{"test.Oth.v*"}}, ""},
 		{driver.ReadQuery{Stream: "a"}, "a-1 a-2"},
 		{driver.ReadQuery{Stream: "s-c1"}, "c1"},
 		{driver.ReadQuery{Target: "payments"}, "c2"},

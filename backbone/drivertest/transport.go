@@ -63,6 +63,7 @@ func RunTransport(t *testing.T, world func(t *testing.T) TransportWorld) {
 		{"FromFirstRefused", !powers.FromFirst, testFromFirstRefused},
 		{"Continues", true, testContinues},
 		{"Filters", true, testFilters},
+		{"Versions", true, testVersions},
 		{"Addressed", true, testAddressed},
 		{"TwoSources", true, testTwoSources},
 		{"SharedWork", powers.Shared && first.Many, testSharedWork},

@@ -36,6 +36,24 @@ func (f *field) gets(s driver.Subscription, want ...string) {
 
 func testFilters(f *field) { f.gets(things("orders"), "os1-0", "os1-5") }
 
+// testVersions: a pattern takes every version of a type and no type that only begins alike.
+func testVersions(f *field) {
+	in := f.open()
+	s := things("stock")
+	s.Interests[0].Types = []string{driver.AnyVersion("a.Thing.v1")}
+	in.subscribe(s, newWorker(in.apply))
+	rs := events(0, 5, "s1")
+	for i, name := range []string{"a.Thing.v1", "a.Things.v1", "a.Thing.v2", "a.Thing", "a.Thing.v12"} {
+		rs[i].Type = name
+	}
+	in.publish("stock", rs...)
+	want := []string{"s1-0", "s1-2", "s1-4"}
+	f.awaitEffects(len(want))
+	if got := f.audit(); !slices.Equal(got, want) {
+		f.t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 // testAddressed: commands and replies reach the service that they are for, and
 // events that it did not ask for do not.
 func testAddressed(f *field) {
