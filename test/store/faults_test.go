@@ -53,7 +53,9 @@ func within(t *testing.T, limit time.Duration, what string, condition func() boo
 // authorize asks for money to be set aside for a customer's order.
 func (m *mall) authorize(payment, customer, amount string) {
 	m.t.Helper()
-	if err := m.ask(m.t.Context(), "payment authorize", control.Args{"payment": payment, "customer": customer, "amount": amount}); err != nil {
+	ctx, cancel := context.WithTimeout(m.t.Context(), 20*time.Second)
+	defer cancel()
+	if err := m.ask(ctx, "payment authorize", control.Args{"payment": payment, "customer": customer, "amount": amount}); err != nil {
 		m.t.Fatal(err)
 	}
 }
