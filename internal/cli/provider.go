@@ -15,6 +15,9 @@ type paymentCommand struct {
 	Listen     string `help:"Loopback address; port 0 is a free one." default:"127.0.0.1:0"`
 	Ledger     string `help:"File of its ledger." required:"" type:"path"`
 	APIKeyFile string `help:"File with the API key; made if it is not there." required:"" name:"api-key-file" type:"path"`
+
+	CallbackURL        string `help:"URL that is told about every execution; default nobody is." name:"callback-url" placeholder:"URL" and:"callback"`
+	CallbackSecretFile string `help:"File with the secret that signs callbacks; made if it is not there." type:"path" placeholder:"FILE" and:"callback"`
 }
 
 // Run runs the stand-in until ctx ends.
@@ -23,7 +26,13 @@ func (c *paymentCommand) Run(ctx context.Context, env Env) error {
 	if err != nil {
 		return err
 	}
-	p, err := standin.New(standin.Config{Listen: c.Listen, Ledger: c.Ledger, APIKey: key})
+	config := standin.Config{Listen: c.Listen, Ledger: c.Ledger, APIKey: key, CallbackURL: c.CallbackURL}
+	if c.CallbackURL != "" {
+		if config.CallbackSecret, err = standin.KeyFile(c.CallbackSecretFile); err != nil {
+			return err
+		}
+	}
+	p, err := standin.New(config)
 	if err != nil {
 		return err
 	}

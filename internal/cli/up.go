@@ -23,6 +23,7 @@ type upCommand struct {
 	OrderPatience time.Duration `help:"How long an order may wait for its approval before it expires." default:"24h" env:"SOUK_ORDER_PATIENCE"`
 	Payment       string        `help:"URL of the payment provider; default a stand-in as a process of its own." env:"SOUK_PAYMENT" placeholder:"URL"`
 	PaymentKey    string        `help:"File with the API key of the payment provider." env:"SOUK_PAYMENT_KEY_FILE" type:"path" placeholder:"FILE"`
+	PaymentSecret string        `help:"File with the secret that signs the payment provider's callbacks; without it there is no address for them." name:"payment-callback-secret" env:"SOUK_PAYMENT_CALLBACK_SECRET_FILE" type:"path" placeholder:"FILE"`
 	SMTP          string        `help:"Mail server, host:port; default a mailbox file in the data directory." env:"SOUK_SMTP" placeholder:"ADDRESS"`
 	SMTPPlain     bool          `help:"Speak to the mail server without TLS; loopback only." env:"SOUK_SMTP_PLAIN"`
 	SMTPUser      string        `help:"User at the mail server." env:"SOUK_SMTP_USER"`
@@ -62,7 +63,7 @@ func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
 	log := slog.New(slog.NewJSONHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	h, err := house.Open(ctx, house.Config{
 		Data: r.Data, HTTP: c.HTTP, TestMode: c.TestMode, Empty: c.Empty, Without: c.Without, Currency: c.Currency,
-		Payment: house.PaymentConfig{URL: c.Payment, KeyFile: c.PaymentKey},
+		Payment: house.PaymentConfig{URL: c.Payment, KeyFile: c.PaymentKey, CallbackSecretFile: c.PaymentSecret},
 		Mail:    house.MailConfig{SMTP: c.SMTP, Plain: c.SMTPPlain, Username: c.SMTPUser, PasswordFile: c.SMTPPassword, From: c.MailFrom},
 		Logger:  log, Added: env.Added, CallerRate: c.CallerRate, OrderPatience: c.OrderPatience,
 	})

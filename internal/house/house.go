@@ -19,6 +19,7 @@ import (
 	"example.org/souk/backbone/driver"
 	"example.org/souk/backbone/logbus"
 	"example.org/souk/backbone/sqlitestore"
+	"example.org/souk/gateway/callback"
 	"example.org/souk/gateway/console"
 	"example.org/souk/gateway/door"
 	"example.org/souk/gateway/online"
@@ -75,6 +76,7 @@ type House struct {
 	bus       *logbus.Bus
 	hub       online.Hub
 	standIn   *standIn
+	reports   *reports // nil: the payment provider does not call back
 	mailer    interface{ Close() error }
 	servers   []*http.Server
 	listeners []net.Listener
@@ -89,8 +91,9 @@ type House struct {
 	first     bool // the database was made by this start
 }
 
-// Open prepares a house: it takes the data directory's lock, so that one process
-// at a time uses it, and builds everything. Nothing runs before Start.
+// Open prepares a house: it opens the ports, takes the data directory's lock, so
+// that one process at a time uses it, and builds everything. Nothing runs before
+// Start but the payment stand-in, and whoever connects waits until then.
 func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 	if cfg.Data == "" {
 		return nil, errors.New("a data directory is needed")
@@ -116,6 +119,11 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 			err = errors.Join(err, h.close())
 		}
 	}()
+	if !cfg.Quiet {
+		if err := h.listen(ctx); err != nil {
+			return nil, err
+		}
+	}
 	path := filepath.Join(cfg.Data, database)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		h.first = true
@@ -198,6 +206,11 @@ func (h *House) openDoor() (err error) {
 	}); err != nil {
 		return err
 	}
+	if h.reports != nil {
+		if err := callback.Register(h.Door, h.Runtime, h.reports.open); err != nil {
+			return err
+		}
+	}
 	if err := h.serveMetrics(); err != nil {
 		return err
 	}
@@ -250,20 +263,7 @@ func (h *House) Start(ctx context.Context) error {
 	}
 	h.loops.Go(func() { h.tellFeeds(run) })
 	h.loops.Go(func() { h.pruneAnswers(run) })
-	addresses := []string{h.cfg.HTTP}
-	if host, port, _ := net.SplitHostPort(h.cfg.HTTP); h.cfg.TestMode && port != "0" {
-		for _, p := range []string{"8900", "8901"} {
-			if p != port {
-				addresses = append(addresses, net.JoinHostPort(host, p))
-			}
-		}
-	}
-	for _, a := range addresses {
-		l, err := net.Listen("tcp", a)
-		if err != nil {
-			return err
-		}
-		h.listeners = append(h.listeners, l)
+	for _, l := range h.listeners {
 		server := h.Door.Server()
 		server.BaseContext = func(net.Listener) context.Context { return run }
 		h.servers = append(h.servers, server)
@@ -274,6 +274,27 @@ func (h *House) Start(ctx context.Context) error {
 		})
 	}
 	h.started.Store(true)
+	return nil
+}
+
+// listen opens the ports. It comes before all else: the payment stand-in has to know where to call back, and a port that is
+// taken must not leave a database behind that is no first start's any more.
+func (h *House) listen(ctx context.Context) error {
+	addresses := []string{h.cfg.HTTP}
+	if host, port, _ := net.SplitHostPort(h.cfg.HTTP); h.cfg.TestMode && port != "0" {
+		for _, p := range []string{"8900", "8901"} {
+			if p != port {
+				addresses = append(addresses, net.JoinHostPort(host, p))
+			}
+		}
+	}
+	for _, a := range addresses {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a)
+		if err != nil {
+			return err
+		}
+		h.listeners = append(h.listeners, l)
+	}
 	return nil
 }
 
@@ -350,6 +371,9 @@ func (h *House) Stop(ctx context.Context) error {
 
 func (h *House) close() error {
 	var errs []error
+	for _, l := range h.listeners {
+		_ = l.Close() // its server has closed it already, if there was one
+	}
 	if h.standIn != nil {
 		h.standIn.stop()
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.org/souk/backbone"
+	"example.org/souk/gateway/callback"
 	"example.org/souk/mall/orders"
 	"example.org/souk/provider/mail"
 	"example.org/souk/provider/payment"
@@ -22,6 +23,9 @@ import (
 type PaymentConfig struct {
 	URL     string
 	KeyFile string // holds the API key
+	// CallbackSecretFile holds the secret with which the provider at URL signs its
+	// callbacks; without one the house takes none. The stand-in has one of its own.
+	CallbackSecretFile string
 	// Program is the command that runs this program; its arguments follow. Default
 	// the running executable.
 	Program []string
@@ -86,15 +90,21 @@ func (s *standIn) stop() {
 }
 
 // ports fills what services need from outside.
-func (h *House) ports() (Ports, error) {
-	p := Ports{Orders: orders.Config{Patience: h.cfg.OrderPatience}}
-	url, keyFile := h.cfg.Payment.URL, h.cfg.Payment.KeyFile
+func (h *House) ports() (p Ports, err error) {
+	p = Ports{Orders: orders.Config{Patience: h.cfg.OrderPatience}}
+	url, keyFile, secretFile := h.cfg.Payment.URL, h.cfg.Payment.KeyFile, h.cfg.Payment.CallbackSecretFile
+	switch {
+	case h.cfg.Quiet:
+		secretFile = "" // nobody can call
+	case url == "" && secretFile != "":
+		return p, errors.New("the payment stand-in has a callback secret of its own: name one for a provider of yours only")
+	}
 	if url == "" && !h.cfg.Quiet {
 		dir := filepath.Join(h.cfg.Data, "payment-stand-in")
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return p, err
 		}
-		keyFile = filepath.Join(dir, "api-key")
+		keyFile, secretFile = filepath.Join(dir, "api-key"), filepath.Join(dir, "callback-secret")
 		program := h.cfg.Payment.Program
 		if len(program) == 0 {
 			self, err := os.Executable()
@@ -106,8 +116,8 @@ func (h *House) ports() (Ports, error) {
 		h.standIn = &standIn{program: program, args: []string{
 			"provider", "payment", "--listen", "127.0.0.1:0",
 			"--ledger", filepath.Join(dir, "ledger.jsonl"), "--api-key-file", keyFile,
+			"--callback-url", h.URL() + callback.PaymentPath, "--callback-secret-file", secretFile,
 		}}
-		var err error
 		if url, err = h.standIn.begin(); err != nil {
 			return p, err
 		}
@@ -122,6 +132,11 @@ func (h *House) ports() (Ports, error) {
 			return p, err
 		}
 		p.Provider = provider{client}
+	}
+	if secretFile != "" {
+		if h.reports, err = openReports(secretFile); err != nil {
+			return p, err
+		}
 	}
 	return p, h.mail(&p)
 }

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -28,7 +30,8 @@ type Callback struct {
 }
 
 // OpenCallback checks the signature and the age of a callback and reads it. Callbacks are signed as the Standard
-// Webhooks convention has it: headers webhook-id, webhook-timestamp and webhook-signature, HMAC-SHA256 with secret.
+// Webhooks convention has it: headers webhook-id, webhook-timestamp and webhook-signature, HMAC-SHA256 with secret. Of several
+// signatures, which a provider sends while it changes its secret, one must be right.
 // The caller bounds the body's size and drops copies by ID.
 func OpenCallback(secret []byte, header http.Header, body []byte, now time.Time) (Callback, error) {
 	if len(secret) == 0 {
@@ -37,8 +40,9 @@ func OpenCallback(secret []byte, header http.Header, body []byte, now time.Time)
 	name, stamp := header.Get("Webhook-Id"), header.Get("Webhook-Timestamp")
 	mac := hmac.New(sha256.New, secret)
 	fmt.Fprintf(mac, "%s.%s.%s", name, stamp, body)
-	want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
-	if name == "" || !hmac.Equal([]byte(want), []byte(header.Get("Webhook-Signature"))) {
+	want := []byte("v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	right := func(signature string) bool { return hmac.Equal(want, []byte(signature)) }
+	if name == "" || !slices.ContainsFunc(strings.Fields(header.Get("Webhook-Signature")), right) {
 		return Callback{}, fmt.Errorf("%w: bad signature", ErrCallback)
 	}
 	seconds, err := strconv.ParseInt(stamp, 10, 64)

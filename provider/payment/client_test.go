@@ -189,6 +189,11 @@ func TestOpenCallbackRefuses(t *testing.T) {
 	if got, err := payment.OpenCallback([]byte("secret"), header, body, now); err != nil || got.Key != "k" || got.ID != "cb-1" {
 		t.Fatalf("got %+v, %v", got, err)
 	}
+	changing := header.Clone()
+	changing.Set("Webhook-Signature", "v1,AAAA "+header.Get("Webhook-Signature")+" v2,BBBB")
+	if _, err := payment.OpenCallback([]byte("secret"), changing, body, now); err != nil {
+		t.Errorf("several signatures: %v", err)
+	}
 	for name, open := range map[string]func() (payment.Callback, error){
 		"other secret": func() (payment.Callback, error) { return payment.OpenCallback([]byte("other"), header, body, now) },
 		"other body": func() (payment.Callback, error) {
