@@ -123,3 +123,19 @@ func TestManyClientsAtOnce(t *testing.T) {
 		t.Error("nobody was answered")
 	}
 }
+
+func TestDepth(t *testing.T) {
+	t.Parallel()
+	res, err := bench.Depth{
+		Program: souk(t), Short: 100, Long: 2000, Rounds: 2, Duration: 300 * time.Millisecond, Rate: 100, Log: t.Output(),
+	}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	none(t, res.Violations)
+	for _, c := range []bench.DepthCost{res.Short, res.Long} {
+		if c.CPUMSPerOrder <= 0 || c.ApproveP50MS <= 0 || c.DatabaseBytes == 0 {
+			t.Errorf("figures are missing: %+v", c)
+		}
+	}
+}

@@ -86,7 +86,7 @@ func (o Orders) Run(ctx context.Context) (res OrdersResult, err error) {
 	if err != nil {
 		return res, fmt.Errorf("prepare: %w", err)
 	}
-	if res, err = o.measure(ctx, dir, token, before{}); err != nil || !o.Beside {
+	if res, err = o.measure(ctx, dir, token, &before{}); err != nil || !o.Beside {
 		return res, err
 	}
 	for _, group := range []int{manyOrders, 1} {
@@ -120,13 +120,14 @@ func (o *Orders) setDefaults() {
 
 // before is what a mall has seen before a load.
 type before struct {
-	position int64 // the head of its orders log
+	position int64 // in its orders log, of the last order
 	accepted int64 // orders of other loads
 	sent     int64 // orders that other loads have tried
 }
 
-// measure starts the mall of a directory, puts the load on it, stops it and checks what it kept.
-func (o Orders) measure(ctx context.Context, dir, token string, b before) (res OrdersResult, err error) {
+// measure starts the mall of a directory, puts the load on it, stops it and checks what it kept. What it adds to what was
+// before is added to b.
+func (o Orders) measure(ctx context.Context, dir, token string, b *before) (res OrdersResult, err error) {
 	began := time.Now()
 	child, url, err := o.start(ctx, dir)
 	if err != nil {
@@ -161,6 +162,7 @@ func (o Orders) measure(ctx context.Context, dir, token string, b before) (res O
 	if err := child.stop(); err != nil {
 		res.Violations = append(res.Violations, fmt.Sprintf("stop: %v", err))
 	}
+	b.sent = l.seq.Load()
 	found, err := o.check(ctx, dir, res.Accepted, b)
 	res.Violations = append(res.Violations, found...)
 	if res.Violations == nil {
@@ -223,7 +225,7 @@ type wall struct{}
 func (wall) Now() time.Time { return time.Now() }
 
 // check counts what the mall kept against what it accepted.
-func (o Orders) check(ctx context.Context, dir string, accepted int64, b before) (violations []string, err error) {
+func (o Orders) check(ctx context.Context, dir string, accepted int64, b *before) (violations []string, err error) {
 	h, err := house.Open(ctx, house.Config{Data: dir, Quiet: true})
 	if err != nil {
 		return nil, err
@@ -244,14 +246,14 @@ func (o Orders) check(ctx context.Context, dir string, accepted int64, b before)
 	}
 	counts := map[string]int64{}
 	r := h.Runtime.Reader("orders")
-	for after := b.position; ; {
-		list, err := r.Log(ctx, backbone.ReadQuery{After: after, Limit: 10_000, Types: []string{"souk.orders.OrderPlaced.v1", "souk.orders.OrderApproved.v1"}})
+	for {
+		list, err := r.Log(ctx, backbone.ReadQuery{After: b.position, Limit: 10_000, Types: []string{"souk.orders.OrderPlaced.v1", "souk.orders.OrderApproved.v1"}})
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range list {
 			counts[m.Type]++
-			after = m.Position
+			b.position = m.Position
 		}
 		if len(list) == 0 {
 			break
@@ -272,7 +274,8 @@ func (o Orders) check(ctx context.Context, dir string, accepted int64, b before)
 			violations = append(violations, fmt.Sprintf("stock of %s does not add up: %+v", product(i), l))
 		}
 	}
-	if ordered := 3 * (b.accepted + accepted); committed != ordered {
+	b.accepted += accepted
+	if ordered := 3 * b.accepted; committed != ordered {
 		violations = append(violations, fmt.Sprintf("%d pieces are committed, %d were ordered", committed, ordered))
 	}
 	return violations, nil

@@ -19,6 +19,7 @@ type benchCommand struct {
 	Lanes    benchLanesCommand    `cmd:"" help:"Measure how much sooner a slow handler is through in several lanes."`
 	Delivery benchDeliveryCommand `cmd:"" help:"Measure from the commit of an event to the end of its handler in another service."`
 	Clients  benchClientsCommand  `cmd:"" help:"Measure many clients at once: how they are answered, and what memory that takes."`
+	Depth    benchDepthCommand    `cmd:"" help:"Measure what an order costs at a long log against one at a short log."`
 	Part     benchPartCommand     `cmd:"" help:"A part of a benchmark that runs as a process of its own." hidden:""`
 }
 
@@ -164,6 +165,48 @@ func (c *benchDeliveryCommand) Run(ctx context.Context, env Env, r *root) error 
 			[2]string{say("at %d/s, settled after", d.PerSecond), say("p50 %.2f ms, p99 %.2f ms", d.SettledMS.P50, d.SettledMS.P99)},
 		)
 	}
+	return report(env, r, res, res.Violations, rows...)
+}
+
+type benchDepthCommand struct {
+	Events   int           `help:"Events in the long log, an even number. Ten million take about 12 GB of disk while it lasts." default:"10000000"`
+	Short    int           `help:"Events in the short log, an even number." default:"10000"`
+	Rounds   int           `help:"Rounds of each, by turns; medians count." default:"3"`
+	Duration time.Duration `help:"How long the load of a round lasts." default:"15s"`
+	Rate     int           `help:"Orders a second, the same for both." default:"200"`
+}
+
+// Help implements kong's long help.
+func (benchDepthCommand) Help() string {
+	return `Example:
+  souk bench depth --events 500000 -o json
+
+Two malls on throw-away data differ in the length of their orders log alone and get the same load by turns.
+It exits with 1 when what a mall kept is not what it accepted.`
+}
+
+// Run measures both and prints what an order costs.
+func (c *benchDepthCommand) Run(ctx context.Context, env Env, r *root) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	res, err := bench.Depth{
+		Program: []string{self}, Short: c.Short, Long: c.Events, Rounds: c.Rounds, Duration: c.Duration, Rate: c.Rate, Log: env.Stderr,
+	}.Run(ctx)
+	if err != nil {
+		return err
+	}
+	var rows [][2]string
+	for _, d := range []bench.DepthCost{res.Short, res.Long} {
+		rows = append(
+			rows,
+			[2]string{say("at %d events, CPU an order", d.Events), say("%.3f ms", d.CPUMSPerOrder)},
+			[2]string{"", say("accepted p50 %.2f ms, approved p50 %.2f ms", d.AcceptP50MS, d.ApproveP50MS)},
+			[2]string{"", say("ready after %.0f ms, peak %d MB, database %d MB", d.ReadyMS, d.PeakRSSBytes>>20, d.DatabaseBytes>>20)},
+		)
+	}
+	rows = append(rows, [2]string{"long to short", say("CPU %.2f, approved p50 %.2f", res.CPURatio, res.P50Ratio)})
 	return report(env, r, res, res.Violations, rows...)
 }
 
