@@ -15,10 +15,23 @@ func (r *Runtime) Idle(ctx context.Context) (bool, error) {
 	return err == nil && busy == "", err
 }
 
-// InFlight says for people what is in flight, "" when Idle.
+// InFlight says for people what is in flight, "" when Idle. It looks at one place
+// after the other in the direction in which messages go, so that none is missed that
+// moves on meanwhile; and what is settled meanwhile may have led to something behind
+// its back.
 func (r *Runtime) InFlight(ctx context.Context) (string, error) {
+	settled := r.settled()
 	if busy := r.writing(); busy != "" {
 		return busy, nil
+	}
+	if b, ok := r.cfg.Transport.(driver.Behinder); ok {
+		behind, err := b.Behind(ctx)
+		if err != nil {
+			return "", err
+		}
+		if behind > 0 {
+			return fmt.Sprintf("subscriptions have not been offered %d records", behind), nil
+		}
 	}
 	for _, h := range r.order {
 		for _, s := range h.subs {
@@ -30,16 +43,23 @@ func (r *Runtime) InFlight(ctx context.Context) (string, error) {
 			}
 		}
 	}
-	if b, ok := r.cfg.Transport.(driver.Behinder); ok {
-		behind, err := b.Behind(ctx)
-		if err != nil {
-			return "", err
-		}
-		if behind > 0 {
-			return fmt.Sprintf("subscriptions have not been offered %d records", behind), nil
+	if busy := r.writing(); busy != "" {
+		return busy, nil
+	}
+	if n := r.settled() - settled; n > 0 {
+		return fmt.Sprintf("%d messages have just been settled", n), nil
+	}
+	return "", nil
+}
+
+// settled counts the messages that the subscriptions have settled so far.
+func (r *Runtime) settled() (n int64) {
+	for _, h := range r.order {
+		for _, s := range h.subs {
+			n += s.handled.Load()
 		}
 	}
-	return r.writing(), nil // what was in a lane at the first look may be here now
+	return n
 }
 
 func (r *Runtime) writing() string {
