@@ -289,8 +289,8 @@ func (r *Runtime) Start(ctx context.Context) error {
 		r.loops.Go(func() { h.timers(run) })
 		r.loops.Go(func() { h.requests(run) })
 		r.loops.Go(func() { h.seals.run(run) })
-		r.loops.Go(func() { h.prune(run) })
 	}
+	r.loops.Go(func() { r.prune(run) })
 	for _, c := range ready {
 		select {
 		case <-c:
@@ -538,30 +538,6 @@ func (r *Runtime) forget(units []*unit) {
 		u.host.streams.drop()
 		u.host.instances.drop()
 	}
-}
-
-// prune removes what is past its retention, in small bites.
-func (h *host) prune(ctx context.Context) {
-	tick := time.NewTicker(time.Minute)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		before := h.r.now().Add(-h.r.retention()).UnixMicro()
-		if _, err := h.store.Prune(ctx, h.svc.Name, before, 0, 10_000); err != nil && ctx.Err() == nil {
-			h.r.log.WarnContext(ctx, "prune", "service", h.svc.Name, "error", err)
-		}
-	}
-}
-
-func (r *Runtime) retention() time.Duration {
-	if r.cfg.Retention > 0 {
-		return r.cfg.Retention
-	}
-	return 7 * 24 * time.Hour
 }
 
 func (r *Runtime) alarm(a Alarm) {

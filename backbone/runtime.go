@@ -36,7 +36,9 @@ type Config struct {
 	// Default 16,384.
 	CacheStates int
 	// Retention is how long answers, inbox rows and done requests are kept: the
-	// window within which a repeated command gets its first answer. Default 7 days.
+	// window within which a repeated command gets its first answer. Commands,
+	// replies and calls are kept in the logs as long, and until every subscription
+	// has passed them. Events are never deleted. Default 7 days.
 	Retention time.Duration
 	// SealHead is told of each seal, so that heads are kept in a second place.
 	SealHead func(service string, head Seal) error

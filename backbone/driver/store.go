@@ -448,8 +448,11 @@ type Slices interface {
 	OpenRequests(ctx context.Context, service string, limit int) ([]Request, error)
 
 	// Prune deletes answers, inbox rows and done requests older than before, and
-	// commands, replies and calls below the position readers have all passed.
-	// It returns the number of rows and is cheap when there is nothing to do.
+	// the commands, replies and calls in the log up to the position readersPassed
+	// and below the first record of any kind that is not older than before. Events,
+	// private events and seals stay, and so do all positions: those of what is gone
+	// are holes. before is in microseconds. At most limit rows of each sort go at
+	// once. It returns the number of rows and is cheap when there is nothing to do.
 	Prune(ctx context.Context, service string, before int64, readersPassed int64, limit int) (int64, error)
 
 	// Value and SetValue keep small facts beside the tables (world epoch, join

@@ -397,10 +397,17 @@ func testPrune(t *testing.T, open Opener) {
 	equal(t, "bounded", prune(5, 0, 2), 2+2+1)
 	equal(t, "the rest", prune(5, 0, 0), 3+3)
 	equal(t, "nothing left", prune(5, 0, 0), 0)
-	equal(t, "commands that all readers passed", prune(0, 10, 3)+prune(0, 10, 0), 5)
+	equal(t, "later", prune(10, 0, 0), 5+5)
+	const fourth, end = int64(1_000_004), int64(1 << 60) // the time of the event at position 7, and the end of time
+	equal(t, "commands that readers passed and that are young", prune(5, 20, 0), 0)
+	equal(t, "commands before the first young record", prune(fourth, 20, 2), 2)
+	equal(t, "the rest of them", prune(fourth, 20, 2), 1)
+	equal(t, "none left", prune(fourth, 20, 0), 0)
+	equal(t, "old commands that not all readers passed", prune(end, 6, 0), 0)
+	equal(t, "old commands that all readers passed", prune(end, 10, 0), 2)
 	equal(t, "commands left", len(read(t, s, driver.ReadQuery{Kinds: []driver.Kind{driver.KindCommand}})), 5)
 	equal(t, "events left", len(read(t, s, driver.ReadQuery{Kinds: []driver.Kind{driver.KindEvent}})), 10)
-	equal(t, "all commands", prune(0, 20, 0), 5)
+	equal(t, "all commands", prune(end, 20, 0), 5)
 	// Positions are not given out twice, though the last record is gone.
 	next := &driver.Writes{Records: []driver.Record{event("a", 11)}}
 	must(t, write(ctx, s, next))
@@ -408,4 +415,18 @@ func testPrune(t *testing.T, open Opener) {
 	open2, err := s.OpenRequests(ctx, service, 0)
 	must(t, err)
 	equal(t, "open requests stay", len(open2), 1)
+	// What goes is what was on its way; what happened stays, and so do the seals over it.
+	each := &driver.Writes{}
+	for _, kind := range []driver.Kind{driver.KindEvent, driver.KindPrivate, driver.KindCommand, driver.KindReply, driver.KindCall, driver.KindSeal} {
+		r := command(fmt.Sprint("kind", kind), "x")
+		r.Kind = kind
+		each.Records = append(each.Records, r)
+	}
+	must(t, write(ctx, s, each))
+	equal(t, "one of each", prune(end, 27, 0), 3)
+	var stay []driver.Kind
+	for _, r := range read(t, s, driver.ReadQuery{After: 21}) {
+		stay = append(stay, r.Kind)
+	}
+	equal(t, "kinds that stay", fmt.Sprint(stay), fmt.Sprint([]driver.Kind{driver.KindEvent, driver.KindPrivate, driver.KindSeal}))
 }

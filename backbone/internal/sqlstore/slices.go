@@ -342,7 +342,7 @@ func (c *Core) Prune(ctx context.Context, service string, before, readersPassed 
 			}
 			total += n
 		}
-		n, err := c.pruneLog(ctx, q, service, readersPassed, limit)
+		n, err := c.pruneLog(ctx, q, service, before, readersPassed, limit)
 		total += n
 		return err
 	})
@@ -350,13 +350,24 @@ func (c *Core) Prune(ctx context.Context, service string, before, readersPassed 
 }
 
 // pruneLog remembers how far it has looked, so that the events that stay are not
-// looked at again and again.
-func (c *Core) pruneLog(ctx context.Context, q Conn, service string, passed int64, limit int) (int64, error) {
+// looked at again and again. It goes up to the first record that is not old
+// enough, of whatever kind: records stand nearly in the order of their times.
+func (c *Core) pruneLog(ctx context.Context, q Conn, service string, before, passed int64, limit int) (int64, error) {
 	const step = 1000 // not worth a write
 	var pruned int64
 	err := all(ctx, q, c.sql(service, "SELECT pruned FROM {bb_head}"), nil, func(rows driver.Rows) error {
 		return rows.Scan(&pruned)
 	})
+	if err != nil || passed <= pruned {
+		return 0, err
+	}
+	err = all(ctx, q, c.sql(service, `SELECT position FROM {bb_log}
+		WHERE position > $1 AND position <= $2 AND time >= $3 ORDER BY position LIMIT 1`),
+		[]any{pruned, passed, before}, func(rows driver.Rows) error {
+			err := rows.Scan(&passed)
+			passed--
+			return err
+		})
 	if err != nil || passed <= pruned {
 		return 0, err
 	}

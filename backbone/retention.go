@@ -1,0 +1,123 @@
+package backbone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	defaultRetention = 7 * 24 * time.Hour
+	pruneEvery       = time.Minute
+	// pruneBite bounds the rows that go in one transaction, for which commands wait.
+	pruneBite = 1000
+)
+
+func (r *Runtime) retention() time.Duration {
+	if r.cfg.Retention > 0 {
+		return r.cfg.Retention
+	}
+	return defaultRetention
+}
+
+// Prune removes what is older than Config.Retention from the databases of the
+// services that run here: answers, inbox rows and requests that are done, and from
+// their logs the commands, replies and calls that every subscription has passed.
+// Events, private events and seals stay. A runtime does it by itself when it starts
+// and once a minute; it may be called at any time after Start.
+func (r *Runtime) Prune(ctx context.Context) error {
+	passed, err := r.readersPassed(ctx)
+	errs := []error{err} // what goes by its age alone goes all the same
+	before := r.now().Add(-r.retention()).UnixMicro()
+	for _, h := range r.order {
+		for n := int64(pruneBite); n >= pruneBite; {
+			if n, err = h.store.Prune(ctx, h.svc.Name, before, passed[h.svc.Name], pruneBite); err != nil {
+				errs = append(errs, fmt.Errorf("prune %s: %w", h.svc.Name, err))
+				break
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// prune does it again and again until ctx ends.
+func (r *Runtime) prune(ctx context.Context) {
+	tick := time.NewTicker(pruneEvery)
+	defer tick.Stop()
+	for {
+		if err := r.Prune(ctx); err != nil && ctx.Err() == nil {
+			r.log.WarnContext(ctx, "prune", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// readersPassed returns for each log of a service that runs here the position up to
+// which every subscription has handled or parked what it wants: those of all
+// services in the parts list, whether they run here or not. It is 0, so that
+// nothing goes, where a subscription has never begun, where the checkpoints of a
+// service cannot be read from here, and on a transport that has no positions.
+// Subscriptions that the parts list has no more, and sources that one reads no
+// more, stand still for ever and do not count.
+func (r *Runtime) readersPassed(ctx context.Context) (map[string]int64, error) {
+	if !r.cfg.Transport.Powers().LogPositions {
+		return nil, nil
+	}
+	passed := map[string]int64{}
+	for _, h := range r.order {
+		head, err := h.store.Head(ctx, h.svc.Name)
+		if err != nil {
+			return nil, fmt.Errorf("head of %s: %w", h.svc.Name, err)
+		}
+		passed[h.svc.Name] = head
+	}
+	for _, reader := range r.cfg.Parts {
+		store := r.cfg.Store(reader.Name)
+		if store == nil {
+			return nil, nil // it reads every log
+		}
+		checkpoints, err := store.Checkpoints(ctx, reader.Name, "")
+		if err != nil {
+			return nil, fmt.Errorf("checkpoints of %s: %w", reader.Name, err)
+		}
+		// The slices of a subscription begin in one transaction, so either all have
+		// a row in a source or none has.
+		lowest := map[reading]int64{}
+		for _, c := range checkpoints {
+			at := reading{c.Subscription, c.Source}
+			if low, known := lowest[at]; !known || c.Position < low {
+				lowest[at] = c.Position
+			}
+		}
+		for _, at := range r.readings(reader) {
+			passed[at.source] = min(passed[at.source], lowest[at])
+		}
+	}
+	return passed, nil
+}
+
+// reading is one log that a subscription reads.
+type reading struct{ subscription, source string }
+
+// readings lists what the subscriptions of a service read: its own every log, for
+// what is addressed to it; those of its views the logs of their events.
+func (r *Runtime) readings(svc *Service) (list []reading) {
+	for _, part := range r.cfg.Parts {
+		list = append(list, reading{svc.Name, part.Name})
+	}
+	for i := range svc.Views {
+		v := &svc.Views[i]
+		if v.Inline {
+			continue
+		}
+		for j := range v.Projections {
+			list = append(list, reading{"view-" + v.Name, r.ownerOf[v.Projections[j].sub.event]})
+		}
+	}
+	return list
+}

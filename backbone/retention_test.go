@@ -1,0 +1,215 @@
+package backbone_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"example.org/souk/backbone"
+	"example.org/souk/backbone/driver"
+	"example.org/souk/backbone/logbus"
+	"example.org/souk/backbone/sqlitestore"
+)
+
+// A desk asks for a ring of the till, and for a slip of paper from the outside, for
+// every amount that was taken: commands and calls in its log, which the tills and
+// nobody read.
+func desk() *backbone.Service {
+	slips := &backbone.Aggregate[int]{
+		Name: "slip", Public: []backbone.Event{slipped{}},
+		Evolve: func(n int, _ backbone.Event) int { return n + 1 },
+	}
+	return &backbone.Service{
+		Name: "desk",
+		Subscribes: []backbone.Subscriber{backbone.Whenever(func(e taken, m backbone.Meta) []backbone.Effect {
+			return []backbone.Effect{
+				backbone.Send(ring{e.Till}),
+				backbone.MakeCall("printer", "slip-"+m.ID, e.Till, e.Till, m.Time.Add(time.Hour)),
+			}
+		})},
+		Handles: []backbone.Handler{backbone.Decide(slips, func(_ int, c slip, _ backbone.Meta) ([]backbone.Event, error) {
+			return []backbone.Event{slipped(c)}, nil
+		})},
+		Calls: []backbone.CallType{backbone.CallTo("printer", backbone.Caller[string](printer{}), func(till string, _ backbone.CallOutcome) backbone.Command {
+			return slip{till}
+		})},
+	}
+}
+
+type printer struct{}
+
+func (printer) Call(context.Context, backbone.CallRequest, string) (any, error) {
+	return "printed", nil
+}
+
+type (
+	slip    struct{ Till string }
+	slipped struct{ Till string }
+)
+
+func (slip) CommandType() string  { return "test.desk.Slip.v1" }
+func (c slip) Stream() string     { return c.Till }
+func (slipped) EventType() string { return "test.desk.Slipped.v1" }
+
+// times is a clock that is turned by hand.
+type times struct{ at atomic.Int64 }
+
+func (c *times) Now() time.Time { return time.UnixMicro(c.at.Load()) }
+
+const retained = 24 * time.Hour
+
+// archive is a database on which services run, now these, now those.
+type archive struct {
+	t     *testing.T
+	path  string
+	clock times
+}
+
+func newArchive(t *testing.T) *archive {
+	a := &archive{t: t, path: filepath.Join(t.TempDir(), "test.db")}
+	a.clock.at.Store(time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC).UnixMicro())
+	return a
+}
+
+// while runs the parts, or those of them that are named, lets fn do something and
+// waits until nothing is in flight. A clean stop leaves every checkpoint of what ran
+// at the end of its log.
+func (a *archive) while(fn func(*world), parts []*backbone.Service, only ...string) {
+	a.t.Helper()
+	store, err := sqlitestore.Open(a.t.Context(), sqlitestore.Config{Path: a.path})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	of := func(string) driver.Store { return store }
+	w := &world{t: a.t, store: store, bus: logbus.New(logbus.Config{Store: of})}
+	if w.Runtime, err = backbone.New(backbone.Config{
+		Parts: parts, Run: only, Store: of, Transport: w.bus, Clock: &a.clock, Retention: retained,
+	}); err != nil {
+		a.t.Fatal(err)
+	}
+	if err := w.Start(a.t.Context()); err != nil {
+		a.t.Fatal(err)
+	}
+	a.t.Cleanup(w.end)
+	fn(w)
+	w.settle()
+	w.await("calls are made", func() bool {
+		waiting, err := store.Calls(a.t.Context(), "desk", 1)
+		return err == nil && len(waiting) == 0
+	})
+	w.settle()
+	w.end()
+}
+
+// kinds counts the records of a log by their kind.
+func (w *world) kinds(service string) map[driver.Kind]int {
+	w.t.Helper()
+	records, err := w.store.Read(w.t.Context(), service, driver.ReadQuery{Limit: 10_000})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	n := map[driver.Kind]int{}
+	for _, r := range records {
+		n[r.Kind]++
+	}
+	return n
+}
+
+func (w *world) prune() {
+	w.t.Helper()
+	if err := w.Prune(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// F6: commands and calls leave the log when they are old and every subscription has
+// passed them, not before, and nothing is lost by it. Red when the age, a service
+// that does not run, or one that has never run is left out of account.
+func TestF6_CommandsAndCallsLeaveTheLog(t *testing.T) {
+	t.Parallel()
+	const amounts = 50
+	all := []*backbone.Service{tills(nil), desk()}
+	late := append(slices.Clone(all), books(enter))
+	sell := func(w *world) {
+		for i := range amounts {
+			w.take(fmt.Sprint("t", i%7), int64(i+20))
+		}
+	}
+	for name, test := range map[string]struct {
+		before func(*archive) // what happens until the desk looks at what is past its retention
+		age    time.Duration  // of all records then
+		parts  []*backbone.Service
+		only   []string
+		kept   bool
+	}{
+		"old and passed by all": {
+			before: func(a *archive) { a.while(sell, all) },
+			age:    retained + time.Microsecond, parts: all,
+		},
+		"young": {
+			before: func(a *archive) { a.while(sell, all) },
+			age:    retained, parts: all, kept: true,
+		},
+		"the tills have not run since": {
+			before: func(a *archive) {
+				a.while(func(*world) {}, all)
+				a.while(sell, all, "tills")
+				a.while(func(*world) {}, all, "desk") // nobody rings
+			},
+			age: retained + time.Microsecond, parts: all, only: []string{"desk"}, kept: true,
+		},
+		"the books have never run": {
+			before: func(a *archive) { a.while(sell, all) },
+			age:    retained + time.Microsecond, parts: late, only: []string{"tills", "desk"}, kept: true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newArchive(t)
+			test.before(a)
+			a.while(func(w *world) {
+				was := w.kinds("desk")
+				if was[driver.KindCommand] < amounts || was[driver.KindCall] != amounts {
+					t.Fatalf("the desk's log begins with %v", was)
+				}
+				a.clock.at.Add(test.age.Microseconds())
+				w.prune()
+				is := w.kinds("desk")
+				if kept := is[driver.KindCommand] == was[driver.KindCommand] && is[driver.KindCall] == amounts; kept != test.kept {
+					t.Errorf("there were %v and are %v", was, is)
+				}
+				if gone := is[driver.KindCommand]+is[driver.KindCall] == 0; gone == test.kept {
+					t.Errorf("there were %v and are %v", was, is)
+				}
+				if is[driver.KindEvent] != was[driver.KindEvent] || is[driver.KindSeal] != was[driver.KindSeal] {
+					t.Errorf("events or seals are gone: there were %v and are %v", was, is)
+				}
+			}, test.parts, test.only...)
+			// Whatever was pruned: everybody who runs later, for the first time even, goes on
+			// over the holes, and has had everything once.
+			a.while(func(w *world) { w.take("t0", 1) }, late)
+			a.clock.at.Add(2 * retained.Microseconds())
+			a.while(func(w *world) {
+				w.prune()
+				if n := w.kinds("desk"); n[driver.KindCommand]+n[driver.KindCall] != 0 || n[driver.KindEvent] != amounts+1 {
+					t.Errorf("in the end the desk's log has %v", n)
+				}
+				if n := w.kinds("tills"); n[driver.KindEvent] != 2*(amounts+1) { // taken, and rung once
+					t.Errorf("in the end the log of the tills has %v", n)
+				}
+				if sum := w.list("books", `SELECT SUM(total) FROM {sums}`)[0]; sum != amounts*20+amounts*(amounts-1)/2+1 {
+					t.Errorf("the books have %d", sum)
+				}
+				for _, service := range w.Services() {
+					if _, err := w.Reader(service).Verify(t.Context(), backbone.Seal{}); err != nil {
+						t.Error(err)
+					}
+				}
+			}, late)
+		})
+	}
+}
