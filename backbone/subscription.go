@@ -501,9 +501,11 @@ func (s *subscription) prepare(ctx context.Context, g *group, it item) (u *unit,
 		return nil, nil, false, Permanent(err)
 	}
 	settle := s.settleOp(g.sl, it.d)
-	if rows := g.sl.blocked[s.key(it.d)]; rows > 0 {
-		u, err = s.tailUnit(g.sl, it, rows, settle)
-		return u, msg, false, err
+	if len(g.sl.blocked) > 0 { // a key may have to be decoded for
+		if rows := g.sl.blocked[s.key(it.d)]; rows > 0 {
+			u, err = s.tailUnit(g.sl, it, rows, settle)
+			return u, msg, false, err
+		}
 	}
 	return s.handle(ctx, g, msg, settle, nil)
 }
