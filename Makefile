@@ -88,9 +88,32 @@ verify-tidy:
 verify-docs:
 	$(GO) test -run '^TestRepository$$' ./internal/arch
 
+# Each benchmark prints one JSON object; SOUK_OUTPUT=table prints it for people.
+BENCH = SOUK_OUTPUT=$${SOUK_OUTPUT:-json} bin/souk bench
+
 .PHONY: bench
-bench: ## measure the full path of an order, from HTTP request to approval
-	$(GO) run ./cmd/souk bench orders
+bench: build ## measure orders, rebuilds, backlogs, lanes and deliveries at small sizes, in about three minutes
+	$(BENCH) orders --beside
+	$(BENCH) clients --duration 10s
+	$(BENCH) rebuild --events 300000
+	$(BENCH) backlog --large 100000
+	$(BENCH) depth --events 200000 --rounds 2 --duration 5s
+	$(BENCH) lanes --duration 5s
+	$(BENCH) delivery --duration 5s
+
+.PHONY: bench-long
+bench-long: build ## the same at full size; takes about half an hour, and 12 GB of disk at TMPDIR
+	$(BENCH) orders --beside --duration 30s
+	$(BENCH) orders --beside --duration 30s --clients 256
+	$(BENCH) orders --rate 1000 --duration 30s
+	$(BENCH) orders --rate 50 --duration 30s
+	$(BENCH) clients
+	$(BENCH) rebuild
+	$(BENCH) rebuild --view sales
+	$(BENCH) backlog
+	$(BENCH) depth
+	$(BENCH) lanes
+	$(BENCH) delivery
 
 .PHONY: prove-short
 prove-short: servers ## crash and simulation tests, at most twenty minutes
