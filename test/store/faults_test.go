@@ -230,7 +230,7 @@ func TestE5_DatabaseLocked(t *testing.T) {
 	if _, err := held.ExecContext(t.Context(), "BEGIN EXCLUSIVE"); err != nil {
 		t.Fatal(err)
 	}
-	m.unwritable(order1)
+	m.unwritable(order1, 20*time.Second)
 	if _, err := held.ExecContext(t.Context(), "ROLLBACK"); err != nil {
 		t.Fatal(err)
 	}
@@ -244,14 +244,15 @@ func TestE5_DatabaseLocked(t *testing.T) {
 	m.holds()
 }
 
-// unwritable looks at a mall whose database takes no writes: it refuses this order and keeps nothing of it.
-func (m *mall) unwritable(body string) {
+// unwritable looks at a mall whose database takes no writes: it refuses this order and keeps nothing of it,
+// and says so soon.
+func (m *mall) unwritable(body string, soon time.Duration) {
 	m.t.Helper()
 	status, header := m.request("POST", "/order", body)
 	if status != 503 || !saysWhen(header) {
 		m.t.Errorf("an order is answered with %d, Retry-After %q", status, header.Get("Retry-After"))
 	}
-	await(m.t, "not ready", func() bool { status, _ := m.call("GET", "/readyz", ""); return status == 503 })
+	within(m.t, soon, "not ready", func() bool { status, _ := m.call("GET", "/readyz", ""); return status == 503 })
 	m.must(200, "GET", "/livez", "")
 	m.must(200, "GET", "/stock/PRODUCT_001", "")
 	m.must(200, "GET", "/order/B0", "")
@@ -300,7 +301,7 @@ func TestE5_DiskFull(t *testing.T) {
 	if !refused || accepted < 40 {
 		t.Fatalf("%d orders were taken, and the disk is full: %v", accepted, refused)
 	}
-	m.unwritable(order1)
+	m.unwritable(order1, 5*time.Second) // a probe a second finds it; many small ones would fill what is left in the end
 	d.relieve(t)
 	m.writable()
 	for n := range accepted {
