@@ -34,6 +34,7 @@ type share struct {
 	streams    map[string]*entry
 	sagas      map[driver.SagaKey]*sagaEntry
 	answers    map[string]*driver.Answer
+	inbox      map[inboxKey]string // hash of each message of the batch that was handled, "" for new ones
 	writes     driver.Writes
 	statements []driver.Statement
 	flushed    int // statements that have run
@@ -144,7 +145,7 @@ func (b *batch) prefetch(units []*unit) error {
 			return err
 		}
 	}
-	return nil
+	return b.loadInbox(units)
 }
 
 func (b *batch) prefetchShare(s *share) error {

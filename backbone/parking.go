@@ -149,9 +149,12 @@ func (s *subscription) parkUnit(sl *slice, f *failure) (*unit, error) {
 		return nil, err
 	}
 	row.Attempts, row.State, row.Due, row.Cause = attempts, state, due, cause
-	settle := s.settleOp(sl, f.it.d)
+	settle, inbox := s.settleOp(sl, f.it.d), s.inboxRow(f.it.d)
+	if _, other := errors.AsType[*DifferentMessageError](f.err); other {
+		inbox = nil // the row is that of the message that came first
+	}
 	return &unit{
-		host: s.host,
+		host: s.host, inbox: inbox,
 		run: func(b *batch, u *unit) error {
 			sh := b.of(s.host)
 			row.Unit = u.index
@@ -202,7 +205,7 @@ func (s *subscription) redriveUnit(ctx context.Context, g *group, it item) (*uni
 	if discard {
 		return &unit{host: s.host, after: after, run: func(b *batch, u *unit) error { settle(b, u); return nil }}, msg, false, nil
 	}
-	return s.handle(ctx, g, msg, settle, after)
+	return s.handle(ctx, g, msg, nil, settle, after)
 }
 
 // stillDue reports whether the first of a key's rows is the head that was offered, in

@@ -38,7 +38,8 @@ type Config struct {
 	// Retention is how long answers, inbox rows and done requests are kept: the
 	// window within which a repeated command gets its first answer. Commands,
 	// replies and calls are kept in the logs as long, and until every subscription
-	// has passed them. Events are never deleted. Default 7 days.
+	// has passed them. Events are never deleted. Default 7 days; below 0 nothing is
+	// removed.
 	Retention time.Duration
 	// SealHead is told of each seal, so that heads are kept in a second place.
 	SealHead func(service string, head Seal) error
@@ -99,6 +100,7 @@ type HandledStats struct {
 	Duration     time.Duration // from when a lane took it up to its commit; 0 where Err is set
 	Err          error         // why it was parked or will be tried again
 	Parked       bool          // it will not be tried again by itself
+	Duplicate    bool          // it had been handled before and had no effect
 }
 
 // DecidedStats describes one answered command.

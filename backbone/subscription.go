@@ -348,12 +348,17 @@ func (g *group) submit(s *subscription) {
 
 // settle is called on the writer's goroutine, in order.
 func (g *group) settle(i int, err error) {
-	if h := g.units[i].handler; h != nil && err != nil {
-		h.lose(err)
+	if h := g.units[i].handler; h != nil {
+		switch {
+		case err != nil:
+			h.lose(err)
+		case g.units[i].duplicate:
+			h.lose(errDuplicate)
+		}
 	}
 	if err == nil && i == g.done {
 		g.done++
-		if after := g.units[i].after; after != nil {
+		if after := g.units[i].after; after != nil && !g.units[i].duplicate {
 			after()
 		}
 	}
@@ -402,6 +407,7 @@ func (s *subscription) finish(g *group) {
 				if i < len(g.items) && g.items[i].redrive != nil {
 					o.Attempts = g.items[i].redrive.Attempts
 				}
+				o.Duplicate = g.units[i].duplicate
 				observed = append(observed, o)
 			}
 		}
@@ -500,14 +506,16 @@ func (s *subscription) prepare(ctx context.Context, g *group, it item) (u *unit,
 	if err != nil {
 		return nil, nil, false, Permanent(err)
 	}
-	settle := s.settleOp(g.sl, it.d)
+	settle, inbox := s.settleOp(g.sl, it.d), s.inboxRow(it.d)
 	if len(g.sl.blocked) > 0 { // a key may have to be decoded for
 		if rows := g.sl.blocked[s.key(it.d)]; rows > 0 {
-			u, err = s.tailUnit(g.sl, it, rows, settle)
+			if u, err = s.tailUnit(g.sl, it, rows, settle); err == nil {
+				u.inbox = inbox
+			}
 			return u, msg, false, err
 		}
 	}
-	return s.handle(ctx, g, msg, settle, nil)
+	return s.handle(ctx, g, msg, inbox, settle, nil)
 }
 
 // settleOp returns what marks a delivery as handled, within the effect's own
@@ -523,19 +531,21 @@ func (s *subscription) settleOp(sl *slice, d driver.Delivery) func(b *batch, u *
 		}
 	}
 	return func(b *batch, u *unit) {
+		if u.inbox == nil { // the id was handled before, with another body
+			return
+		}
+		row := *u.inbox
+		row.Unit = u.index
 		sh := b.of(s.host)
-		sh.writes.Inbox = append(sh.writes.Inbox, driver.InboxRow{
-			Unit: u.index, Subscription: s.name, Source: d.Source, ID: d.ID,
-			Hash: fingerprint(d.Type, d.Data), Time: s.host.r.now().UnixMicro(),
-		})
+		sh.writes.Inbox = append(sh.writes.Inbox, row)
 	}
 }
 
 // handle makes the unit that handles a message; settle marks it as handled, and
 // after is called once that is committed. It may be nil.
-func (s *subscription) handle(ctx context.Context, g *group, msg *Message, settle func(*batch, *unit), after func()) (*unit, *Message, bool, error) {
+func (s *subscription) handle(ctx context.Context, g *group, msg *Message, inbox *driver.InboxRow, settle func(*batch, *unit), after func()) (*unit, *Message, bool, error) {
 	h := s.host
-	u := &unit{host: h, after: after}
+	u := &unit{host: h, inbox: inbox, after: after}
 	meta := Meta{ID: msg.ID, Time: h.r.now(), Actor: msg.Actor, Correlation: correlation(&msg.Meta), Causation: msg.ID, Trace: msg.Trace, ReplyTo: msg.ReplyTo}
 	switch msg.Kind {
 	case driver.KindCommand:

@@ -52,7 +52,9 @@ func bar[E backbone.Event](make func(pour) E, amount func(E) int64) (*backbone.A
 		Evolve: func(s int64, e backbone.Event) int64 { return s + amount(e.(E)) },
 	}
 	return cup, &backbone.Service{Name: "cups", Handles: []backbone.Handler{
-		backbone.Decide(cup, func(_ int64, c pour, _ backbone.Meta) ([]backbone.Event, error) { return []backbone.Event{make(c)}, nil }),
+		backbone.Decide(cup, func(_ int64, c pour, _ backbone.Meta) ([]backbone.Event, error) {
+			return []backbone.Event{make(c)}, nil
+		}),
 	}}
 }
 
@@ -167,7 +169,9 @@ func TestF7_NewerVersionsWait(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		named := func(sub string) bool {
-			return slices.ContainsFunc(alarms, func(a string) bool { return strings.HasPrefix(a, sub+":") && strings.Contains(a, "test.cups.Poured.v2") })
+			return slices.ContainsFunc(alarms, func(a string) bool {
+				return strings.HasPrefix(a, sub+":") && strings.Contains(a, "test.cups.Poured.v2")
+			})
 		}
 		return named("guests") && named("view-amounts")
 	})

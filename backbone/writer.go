@@ -17,6 +17,8 @@ var (
 	errSkipped = errors.New("a unit of the same slice before it failed")
 	errAgain   = errors.New("the batch was rolled back: run the handler again")
 	errTaken   = errors.New("taken out of the batch")
+	// errDuplicate is what a handler gets that waits for the writer with a message that was handled before.
+	errDuplicate = errors.New("the message was handled before")
 )
 
 // unit is one message, one direct command or one step of the backbone's own work:
@@ -30,6 +32,7 @@ type unit struct {
 	answerID string
 	streams  []Ref
 	saga     driver.SagaKey
+	inbox    *driver.InboxRow // of a message from a broker
 
 	// run adds the unit's writes to the batch. It is called on the writer's
 	// goroutine, again for every attempt.
@@ -43,6 +46,8 @@ type unit struct {
 	alone   bool // has spoilt a batch: runs in one of its own
 	handler *handlerRun
 	answer  Answer
+
+	duplicate bool // the message was handled before
 
 	index   int  // in its batch
 	flushed bool // something of it reached the database outside the final flush
@@ -254,7 +259,7 @@ func (w *writer) attempt(units []*unit, reruns int) (_ *batch, err error) {
 		}
 	}()
 	for i, u := range units {
-		u.index, u.err, u.flushed = i, nil, false
+		u.index, u.err, u.flushed, u.duplicate = i, nil, false, false
 	}
 	if err := b.prefetch(units); err != nil {
 		return nil, err
@@ -266,18 +271,21 @@ func (w *writer) attempt(units []*unit, reruns int) (_ *batch, err error) {
 			continue
 		}
 		mark := b.mark()
-		if err := b.runUnit(u); err != nil {
-			if u.flushed || errors.Is(err, driver.ErrBroken) || errors.Is(err, driver.ErrUnavailable) {
-				return nil, &driver.UnitError{Unit: u.index, Err: err}
+		err := b.runUnit(u)
+		if err == nil {
+			b.note(u)
+			continue
+		}
+		if u.flushed || errors.Is(err, driver.ErrBroken) || errors.Is(err, driver.ErrUnavailable) {
+			return nil, &driver.UnitError{Unit: u.index, Err: err}
+		}
+		b.undo(mark)
+		u.err = err
+		if u.slice != nil {
+			if b.failed == nil {
+				b.failed = map[*slice]bool{}
 			}
-			b.undo(mark)
-			u.err = err
-			if u.slice != nil {
-				if b.failed == nil {
-					b.failed = map[*slice]bool{}
-				}
-				b.failed[u.slice] = true
-			}
+			b.failed[u.slice] = true
 		}
 	}
 	driver.CrashPoint("decide.after")
@@ -322,6 +330,9 @@ func (b *batch) runUnit(u *unit) (err error) {
 			err = &PanicError{Value: p, Stack: string(debug.Stack())}
 		}
 	}()
+	if u.duplicate, err = b.seen(u); u.duplicate || err != nil {
+		return err
+	}
 	return u.run(b, u)
 }
 
