@@ -29,11 +29,13 @@ type Commands interface {
 type Report struct {
 	ID      string           // the same for every copy of one callback
 	Command backbone.Command // that brings it to its service; nil where it says nothing that is waited for
+	// Correlation and Causation continue the conversation that it belongs to; empty where there is none.
+	Correlation, Causation string
 }
 
 // Open checks who sent a callback and when, and reads it. Every error refuses it. It keeps nothing of body and is safe for
 // concurrent use.
-type Open func(header http.Header, body []byte) (Report, error)
+type Open func(ctx context.Context, header http.Header, body []byte) (Report, error)
 
 // Register adds the gateway's route to a door. payments opens what the payment provider sends.
 func Register(d *door.Door, commands Commands, payments Open) error {
@@ -47,13 +49,14 @@ func Register(d *door.Door, commands Commands, payments Open) error {
 }
 
 func settle(w http.ResponseWriter, r *door.Request, commands Commands, open Open) error {
-	report, err := open(r.Header, r.Body)
+	report, err := open(r.Context(), r.Header, r.Body)
 	if err != nil {
 		return door.NewProblem(http.StatusUnauthorized, "callback_refused", "The callback is not signed by the provider, or it is too old.")
 	}
 	if report.Command != nil {
 		// A refusal is an answer like any other: the command is settled.
-		_, err := commands.Do(r.Context(), report.Command, backbone.WithID(commandID(report)), backbone.By(Actor), backbone.WithTrace(r.Trace))
+		_, err := commands.Do(r.Context(), report.Command, backbone.WithID(commandID(report)), backbone.By(Actor),
+			backbone.CausedBy(report.Correlation, report.Causation), backbone.WithTrace(r.Trace))
 		if err != nil {
 			return err
 		}

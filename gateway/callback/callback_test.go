@@ -57,14 +57,14 @@ type clock struct{}
 func (clock) Now() time.Time { return time.Now() }
 
 // open takes for signed what says so, and reads "about text", or nothing.
-func open(h http.Header, body []byte) (callback.Report, error) {
+func open(_ context.Context, h http.Header, body []byte) (callback.Report, error) {
 	if h.Get("Webhook-Signature") != "right" {
 		return callback.Report{}, errors.New("wrong: secret is s3cret")
 	}
 	r := callback.Report{ID: h.Get("Webhook-Id")}
 	var n note
 	if k, _ := fmt.Sscanf(strings.Trim(string(body), `"`), "%s %s", &n.About, &n.Text); k == 2 {
-		r.Command = n
+		r.Command, r.Correlation, r.Causation = n, "about-"+n.About, "why-"+n.About
 	}
 	return r, nil
 }
@@ -118,8 +118,8 @@ func TestSettledOnce(t *testing.T) {
 	if len(g.kept) != 1 || g.kept[g.metas[0].ID] != backbone.Command(note{"p1", "authorized"}) {
 		t.Errorf("kept %v", g.kept)
 	}
-	if m := g.metas[0]; m.Actor != callback.Actor || m.Trace == "" || len(m.ID) > 64 {
-		t.Errorf("by %q, trace %q, id %q", m.Actor, m.Trace, m.ID)
+	if m := g.metas[0]; m.Actor != callback.Actor || m.Correlation != "about-p1" || m.Causation != "why-p1" || m.Trace == "" || len(m.ID) > 64 {
+		t.Errorf("%+v", m)
 	}
 	// Another id, or the same from a sender that numbers anew, is another callback.
 	g.post("cb-2", "right", `"p1 voided"`)

@@ -134,7 +134,7 @@ func (h *House) ports() (p Ports, err error) {
 		p.Provider = provider{client}
 	}
 	if secretFile != "" {
-		if h.reports, err = openReports(secretFile); err != nil {
+		if h.reports, err = openReports(secretFile, backbone.NewReader("payments", h.store)); err != nil {
 			return p, err
 		}
 	}

@@ -22,11 +22,13 @@ type outside struct {
 	payKey, mailKey       string // files
 }
 
-func startOutside(t *testing.T, binary string) *outside {
+// startOutside starts them; payment are further flags of the payment provider.
+func startOutside(t *testing.T, binary string, payment ...string) *outside {
 	t.Helper()
 	dir := t.TempDir()
 	o := &outside{payKey: filepath.Join(dir, "pay.key"), mailKey: filepath.Join(dir, "mail.key")}
-	o.payment = testserver.Start(t, binary, "provider", "payment", "--ledger", filepath.Join(dir, "pay.jsonl"), "--api-key-file", o.payKey)
+	args := []string{binary, "provider", "payment", "--ledger", filepath.Join(dir, "pay.jsonl"), "--api-key-file", o.payKey}
+	o.payment = testserver.Start(t, append(args, payment...)...)
 	o.mail = testserver.Start(t, testserver.Build(t, "example.org/souk/provider/mail/standin/cmd/mailstandin"),
 		"--ledger", filepath.Join(dir, "mail.jsonl"), "--api-key-file", o.mailKey)
 	o.payURL = strings.TrimPrefix(o.payment.WaitLine("listening on"), "listening on ")
