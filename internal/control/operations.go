@@ -206,25 +206,33 @@ func tail(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	}
 }
 
-// trace prints the conversation that an order belongs to, over all logs.
+// trace prints the conversations that an order belongs to, over all logs: what came of placing it, and of each thing that
+// was asked of it later.
 func trace(ctx context.Context, h *house.House, a Args, emit Emit) error {
-	first, err := h.Runtime.Reader("orders").Log(ctx, backbone.ReadQuery{Stream: "order/" + a["order"], Kinds: backbone.EventKinds(), Limit: 1})
+	own, err := h.Runtime.Reader("orders").Log(ctx, backbone.ReadQuery{Stream: "order/" + a["order"], Kinds: backbone.EventKinds(), Limit: 1000})
 	if err != nil {
 		return err
 	}
-	if len(first) == 0 {
+	if len(own) == 0 {
 		return fmt.Errorf("there is no order %q", a["order"])
 	}
 	var all []row
-	for _, s := range h.Runtime.Services() {
-		list, err := h.Runtime.Reader(s).Log(ctx, backbone.ReadQuery{Correlation: first[0].Correlation, Limit: 10_000})
-		if err != nil {
-			return err
+	asked := map[string]bool{}
+	for _, e := range own {
+		if asked[e.Correlation] {
+			continue
 		}
-		for _, m := range list {
-			r := rowOf(m)
-			r.Data = nil
-			all = append(all, r)
+		asked[e.Correlation] = true
+		for _, s := range h.Runtime.Services() {
+			list, err := h.Runtime.Reader(s).Log(ctx, backbone.ReadQuery{Correlation: e.Correlation, Limit: 10_000})
+			if err != nil {
+				return err
+			}
+			for _, m := range list {
+				r := rowOf(m)
+				r.Data = nil
+				all = append(all, r)
+			}
 		}
 	}
 	slices.SortStableFunc(all, func(x, y row) int { return x.Time.Compare(y.Time) })
