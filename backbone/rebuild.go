@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"example.org/souk/backbone/driver"
@@ -18,7 +19,7 @@ type RebuildProgress struct {
 }
 
 const (
-	rebuildChunk = 1000 // records read and applied in one transaction
+	rebuildChunk = 2000 // records read and applied in one transaction
 	rebuildClose = 2000 // this near to the end the live view is held and swapped
 )
 
@@ -58,6 +59,21 @@ type rebuildSource struct {
 	apply map[string]*Projection
 	at    int64
 	head  int64
+	ahead chan piece // what is being read while the piece before it is applied, or nil
+}
+
+// piece is a part of a source's log as a rebuild applies it.
+type piece struct {
+	events []rebuildEvent
+	to     int64 // up to here there are no others
+	full   bool  // there may be more
+	err    error
+}
+
+type rebuildEvent struct {
+	msg   *Message
+	event Event
+	apply func(context.Context, ViewTx, Event) error
 }
 
 func (b *rebuild) run(ctx context.Context) (err error) {
@@ -88,6 +104,7 @@ func (b *rebuild) run(ctx context.Context) (err error) {
 	if err := b.readAmendments(ctx); err != nil {
 		return err
 	}
+	defer b.rest()
 	tables := b.v.tables()
 	if err := h.store.CreateShadow(ctx, h.svc.Name, tables); err != nil {
 		return err
@@ -111,6 +128,7 @@ func (b *rebuild) run(ctx context.Context) (err error) {
 			}
 		}
 	}
+	b.rest() // what it has read may be old by the time it is applied, and the end has to be the end
 	if b.sub == nil {
 		return b.swapInline(ctx)
 	}
@@ -151,59 +169,26 @@ func (b *rebuild) left(ctx context.Context) (int64, error) {
 	return p.Total - p.Done, nil
 }
 
-// read returns the next events of a source and the position up to which there are
-// no others.
-func (b *rebuild) read(ctx context.Context, src *rebuildSource) ([]driver.Record, int64, error) {
-	head, err := src.store.Head(ctx, src.name)
+// read returns the events of a source after a position, decoded and as operators amended them.
+func (b *rebuild) read(ctx context.Context, src *rebuildSource, after int64) (p piece) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.err = &PanicError{Value: r, Stack: string(debug.Stack())}
+		}
+	}()
+	if p.to, p.err = src.store.Head(ctx, src.name); p.err != nil {
+		return p
+	}
+	rs, err := src.store.Read(ctx, src.name, driver.ReadQuery{
+		After: after, Until: p.to, Types: src.types, Kinds: []driver.Kind{driver.KindEvent, driver.KindPrivate}, Limit: rebuildChunk,
+	})
 	if err != nil {
-		return nil, 0, err
+		return piece{err: err}
 	}
-	rs, err := src.store.Read(ctx, src.name, driver.ReadQuery{After: src.at, Until: head, Types: src.types, Kinds: []driver.Kind{driver.KindEvent, driver.KindPrivate}, Limit: rebuildChunk})
-	if err != nil {
-		return nil, 0, err
+	if p.full = len(rs) == rebuildChunk; p.full {
+		p.to = rs[len(rs)-1].Position
 	}
-	if len(rs) < rebuildChunk {
-		return rs, head, nil
-	}
-	return rs, rs[len(rs)-1].Position, nil
-}
-
-// chunk applies the next events of a source to the shadow: in a transaction of its
-// own, or in tx.
-func (b *rebuild) chunk(ctx context.Context, src *rebuildSource, tx driver.Tx) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	rs, to, err := b.read(ctx, src)
-	if err != nil {
-		return err
-	}
-	if tx != nil {
-		if err := b.applyAll(ctx, tx, src, rs); err != nil {
-			return err
-		}
-		src.at = to
-		return nil
-	}
-	if len(rs) > 0 {
-		own, err := b.h.store.Begin(ctx)
-		if err != nil {
-			return err
-		}
-		if err := b.applyAll(ctx, own, src, rs); err != nil {
-			return errors.Join(err, own.Rollback())
-		}
-		driver.CrashPoint("rebuild.chunk")
-		if err := own.Commit(ctx); err != nil {
-			return err
-		}
-	}
-	src.at = to
-	return nil
-}
-
-func (b *rebuild) applyAll(ctx context.Context, tx driver.Tx, src *rebuildSource, rs []driver.Record) error {
-	vt := &shadowTx{b: b, tx: tx}
+	p.events = make([]rebuildEvent, 0, len(rs))
 	for i := range rs {
 		r := &rs[i]
 		if a, ok := b.amended[[2]string{src.name, r.ID}]; ok {
@@ -212,16 +197,89 @@ func (b *rebuild) applyAll(ctx context.Context, tx driver.Tx, src *rebuildSource
 			}
 			r.Data = a.Data
 		}
-		p := src.apply[baseOf(r.Type)]
-		e, err := p.sub.decoder.decode(r.Type, r.Data)
+		projection := src.apply[baseOf(r.Type)]
+		e := rebuildEvent{apply: projection.apply}
+		if e.event, err = projection.sub.decoder.decode(r.Type, r.Data); err != nil {
+			return piece{err: err}
+		}
+		if e.msg, err = messageOf(src.name, r); err != nil {
+			return piece{err: err}
+		}
+		p.events = append(p.events, e)
+	}
+	return p
+}
+
+// next returns the next piece of a source.
+func (b *rebuild) next(ctx context.Context, src *rebuildSource) piece {
+	if ahead := src.ahead; ahead != nil {
+		src.ahead = nil
+		return <-ahead
+	}
+	return b.read(ctx, src, src.at)
+}
+
+// readAhead begins to read what comes after a piece, so that reading does not wait for the disk that the piece is
+// committed to, nor the database's writer for the reading.
+func (b *rebuild) readAhead(ctx context.Context, src *rebuildSource, after int64) {
+	ahead := make(chan piece, 1)
+	src.ahead = ahead
+	go func() { ahead <- b.read(ctx, src, after) }()
+}
+
+// rest waits for what is still being read.
+func (b *rebuild) rest() {
+	for _, src := range b.sources {
+		if src.ahead != nil {
+			<-src.ahead
+			src.ahead = nil
+		}
+	}
+}
+
+// chunk applies the next events of a source to the shadow: in a transaction of its
+// own, or in tx.
+func (b *rebuild) chunk(ctx context.Context, src *rebuildSource, tx driver.Tx) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	p := b.next(ctx, src)
+	if p.err != nil {
+		return p.err
+	}
+	if tx != nil {
+		if err := b.applyAll(ctx, tx, p.events); err != nil {
+			return err
+		}
+		src.at = p.to
+		return nil
+	}
+	if p.full {
+		b.readAhead(ctx, src, p.to)
+	}
+	if len(p.events) > 0 {
+		own, err := b.h.store.Begin(ctx)
 		if err != nil {
 			return err
 		}
-		if vt.msg, err = messageOf(src.name, r); err != nil {
+		if err := b.applyAll(ctx, own, p.events); err != nil {
+			return errors.Join(err, own.Rollback())
+		}
+		driver.CrashPoint("rebuild.chunk")
+		if err := own.Commit(ctx); err != nil {
 			return err
 		}
-		if err := p.apply(ctx, vt, e); err != nil {
-			return fmt.Errorf("rebuild %s: event %s/%d: %w", b.v.Name, src.name, r.Position, err)
+	}
+	src.at = p.to
+	return nil
+}
+
+func (b *rebuild) applyAll(ctx context.Context, tx driver.Tx, events []rebuildEvent) error {
+	vt := &shadowTx{b: b, tx: tx}
+	for _, e := range events {
+		vt.msg = e.msg
+		if err := e.apply(ctx, vt, e.event); err != nil {
+			return fmt.Errorf("rebuild %s: event %s/%d: %w", b.v.Name, e.msg.Source, e.msg.Position, err)
 		}
 	}
 	return vt.flush(ctx)

@@ -43,7 +43,7 @@ func none(t *testing.T, violations []string) {
 func TestRebuild(t *testing.T) {
 	t.Parallel()
 	for _, view := range []string{"outcomes", "sales", "products"} {
-		res, err := bench.Rebuild{Program: souk(t), Events: 3000, View: view, Log: t.Output()}.Run(t.Context())
+		res, err := bench.Rebuild{Program: souk(t), Events: 9000, View: view, Log: t.Output()}.Run(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
