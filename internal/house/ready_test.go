@@ -11,6 +11,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"example.org/souk/backbone"
+	"example.org/souk/backbone/driver"
 )
 
 // Whoever asks, the database is written to once a second at most; an error is told until a write succeeds again; one that
@@ -98,4 +101,47 @@ func keyFile(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// After a commit found no room, readiness is judged by a write that needs as much, until one is made. Red when the probe stays
+// as small as it is otherwise: a disk that is full for orders has room for it.
+func TestReadyNeedsRoom(t *testing.T) {
+	t.Parallel()
+	h, err := Open(t.Context(), Config{
+		Data: t.TempDir(), HTTP: "127.0.0.1:0", Empty: true, Logger: slog.New(slog.DiscardHandler),
+		Payment: PaymentConfig{URL: "http://127.0.0.1:9", KeyFile: keyFile(t)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := h.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	probed := func(failed error) int {
+		t.Helper()
+		h.noteRoom(backbone.BatchStats{Err: failed})
+		for _, p := range h.probes() { // new ones have no answer yet, so they write
+			if err := p.Check(t.Context()); err != nil {
+				t.Errorf("%s: %v", p.Name, err)
+			}
+		}
+		value, err := h.store.Value(t.Context(), "orders", "probe")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(value)
+	}
+	for _, c := range []struct {
+		failed error
+		want   int
+	}{{nil, 0}, {driver.ErrUnavailable, 0}, {driver.ErrFull, roomy}, {nil, 0}} {
+		if got := probed(c.failed); got != c.want {
+			t.Errorf("after %v the probe is %d bytes, want %d", c.failed, got, c.want)
+		}
+	}
 }

@@ -274,8 +274,7 @@ func (m *mall) writable() {
 }
 
 // E5: on a disk that is full no order is taken and none is lost, and once there is room all goes on by itself: no restart,
-// and the database is whole. Red when a full disk is an error like any other, when a transaction that failed so is taken for
-// done, and when the probe of readiness writes so little that there is room for it yet.
+// and the database is whole. Red when a full disk is an error like any other.
 func TestE5_DiskFull(t *testing.T) {
 	t.Parallel()
 	binary := program(t)

@@ -254,8 +254,7 @@ func TestB5_VoidIsRetried(t *testing.T) {
 }
 
 // B5: an undo that is refused is tried again, and after its tries the checkout is stuck, where everybody sees it, until an
-// operator has it tried again or gives it up; both say who and why. Red when a refused undo counts as done, or when a retry
-// sends the command under the id that was refused.
+// operator has it tried again or gives it up; both say who and why. Red when a refused undo counts as done.
 func TestB5_StuckUndo(t *testing.T) {
 	t.Parallel()
 	binary := program(t)
