@@ -19,6 +19,7 @@ const (
 	fillBatch   = 10_000                // records in one transaction; even, since an order has two
 	fillGap     = 50 * time.Millisecond // between two orders of a history
 	fillBuyers  = 20_000
+	fillRegular = 100 // of them, who place every third order
 	fillWares   = 200
 	bytesFilled = 600 // on disk for an event, about: its row and its two indexes
 )
@@ -35,9 +36,13 @@ func past(n int) event.OrderPlaced {
 			Price: mall.Money{Amount: int64(price), Currency: "EUR"}, Quantity: int64(quantity),
 		}
 	}
+	buyer := n * 7919 % fillBuyers
+	if n%3 == 0 {
+		buyer = n % fillRegular
+	}
 	items := []mall.Item{item(n, 1000+n%100, 1+n%3), item(7*n+1, 500, 1)}
 	o := event.OrderPlaced{
-		Order: fmt.Sprintf("F%09d", n), Message: fmt.Sprintf("mf%d", n), Customer: fmt.Sprintf("F%05d", n*7919%fillBuyers),
+		Order: fmt.Sprintf("F%09d", n), Message: fmt.Sprintf("mf%d", n), Customer: fmt.Sprintf("F%05d", buyer),
 		Items: items, Expires: placedAt(n).Add(24 * time.Hour).UnixMicro(),
 	}
 	o.Total.Currency = "EUR"
