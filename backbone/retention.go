@@ -14,22 +14,22 @@ const (
 	pruneBite = 1000
 )
 
-func (r *Runtime) retention() time.Duration {
-	if r.cfg.Retention > 0 {
-		return r.cfg.Retention
-	}
-	return defaultRetention
-}
-
 // Prune removes what is older than Config.Retention from the databases of the
 // services that run here: answers, inbox rows and requests that are done, and from
 // their logs the commands, replies and calls that every subscription has passed.
 // Events, private events and seals stay. A runtime does it by itself when it starts
 // and once a minute; it may be called at any time after Start.
 func (r *Runtime) Prune(ctx context.Context) error {
+	retention := r.cfg.Retention
+	switch {
+	case retention < 0:
+		return nil
+	case retention == 0:
+		retention = defaultRetention
+	}
 	passed, err := r.readersPassed(ctx)
 	errs := []error{err} // what goes by its age alone goes all the same
-	before := r.now().Add(-r.retention()).UnixMicro()
+	before := r.now().Add(-retention).UnixMicro()
 	for _, h := range r.order {
 		for n := int64(pruneBite); n >= pruneBite; {
 			if n, err = h.store.Prune(ctx, h.svc.Name, before, passed[h.svc.Name], pruneBite); err != nil {

@@ -45,6 +45,11 @@ type Config struct {
 	Currency string
 	// OrderPatience is how long an order may wait for its approval; default 24 hours.
 	OrderPatience time.Duration
+	// Retention is how long answers to commands are kept, and commands, replies and
+	// calls in the logs; see backbone.Config. It is no shorter than OrderPatience:
+	// until then a command of an order may come again. Default 7 days, or
+	// OrderPatience where that is longer.
+	Retention time.Duration
 	// Payment says who moves the money.
 	Payment PaymentConfig
 	// Mail says who sends mail.
@@ -60,6 +65,11 @@ type Config struct {
 	// Quiet serves no HTTP: the command line uses a data directory without it.
 	Quiet bool
 }
+
+const (
+	defaultPatience  = 24 * time.Hour
+	defaultRetention = 7 * 24 * time.Hour
+)
 
 // database is the name of the database in the data directory.
 const database = "souk.db"
@@ -106,6 +116,16 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 	}
 	if cfg.Currency == "" {
 		cfg.Currency = "EUR"
+	}
+	if cfg.OrderPatience <= 0 {
+		cfg.OrderPatience = defaultPatience
+	}
+	if cfg.Retention <= 0 {
+		cfg.Retention = max(defaultRetention, cfg.OrderPatience)
+	}
+	if cfg.Retention < cfg.OrderPatience {
+		return nil, fmt.Errorf("a retention of %s is shorter than the %s for which an order may wait: its commands may come again until then, "+
+			"and only a kept answer tells", cfg.Retention, cfg.OrderPatience)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -161,8 +181,13 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 			return nil, err
 		}
 	}
+	retention := cfg.Retention
+	if cfg.Quiet {
+		retention = -1 // the command line does not know for how long the mall keeps what it keeps
+	}
 	h.Runtime, err = backbone.New(backbone.Config{
 		Parts: parts, Run: run, Store: storeOf, Transport: h.bus, Logger: cfg.Logger, Hooks: h.cfg.Hooks, SealHead: h.keepHead,
+		Retention: retention,
 	})
 	if err != nil {
 		return nil, err
