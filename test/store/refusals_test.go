@@ -121,7 +121,8 @@ func TestB5_RefusedAtEachStep(t *testing.T) {
 		"DISABLED": {one("DISABLED", "CUSTOMER_002"), core.ReasonCustomerRefused, []string{"refused", "", "", "", ""}},
 		"SHORT": {
 			order("SHORT", "CUSTOMER_001", item{"PRODUCT_002", 5, 1}, item{"PRODUCT_001", 10, 10}),
-			core.ReasonOutOfStock, []string{"undone", "refused", "", "", ""},
+			core.ReasonOutOfStock,
+			[]string{"undone", "refused", "", "", ""},
 		},
 		"SMALL":    {paidBy("SMALL", one("SMALL", "CUSTOMER_001")), core.ReasonPaymentRefused, []string{"undone", "undone", "refused", "", ""}},
 		"OTHERS":   {paidBy("OTHERS", one("OTHERS", "CUSTOMER_001")), core.ReasonPaymentRefused, []string{"undone", "undone", "refused", "", ""}},
