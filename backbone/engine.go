@@ -335,11 +335,14 @@ func (h *host) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	joins := map[string]int64{} // by event type, whatever its version
+	joins, stored := map[string]int64{}, map[string]int64{} // by event type, whatever its version
 	if raw != nil {
-		if err := json.Unmarshal(raw, &joins); err != nil {
+		if err := json.Unmarshal(raw, &stored); err != nil {
 			return fmt.Errorf("joins of service %s: %w", h.svc.Name, err)
 		}
+	}
+	for event, position := range stored {
+		joins[baseOf(event)] = position
 	}
 	changed := raw == nil
 	for i := range h.svc.Subscribes {

@@ -126,6 +126,9 @@ func (s *sealer) restart(ctx context.Context) error {
 	s.mu.Lock()
 	s.pending, s.lost, s.last, s.passed = nil, true, Seal{To: head}, head
 	s.mu.Unlock()
+	if keep := s.host.r.cfg.SealHead; keep != nil { // what is kept elsewhere is of the chain that is gone
+		return keep(s.host.svc.Name, Seal{To: head})
+	}
 	return nil
 }
 

@@ -308,7 +308,7 @@ func TestF1_ControlDamageIsNamed(t *testing.T) {
 			if err := db.Close(); err != nil {
 				t.Fatal(err)
 			}
-			_, broken := invariants(t, dir, out)
+			_, broken := invariants(t, dir, out, true)
 			if !slices.ContainsFunc(broken, func(b string) bool { return strings.Contains(b, damage.named) }) {
 				t.Errorf("nobody noticed; what was named is %q", broken)
 			}
