@@ -311,7 +311,7 @@ func (s *Store) Migrate(ctx context.Context, schemas []driver.Schema) error {
 		}
 		// No other process uses the database, so whoever has claimed a call is gone, and nobody need wait for the lease
 		// to run out.
-		if _, err := db.ExecContext(ctx, `UPDATE `+schema.Service+`_bb_call SET lease_until = 0 WHERE lease_until > 0`); err != nil {
+		if _, err := db.ExecContext(ctx, `UPDATE `+schema.Service+`_bb_call SET lease_until = 0 WHERE lease_until > 0`); err != nil { //nolint:gosec // the names of services are checked
 			return fmt.Errorf("calls of %s: %w", schema.Service, err)
 		}
 		s.Know(schema.Service)
