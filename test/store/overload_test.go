@@ -61,7 +61,7 @@ func TestF11_Flood(t *testing.T) {
 			var callers sync.WaitGroup
 			for range 500 {
 				callers.Go(func() {
-					for n := next.Add(1); n <= 1500; n = next.Add(1) {
+					for n := next.Add(1); n <= 800; n = next.Add(1) {
 						id := fmt.Sprint("F", n)
 						status, header, err := sendTo(t.Context(), client, m.url+"/order", strings.NewReader(order(id, "CUSTOMER_001", item{"PRODUCT_001", 10, 1})))
 						mu.Lock()
