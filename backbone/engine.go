@@ -352,15 +352,21 @@ func (h *host) join(ctx context.Context) error {
 			continue
 		}
 		changed = true
+		owner := h.r.ownerOf[sub.event]
 		if sub.from == FromFirst {
 			if raw != nil {
-				return fmt.Errorf("service %s: %s was added from the first event, but the subscription has begun already: "+
-					"use From(backbone.FromNow), or a view, or a service of its own", h.svc.Name, sub.event)
+				missed, err := h.missed(ctx, owner, sub.event)
+				if err != nil {
+					return err
+				}
+				if missed {
+					return fmt.Errorf("service %s: %s was added from the first event, but the subscription has begun already: "+
+						"use From(backbone.FromNow), or a view, or a service of its own", h.svc.Name, sub.event)
+				}
 			}
 			joins[base] = 0
 			continue
 		}
-		owner := h.r.ownerOf[sub.event]
 		head := int64(0)
 		if store := h.r.cfg.Store(owner); store != nil {
 			if head, err = store.Head(ctx, owner); err != nil {
@@ -378,6 +384,19 @@ func (h *host) join(ctx context.Context) error {
 		return err
 	}
 	return h.store.SetValue(ctx, h.svc.Name, "joins", encoded)
+}
+
+// missed reports whether there was an event of a type before it was asked for. It
+// may have been where the log cannot be read from here.
+func (h *host) missed(ctx context.Context, owner, event string) (bool, error) {
+	store := h.r.cfg.Store(owner)
+	if store == nil {
+		return true, nil
+	}
+	first, err := store.Read(ctx, owner, driver.ReadQuery{
+		Kinds: []driver.Kind{driver.KindEvent}, Types: []string{driver.AnyVersion(event)}, Limit: 1,
+	})
+	return len(first) > 0, err
 }
 
 // Stop drains: fetching stops, started handlers finish and commit, calls that are
