@@ -15,6 +15,7 @@ func All() []Event {
 		ParticipationEnabled{},
 		ParticipationDisabled{},
 		ProductAdded{},
+		RestockThresholdSet{},
 		ProductRebranded{},
 		PriceIncreased{},
 		PriceDecreased{},

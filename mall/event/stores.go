@@ -29,15 +29,25 @@ type ParticipationDisabled struct {
 type ProductAdded struct {
 	Product     string     `json:"product"`
 	Store       string     `json:"store"`
-	Location    string     `json:"location"` // of the store, so that stock needs no knowledge of stores
+	Location    string     `json:"location"` // of the store
 	Name        string     `json:"name"`
 	Description string     `json:"description,omitempty"`
 	SKU         string     `json:"sku"`
 	Barcode     string     `json:"barcode,omitempty"`
 	Price       mall.Money `json:"price"`
-	// Below RestockThreshold pieces, RestockQuantity pieces are ordered; 0 and 0 ask for no restocking.
+	// Below RestockThreshold pieces, RestockQuantity pieces are ordered; 0 and 0 ask for no restocking. For inventory
+	// RestockThresholdSet says so.
 	RestockThreshold int64 `json:"restockThreshold"`
 	RestockQuantity  int64 `json:"restockQuantity"`
+}
+
+// RestockThresholdSet says below how many pieces at a location how many are ordered. It stands beside the ProductAdded of a
+// product that is to be restocked, and says what stock needs to know of it: neither what it is called nor what it costs.
+type RestockThresholdSet struct {
+	SKU       string `json:"sku"`
+	Location  string `json:"location"`
+	Threshold int64  `json:"threshold"`
+	Quantity  int64  `json:"quantity"`
 }
 
 // ProductRebranded gives the product a new name and description; both are carried, changed or not.
@@ -91,6 +101,9 @@ func (ParticipationDisabled) EventType() string { return ParticipationDisabledV1
 
 // EventType returns ProductAddedV1.
 func (ProductAdded) EventType() string { return ProductAddedV1 }
+
+// EventType returns RestockThresholdSetV1.
+func (RestockThresholdSet) EventType() string { return RestockThresholdSetV1 }
 
 // EventType returns ProductRebrandedV1.
 func (ProductRebranded) EventType() string { return ProductRebrandedV1 }

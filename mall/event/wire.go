@@ -15,6 +15,7 @@ const (
 	ParticipationEnabledV1  = "souk.stores.ParticipationEnabled.v1"
 	ParticipationDisabledV1 = "souk.stores.ParticipationDisabled.v1"
 	ProductAddedV1          = "souk.stores.ProductAdded.v1"
+	RestockThresholdSetV1   = "souk.stores.RestockThresholdSet.v1"
 	ProductRebrandedV1      = "souk.stores.ProductRebranded.v1"
 	PriceIncreasedV1        = "souk.stores.PriceIncreased.v1"
 	PriceDecreasedV1        = "souk.stores.PriceDecreased.v1"

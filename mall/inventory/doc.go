@@ -9,7 +9,8 @@
 // Handles: ReceiveStock, AdjustStock, SetThreshold; ReserveStock, CommitStock, ReleaseStock, ExpireReservation; its own
 // ResumeBackorders.
 //
-// Subscribes: to stores.ProductAdded, which says below which level how many pieces are ordered.
+// Subscribes: to stores.RestockThresholdSet, which says below which level how many pieces are ordered. What a product is
+// called and what it costs stays outside: inventory hears of no name, no address and no price.
 //
 // Refuses: insufficient_stock (with the event StockRejected as data), reservation_over (released or expired before: also
 // what a late ReserveStock meets after its ReleaseStock), not_reserved, other_lines, below_promised.

@@ -483,10 +483,9 @@ func TestPolicies(t *testing.T) {
 			[]backbone.Effect{backbone.Send(ResumeBackorders{SKU: "pen", Location: "main", Orders: []Backorder{{"o1", l}}})},
 		},
 		{
-			"a product with a threshold", adoptThreshold(event.ProductAdded{SKU: "pen", Location: "main", RestockThreshold: 5, RestockQuantity: 20}, backbone.Meta{}),
+			"a product with a threshold", adoptThreshold(event.RestockThresholdSet{SKU: "pen", Location: "main", Threshold: 5, Quantity: 20}, backbone.Meta{}),
 			[]backbone.Effect{backbone.Send(command.SetThreshold{SKU: "pen", Location: "main", Threshold: 5, Quantity: 20})},
 		},
-		{"a product without", adoptThreshold(event.ProductAdded{SKU: "pen", Location: "main"}, backbone.Meta{}), nil},
 	} {
 		if !reflect.DeepEqual(c.got, c.want) {
 			t.Errorf("%s: %+v, want %+v", c.name, c.got, c.want)

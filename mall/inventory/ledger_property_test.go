@@ -17,7 +17,7 @@ import (
 // owner of the one event of another service that inventory takes.
 func stores() *backbone.Service {
 	product := &backbone.Aggregate[int]{
-		Name: "product", Public: []backbone.Event{event.ProductAdded{}},
+		Name: "product", Public: []backbone.Event{event.RestockThresholdSet{}},
 		Evolve: func(n int, _ backbone.Event) int { return n },
 	}
 	return &backbone.Service{Name: "stores", Handles: []backbone.Handler{

@@ -40,11 +40,6 @@ func keep(order string) []backbone.Effect {
 
 func timer(order string) string { return "reservation/" + order }
 
-func adoptThreshold(e event.ProductAdded, _ backbone.Meta) []backbone.Effect {
-	if e.RestockThreshold == 0 {
-		return nil
-	}
-	return []backbone.Effect{backbone.Send(command.SetThreshold{
-		SKU: e.SKU, Location: e.Location, Threshold: e.RestockThreshold, Quantity: e.RestockQuantity,
-	})}
+func adoptThreshold(e event.RestockThresholdSet, _ backbone.Meta) []backbone.Effect {
+	return []backbone.Effect{backbone.Send(command.SetThreshold(e))}
 }

@@ -31,7 +31,7 @@ type product struct {
 var products = &backbone.Aggregate[product]{
 	Name: "product",
 	Public: []backbone.Event{
-		event.ProductAdded{}, event.ProductRebranded{}, event.PriceIncreased{}, event.PriceDecreased{}, event.ProductRemoved{},
+		event.ProductAdded{}, event.RestockThresholdSet{}, event.ProductRebranded{}, event.PriceIncreased{}, event.PriceDecreased{}, event.ProductRemoved{},
 	},
 	Evolve: evolveProduct,
 }
@@ -75,11 +75,17 @@ func addProduct(l backbone.Loaded, c command.AddProduct, _ backbone.Meta) ([]bac
 	if products.State(l, c.Product).Store != "" {
 		return nil, ErrProductExists
 	}
-	return []backbone.Append{products.Append(c.Product, event.ProductAdded{
+	events := []backbone.Event{event.ProductAdded{
 		Product: c.Product, Store: c.Store, Location: shop.Location, Name: c.Name, Description: c.Description,
 		SKU: c.SKU, Barcode: c.Barcode, Price: c.Price,
 		RestockThreshold: c.RestockThreshold, RestockQuantity: c.RestockQuantity,
-	})}, nil
+	}}
+	if c.RestockThreshold > 0 {
+		events = append(events, event.RestockThresholdSet{
+			SKU: c.SKU, Location: shop.Location, Threshold: c.RestockThreshold, Quantity: c.RestockQuantity,
+		})
+	}
+	return []backbone.Append{products.Append(c.Product, events...)}, nil
 }
 
 func rebrandProduct(s product, c command.RebrandProduct, _ backbone.Meta) ([]backbone.Event, error) {

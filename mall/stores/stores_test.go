@@ -17,7 +17,7 @@ func eur(amount int64) mall.Money { return mall.Money{Amount: amount, Currency: 
 var (
 	created = event.StoreCreated{Store: "s1", Name: "Paper & Ink", Location: "main"}
 	enabled = event.ParticipationEnabled{Store: "s1"}
-	added   = event.ProductAdded{Product: "p1", Store: "s1", Location: "main", Name: "Pen", SKU: "pen", Price: eur(1000), RestockThreshold: 5, RestockQuantity: 20}
+	added   = event.ProductAdded{Product: "p1", Store: "s1", Location: "main", Name: "Pen", SKU: "pen", Price: eur(1000)}
 	removed = event.ProductRemoved{Product: "p1", Store: "s1", SKU: "pen"}
 	raised  = event.PriceIncreased{Product: "p1", Store: "s1", SKU: "pen", From: eur(1000), Price: eur(1100), PriceVersion: 2}
 )
@@ -31,7 +31,7 @@ func product1(list ...backbone.Event) history {
 
 func TestDecisions(t *testing.T) {
 	t.Parallel()
-	add := command.AddProduct{Product: "p1", Store: "s1", Name: "Pen", SKU: "pen", Price: eur(1000), RestockThreshold: 5, RestockQuantity: 20}
+	add := command.AddProduct{Product: "p1", Store: "s1", Name: "Pen", SKU: "pen", Price: eur(1000)}
 	for _, c := range []struct {
 		name    string
 		given   history
@@ -92,6 +92,23 @@ func TestDecisions(t *testing.T) {
 				t.Errorf("events %+v, want %+v", got, want)
 			}
 		})
+	}
+}
+
+// A product that is to be restocked says so twice: to all who show it, and apart from its name and price to those who count.
+func TestAProductThatIsRestocked(t *testing.T) {
+	t.Parallel()
+	got, err := decide(t, store1(created), command.AddProduct{
+		Product: "p1", Store: "s1", Name: "Pen", SKU: "pen", Price: eur(1000), RestockThreshold: 5, RestockQuantity: 20,
+	})
+	restocked := added
+	restocked.RestockThreshold, restocked.RestockQuantity = 5, 20
+	want := []backbone.Event{restocked, event.RestockThresholdSet{SKU: "pen", Location: "main", Threshold: 5, Quantity: 20}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("events %+v (%v), want %+v", got, err, want)
+	}
+	if was, is := products.Fold(want[:1]...), products.Fold(want...); is != was {
+		t.Errorf("the threshold made the product %+v from %+v", is, was)
 	}
 }
 
