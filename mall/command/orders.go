@@ -60,7 +60,8 @@ func (c RejectOrder) Validate() error {
 	)
 }
 
-// BackorderOrder records that stock is short and the order waits for the next delivery. Only the checkout saga sends it.
+// BackorderOrder records that stock is short and the order waits for the next delivery. A policy of orders sends it when
+// inventory says StockRejected of an order that may wait; in any other state of the order it changes nothing.
 type BackorderOrder struct {
 	Order     string `json:"order"`
 	SKU       string `json:"sku"`
