@@ -51,8 +51,9 @@ type StorePowers struct {
 // named bb_*), and the tables of its migrations.
 type Schema struct {
 	Service string
-	// Migrations holds goose SQL files NNNN_name.sql (or nil). Table and index
-	// names stand in braces, {points}; the store puts in the real names.
+	// Migrations holds goose SQL files NNNN_name.sql (or nil); an SQL file of another
+	// name is an error. Table and index names stand in braces, {points}; the store
+	// puts in the real names.
 	Migrations fs.FS
 }
 

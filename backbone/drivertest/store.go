@@ -50,6 +50,7 @@ func RunStore(t *testing.T, database func(t *testing.T) Opener) {
 		{"Prune", testPrune},
 		{"Shadow", testShadow},
 		{"Migrate", testMigrate},
+		{"MigrationNames", testMigrationNames},
 		{"UnknownService", testUnknownService},
 		{"StrangeText", testStrangeText},
 		{"Now", testNow},

@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -66,6 +67,20 @@ func testShadow(t *testing.T, open Opener) {
 
 // testMigrate has several stores, or where there can be one only, several callers,
 // migrate at once.
+// A file that would not be run is named instead of being passed over.
+func testMigrationNames(t *testing.T, open Opener) {
+	s := open(t)
+	t.Cleanup(func() { must(t, s.Close()) })
+	text := ledger.(fstest.MapFS)["0001_ledger.sql"]
+	for _, name := range []string{"0001.sql", "ledger.sql", "first_ledger.sql", "0000_ledger.sql", "later/0002.sql"} {
+		files := fstest.MapFS{"0001_ledger.sql": text, name: text}
+		err := s.Migrate(t.Context(), []driver.Schema{{Service: service, Migrations: files}})
+		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "NNNN_name.sql") {
+			t.Errorf("a file named %s: %v", name, err)
+		}
+	}
+}
+
 func testMigrate(t *testing.T, open Opener) {
 	stores := []driver.Store{open(t)}
 	if stores[0].Powers().Exclusive {

@@ -179,6 +179,10 @@ func rewrite(change func(string) string, sources ...fs.FS) (fs.FS, error) {
 				return err
 			}
 			base := path.Base(p)
+			// goose passes over a file whose name tells no version, in silence.
+			if _, err := goose.NumericComponent(base); err != nil {
+				return fmt.Errorf("the migration %s has no name of the form NNNN_name.sql: %w", p, err)
+			}
 			if _, twice := out[base]; twice {
 				return fmt.Errorf("two migrations are named %s", base)
 			}
