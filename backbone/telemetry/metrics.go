@@ -52,7 +52,7 @@ func newMetrics() *metrics {
 		batches:     counter("souk_batches_total", "Transactions by result: committed, failed.", "result"),
 		commands:    counter("souk_commands_total", "Commands answered by outcome: done, refused. A repeated command counts again.", "service", "command", "outcome"),
 		repeated:    counter("souk_duplicates_total", "Commands that came again and got the first one's answer.", "service", "command"),
-		messages:    counter("souk_messages_total", "Messages by result: handled, retry (will be tried again), parked (waits for an operator).", "service", "subscription", "type", "result"),
+		messages:    counter("souk_messages_total", "Messages by result: handled, duplicate (handled before, no effect), retry (will be tried again), parked (waits for an operator).", "service", "subscription", "type", "result"),
 		redelivered: counter("souk_redeliveries_total", "Messages that were tried again after a failure.", "service", "subscription"),
 		lag:         prometheus.NewHistogramVec(histogram("souk_message_lag_seconds", "Time from a message's decision to its effects' commit.", lagBuckets), []string{"service", "subscription"}),
 		sagas:       counter("souk_saga_transitions_total", "Changes of sagas into a state.", "service", "saga", "state"),
@@ -95,6 +95,8 @@ func (m *metrics) hooks() backbone.Hooks {
 				result = "parked"
 			case h.Err != nil:
 				result = "retry"
+			case h.Duplicate:
+				result = "duplicate" // its effects have been there for long, so it tells nothing of lag
 			default:
 				m.lag.WithLabelValues(h.Service, h.Subscription).Observe(h.Lag.Seconds())
 			}

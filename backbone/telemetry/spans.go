@@ -50,6 +50,7 @@ func (s *spans) handled(ctx context.Context, h backbone.HandledStats) {
 			attribute.String("cloudevents.event_type", m.Type),
 			attribute.String("souk.service", h.Service),
 			attribute.Int("souk.attempts", h.Attempts),
+			attribute.Bool("souk.duplicate", h.Duplicate),
 			attribute.Float64("souk.lag_seconds", h.Lag.Seconds()),
 		),
 	}

@@ -41,6 +41,9 @@ func play(h backbone.Hooks) {
 	h.Batch(backbone.BatchStats{Units: 1, Total: time.Millisecond, Reruns: 1, Err: errors.New("lost")})
 	handled := backbone.HandledStats{Service: "inventory", Subscription: "inventory", Message: message(), Lag: 3 * time.Second, Duration: 20 * time.Millisecond}
 	h.Handled(ctx, handled)
+	again := handled
+	again.Duplicate, again.Lag = true, time.Hour
+	h.Handled(ctx, again)
 	failed := handled
 	failed.Err, failed.Duration = backbone.Transient(errors.New("later")), 0
 	h.Handled(ctx, failed)
@@ -81,8 +84,9 @@ souk_commands_total{command="souk.orders.PlaceOrder.v1",outcome="refused",servic
 # HELP souk_duplicates_total Commands that came again and got the first one's answer.
 # TYPE souk_duplicates_total counter
 souk_duplicates_total{command="souk.orders.PlaceOrder.v1",service="orders"} 1
-# HELP souk_messages_total Messages by result: handled, retry (will be tried again), parked (waits for an operator).
+# HELP souk_messages_total Messages by result: handled, duplicate (handled before, no effect), retry (will be tried again), parked (waits for an operator).
 # TYPE souk_messages_total counter
+souk_messages_total{result="duplicate",service="inventory",subscription="inventory",type="souk.orders.OrderPlaced.v1"} 1
 souk_messages_total{result="handled",service="inventory",subscription="inventory",type="souk.orders.OrderPlaced.v1"} 1
 souk_messages_total{result="parked",service="inventory",subscription="inventory",type="souk.orders.OrderPlaced.v1"} 1
 souk_messages_total{result="retry",service="inventory",subscription="inventory",type="souk.orders.OrderPlaced.v1"} 1
@@ -181,8 +185,14 @@ func TestSpansAreLinkedOverMessages(t *testing.T) {
 	play(both)
 	producer := "0af7651916cd43dd8448eb211c80319c"
 	spans := exporter.GetSpans()
-	if len(spans) != 7 {
-		t.Fatalf("%d spans, want 7", len(spans))
+	if len(spans) != 8 {
+		t.Fatalf("%d spans, want 8", len(spans))
+	}
+	for i, want := range []bool{false, true, false, false} {
+		set := attribute.NewSet(spans[i].Attributes...)
+		if is, known := set.Value("souk.duplicate"); !known || is.AsBool() != want {
+			t.Errorf("span %d: duplicate %v, want %v", i, is.AsBool(), want)
+		}
 	}
 	for i, want := range []struct {
 		name  string
@@ -190,6 +200,7 @@ func TestSpansAreLinkedOverMessages(t *testing.T) {
 		took  time.Duration
 		error string
 	}{
+		{"process orders", trace.SpanKindConsumer, 20 * time.Millisecond, ""},
 		{"process orders", trace.SpanKindConsumer, 20 * time.Millisecond, ""},
 		{"process orders", trace.SpanKindConsumer, 0, "later"},
 		{"process orders", trace.SpanKindConsumer, 0, "never"},
