@@ -69,6 +69,12 @@ func openConn(path string, pragmas ...string) (*conn, error) {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), c.close())
 	}
 	sqlite3.Xsqlite3_extended_result_codes(c.tls, c.db, 1)
+	// A plan does not depend on what is bound. Otherwise SQLite, which keeps statistics of its indexes, prepares a
+	// statement with a range anew whenever it is run with other positions.
+	if rc := sqlite3.Xsqlite3_db_config(c.tls, c.db, sqlite3.SQLITE_DBCONFIG_ENABLE_QPSG, libc.VaList(c.out, int32(1), uintptr(0))); rc != sqlite3.SQLITE_OK {
+		err := c.fail(rc)
+		return nil, errors.Join(fmt.Errorf("open %s: stable plans: %w", path, err), c.close())
+	}
 	// This replaces SQLite's own checkpoint after a commit.
 	sqlite3.Xsqlite3_wal_hook(c.tls, c.db, address(noteWAL), c.out+16)
 	for _, pragma := range pragmas {
