@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"embed"
 	"encoding/base64"
 	"errors"
@@ -76,7 +78,10 @@ type KeysConfig struct {
 	Master []byte
 }
 
-// Keys seals and reveals under AES-256-GCM. A key is held in memory for ten
+// Keys seals and reveals under AES-256-GCM. Whoever seals the same text for the same
+// person gets the same token, so that a command which comes again is the same
+// command: its fingerprint is over what stands in it. A token therefore tells that
+// two texts of one person are equal, and nothing else. A key is held in memory for ten
 // minutes at most after it was read, and dropped by the first use of Keys after
 // that; a process in which it was not destroyed may reveal for that long. Its
 // methods may be called concurrently.
@@ -91,8 +96,14 @@ type Keys struct {
 }
 
 type heldKey struct {
-	aead  cipher.AEAD
+	personKey
 	until time.Time
+}
+
+// personKey is a person's key in use.
+type personKey struct {
+	aead   cipher.AEAD
+	nonces []byte // the key under which nonces are made of texts
 }
 
 type heldName struct {
@@ -131,10 +142,10 @@ func (k *Keys) Seal(ctx context.Context, person, text string) (token string, err
 	if text == "" {
 		return "", nil
 	}
-	aead, state, err := k.key(ctx, person)
+	key, state, err := k.key(ctx, person)
 	if err == nil && state == keyUnknown {
 		if err = k.create(ctx, person); err == nil {
-			aead, state, err = k.key(ctx, person)
+			key, state, err = k.key(ctx, person)
 		}
 	}
 	switch {
@@ -143,7 +154,7 @@ func (k *Keys) Seal(ctx context.Context, person, text string) (token string, err
 	case state != keyAlive:
 		return "", fmt.Errorf("seal for %s: %w", person, ErrForgotten)
 	}
-	return sealedMark + person + ":" + base64.RawURLEncoding.EncodeToString(encrypt(aead, text, sealedMark+person)), nil
+	return sealedMark + person + ":" + base64.RawURLEncoding.EncodeToString(key.seal(text, sealedMark+person)), nil
 }
 
 // Reveal decrypts a token. ok is false, and text empty, when the person's key was
@@ -162,7 +173,7 @@ func (k *Keys) Reveal(ctx context.Context, token string) (text string, ok bool, 
 	if err != nil {
 		return "", false, fmt.Errorf("token of %s: %w", person, ErrNotSealed)
 	}
-	aead, state, err := k.key(ctx, person)
+	key, state, err := k.key(ctx, person)
 	switch {
 	case err != nil:
 		return "", false, fmt.Errorf("reveal for %s: %w", person, err)
@@ -171,7 +182,7 @@ func (k *Keys) Reveal(ctx context.Context, token string) (text string, ok bool, 
 	case state == keyUnknown:
 		return "", false, fmt.Errorf("token of %s, who has no key: %w", person, ErrNotSealed)
 	}
-	text, err = decrypt(aead, sealed, sealedMark+person)
+	text, err = decrypt(key.aead, sealed, sealedMark+person)
 	if err != nil {
 		return "", false, fmt.Errorf("token of %s: %w", person, ErrNotSealed)
 	}
@@ -275,7 +286,7 @@ const (
 )
 
 // key returns the person's key, from memory or from the table.
-func (k *Keys) key(ctx context.Context, person string) (cipher.AEAD, keyState, error) {
+func (k *Keys) key(ctx context.Context, person string) (key personKey, state keyState, err error) {
 	now := k.cfg.Clock.Now()
 	k.mu.Lock()
 	k.expire(now)
@@ -283,15 +294,15 @@ func (k *Keys) key(ctx context.Context, person string) (cipher.AEAD, keyState, e
 	destroyed := k.destroyed
 	k.mu.Unlock()
 	if ok {
-		return held.aead, keyAlive, nil
+		return held.personKey, keyAlive, nil
 	}
 	stored, state, err := k.read(ctx, person)
 	if err != nil || state != keyAlive {
-		return nil, state, err
+		return key, state, err
 	}
 	secret, err := k.load(person, stored)
 	if err != nil {
-		return nil, keyUnknown, err
+		return key, keyUnknown, err
 	}
 	if k.master != nil && !strings.HasPrefix(stored, wrappedMark) {
 		// What was stored before there was a master key.
@@ -299,20 +310,19 @@ func (k *Keys) key(ctx context.Context, person string) (cipher.AEAD, keyState, e
 			SQL:  `UPDATE ` + k.table() + ` SET secret = $2 WHERE person = $1 AND secret = $3`,
 			Args: []any{person, k.store(person, secret), stored},
 		}); err != nil {
-			return nil, keyUnknown, err
+			return key, keyUnknown, err
 		}
 	}
-	aead, err := newAEAD(secret)
-	if err != nil {
-		return nil, keyUnknown, err
+	if key, err = newPersonKey(secret); err != nil {
+		return key, keyUnknown, err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if _, again := k.mem[person]; k.destroyed == destroyed && !again {
-		k.mem[person] = heldKey{aead, now.Add(keyLife)}
+		k.mem[person] = heldKey{key, now.Add(keyLife)}
 		k.order = append(k.order, heldName{person, now.Add(keyLife)})
 	}
-	return aead, keyAlive, nil
+	return key, keyAlive, nil
 }
 
 // expire drops the keys that were held for their time, and the oldest of too many.
@@ -352,6 +362,26 @@ func newAEAD(secret []byte) (cipher.AEAD, error) {
 		return nil, err
 	}
 	return cipher.NewGCM(block)
+}
+
+func newPersonKey(secret []byte) (personKey, error) {
+	aead, err := newAEAD(secret)
+	return personKey{aead, mac(secret, "souk nonces of sealed texts v1")}, err
+}
+
+// seal encrypts a text under a nonce that is made of it. That two texts of a person
+// meet in one nonce is as unlikely as with random ones, and the same text may: it
+// gives the same bytes. (A synthetic nonce, after Rogaway and Shrimpton, 2006.)
+func (k personKey) seal(text, purpose string) []byte {
+	size := k.aead.NonceSize()
+	nonce := append(make([]byte, 0, size+len(text)+k.aead.Overhead()), mac(k.nonces, purpose+"\x00"+text)[:size]...)
+	return k.aead.Seal(nonce, nonce, []byte(text), []byte(purpose))
+}
+
+func mac(key []byte, text string) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(text))
+	return h.Sum(nil)
 }
 
 // encrypt returns a random nonce and behind it the text, bound to what it is for.

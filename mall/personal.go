@@ -7,8 +7,9 @@ package mall
 // the call that sends a mail or a message, and by a gateway that answers its owner or someone who may see it. When the customer's key is
 // destroyed the token stays where it is and can never be opened again; that is how somebody is forgotten without a record being changed.
 //
-// The empty token means that the customer gave no such field. Tokens of the same text differ, so they cannot be compared
-// or searched for.
+// The empty token means that the customer gave no such field. The same text of the same customer gives the same token, so a
+// command that comes again is known, and a contact that did not change is seen not to have. Tokens of different customers tell
+// nothing of each other and cannot be searched for.
 type Personal string
 
 // MaxPersonal is the greatest length of a token, in bytes.

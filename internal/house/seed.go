@@ -86,7 +86,7 @@ func (h *House) seed(ctx context.Context, tag string, list []goods, people []per
 			do("stock-"+g.id, command.ReceiveStock{SKU: g.sku, Location: mall.MainLocation, Quantity: g.stock}))
 	}
 	for _, p := range people {
-		// A sealed field is another one each time, so what is there is not registered again.
+		// What an earlier version sealed is another token each time, so whoever is there is not registered again.
 		if c, err := customers.Get(ctx, h.Runtime.Reader("customers"), p.id); err != nil || c.Status != customers.Unknown {
 			errs = append(errs, err)
 			continue

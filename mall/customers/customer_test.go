@@ -28,7 +28,8 @@ func TestDecisions(t *testing.T) {
 		refused *backbone.Refusal
 	}{
 		{"a stranger registers", nil, command.RegisterCustomer{Customer: "c1", Name: "sealed-name", Email: "sealed-mail"}, events(registered), nil},
-		{"twice", events(registered), command.RegisterCustomer{Customer: "c1", Name: "other"}, nil, ErrExists},
+		{"the same again", events(registered), command.RegisterCustomer{Customer: "c1", Name: "sealed-name", Email: "sealed-mail"}, nil, nil},
+		{"another under the id", events(registered), command.RegisterCustomer{Customer: "c1", Name: "other"}, nil, ErrExists},
 		{"under a forgotten id", events(registered, forgotten), command.RegisterCustomer{Customer: "c1", Name: "other"}, nil, ErrForgotten},
 
 		{"a contact changes", events(registered), command.ChangeContact{Customer: "c1", Name: "n"}, events(event.ContactChanged{Customer: "c1", Name: "n"}), nil},

@@ -5,7 +5,11 @@ package keys
 import (
 	"bytes"
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -127,9 +131,6 @@ func TestRevealReturnsWhatWasSealed(t *testing.T) {
 			if !strings.HasPrefix(token, "sealed:v1:C1:") || strings.Contains(token, "Canary") {
 				t.Errorf("token %q", token)
 			}
-			if again := b.seal(t, "C1", canary); again == token {
-				t.Error("two tokens of one text are the same")
-			}
 			text, ok, err := b.another(t, master).Reveal(t.Context(), token)
 			if text != canary || !ok || err != nil {
 				t.Errorf("revealed %q, %v, %v", text, ok, err)
@@ -138,6 +139,59 @@ func TestRevealReturnsWhatWasSealed(t *testing.T) {
 				t.Error("the database holds the text")
 			}
 		})
+	}
+}
+
+// The same text of the same person is the same token, whoever seals it, so that a command that comes again is the same
+// command; all others share nothing, not even a nonce. Red when nonces are drawn, and when they are made of less than the
+// person and the whole text.
+func TestTheSameTextIsTheSameToken(t *testing.T) {
+	t.Parallel()
+	b := open(t, bytes.Repeat([]byte{7}, 32))
+	other := b.another(t, bytes.Repeat([]byte{7}, 32))
+	nonces := map[string]string{}
+	for _, person := range []string{"C1", "C2"} {
+		for i := range 200 {
+			text := fmt.Sprintf("%s %d", canary, i)
+			token := b.seal(t, person, text)
+			again, err := other.Seal(t.Context(), person, text)
+			if err != nil || again != token {
+				t.Fatalf("%q of %s is %s and %s (%v)", text, person, token, again, err)
+			}
+			sealed, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(token, "sealed:v1:"+person+":"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			nonce := string(sealed[:12])
+			if before, used := nonces[nonce]; used {
+				t.Fatalf("%q of %s and %s have one nonce", text, person, before)
+			}
+			nonces[nonce] = fmt.Sprintf("%q of %s", text, person)
+		}
+	}
+}
+
+// A token that was sealed under a nonce that was drawn, as earlier versions did, is revealed as before.
+func TestTokensWithRandomNoncesAreRevealed(t *testing.T) {
+	t.Parallel()
+	b := open(t, nil)
+	now := b.seal(t, "C1", canary)
+	secret, err := base64.RawStdEncoding.DecodeString(strings.TrimPrefix(b.secrets(t)[0], "plain:"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := aes.NewCipher(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nonce := bytes.Repeat([]byte{9}, aead.NonceSize())
+	token := "sealed:v1:C1:" + base64.RawURLEncoding.EncodeToString(aead.Seal(nonce, nonce, []byte(canary), []byte("sealed:v1:C1")))
+	if text, ok, err := b.Reveal(t.Context(), token); text != canary || !ok || err != nil || token == now {
+		t.Errorf("revealed %q, %v, %v", text, ok, err)
 	}
 }
 

@@ -48,6 +48,9 @@ func TestOrderPlaceAndCustomerRegister(t *testing.T) {
 	if got := rows(t, binary, dir, "customer", "register", "--customer", "dora", "--name", "Dora Doe", "--email", "dora@souk.example"); got[0]["customer"] != "dora" {
 		t.Errorf("registered: %v", got)
 	}
+	if got := rows(t, binary, dir, "customer", "register", "--customer", "dora", "--name", "Dora Doe", "--email", "dora@souk.example"); got[0]["customer"] != "dora" {
+		t.Errorf("registered again: %v", got)
+	}
 	refused(t, binary, dir, 1, "customer_exists", "customer", "register", "--customer", "dora", "--name", "Dora")
 	refused(t, binary, dir, 2, "--name", "customer", "register", "--customer", "x")
 	refused(t, binary, dir, 1, "1 to 64", "customer", "register", "--customer", "x y", "--name", "X")
