@@ -3,6 +3,7 @@ package backbone
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -31,6 +32,9 @@ type Seal struct {
 	Count int64  `json:"count"` // events and private events in it
 	Hash  string `json:"hash"`  // SHA-256, hex, over them and Prev
 	Prev  string `json:"prev"`  // hash of the seal before, empty for the first
+	// Marks tell which record is bad when the hash does not hold: four bytes of the
+	// hash of each, base64. What is kept elsewhere has none.
+	Marks string `json:"marks,omitempty"`
 }
 
 type sealer struct {
@@ -166,7 +170,8 @@ func (s *sealer) seal(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	next := Seal{From: s.last.To + 1, To: records[len(records)-1].Position, Prev: s.last.Hash}
-	next.Count, next.Hash = hashRecords(records, s.last.Hash)
+	var marks []byte
+	next.Count, next.Hash, marks = hashRecords(records, s.last.Hash)
 	if next.Count == 0 { // only seals, commands and replies: nothing to vouch for yet
 		s.mu.Lock()
 		s.passed = next.To
@@ -174,7 +179,9 @@ func (s *sealer) seal(ctx context.Context) (more bool, err error) {
 		s.mu.Unlock()
 		return len(records) >= sealRecords, nil
 	}
-	data, err := json.Marshal(&next)
+	sealed := next
+	sealed.Marks = base64.StdEncoding.EncodeToString(marks)
+	data, err := json.Marshal(&sealed)
 	if err != nil {
 		return false, err
 	}
@@ -247,9 +254,12 @@ func follows(records []driver.Record, position int64) bool {
 	return events
 }
 
+// markSize is how many bytes of a record's own hash a seal keeps.
+const markSize = 4
+
 // hashRecords is what a seal holds. Lengths go in before contents, so that no two
 // ranges give the same bytes.
-func hashRecords(records []driver.Record, prev string) (count int64, sum string) {
+func hashRecords(records []driver.Record, prev string) (count int64, sum string, marks []byte) {
 	h := sha256.New()
 	buf := make([]byte, 0, 1024)
 	text := func(s string) {
@@ -263,6 +273,7 @@ func hashRecords(records []driver.Record, prev string) (count int64, sum string)
 			continue
 		}
 		count++
+		begin := len(buf)
 		buf = binary.AppendVarint(buf, r.Position)
 		buf = binary.AppendVarint(buf, int64(r.Kind))
 		buf = binary.AppendVarint(buf, r.Version)
@@ -275,11 +286,38 @@ func hashRecords(records []driver.Record, prev string) (count int64, sum string)
 		buf = append(buf, r.Data...)
 		buf = binary.AppendUvarint(buf, uint64(len(r.Meta)))
 		buf = append(buf, r.Meta...)
+		own := sha256.Sum256(buf[begin:])
+		marks = append(marks, own[:markSize]...)
 		h.Write(buf)
 		buf = buf[:0]
 	}
 	h.Write(buf)
-	return count, hex.EncodeToString(h.Sum(nil))
+	return count, hex.EncodeToString(h.Sum(nil)), marks
+}
+
+// firstBad compares the marks of a range with those of what stands there now, and says
+// which record is the first that differs; 0 where the seal cannot tell.
+func (s *Seal) firstBad(found []driver.Record, marks []byte) (position int64, why string) {
+	sealed, err := base64.StdEncoding.DecodeString(s.Marks)
+	if err != nil || len(sealed) != int(s.Count)*markSize {
+		return 0, ""
+	}
+	at := func(list []byte, i int) string { return string(list[i*markSize : (i+1)*markSize]) }
+	before := s.From - 1
+	for i := range max(len(sealed), len(marks)) / markSize {
+		here, there := i*markSize < len(marks), i*markSize < len(sealed)
+		switch {
+		case here && there && at(marks, i) == at(sealed, i):
+			before = found[i].Position
+		case !here, (i+1)*markSize < len(sealed) && at(marks, i) == at(sealed, i+1):
+			return before + 1, fmt.Sprintf("the record that followed position %d is gone", before)
+		case !there:
+			return found[i].Position, fmt.Sprintf("the record at %d was added", found[i].Position)
+		default:
+			return found[i].Position, fmt.Sprintf("the record at %d is not what was sealed", found[i].Position)
+		}
+	}
+	return 0, ""
 }
 
 // TamperError says where a log no longer is what was sealed.
@@ -345,6 +383,7 @@ func (r *Reader) Verify(ctx context.Context, kept Seal) (AuditReport, error) {
 			}
 			report.Seals++
 			report.Head = s
+			report.Head.Marks = ""
 			if s.Hash == kept.Hash {
 				foundKept = true
 			}
@@ -365,6 +404,12 @@ func (r *Reader) verifyRange(ctx context.Context, s Seal, report *AuditReport) e
 	if err != nil {
 		return err
 	}
+	count, hash, marks := hashRecords(records, s.Prev)
+	if count != s.Count || hash != s.Hash {
+		if position, why := s.firstBad(records, marks); position > 0 {
+			return &TamperError{r.service, position, why}
+		}
+	}
 	versions := map[string]int64{}
 	for i := range records {
 		rec := &records[i]
@@ -376,7 +421,6 @@ func (r *Reader) verifyRange(ctx context.Context, s Seal, report *AuditReport) e
 		}
 		versions[rec.Stream] = rec.Version
 	}
-	count, hash := hashRecords(records, s.Prev)
 	if count != s.Count {
 		return &TamperError{r.service, s.From, fmt.Sprintf("positions %d to %d hold %d events, %d were sealed", s.From, s.To, count, s.Count)}
 	}

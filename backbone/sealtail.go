@@ -51,6 +51,7 @@ func (r *Reader) VerifyTail(ctx context.Context, kept Seal, seals int) (AuditRep
 			return report, err
 		}
 		report.Head, report.Seals = s, report.Seals+1
+		report.Head.Marks = ""
 		foundKept = foundKept || s.Hash == kept.Hash
 	}
 	if !foundKept {

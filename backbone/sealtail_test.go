@@ -81,3 +81,52 @@ func TestVerifyTail(t *testing.T) {
 		})
 	}
 }
+
+// D5: of many records under one seal the very first that is bad is named: an edited, a removed, an added one, and the
+// last. Red when the marks are not compared.
+func TestD5_TheBadRecordIsNamed(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "test.db")
+	w := run(t, path, tills(nil))
+	w.take("a", 1, 2, 3, 4, 5, 6, 8, 9)
+	w.end() // seals what was taken
+	stored, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, damage string
+		position     int64
+		says         string
+	}{
+		{"edited", `UPDATE tills_bb_log SET data = replace(data, '4', '7') WHERE position = 4`, 4, "position 4: the record at 4 is not what was sealed"},
+		{"two edited", `UPDATE tills_bb_log SET meta = '{}' WHERE position IN (3, 5)`, 3, "the record at 3 is not"},
+		{"removed", `DELETE FROM tills_bb_log WHERE position = 4`, 4, "the record that followed position 3 is gone"},
+		{"the first removed", `DELETE FROM tills_bb_log WHERE position = 1`, 1, "the record that followed position 0 is gone"},
+		{"the last removed", `DELETE FROM tills_bb_log WHERE position = 8`, 8, "the record that followed position 7 is gone"},
+		{"replaced", `UPDATE tills_bb_log SET id = 'other' WHERE position = 8`, 8, "the record at 8 is not"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "test.db")
+			if err := os.WriteFile(path, stored, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := beside(t, path).ExecContext(t.Context(), c.damage); err != nil {
+				t.Fatal(err)
+			}
+			store, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Path: path})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = store.Close() }()
+			if err := store.Migrate(t.Context(), []driver.Schema{{Service: "tills"}}); err != nil {
+				t.Fatal(err)
+			}
+			_, err = backbone.NewReader("tills", store).Verify(t.Context(), backbone.Seal{})
+			tampered, ok := errors.AsType[*backbone.TamperError](err)
+			if !ok || tampered.Position != c.position || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%v, want position %d, %q", err, c.position, c.says)
+			}
+		})
+	}
+}
