@@ -122,7 +122,9 @@ func (b *Bus) acquire(ctx context.Context, source string, wake chan struct{}) (*
 		b.running.Go(t.run)
 		b.listen(t)
 	}
+	t.mu.Lock()
 	t.readers = append(t.readers, wake)
+	t.mu.Unlock()
 	b.mu.Unlock()
 	select {
 	case <-t.opened:
