@@ -375,15 +375,9 @@ func (r *Reader) Verify(ctx context.Context, kept Seal) (AuditReport, error) {
 			if err := json.Unmarshal(seals[i].Data, &s); err != nil {
 				return report, bad(sealAt, "the seal cannot be read: %v", err)
 			}
-			if s.From != report.Head.To+1 || s.Prev != report.Head.Hash {
-				return report, bad(s.From, "the seal at %d does not follow the one before it", sealAt)
-			}
-			if err := r.verifyRange(ctx, s, &report); err != nil {
+			if err := r.follow(ctx, s, sealAt, &report); err != nil {
 				return report, err
 			}
-			report.Seals++
-			report.Head = s
-			report.Head.Marks = ""
 			if s.Hash == kept.Hash {
 				foundKept = true
 			}
@@ -395,6 +389,20 @@ func (r *Reader) Verify(ctx context.Context, kept Seal) (AuditReport, error) {
 	rest, err := r.store.Read(ctx, r.service, driver.ReadQuery{After: report.Head.To, Kinds: []driver.Kind{driver.KindEvent, driver.KindPrivate}, Limit: 100_000})
 	report.Unsealed = int64(len(rest))
 	return report, err
+}
+
+// follow checks the seal that stands at a position against the one before it and against
+// its range, and makes it the report's head.
+func (r *Reader) follow(ctx context.Context, s Seal, position int64, report *AuditReport) error {
+	if s.From != report.Head.To+1 || s.Prev != report.Head.Hash {
+		return &TamperError{r.service, s.From, fmt.Sprintf("the seal at %d does not follow the one before it", position)}
+	}
+	if err := r.verifyRange(ctx, s, report); err != nil {
+		return err
+	}
+	report.Head, report.Seals = s, report.Seals+1
+	report.Head.Marks = "" // they are of no use beyond the range
+	return nil
 }
 
 func (r *Reader) verifyRange(ctx context.Context, s Seal, report *AuditReport) error {

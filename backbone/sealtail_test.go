@@ -12,6 +12,27 @@ import (
 	"example.org/souk/backbone/sqlitestore"
 )
 
+// damaged returns a reader of the tills' log in a copy of a database that was damaged behind its owner's back.
+func damaged(t *testing.T, stored []byte, damage string) *backbone.Reader {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "test.db")
+	if err := os.WriteFile(path, stored, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := beside(t, path).ExecContext(t.Context(), damage); err != nil {
+		t.Fatal(err)
+	}
+	store, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	if err := store.Migrate(t.Context(), []driver.Schema{{Service: "tills"}}); err != nil {
+		t.Fatal(err)
+	}
+	return backbone.NewReader("tills", store)
+}
+
 // The newest seals are checked without the rest: what they hold, what they follow, and that the end is the one that is known.
 // Red for each of these that is left out.
 func TestVerifyTail(t *testing.T) {
@@ -55,22 +76,7 @@ func TestVerifyTail(t *testing.T) {
 		{"a seal is gone", `DELETE FROM tills_bb_log WHERE id = (SELECT id FROM tills_bb_log WHERE type = 'backbone.Sealed.v1' ORDER BY position DESC LIMIT 1 OFFSET 1)`, whole.Head, 1, "does not follow"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "test.db")
-			if err := os.WriteFile(path, stored, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := beside(t, path).ExecContext(t.Context(), c.damage); err != nil {
-				t.Fatal(err)
-			}
-			store, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Path: path})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = store.Close() }()
-			if err := store.Migrate(t.Context(), []driver.Schema{{Service: "tills"}}); err != nil {
-				t.Fatal(err)
-			}
-			report, err := backbone.NewReader("tills", store).VerifyTail(t.Context(), c.kept, c.seals)
+			report, err := damaged(t, stored, c.damage).VerifyTail(t.Context(), c.kept, c.seals)
 			tampered, ok := errors.AsType[*backbone.TamperError](err)
 			if ok != (c.says != "") || err != nil && !ok || ok && !strings.Contains(tampered.Error(), c.says) {
 				t.Errorf("%v, want %q", err, c.says)
@@ -82,8 +88,8 @@ func TestVerifyTail(t *testing.T) {
 	}
 }
 
-// D5: of many records under one seal the very first that is bad is named: an edited, a removed, an added one, and the
-// last. Red when the marks are not compared.
+// D5: of many records under one seal the very first that is bad is named: an edited, a removed, a
+// replaced one, and the last. Red when the marks are not compared.
 func TestD5_TheBadRecordIsNamed(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "test.db")
@@ -107,22 +113,7 @@ func TestD5_TheBadRecordIsNamed(t *testing.T) {
 		{"replaced", `UPDATE tills_bb_log SET id = 'other' WHERE position = 8`, 8, "the record at 8 is not"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "test.db")
-			if err := os.WriteFile(path, stored, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := beside(t, path).ExecContext(t.Context(), c.damage); err != nil {
-				t.Fatal(err)
-			}
-			store, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Path: path})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = store.Close() }()
-			if err := store.Migrate(t.Context(), []driver.Schema{{Service: "tills"}}); err != nil {
-				t.Fatal(err)
-			}
-			_, err = backbone.NewReader("tills", store).Verify(t.Context(), backbone.Seal{})
+			_, err := damaged(t, stored, c.damage).Verify(t.Context(), backbone.Seal{})
 			tampered, ok := errors.AsType[*backbone.TamperError](err)
 			if !ok || tampered.Position != c.position || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%v, want position %d, %q", err, c.position, c.says)

@@ -58,7 +58,7 @@ func bar[E backbone.Event](make func(pour) E, amount func(E) int64) (*backbone.A
 	}}
 }
 
-// guest drinks what is poured: a handler counts it by cup, an inline-free view by amount.
+// guest drinks what is poured: a handler notes each cup, a view counts by amount.
 func guest[E backbone.Event](name string, cup func(E) string, amount func(E) int64) *backbone.Service {
 	return &backbone.Service{
 		Name: name,
