@@ -2,6 +2,7 @@ package backbone
 
 import (
 	"context"
+	"time"
 
 	"example.org/souk/backbone/driver"
 )
@@ -21,9 +22,15 @@ func (s *subscription) inboxRow(d driver.Delivery) *driver.InboxRow {
 	if s.positions {
 		return nil
 	}
-	return &driver.InboxRow{
-		Subscription: s.name, Source: d.Source, ID: d.ID,
-		Hash: fingerprint(d.Type, d.Data), Time: s.host.r.now().UnixMicro(),
+	row := inboxRow(s.name, d.Source, &d.Record, s.host.r.now())
+	return &row
+}
+
+// inboxRow makes the row of a message, for runtimes and for programs alike: one may
+// leave it and the other find it.
+func inboxRow(subscription, source string, r *driver.Record, now time.Time) driver.InboxRow {
+	return driver.InboxRow{
+		Subscription: subscription, Source: source, ID: r.ID, Hash: fingerprint(r.Type, r.Data), Time: now.UnixMicro(),
 	}
 }
 

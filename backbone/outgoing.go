@@ -154,7 +154,5 @@ func (in *Incoming) Row() (driver.InboxRow, error) {
 	case in.Time.IsZero():
 		return driver.InboxRow{}, errors.New("inbox: the message has no time at which it is handled")
 	}
-	return driver.InboxRow{
-		Subscription: in.Subscription, Source: m.Source, ID: m.ID, Hash: fingerprint(m.Type, m.Data), Time: in.Time.UnixMicro(),
-	}, nil
+	return inboxRow(in.Subscription, m.Source, &driver.Record{ID: m.ID, Type: m.Type, Data: m.Data}, in.Time), nil
 }

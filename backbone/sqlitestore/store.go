@@ -309,14 +309,19 @@ func (s *Store) Migrate(ctx context.Context, schemas []driver.Schema) error {
 		if err := migrate(ctx, db, schema); err != nil {
 			return fmt.Errorf("migrate %s: %w", schema.Service, err)
 		}
-		// No other process uses the database, so whoever has claimed a call is gone, and nobody need wait for the lease
-		// to run out.
-		if _, err := db.ExecContext(ctx, `UPDATE `+schema.Service+`_bb_call SET lease_until = 0 WHERE lease_until > 0`); err != nil { //nolint:gosec // the names of services are checked
+		if err := endClaims(ctx, db, schema.Service); err != nil {
 			return fmt.Errorf("calls of %s: %w", schema.Service, err)
 		}
 		s.Know(schema.Service)
 	}
 	return nil
+}
+
+// endClaims lets calls be claimed at once that a process had claimed which is gone. No other process uses the database, so
+// nobody need wait for the lease to run out. It is part of Migrate because that comes before the service's first claim.
+func endClaims(ctx context.Context, db *sql.DB, service string) error {
+	_, err := db.ExecContext(ctx, `UPDATE `+service+`_bb_call SET lease_until = 0 WHERE lease_until > 0`) //nolint:gosec // the names of services are checked
+	return err
 }
 
 var columnTypes = strings.NewReplacer(
