@@ -14,7 +14,7 @@ RACE = ./backbone ./backbone/driver/... ./backbone/membus/... ./mall ./mall/even
 
 # Modules of their own, which use this one as somebody else's would.
 OUTSIDE = test/outside test/alacarte
-MODULES = . tools $(OUTSIDE)
+MODULES = . tools tools/servers $(OUTSIDE)
 
 # Longer than the slowest package takes on two busy cores; a hang names itself after that.
 TEST_TIMEOUT ?= 10m

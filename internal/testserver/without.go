@@ -12,9 +12,12 @@ import (
 const (
 	postgresName = "postgres"
 	chromiumName = "chromium"
+	natsName     = "nats"
+	kafkaName    = "kafka"
+	rabbitName   = "rabbitmq"
 )
 
-var known = []string{postgresName, chromiumName}
+var known = []string{postgresName, chromiumName, natsName, kafkaName, rabbitName}
 
 // need leaves the test out when SOUK_WITHOUT names server. This is the one place where a test may be skipped: by
 // someone's decision, in words, never because something happened to be missing.
