@@ -82,7 +82,7 @@ type batchMark struct {
 }
 
 type shareMark struct {
-	records, answers, inbox, fired, add, ended, park, unpark, retry, block, unblock, moves, amend, requests, snapshots, statements, timers, dirty int
+	records, answers, inbox, fired, add, ended, park, unpark, retry, block, unblock, moves, amend, requests, values, snapshots, statements, timers, dirty int
 }
 
 func (b *batch) mark() batchMark {
@@ -92,7 +92,7 @@ func (b *batch) mark() batchMark {
 		m.shares[i] = shareMark{
 			len(w.Records), len(w.Answers), len(w.Inbox), len(w.FiredTimers), len(w.AddCalls), len(w.EndedCalls),
 			len(w.Park), len(w.Unpark), len(w.Retry), len(w.Block), len(w.Unblock), len(w.Moves), len(w.Amendments), len(w.DoneRequests),
-			len(w.Snapshots), len(s.statements), len(s.timers), len(s.dirtySagas),
+			len(w.Values), len(w.Snapshots), len(s.statements), len(s.timers), len(s.dirtySagas),
 		}
 	}
 	return m
@@ -114,6 +114,7 @@ func (b *batch) undo(m batchMark) {
 		w.Park, w.Unpark, w.Retry = w.Park[:k.park], w.Unpark[:k.unpark], w.Retry[:k.retry]
 		w.Block, w.Unblock, w.Moves = w.Block[:k.block], w.Unblock[:k.unblock], w.Moves[:k.moves]
 		w.Amendments, w.DoneRequests, w.Snapshots = w.Amendments[:k.amend], w.DoneRequests[:k.requests], w.Snapshots[:k.snapshots]
+		w.Values = w.Values[:k.values]
 		s.statements, s.timers, s.dirtySagas = s.statements[:k.statements], s.timers[:k.timers], s.dirtySagas[:k.dirty]
 	}
 }
@@ -414,7 +415,7 @@ func correlation(m *Meta) string {
 func (b *batch) inline(u *unit, h *host, s *share, e Event, r *driver.Record, m Meta) error {
 	wire := r.Type
 	if views := h.inline[wire]; len(views) > 0 {
-		msg, err := messageOf(h.svc.Name, r)
+		msg, err := MessageOf(h.svc.Name, r)
 		if err != nil {
 			return err
 		}

@@ -174,6 +174,13 @@ func CloudEventAttributes(m *Message) map[string]string {
 	return attributes
 }
 
+// RangeCloudEvent calls f with each of CloudEventAttributes, in a fixed order.
+func RangeCloudEvent(m *Message, f func(name, value string)) {
+	for _, a := range m.attributes() {
+		f(a.name, a.value)
+	}
+}
+
 // MessageFromCloudEvent is the inverse of CloudEventAttributes; data becomes the
 // message's Data as it is.
 func MessageFromCloudEvent(attributes map[string]string, data []byte) (*Message, error) {

@@ -27,6 +27,7 @@ type Runtime struct {
 	ids       idSource
 	hosts     map[string]*host
 	order     []*host
+	elsewhere []*host // of parts that do not run here, for what a broker must know of them
 	handlerOf map[string]string
 	ownerOf   map[string]string // events
 	writers   []*writer
@@ -114,6 +115,19 @@ func New(cfg Config) (*Runtime, error) {
 	for _, h := range r.order {
 		h.subscribe()
 	}
+	if cfg.Transport.Powers().LogPositions {
+		return r, nil
+	}
+	for _, h := range r.order {
+		h.relay = &relay{h: h}
+	}
+	for _, svc := range cfg.Parts {
+		if r.hosts[svc.Name] == nil {
+			h := newHost(r, svc, nil, nil)
+			h.subscribe()
+			r.elsewhere = append(r.elsewhere, h)
+		}
+	}
 	return r, nil
 }
 
@@ -164,7 +178,7 @@ func (h *host) newSubscription(name string) *subscription {
 	}
 	s.spec = driver.Subscription{Service: h.svc.Name, Name: name, Slices: h.svc.Slices}
 	if s.spec.Slices <= 0 {
-		s.spec.Slices = defaultSlices
+		s.spec.Slices = driver.DefaultSlices
 	}
 	if s.lanes <= 0 {
 		s.lanes = defaultLanes
@@ -289,6 +303,9 @@ func (r *Runtime) Start(ctx context.Context) error {
 		r.loops.Go(func() { h.timers(run) })
 		r.loops.Go(func() { h.requests(run) })
 		r.loops.Go(func() { h.seals.run(run) })
+		if h.relay != nil {
+			r.loops.Go(func() { h.relay.run(run) })
+		}
 	}
 	r.loops.Go(func() { r.prune(run) })
 	for _, c := range ready {

@@ -180,7 +180,8 @@ func plainString(s string) (value, rest string, ok bool) {
 	return "", "", false
 }
 
-func messageOf(source string, r *driver.Record) (*Message, error) {
+// MessageOf reads a record of a service's log.
+func MessageOf(source string, r *driver.Record) (*Message, error) {
 	w, err := decodeMeta(r.Meta)
 	if err != nil {
 		return nil, fmt.Errorf("meta of record %s/%d: %w", source, r.Position, err)
@@ -193,6 +194,14 @@ func messageOf(source string, r *driver.Record) (*Message, error) {
 		Source: source, Kind: r.Kind, Type: r.Type, Stream: r.Stream, Position: r.Position,
 		Version: r.Version, Sequence: r.Sequence, Target: r.Target, Ref: r.Ref, Data: r.Data,
 	}, nil
+}
+
+// RecordOf is the inverse of MessageOf.
+func RecordOf(m *Message) driver.Record {
+	return driver.Record{
+		Position: m.Position, Kind: m.Kind, ID: m.ID, Ref: m.Ref, Stream: m.Stream, Version: m.Version, Sequence: m.Sequence,
+		Type: m.Type, Data: m.Data, Meta: encodeMeta(&m.Meta), Time: m.Time.UnixMicro(), Target: m.Target,
+	}
 }
 
 // splitVersion takes a wire name apart: "a.b.C.v3" is "a.b.C" and 3.

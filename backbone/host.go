@@ -41,6 +41,7 @@ type host struct {
 	pulses  map[chan struct{}]bool
 	timerAt chan struct{}
 	seals   *sealer
+	relay   *relay // nil where the log itself is the transport
 }
 
 type inlineView struct {

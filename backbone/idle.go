@@ -24,6 +24,18 @@ func (r *Runtime) InFlight(ctx context.Context) (string, error) {
 	if busy := r.writing(); busy != "" {
 		return busy, nil
 	}
+	for _, h := range r.order {
+		if h.relay == nil {
+			continue
+		}
+		behind, err := h.relay.behind(ctx)
+		if err != nil {
+			return "", err
+		}
+		if behind > 0 {
+			return fmt.Sprintf("the relay of service %s has %d positions to go", h.svc.Name, behind), nil
+		}
+	}
 	if b, ok := r.cfg.Transport.(driver.Behinder); ok {
 		behind, err := b.Behind(ctx)
 		if err != nil {

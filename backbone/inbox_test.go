@@ -48,7 +48,7 @@ func (b *broker) carry(from int64) {
 	if len(rs) > 0 {
 		b.at = rs[len(rs)-1].Position
 	}
-	if err := b.bus.Publish(b.t.Context(), "tills", rs); err != nil {
+	if _, err := b.bus.Publish(b.t.Context(), "tills", rs); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -139,7 +139,7 @@ func TestF4_AnotherBodyIsParked(t *testing.T) {
 		t.Fatal(err)
 	}
 	rs[0].Data = []byte(`{"till":"A","amount":2}`)
-	if err := w.bus.Publish(t.Context(), "tills", rs); err != nil {
+	if _, err := w.bus.Publish(t.Context(), "tills", rs); err != nil {
 		t.Fatal(err)
 	}
 	w.await("it is parked", func() bool {

@@ -118,7 +118,7 @@ func eventRecord(e Event, id, stream string, m *Meta) (driver.Record, error) {
 }
 
 // RecordMessage returns a record of a service's log as its subscribers see it.
-func RecordMessage(service string, r *driver.Record) (*Message, error) { return messageOf(service, r) }
+func RecordMessage(service string, r *driver.Record) (*Message, error) { return MessageOf(service, r) }
 
 // Incoming is a message that a program is about to handle, for the inbox in its
 // database.

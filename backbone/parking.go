@@ -64,7 +64,7 @@ func decodeParked(p *driver.Parked) (*Message, error) {
 		Position: w.Position, Kind: w.Kind, ID: p.ID, Ref: w.Ref, Stream: w.Stream, Version: w.Version, Sequence: w.Sequence,
 		Type: w.Type, Data: w.Data, Meta: w.Meta, Time: w.Time, Target: w.Target,
 	}
-	return messageOf(p.Source, &r)
+	return MessageOf(p.Source, &r)
 }
 
 func (s *subscription) checkRoom(rows int) error {

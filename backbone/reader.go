@@ -46,7 +46,7 @@ func (r *Reader) Log(ctx context.Context, q ReadQuery) ([]*Message, error) {
 	}
 	messages := make([]*Message, len(records))
 	for i := range records {
-		if messages[i], err = messageOf(r.service, &records[i]); err != nil {
+		if messages[i], err = MessageOf(r.service, &records[i]); err != nil {
 			return nil, err
 		}
 	}

@@ -202,7 +202,7 @@ func (b *rebuild) read(ctx context.Context, src *rebuildSource, after int64) (p 
 		if e.event, err = projection.sub.decoder.decode(r.Type, r.Data); err != nil {
 			return piece{err: err}
 		}
-		if e.msg, err = messageOf(src.name, r); err != nil {
+		if e.msg, err = MessageOf(src.name, r); err != nil {
 			return piece{err: err}
 		}
 		p.events = append(p.events, e)

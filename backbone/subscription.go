@@ -13,10 +13,9 @@ import (
 )
 
 const (
-	defaultSlices = 64
-	defaultLanes  = 16
-	maxPending    = 8192 // messages that a subscription holds in memory
-	maxGroup      = 64   // messages of one slice in one batch
+	defaultLanes = 16
+	maxPending   = 8192 // messages that a subscription holds in memory
+	maxGroup     = 64   // messages of one slice in one batch
 )
 
 // subscription works what a transport delivers: in order within a slice, slices
@@ -502,7 +501,7 @@ func (s *subscription) prepare(ctx context.Context, g *group, it item) (u *unit,
 		u, err = s.requestUnit(ctx, g.sl, it.request)
 		return u, nil, false, err
 	}
-	msg, err = messageOf(it.d.Source, &it.d.Record)
+	msg, err = MessageOf(it.d.Source, &it.d.Record)
 	if err != nil {
 		return nil, nil, false, Permanent(err)
 	}
@@ -531,12 +530,17 @@ func (s *subscription) settleOp(sl *slice, d driver.Delivery) func(b *batch, u *
 		}
 	}
 	return func(b *batch, u *unit) {
+		sh := b.of(s.host)
+		if d.Guard != nil {
+			guard := *d.Guard
+			guard.Unit = u.index
+			sh.writes.Moves = append(sh.writes.Moves, guard)
+		}
 		if u.inbox == nil { // the id was handled before, with another body
 			return
 		}
 		row := *u.inbox
 		row.Unit = u.index
-		sh := b.of(s.host)
 		sh.writes.Inbox = append(sh.writes.Inbox, row)
 	}
 }

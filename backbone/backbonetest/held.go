@@ -38,8 +38,8 @@ type letter struct {
 func (*held) Powers() driver.Powers { return driver.Powers{FromFirst: true} }
 
 // Publish implements driver.Transport: Committed takes everything.
-func (*held) Publish(context.Context, string, []driver.Record) error {
-	return fmt.Errorf("publish: %w", driver.ErrNoPower)
+func (*held) Publish(context.Context, string, []driver.Record) (driver.Anchor, error) {
+	return nil, fmt.Errorf("publish: %w", driver.ErrNoPower)
 }
 
 // Close implements driver.Transport.

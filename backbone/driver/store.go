@@ -231,13 +231,21 @@ type Writes struct {
 	Amendments []Amendment
 	// DoneRequests are operators' requests that were carried out.
 	DoneRequests []int64
+	// Values are written over; see Slices.SetValue.
+	Values []Value
+}
+
+// Value is a small fact beside the tables.
+type Value struct {
+	Name string
+	Data []byte
 }
 
 // Empty reports whether there is nothing to write.
 func (w *Writes) Empty() bool {
 	return len(w.Records)+len(w.Snapshots)+len(w.Answers)+len(w.Inbox)+len(w.Sagas)+len(w.SetTimers)+len(w.CancelTimers)+
 		len(w.FiredTimers)+len(w.AddCalls)+len(w.EndedCalls)+len(w.Park)+len(w.Unpark)+len(w.Retry)+len(w.Block)+
-		len(w.Unblock)+len(w.Moves)+len(w.Amendments)+len(w.DoneRequests) == 0
+		len(w.Unblock)+len(w.Moves)+len(w.Amendments)+len(w.DoneRequests)+len(w.Values) == 0
 }
 
 // Answer is the recorded outcome of a command.

@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -28,6 +29,10 @@ type Powers struct {
 	Broadcast bool
 	// FromFirst: a new subscription may begin at the first record.
 	FromFirst bool
+	// KeyOrder: a subscription with a Key of its own gets all messages of one key in
+	// the order in which their source has them. Without it only those of one stream
+	// keep their order among each other; they are still handled one at a time.
+	KeyOrder bool
 }
 
 // Interest is what a subscription takes from one source.
@@ -90,6 +95,40 @@ type Subscription struct {
 	Broadcast bool
 }
 
+// DefaultSlices is the number of slices of a subscription that asks for none.
+const DefaultSlices = 64
+
+// Check returns what is wrong with a subscription and its sink, and fills in the
+// default number of slices. Every transport calls it first.
+func (s *Subscription) Check(sink Sink) error {
+	switch {
+	case sink == nil:
+		return errors.New("subscribe: no sink")
+	case s.Service == "" || s.Name == "":
+		return errors.New("subscribe: a subscription needs a service and a name")
+	case s.Slices < 0:
+		return fmt.Errorf("subscription %q: %d slices", s.Name, s.Slices)
+	case len(s.Interests) == 0:
+		return fmt.Errorf("subscription %q: no interests", s.Name)
+	}
+	sources := map[string]bool{}
+	for _, i := range s.Interests {
+		switch {
+		case i.Source == "":
+			return fmt.Errorf("subscription %q: an interest without a source", s.Name)
+		case sources[i.Source]:
+			return fmt.Errorf("subscription %q: two interests in %q", s.Name, i.Source)
+		case len(i.Types) == 0 && i.Addressed == "":
+			return fmt.Errorf("subscription %q: takes nothing from %q", s.Name, i.Source)
+		}
+		sources[i.Source] = true
+	}
+	if s.Slices == 0 {
+		s.Slices = DefaultSlices
+	}
+	return nil
+}
+
 // Delivery is a message handed to a subscription.
 type Delivery struct {
 	Message
@@ -101,6 +140,10 @@ type Delivery struct {
 	// Ack settles the message at the broker: nil after the effect's commit, an
 	// error to have it delivered again. Nil where the transport has LogPositions.
 	Ack func(error)
+	// Guard, where the transport has no LogPositions, is written with the effect in
+	// its transaction, if it is not nil: it holds as long as nobody else was given
+	// the slice.
+	Guard *Move
 }
 
 // Sink receives what a subscription asked for. A transport calls it from one
@@ -126,12 +169,34 @@ type Transport interface {
 	// afterwards reaches it. On return nothing of the sink is called any more.
 	Subscribe(ctx context.Context, s Subscription, sink Sink, ready chan<- struct{}) error
 
-	// Publish carries records of one log to the broker and returns when it has
-	// confirmed all of them. A transport with LogPositions returns ErrNoPower.
-	Publish(ctx context.Context, source string, rs []Record) error
+	// Publish carries records of one log, in their order, to the broker and returns
+	// when it has confirmed all of them, with an anchor that says where the broker
+	// keeps the last ones, nil if it cannot be asked for them. After an error any of
+	// them may be there. A transport with LogPositions returns ErrNoPower.
+	Publish(ctx context.Context, source string, rs []Record) (Anchor, error)
 
 	// Close releases what the transport holds.
 	Close() error
+}
+
+// Anchor is a transport's own note, as JSON, of where the broker keeps what it has
+// confirmed.
+type Anchor []byte
+
+// Anchored is implemented by transports whose broker can be asked whether it still
+// has what it confirmed.
+type Anchored interface {
+	// Holds reports whether the broker still keeps what an anchor names.
+	Holds(ctx context.Context, a Anchor) (bool, error)
+}
+
+// Preparer is implemented by transports whose broker keeps messages only for
+// subscriptions that it knows of.
+type Preparer interface {
+	// Prepare makes the subscriptions exist at the broker, also those of services
+	// that run elsewhere or nowhere yet, so that what is published afterwards waits
+	// for them.
+	Prepare(ctx context.Context, subscriptions []Subscription) error
 }
 
 // Committed is implemented by transports that want to be handed what this

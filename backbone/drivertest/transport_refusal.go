@@ -29,7 +29,7 @@ func testMalformed(f *field) {
 }
 
 func testPublishRefused(f *field) {
-	err := f.open().Transport.Publish(f.t.Context(), "orders", events(0, 1, "s1"))
+	_, err := f.open().Transport.Publish(f.t.Context(), "orders", events(0, 1, "s1"))
 	if !errors.Is(err, driver.ErrNoPower) {
 		f.t.Errorf("publishing to a transport that has log positions: %v", err)
 	}

@@ -71,12 +71,12 @@ func New(c Config) *Bus {
 // Powers implements driver.Transport. Shared work needs a store that is not
 // Exclusive: an Exclusive one has no second process.
 func (b *Bus) Powers() driver.Powers {
-	return driver.Powers{LogPositions: true, Shared: true, Broadcast: true, FromFirst: true}
+	return driver.Powers{LogPositions: true, Shared: true, Broadcast: true, FromFirst: true, KeyOrder: true}
 }
 
 // Publish implements driver.Transport: there is nowhere to carry records to.
-func (b *Bus) Publish(context.Context, string, []driver.Record) error {
-	return fmt.Errorf("logbus: publish: %w", driver.ErrNoPower)
+func (b *Bus) Publish(context.Context, string, []driver.Record) (driver.Anchor, error) {
+	return nil, fmt.Errorf("logbus: publish: %w", driver.ErrNoPower)
 }
 
 // Close ends all subscriptions and returns when they have ended.

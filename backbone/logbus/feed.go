@@ -93,7 +93,7 @@ func (f *feed) run(ctx context.Context) error {
 
 // step delivers one chunk and reports whether there was one.
 func (f *feed) step(ctx context.Context) (bool, error) {
-	if f.cursor == math.MaxInt64 || f.sub.lapsed() {
+	if f.cursor == math.MaxInt64 || f.sub.held != nil && f.sub.held.Lapsed() {
 		return false, nil
 	}
 	upto := f.cursor

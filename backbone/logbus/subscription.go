@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"example.org/souk/backbone/driver"
+	"example.org/souk/backbone/internal/lease"
 )
 
 const (
-	defaultSlices = 64
 	// sweepEvery is how often idle slices' checkpoints are looked after.
 	sweepEvery = 5 * time.Second
 	// sweepLag is how many positions an idle slice may lie behind a busy log.
@@ -30,20 +29,14 @@ type subscription struct {
 	slots []*slot
 	feeds []*feed
 
-	held map[int]bool // slices that are assigned; only Subscribe's goroutine uses it
-	// renewed is when the leases were last prolonged, on the process's own
-	// monotonic clock; deadline is two thirds of a lease later, in nanoseconds
-	// since began. 0: slices are held without a lease.
-	began    time.Time
-	renewed  time.Time
-	deadline atomic.Int64
+	held *lease.Holder // nil for a broadcast; only Subscribe's goroutine uses it, but for Lapsed
 }
 
 // slot is one slice of a subscription. Its lock is held while the sink is given
 // messages of the slice, so that sources take turns and a revoked slice is quiet.
 type slot struct {
 	ctx    context.Context    // of the current term
-	cancel context.CancelFunc // ends a blocked delivery; only Subscribe's goroutine uses it
+	cancel context.CancelFunc // ends a blocked delivery, nil: the slice is not assigned; only Subscribe's goroutine uses it
 
 	mu    sync.Mutex
 	term  int64  // raised by each assignment and revocation
@@ -60,7 +53,7 @@ type mark struct {
 // Subscribe implements driver.Transport. It returns nil when ctx ends. A Bus
 // runs a subscription once; other processes may share it.
 func (b *Bus) Subscribe(ctx context.Context, s driver.Subscription, sink driver.Sink, ready chan<- struct{}) error {
-	if err := check(&s, sink); err != nil {
+	if err := s.Check(sink); err != nil {
 		return fmt.Errorf("logbus: %w", err)
 	}
 	name := [2]string{s.Service, s.Name}
@@ -90,7 +83,7 @@ func (b *Bus) Subscribe(ctx context.Context, s driver.Subscription, sink driver.
 	defer cancel(nil)
 	defer context.AfterFunc(b.ctx, func() { cancel(ErrClosed) })()
 
-	sub := &subscription{Subscription: s, bus: b, sink: sink, held: map[int]bool{}, began: time.Now()}
+	sub := &subscription{Subscription: s, bus: b, sink: sink}
 	err := sub.run(ctx, ready)
 	if outer.Err() != nil && (err == nil || ctx.Err() != nil) {
 		return nil
@@ -99,35 +92,6 @@ func (b *Bus) Subscribe(ctx context.Context, s driver.Subscription, sink driver.
 		err = context.Cause(ctx)
 	}
 	return err
-}
-
-func check(s *driver.Subscription, sink driver.Sink) error {
-	switch {
-	case sink == nil:
-		return errors.New("subscribe: no sink")
-	case s.Service == "" || s.Name == "":
-		return errors.New("subscribe: a subscription needs a service and a name")
-	case s.Slices < 0:
-		return fmt.Errorf("subscription %q: %d slices", s.Name, s.Slices)
-	case len(s.Interests) == 0:
-		return fmt.Errorf("subscription %q: no interests", s.Name)
-	}
-	sources := map[string]bool{}
-	for _, i := range s.Interests {
-		switch {
-		case i.Source == "":
-			return fmt.Errorf("subscription %q: an interest without a source", s.Name)
-		case sources[i.Source]:
-			return fmt.Errorf("subscription %q: two interests in %q", s.Name, i.Source)
-		case len(i.Types) == 0 && i.Addressed == "":
-			return fmt.Errorf("subscription %q: takes nothing from %q", s.Name, i.Source)
-		}
-		sources[i.Source] = true
-	}
-	if s.Slices == 0 {
-		s.Slices = defaultSlices
-	}
-	return nil
 }
 
 func (s *subscription) run(ctx context.Context, ready chan<- struct{}) error {
@@ -207,6 +171,9 @@ func (s *subscription) init(ctx context.Context) error {
 	for range n {
 		s.slots = append(s.slots, &slot{marks: make([]mark, len(s.feeds))})
 	}
+	if !s.Broadcast {
+		s.held = s.holder()
+	}
 	return nil
 }
 
@@ -229,9 +196,8 @@ func (s *subscription) broadcast(ctx context.Context, failed <-chan error) error
 // once, so that the next process need not wait for them.
 func (s *subscription) own(ctx context.Context, failed <-chan error) error {
 	for {
-		cps, err := s.store.Claim(ctx, s.Service, s.Name, s.bus.config.Owner, len(s.slots), 0)
+		err := s.held.Take(ctx)
 		if err == nil {
-			s.assign(ctx, cps)
 			break
 		}
 		if ctx.Err() != nil {
@@ -267,8 +233,7 @@ func (s *subscription) assign(ctx context.Context, cps []driver.Checkpoint) {
 		}
 		slot := s.slots[c.Slice]
 		slot.mu.Lock()
-		if !s.held[c.Slice] {
-			s.held[c.Slice] = true
+		if slot.cancel == nil {
 			slot.ctx, slot.cancel = context.WithCancel(ctx)
 			slot.term++
 		}
@@ -297,40 +262,34 @@ func (s *subscription) feed(source string) *feed {
 
 // revoke ends work on slices and returns when nothing of them is in flight.
 func (s *subscription) revoke(slices []int) {
-	if len(slices) == 0 {
-		return
-	}
 	for _, i := range slices {
 		s.slots[i].cancel()
 	}
 	for _, i := range slices {
 		slot := s.slots[i]
 		slot.mu.Lock()
+		slot.cancel = nil
 		slot.term++
 		for j := range slot.marks {
 			slot.marks[j].joined = false
 		}
 		slot.mu.Unlock()
-		delete(s.held, i)
 	}
 	s.sink.Revoke(slices)
 }
 
 // stop gives everything up; the feeds have ended.
 func (s *subscription) stop(ctx context.Context) {
-	slices := s.slices()
-	if len(slices) == 0 {
+	if s.Broadcast {
+		s.revoke([]int{0})
 		return
 	}
 	idle := s.lagging(1)
-	s.revoke(slices)
-	if s.Broadcast {
-		return
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()
+	slices := s.held.Quit()
 	s.advance(ctx, idle, true)
-	if err := s.store.Release(ctx, s.Service, s.Name, s.bus.config.Owner, slices); err != nil {
+	if err := s.held.Release(ctx, slices); err != nil {
 		s.bus.config.Logger.Warn("releasing slices failed, their leases run out", "subscription", s.Name, "error", err)
 	}
 }

@@ -3,7 +3,6 @@ package logbus
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 
 	"example.org/souk/backbone/driver"
@@ -16,17 +15,12 @@ type lag struct {
 	to          int64
 }
 
-// slices returns the slices that are held, in order.
-func (s *subscription) slices() []int {
-	return slices.Sorted(maps.Keys(s.held))
-}
-
 // lagging returns the slices of which nothing was delivered in the last least
 // positions that their feed has scanned. It passes over a slice that is being
 // delivered to.
 func (s *subscription) lagging(least int64) []lag {
 	var out []lag
-	for _, i := range s.slices() {
+	for _, i := range s.held.Held() {
 		slot := s.slots[i]
 		if !slot.mu.TryLock() {
 			continue

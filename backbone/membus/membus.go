@@ -72,12 +72,12 @@ func New(c Config) *Bus {
 
 // Powers implements driver.Transport.
 func (b *Bus) Powers() driver.Powers {
-	return driver.Powers{Shared: true, Broadcast: true, FromFirst: true}
+	return driver.Powers{Shared: true, Broadcast: true, FromFirst: true, KeyOrder: true}
 }
 
 // Publish implements driver.Transport. It waits while a queue that a record goes
 // to is full; when ctx ends meanwhile, nothing of rs was published.
-func (b *Bus) Publish(ctx context.Context, source string, rs []driver.Record) error {
+func (b *Bus) Publish(ctx context.Context, source string, rs []driver.Record) (driver.Anchor, error) {
 	defer context.AfterFunc(ctx, b.rouse)()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -85,10 +85,10 @@ func (b *Bus) Publish(ctx context.Context, source string, rs []driver.Record) er
 		b.room.Wait()
 	}
 	if b.ctx.Err() != nil {
-		return ErrClosed
+		return nil, ErrClosed
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("membus: publish to %q: a queue is full: %w", source, context.Cause(ctx))
+		return nil, fmt.Errorf("membus: publish to %q: a queue is full: %w", source, context.Cause(ctx))
 	}
 	t := b.topic(source)
 	for i := range rs {
@@ -104,7 +104,7 @@ func (b *Bus) Publish(ctx context.Context, source string, rs []driver.Record) er
 		clear(t.retained[:over])
 		t.retained, t.dropped = t.retained[over:], true
 	}
-	return nil
+	return nil, nil
 }
 
 // rouse lets waiting Publish calls look again.
@@ -150,8 +150,11 @@ func (b *Bus) Close() error {
 
 // Subscribe implements driver.Transport. It returns nil when ctx ends.
 func (b *Bus) Subscribe(ctx context.Context, s driver.Subscription, sink driver.Sink, ready chan<- struct{}) error {
-	if err := check(&s, sink); err != nil {
+	if err := s.Check(sink); err != nil {
 		return fmt.Errorf("membus: %w", err)
+	}
+	if s.Broadcast {
+		s.Slices, s.FromFirst = 1, false
 	}
 	b.mu.Lock()
 	if b.ctx.Err() != nil {
@@ -183,38 +186,6 @@ func (b *Bus) Subscribe(ctx context.Context, s driver.Subscription, sink driver.
 		err = context.Cause(ctx)
 	}
 	return err
-}
-
-func check(s *driver.Subscription, sink driver.Sink) error {
-	switch {
-	case sink == nil:
-		return errors.New("subscribe: no sink")
-	case s.Service == "" || s.Name == "":
-		return errors.New("subscribe: a subscription needs a service and a name")
-	case s.Slices < 0:
-		return fmt.Errorf("subscription %q: %d slices", s.Name, s.Slices)
-	case len(s.Interests) == 0:
-		return fmt.Errorf("subscription %q: no interests", s.Name)
-	}
-	sources := map[string]bool{}
-	for _, i := range s.Interests {
-		switch {
-		case i.Source == "":
-			return fmt.Errorf("subscription %q: an interest without a source", s.Name)
-		case sources[i.Source]:
-			return fmt.Errorf("subscription %q: two interests in %q", s.Name, i.Source)
-		case len(i.Types) == 0 && i.Addressed == "":
-			return fmt.Errorf("subscription %q: takes nothing from %q", s.Name, i.Source)
-		}
-		sources[i.Source] = true
-	}
-	if s.Slices == 0 {
-		s.Slices = 64
-	}
-	if s.Broadcast {
-		s.Slices, s.FromFirst = 1, false
-	}
-	return nil
 }
 
 // queue returns the queue of a subscription, which is made when it is new.

@@ -74,7 +74,7 @@ func TestCopiesComeBehindTheOriginal(t *testing.T) {
 	defer b.Close()
 	k := &taker{make(chan string, 10)}
 	defer subscribe(t, b, spec(), k)()
-	if err := b.Publish(t.Context(), "orders", []driver.Record{event(1), event(2), event(3)}); err != nil {
+	if _, err := b.Publish(t.Context(), "orders", []driver.Record{event(1), event(2), event(3)}); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
@@ -91,19 +91,19 @@ func TestPublishWaitsForRoom(t *testing.T) {
 	defer b.Close()
 	k := &taker{make(chan string, 10)}
 	subscribe(t, b, spec(), k)() // the queue stays
-	if err := b.Publish(t.Context(), "orders", []driver.Record{event(1), event(2)}); err != nil {
+	if _, err := b.Publish(t.Context(), "orders", []driver.Record{event(1), event(2)}); err != nil {
 		t.Fatal(err)
 	}
 	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if err := b.Publish(short, "orders", []driver.Record{event(3)}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := b.Publish(short, "orders", []driver.Record{event(3)}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("publish to a full queue: %v", err)
 	}
-	if err := b.Publish(t.Context(), "stock", []driver.Record{event(3)}); err != nil {
+	if _, err := b.Publish(t.Context(), "stock", []driver.Record{event(3)}); err != nil {
 		t.Errorf("publish that no full queue wants: %v", err)
 	}
 	published := make(chan error, 1)
-	go func() { published <- b.Publish(t.Context(), "orders", []driver.Record{event(4)}) }()
+	go func() { _, err := b.Publish(t.Context(), "orders", []driver.Record{event(4)}); published <- err }()
 	defer subscribe(t, b, spec(), k)()
 	for _, want := range []string{"e1", "e2", "e4"} {
 		if got := <-k.ids; got != want {
@@ -118,7 +118,7 @@ func TestPublishWaitsForRoom(t *testing.T) {
 func TestFirstRecordsThatAreGoneAreNotPromised(t *testing.T) {
 	b := membus.New(membus.Config{Retain: 2})
 	defer b.Close()
-	if err := b.Publish(t.Context(), "orders", []driver.Record{event(1), event(2), event(3)}); err != nil {
+	if _, err := b.Publish(t.Context(), "orders", []driver.Record{event(1), event(2), event(3)}); err != nil {
 		t.Fatal(err)
 	}
 	s := spec()
@@ -143,7 +143,7 @@ func BenchmarkPublishToAck(b *testing.B) {
 	}
 	go func() {
 		for range b.N/100 + 1 {
-			_ = bus.Publish(ctx, "orders", rs)
+			_, _ = bus.Publish(ctx, "orders", rs)
 		}
 	}()
 	b.ResetTimer()

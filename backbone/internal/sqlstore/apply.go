@@ -153,7 +153,11 @@ var (
 		Tail: `ON CONFLICT (subscription, source, id) DO UPDATE SET discard = excluded.discard, data = excluded.data,
 			actor = excluded.actor, why = excluded.why, time = excluded.time`,
 	}
-	endRequests     = &Shape{Verb: Update, Table: "bb_request", Guard: true, Set: 1, Columns: []Column{{"done", Int}, {"id", Int}}}
+	endRequests  = &Shape{Verb: Update, Table: "bb_request", Guard: true, Set: 1, Columns: []Column{{"done", Int}, {"id", Int}}}
+	upsertValues = &Shape{
+		Verb: Insert, Table: "bb_value", Columns: []Column{{"name", Text}, {"value", Bytes}},
+		Tail: "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+	}
 	upsertSnapshots = &Shape{
 		Verb: Insert, Table: "bb_snapshot",
 		Columns: []Column{{"stream", Text}, {"layout", Text}, {"version", Int}, {"data", Bytes}},
@@ -300,6 +304,11 @@ func batchesOf(w *driver.Writes) []*Batch {
 	add(moveShape, len(w.Moves), func(b *Batch) {
 		for _, m := range chained(w.Moves) {
 			b.unit(m.Unit).int(m.To).text(m.Subscription).text(m.Source).int(int64(m.Slice)).int(m.Epoch).int(m.From)
+		}
+	})
+	add(upsertValues, len(w.Values), func(b *Batch) {
+		for _, v := range latest(w.Values, func(a, b *driver.Value) int { return strings.Compare(a.Name, b.Name) }) {
+			b.text(v.Name).bytes(v.Data)
 		}
 	})
 	add(upsertSnapshots, len(w.Snapshots), func(b *Batch) {

@@ -1,0 +1,286 @@
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"example.org/souk/backbone"
+	"example.org/souk/backbone/driver"
+)
+
+// ErrClosed is returned by Subscribe and Publish when the Bus was closed.
+var ErrClosed = errors.New("the transport is closed")
+
+// Config configures a Bus. Zero fields mean their defaults.
+type Config struct {
+	// Client speaks to the broker. Required; the Bus closes it.
+	Client Client
+	// Store returns the database that a service's checkpoints and log are in, or nil if it cannot be reached from here.
+	// Required.
+	Store func(service string) driver.Store
+	// Namespace is the first part of topics and groups. Default souk.
+	Namespace string
+	// Partitions is how many partitions a topic has that this Bus makes; it divides the slices of every subscription.
+	// Default 8.
+	Partitions int
+	// Owner names this Bus where partitions are claimed. No two that run at the same time may share it. Default: random.
+	Owner string
+	// Lease is how long partitions stay with an owner that does not renew. Default 15 s.
+	Lease time.Duration
+	// Poll is the pause before what failed is tried again. Default 1 s.
+	Poll time.Duration
+	// Redeliver is the pause before what was handed back comes again. Default 50 ms.
+	Redeliver time.Duration
+	// Logger hears of what is tried again. Default slog.Default().
+	Logger *slog.Logger
+}
+
+// Bus is a transport over a broker. Its methods may be called concurrently.
+type Bus struct {
+	config  Config
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	mu     sync.Mutex
+	names  map[[2]string]bool
+	groups map[*subscription]bool
+	topics map[string]int // declared, with their partitions
+}
+
+// New returns a Bus. It connects when something is asked of it.
+func New(c Config) *Bus {
+	if c.Namespace == "" {
+		c.Namespace = "souk"
+	}
+	if c.Partitions <= 0 {
+		c.Partitions = 8
+	}
+	if c.Owner == "" {
+		c.Owner = rand.Text()
+	}
+	if c.Lease <= 0 {
+		c.Lease = 15 * time.Second
+	}
+	if c.Poll <= 0 {
+		c.Poll = time.Second
+	}
+	if c.Redeliver <= 0 {
+		c.Redeliver = 50 * time.Millisecond
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	b := &Bus{config: c, names: map[[2]string]bool{}, groups: map[*subscription]bool{}, topics: map[string]int{}}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	return b
+}
+
+// Powers implements driver.Transport. Subscriptions begin at the first record by way of the log of its owner.
+func (b *Bus) Powers() driver.Powers {
+	_, ordered := b.config.Client.(Ordered)
+	return driver.Powers{Shared: true, Broadcast: true, FromFirst: true, KeyOrder: ordered}
+}
+
+// Ordered is implemented by clients whose Whole groups get the messages of a topic in the order in which they were sent,
+// over all partitions.
+type Ordered interface{ OrderedWhole() }
+
+// Check asks the broker whether it is set up safely.
+func (b *Bus) Check(ctx context.Context) error { return b.config.Client.Check(ctx) }
+
+// Close ends all subscriptions, and the client.
+func (b *Bus) Close() error {
+	b.mu.Lock()
+	b.cancel()
+	b.mu.Unlock()
+	b.running.Wait()
+	return b.config.Client.Close()
+}
+
+// eventsOf and commandsOf name topics: what a service publishes, and what is addressed to it.
+func (b *Bus) eventsOf(service string) string { return b.config.Namespace + "." + service }
+func (b *Bus) commandsOf(service string) string {
+	return b.config.Namespace + "." + service + ".commands"
+}
+
+// declare makes a topic exist and returns its number of partitions.
+func (b *Bus) declare(ctx context.Context, topic string) (int, error) {
+	b.mu.Lock()
+	n := b.topics[topic]
+	b.mu.Unlock()
+	if n > 0 {
+		return n, nil
+	}
+	n, err := b.config.Client.DeclareTopic(ctx, topic, b.config.Partitions)
+	if err != nil {
+		return 0, fmt.Errorf("%s: topic %s: %w", b.config.Client.System(), topic, err)
+	}
+	b.mu.Lock()
+	b.topics[topic] = n
+	b.mu.Unlock()
+	return n, nil
+}
+
+// forget has topics declared again: they may be gone.
+func (b *Bus) forget() {
+	b.mu.Lock()
+	clear(b.topics)
+	b.mu.Unlock()
+}
+
+// Publish implements driver.Transport. Records that travel nowhere (private events, calls, seals) are refused.
+func (b *Bus) Publish(ctx context.Context, source string, rs []driver.Record) (driver.Anchor, error) {
+	if b.ctx.Err() != nil {
+		return nil, ErrClosed
+	}
+	if len(rs) == 0 {
+		return nil, nil
+	}
+	out := make([]Outgoing, len(rs))
+	attributes := make([]Attribute, 0, 16*len(rs))
+	for i := range rs {
+		r := &rs[i]
+		topic := b.eventsOf(source)
+		switch r.Kind {
+		case driver.KindEvent:
+		case driver.KindCommand, driver.KindReply:
+			topic = b.commandsOf(r.Target)
+		default:
+			return nil, fmt.Errorf("%s: a %s is not published", b.config.Client.System(), r.Kind)
+		}
+		partitions, err := b.declare(ctx, topic)
+		if err != nil {
+			return nil, err
+		}
+		m, err := backbone.MessageOf(source, r)
+		if err != nil {
+			return nil, err
+		}
+		first := len(attributes)
+		backbone.RangeCloudEvent(m, func(name, value string) {
+			if name != "datacontenttype" {
+				attributes = append(attributes, Attribute{name, value})
+			}
+		})
+		out[i] = Outgoing{
+			Topic: topic, Partition: driver.SliceOf(r.Stream, partitions), Key: r.Stream, ID: r.ID, Type: r.Type,
+			Attributes: attributes[first:len(attributes):len(attributes)], Body: r.Data,
+		}
+	}
+	anchors, err := b.config.Client.Send(ctx, out)
+	if err != nil {
+		b.forget()
+		return nil, fmt.Errorf("%s: publish: %w", b.config.Client.System(), err)
+	}
+	if len(anchors) == 0 {
+		return nil, nil
+	}
+	return json.Marshal(anchors)
+}
+
+// Holds implements driver.Anchored: every message that the anchor names is there.
+func (b *Bus) Holds(ctx context.Context, a driver.Anchor) (bool, error) {
+	var anchors []Anchor
+	if err := json.Unmarshal(a, &anchors); err != nil {
+		return false, fmt.Errorf("%s: anchor: %w", b.config.Client.System(), err)
+	}
+	for _, anchor := range anchors {
+		if holds, err := b.config.Client.Holds(ctx, anchor); err != nil || !holds {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// Prepare implements driver.Preparer.
+func (b *Bus) Prepare(ctx context.Context, subscriptions []driver.Subscription) error {
+	for i := range subscriptions {
+		if subscriptions[i].Slices == 0 {
+			subscriptions[i].Slices = driver.DefaultSlices
+		}
+		g, err := b.group(ctx, &subscriptions[i])
+		if err != nil {
+			return err
+		}
+		if err := b.config.Client.Join(ctx, g); err != nil {
+			return fmt.Errorf("%s: group %s: %w", b.config.Client.System(), g.Name, err)
+		}
+	}
+	return nil
+}
+
+// Behind implements driver.Behinder.
+func (b *Bus) Behind(ctx context.Context) (int64, error) {
+	b.mu.Lock()
+	subs := make([]*subscription, 0, len(b.groups))
+	for s := range b.groups {
+		subs = append(subs, s)
+	}
+	b.mu.Unlock()
+	behind := int64(0)
+	for _, s := range subs {
+		n, err := s.behind(ctx)
+		if err != nil {
+			return 0, err
+		}
+		behind += n
+	}
+	return behind, nil
+}
+
+// group returns a subscription as the broker knows it; its topics exist then.
+func (b *Bus) group(ctx context.Context, s *driver.Subscription) (Group, error) {
+	g := Group{Name: b.config.Namespace + "." + s.Service + "." + s.Name, Whole: s.Key != nil, Partitions: 1}
+	add := func(in Input) error {
+		n, err := b.declare(ctx, in.Topic)
+		if err != nil {
+			return err
+		}
+		switch {
+		case g.Whole:
+		case len(g.Inputs) == 0:
+			g.Partitions = n
+		case g.Partitions != n:
+			return fmt.Errorf("%s: topic %s has %d partitions, %s has %d: topics that one subscription reads need the same number",
+				b.config.Client.System(), g.Inputs[0].Topic, g.Partitions, in.Topic, n)
+		}
+		g.Inputs = append(g.Inputs, in)
+		return nil
+	}
+	addressed := ""
+	for _, in := range s.Interests {
+		if len(in.Types) > 0 {
+			if err := add(Input{Topic: b.eventsOf(in.Source), Types: in.Types}); err != nil {
+				return g, err
+			}
+		}
+		switch {
+		case in.Addressed == "" || in.Addressed == addressed:
+		case addressed != "":
+			return g, fmt.Errorf("%s: subscription %q takes what is addressed to %s and to %s", b.config.Client.System(), s.Name, addressed, in.Addressed)
+		default:
+			addressed = in.Addressed
+			if err := add(Input{Topic: b.commandsOf(addressed)}); err != nil {
+				return g, err
+			}
+		}
+	}
+	if !s.Broadcast && s.Slices%g.Partitions != 0 {
+		return g, fmt.Errorf("%s: subscription %q has %d slices, which %d partitions do not divide", b.config.Client.System(), s.Name, s.Slices, g.Partitions)
+	}
+	return g, nil
+}
+
+var (
+	_ driver.Transport = (*Bus)(nil)
+	_ driver.Anchored  = (*Bus)(nil)
+	_ driver.Preparer  = (*Bus)(nil)
+	_ driver.Behinder  = (*Bus)(nil)
+)

@@ -1,0 +1,50 @@
+package broker
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+
+	"example.org/souk/backbone"
+	"example.org/souk/backbone/driver"
+)
+
+// decode reads a CloudEvent in binary mode, or in structured mode, which the content type tells.
+func decode(in *Incoming) (driver.Message, error) {
+	var m *backbone.Message
+	var err error
+	if strings.HasPrefix(in.ContentType, "application/cloudevents") {
+		m, err = backbone.DecodeCloudEvent(in.Body)
+	} else {
+		attributes := make(map[string]string, len(in.Attributes)+1)
+		for _, a := range in.Attributes {
+			attributes[a.Name] = a.Value
+		}
+		attributes["datacontenttype"] = in.ContentType
+		m, err = backbone.MessageFromCloudEvent(attributes, in.Body)
+	}
+	if err != nil {
+		return driver.Message{}, err
+	}
+	return driver.Message{Source: m.Source, Record: backbone.RecordOf(m)}, nil
+}
+
+// unreadable makes a message of what is no CloudEvent that can be read, so that it is parked with its cause and neither
+// lost nor in the way of others.
+func unreadable(in *Incoming, cause error) driver.Message {
+	hash := sha256.Sum256(in.Body)
+	id := "unreadable-" + hex.EncodeToString(hash[:16])
+	data, err := json.Marshal(struct {
+		Topic       string `json:"topic"`
+		ContentType string `json:"contentType"`
+		Body        string `json:"body"`
+		Cause       string `json:"cause"`
+	}{in.Topic, in.ContentType, string(in.Body), cause.Error()})
+	if err != nil {
+		data = []byte("{}")
+	}
+	return driver.Message{Source: in.Topic, Record: driver.Record{
+		Kind: driver.KindEvent, ID: id, Stream: id, Type: "backbone.Unreadable.v1", Data: data, Meta: []byte("{}"),
+	}}
+}

@@ -1,0 +1,355 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"example.org/souk/backbone/driver"
+	"example.org/souk/backbone/internal/lease"
+)
+
+// releaseTime bounds what a stopping subscription does at its store.
+const releaseTime = 5 * time.Second
+
+// epochOf is the source under which a partition's checkpoint stands whose position never moves: its epoch guards effects.
+const epochOf = ""
+
+// subscription is one Subscribe call.
+type subscription struct {
+	driver.Subscription
+	bus    *Bus
+	group  Group
+	store  driver.Store // of the service
+	leases string       // the name under which the partitions' checkpoints stand
+	sink   driver.Sink
+	joined map[string]int64 // up to here the log of a source is read instead of the broker
+	failed chan error
+
+	held *lease.Holder // only Subscribe's goroutine uses it, but for Lapsed
+
+	mu         sync.Mutex
+	partitions map[int]*partition // that are worked here
+}
+
+// Subscribe implements driver.Transport. It returns nil when ctx ends. A Bus runs a subscription once; other processes may
+// share it.
+func (b *Bus) Subscribe(ctx context.Context, s driver.Subscription, sink driver.Sink, ready chan<- struct{}) error {
+	if err := s.Check(sink); err != nil {
+		return fmt.Errorf("%s: %w", b.config.Client.System(), err)
+	}
+	name := [2]string{s.Service, s.Name}
+	b.mu.Lock()
+	if b.ctx.Err() != nil {
+		b.mu.Unlock()
+		return ErrClosed
+	}
+	if !s.Broadcast {
+		if b.names[name] {
+			b.mu.Unlock()
+			return fmt.Errorf("%s: subscription %q of %q runs already", b.config.Client.System(), s.Name, s.Service)
+		}
+		b.names[name] = true
+		defer func() {
+			b.mu.Lock()
+			delete(b.names, name)
+			b.mu.Unlock()
+		}()
+	}
+	b.running.Add(1)
+	defer b.running.Done()
+	b.mu.Unlock()
+
+	outer := ctx
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(b.ctx, func() { cancel(ErrClosed) })()
+
+	sub := &subscription{
+		Subscription: s, bus: b, sink: sink, leases: s.Name + "/partitions", failed: make(chan error, 1), partitions: map[int]*partition{},
+	}
+	err := sub.run(ctx, ready)
+	if outer.Err() != nil && (err == nil || ctx.Err() != nil) {
+		return nil
+	}
+	if err == nil || errors.Is(err, context.Canceled) {
+		err = context.Cause(ctx)
+	}
+	return err
+}
+
+func (s *subscription) run(ctx context.Context, ready chan<- struct{}) (err error) {
+	if s.Broadcast {
+		s.Slices = 1
+	}
+	if s.group, err = s.bus.group(ctx, &s.Subscription); err != nil {
+		return err
+	}
+	if s.Broadcast {
+		return s.tap(ctx, ready)
+	}
+	if s.store = s.bus.config.Store(s.Service); s.store == nil {
+		return fmt.Errorf("%s: service %q has no store here", s.bus.config.Client.System(), s.Service)
+	}
+	if err := s.join(ctx); err != nil {
+		return fmt.Errorf("%s: subscription %q: %w", s.bus.config.Client.System(), s.Name, err)
+	}
+	c := &s.bus.config
+	s.held = lease.New(lease.Config{
+		Store: s.store, Service: s.Service, Subscription: s.leases, Owner: c.Owner, Slices: s.group.Partitions,
+		Lease: c.Lease, Poll: c.Poll, Logger: c.Logger, Assign: s.assign, Revoke: s.revoke, Renewed: s.renewed,
+	})
+	s.bus.mu.Lock()
+	s.bus.groups[s] = true
+	s.bus.mu.Unlock()
+	defer func() {
+		s.bus.mu.Lock()
+		delete(s.bus.groups, s)
+		s.bus.mu.Unlock()
+	}()
+	if ready != nil {
+		close(ready)
+	}
+	err = s.share(ctx)
+	released, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+	defer cancel()
+	if err := s.held.Release(released, s.held.Quit()); err != nil {
+		c.Logger.Warn("releasing partitions failed, their leases run out", "subscription", s.Name, "error", err)
+	}
+	return err
+}
+
+// share works a fair part of the partitions as long as it can renew their leases.
+func (s *subscription) share(ctx context.Context) error {
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-s.failed:
+			return err
+		case <-next.C:
+		}
+		if !s.store.Powers().Exclusive {
+			next.Reset(s.held.Tend(ctx))
+		} else if err := s.held.Take(ctx); err != nil && ctx.Err() == nil {
+			s.bus.config.Logger.Warn("claiming partitions failed, trying again", "subscription", s.Name, "error", err)
+			next.Reset(s.bus.config.Poll)
+		}
+	}
+}
+
+// fail ends the subscription.
+func (s *subscription) fail(err error) {
+	select {
+	case s.failed <- err:
+	default:
+	}
+}
+
+// join makes the group exist at the broker and the partitions in the database, and notes where a new subscription that
+// begins at the first record goes over from the logs to the broker: what was committed before the group existed is read
+// from the logs, everything else reaches the group. What comes both ways is handled once.
+func (s *subscription) join(ctx context.Context) error {
+	note := "joined." + s.Name
+	raw, err := s.store.Value(ctx, s.Service, note)
+	if err != nil {
+		return err
+	}
+	s.joined = map[string]int64{}
+	if raw != nil {
+		if err := json.Unmarshal(raw, &s.joined); err != nil {
+			return fmt.Errorf("%s: %w", note, err)
+		}
+	}
+	var fresh []driver.Interest
+	for _, i := range s.Interests {
+		if _, known := s.joined[i.Source]; !known {
+			fresh = append(fresh, i)
+		}
+	}
+	if s.FromFirst && raw == nil {
+		s.group.FromFirst = slices.ContainsFunc(fresh, func(i driver.Interest) bool { return s.bus.config.Store(i.Source) == nil })
+	}
+	if err := s.bus.config.Client.Join(ctx, s.group); err != nil {
+		s.bus.forget()
+		return err
+	}
+	from := map[string]int64{epochOf: 0}
+	for _, i := range fresh {
+		s.joined[i.Source] = 0
+		if log := s.bus.config.Store(i.Source); s.FromFirst && log != nil {
+			if s.joined[i.Source], err = log.Head(ctx, i.Source); err != nil {
+				return err
+			}
+		}
+	}
+	for _, i := range s.Interests {
+		from[i.Source] = 0
+	}
+	if len(fresh) > 0 {
+		noted, err := json.Marshal(s.joined)
+		if err != nil {
+			return err
+		}
+		if err := s.store.SetValue(ctx, s.Service, note, noted); err != nil {
+			return err
+		}
+	}
+	stored, err := s.store.InitSubscription(ctx, s.Service, s.leases, s.group.Partitions, from)
+	if err != nil {
+		return err
+	}
+	if stored != s.group.Partitions {
+		return fmt.Errorf("it was divided into %d partitions and its topics have %d now", stored, s.group.Partitions)
+	}
+	return nil
+}
+
+// assign begins work on partitions.
+func (s *subscription) assign(ctx context.Context, cps []driver.Checkpoint) {
+	var taken []*partition
+	var told []driver.Checkpoint
+	for _, c := range cps {
+		if len(taken) == 0 || taken[len(taken)-1].number != c.Slice {
+			p := newPartition(s, c.Slice, c.Epoch)
+			taken = append(taken, p)
+			for n := range s.Slices {
+				if n%s.group.Partitions == c.Slice {
+					told = append(told, driver.Checkpoint{Subscription: s.Name, Slice: n, Epoch: c.Epoch})
+				}
+			}
+		}
+		taken[len(taken)-1].from[c.Source] = c.Position
+	}
+	s.sink.Assign(told)
+	s.mu.Lock()
+	for _, p := range taken {
+		s.partitions[p.number] = p
+	}
+	s.mu.Unlock()
+	for _, p := range taken {
+		p.start(ctx)
+	}
+}
+
+// revoke ends work on partitions: nothing more is handed over, what is in flight is finished and settled at the broker, and
+// then no more is received.
+func (s *subscription) revoke(numbers []int) {
+	s.mu.Lock()
+	var lost []*partition
+	for _, n := range numbers {
+		if p := s.partitions[n]; p != nil {
+			lost = append(lost, p)
+			delete(s.partitions, n)
+		}
+	}
+	s.mu.Unlock()
+	var owned []int
+	for _, p := range lost {
+		p.hush()
+		for n := range s.Slices {
+			if n%s.group.Partitions == p.number {
+				owned = append(owned, n)
+			}
+		}
+	}
+	if len(owned) > 0 {
+		s.sink.Revoke(owned)
+	}
+	for _, p := range lost {
+		p.stop()
+	}
+}
+
+func (s *subscription) renewed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.partitions {
+		p.mu.Lock()
+		p.work.Broadcast()
+		p.mu.Unlock()
+	}
+}
+
+// behind counts the messages of the partitions that are worked here which are not settled.
+func (s *subscription) behind(ctx context.Context) (int64, error) {
+	backlog, err := s.bus.config.Client.Backlog(ctx, s.group)
+	if err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	total := int64(0)
+	for n, p := range s.partitions {
+		p.mu.Lock()
+		own := int64(len(p.open))
+		p.mu.Unlock()
+		if n < len(backlog) {
+			own = max(own, backlog[n])
+		}
+		total += own
+	}
+	return total, nil
+}
+
+// wants returns the interest that covers a message, or nil.
+func (s *subscription) wants(m *driver.Message) bool {
+	for i := range s.Interests {
+		if in := &s.Interests[i]; in.Source == m.Source {
+			return in.Wants(&m.Record)
+		}
+	}
+	return false
+}
+
+// tap delivers everything from now on, as one slice that nobody else has.
+func (s *subscription) tap(ctx context.Context, ready chan<- struct{}) error {
+	s.sink.Assign([]driver.Checkpoint{{Subscription: s.Name}})
+	defer s.sink.Revoke([]int{0})
+	announce := sync.OnceFunc(func() {
+		if ready != nil {
+			close(ready)
+		}
+	})
+	for ctx.Err() == nil {
+		err := s.bus.config.Client.Tap(ctx, s.group, announce, func(ms []Incoming) error {
+			var ds []driver.Delivery
+			for i := range ms {
+				if m, err := decode(&ms[i]); err == nil && s.wants(&m) {
+					ds = append(ds, driver.Delivery{Message: m})
+				}
+			}
+			if len(ds) == 0 {
+				return nil
+			}
+			return s.sink.Deliver(ctx, 0, ds)
+		})
+		if err != nil && ctx.Err() == nil {
+			s.bus.config.Logger.Warn("a broadcast was interrupted, trying again", "subscription", s.Name, "error", err)
+			pause(ctx, jitter(s.bus.config.Poll))
+		}
+	}
+	return nil
+}
+
+// jitter keeps those that wait for the same server from coming back at once.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+
+// pause waits before something is tried again and reports whether ctx lives.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,248 @@
+// Package lease settles in a subscription's own database which process works which of its slices: each takes a fair share,
+// renews it while it lives, and gives up what others should have. Leases only say when to try: that a slice has one owner
+// rests on the epoch that a claim raises and that every effect is guarded by.
+package lease
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"example.org/souk/backbone/driver"
+)
+
+// Config says what a Holder works for. All fields but Renewed are required.
+type Config struct {
+	Store                        driver.Store
+	Service, Subscription, Owner string
+	Slices                       int
+	// Lease is how long slices stay with an owner that does not renew, by the database's clock. The owner itself stops
+	// after two thirds of it, by its own monotonic clock.
+	Lease time.Duration
+	// Poll is the pause before what failed is tried again, and the longest before free slices are looked for.
+	Poll   time.Duration
+	Logger *slog.Logger
+	// Assign begins work on slices, with the checkpoints that were read when their epochs had been raised; all
+	// checkpoints of one slice are given together. Slices that were held before come again with new epochs, after they
+	// were revoked.
+	Assign func(ctx context.Context, cps []driver.Checkpoint)
+	// Revoke ends work on slices and returns when nothing of them is in flight.
+	Revoke func(slices []int)
+	// Renewed, if not nil, is called after each renewal: what had stopped as the lease was nearly over may go on.
+	Renewed func()
+}
+
+// Holder holds slices of one subscription. Its methods are for one goroutine, except Lapsed.
+type Holder struct {
+	Config
+	held map[int]bool
+	// renewed is when the leases were last prolonged, on the process's own monotonic clock; deadline is two thirds of a
+	// lease later, in nanoseconds since began. 0: slices are held without a lease.
+	began    time.Time
+	renewed  time.Time
+	deadline atomic.Int64
+}
+
+// New returns a Holder that holds nothing.
+func New(c Config) *Holder { return &Holder{Config: c, held: map[int]bool{}, began: time.Now()} }
+
+// Held returns the slices that are held, in order.
+func (h *Holder) Held() []int { return slices.Sorted(maps.Keys(h.held)) }
+
+// Lapsed reports whether the leases may be another's by now: two thirds of their time have passed without renewal, by this
+// process's own clock.
+func (h *Holder) Lapsed() bool {
+	d := h.deadline.Load()
+	return d > 0 && int64(time.Since(h.began)) > d
+}
+
+// Take claims all slices of a store that has no other process, without a lease: the next process need not wait for its end.
+func (h *Holder) Take(ctx context.Context) error {
+	cps, err := h.Store.Claim(ctx, h.Service, h.Subscription, h.Owner, h.Slices, 0)
+	if err != nil {
+		return fmt.Errorf("claim: %w", err)
+	}
+	h.assign(ctx, cps)
+	return nil
+}
+
+// Tend renews what is held, then takes or gives slices towards a fair share. It returns after how long it wants to be
+// called again.
+func (h *Holder) Tend(ctx context.Context) time.Duration {
+	if err := h.tend(ctx); err != nil && ctx.Err() == nil {
+		h.Logger.Warn("tending slices failed, trying again", "subscription", h.Subscription, "error", err)
+		return min(h.Poll, h.Lease/12)
+	}
+	if len(h.held) == 0 {
+		return min(h.Poll, h.Lease/3)
+	}
+	return h.Lease / 3
+}
+
+// Quit revokes what is held and returns it, for Release.
+func (h *Holder) Quit() []int {
+	held := h.Held()
+	h.revoke(held)
+	return held
+}
+
+// Release gives slices up at the database, which were revoked.
+func (h *Holder) Release(ctx context.Context, slices []int) error {
+	if len(slices) == 0 {
+		return nil
+	}
+	if err := h.Store.Release(ctx, h.Service, h.Subscription, h.Owner, slices); err != nil {
+		return fmt.Errorf("release: %w", err)
+	}
+	return nil
+}
+
+func (h *Holder) assign(ctx context.Context, cps []driver.Checkpoint) {
+	for _, c := range cps {
+		h.held[c.Slice] = true
+	}
+	if len(cps) > 0 {
+		h.Assign(ctx, cps)
+	}
+}
+
+func (h *Holder) revoke(lost []int) {
+	if len(lost) == 0 {
+		return
+	}
+	for _, n := range lost {
+		delete(h.held, n)
+	}
+	h.Revoke(lost)
+}
+
+func (h *Holder) leased(since time.Time) {
+	h.renewed = since
+	h.deadline.Store(int64(since.Sub(h.began) + h.Lease*2/3))
+}
+
+func (h *Holder) tend(ctx context.Context) error {
+	if len(h.held) > 0 {
+		if err := h.renew(ctx); err != nil {
+			return err
+		}
+	}
+	return h.balance(ctx)
+}
+
+func (h *Holder) renew(ctx context.Context) error {
+	start := time.Now()
+	left := h.Lease*2/3 - start.Sub(h.renewed)
+	if left <= 0 {
+		h.revoke(h.Held())
+		return nil
+	}
+	bounded, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	kept, err := h.Store.Renew(bounded, h.Service, h.Subscription, h.Owner, h.Lease)
+	if err != nil {
+		if h.Lapsed() {
+			h.revoke(h.Held())
+		}
+		return fmt.Errorf("renew: %w", err)
+	}
+	h.leased(start)
+	h.revoke(slices.DeleteFunc(h.Held(), func(i int) bool { return slices.Contains(kept, i) }))
+	if h.Renewed != nil {
+		h.Renewed()
+	}
+	return nil
+}
+
+// balance compares what is held with an equal share among the owners that live.
+func (h *Holder) balance(ctx context.Context) error {
+	cps, err := h.Store.Checkpoints(ctx, h.Service, h.Subscription)
+	if err != nil {
+		return fmt.Errorf("read checkpoints: %w", err)
+	}
+	clock, err := h.Store.Now(ctx)
+	if err != nil {
+		return fmt.Errorf("read clock: %w", err)
+	}
+	now := clock.UnixMicro()
+	owners := map[string]bool{h.Owner: true}
+	taken := map[int]bool{}
+	for _, c := range cps {
+		if c.Owner != "" && c.Owner != h.Owner && c.LeaseUntil > now {
+			owners[c.Owner], taken[c.Slice] = true, true
+		}
+	}
+	waiting, err := h.waiting(ctx, now)
+	if err != nil {
+		return err
+	}
+	for owner := range waiting {
+		owners[owner] = true
+	}
+	share := (h.Slices + len(owners) - 1) / len(owners)
+	switch held := h.Held(); {
+	case len(held) > share:
+		excess := held[share:]
+		h.revoke(excess)
+		if err := h.Release(ctx, excess); err != nil {
+			return err
+		}
+	case len(held) < share && len(taken)+len(held) < h.Slices:
+		// A claim raises the epochs of slices that are held already too, so nothing of them may be in flight.
+		h.revoke(held)
+		start := time.Now()
+		got, err := h.Store.Claim(ctx, h.Service, h.Subscription, h.Owner, share, h.Lease)
+		if err != nil {
+			return fmt.Errorf("claim: %w", err)
+		}
+		h.leased(start)
+		h.assign(ctx, got)
+	}
+	if len(h.held) == 0 {
+		return h.wait(ctx, waiting, now)
+	}
+	return nil
+}
+
+// An owner without slices is not to be seen in the checkpoints, so it notes that it waits. The note is one value that all
+// write: a note may be lost to another and is written again at the next look, and only fairness hangs on it.
+
+func (h *Holder) note() string { return "logbus.waiting." + h.Subscription }
+
+// waiting returns the owners whose note has not run out, with its end.
+func (h *Holder) waiting(ctx context.Context, now int64) (map[string]int64, error) {
+	raw, err := h.Store.Value(ctx, h.Service, h.note())
+	if err != nil {
+		return nil, fmt.Errorf("read who waits: %w", err)
+	}
+	out := map[string]int64{}
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &out); err != nil {
+			return nil, fmt.Errorf("read who waits: %w", err)
+		}
+	}
+	for owner, until := range out {
+		if until <= now {
+			delete(out, owner)
+		}
+	}
+	return out, nil
+}
+
+// wait notes that this owner wants slices.
+func (h *Holder) wait(ctx context.Context, waiting map[string]int64, now int64) error {
+	waiting[h.Owner] = now + h.Lease.Microseconds()
+	raw, err := json.Marshal(waiting)
+	if err != nil {
+		return err
+	}
+	if err := h.Store.SetValue(ctx, h.Service, h.note(), raw); err != nil {
+		return fmt.Errorf("note that it waits: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,333 @@
+package backbone
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"example.org/souk/backbone/driver"
+)
+
+// The relay carries a service's log to a broker, in the order of the log, and nothing else publishes. One process a log
+// does it, by a lease whose epoch guards the cursor; a relay that lost it can only add copies. After each batch that the
+// broker has confirmed, the cursor moves and an anchor is kept, which says where the broker has the last of it. Brokers
+// forget: whenever the relay connects again it asks for what the anchors name, and where something is gone it publishes
+// again from the last anchor before the gap, with the same ids, before anything new.
+
+const (
+	relayName  = "relay" // of the subscription whose checkpoint is the cursor
+	relayNote  = "relay.anchors"
+	relayChunk = 512
+	relayBytes = 4 << 20
+	relayLease = 15 * time.Second
+	relayPoll  = time.Second
+	// relayAnchors is how many anchors are kept, the older ones farther apart.
+	relayAnchors = 64
+)
+
+var relayed = []driver.Kind{driver.KindEvent, driver.KindCommand, driver.KindReply}
+
+// relayAnchor is an anchor with the record that it was made after.
+type relayAnchor struct {
+	Position int64           `json:"position"`
+	Anchor   json.RawMessage `json:"anchor"`
+}
+
+type relay struct {
+	h       *host
+	offered atomic.Int64 // everything up to here is at the broker
+
+	// Of the loop alone.
+	epoch    int64
+	cursor   int64 // stored
+	at       int64 // behind the cursor where records are published again
+	anchors  []relayAnchor
+	verified bool
+	renewed  time.Time
+}
+
+// run relays until ctx ends.
+func (y *relay) run(ctx context.Context) {
+	changed, end := y.h.r.Changed(y.h.svc.Name)
+	defer end()
+	woken := make(chan struct{}, 1)
+	if y.h.store.Powers().Notify {
+		y.h.r.loops.Go(func() {
+			for ctx.Err() == nil {
+				_ = y.h.store.Listen(ctx, []string{y.h.svc.Name}, func(string) { // the relay looks by itself as well
+					select {
+					case woken <- struct{}{}:
+					default:
+					}
+				})
+			}
+		})
+	}
+	poll := time.NewTicker(relayPoll)
+	defer poll.Stop()
+	defer y.release(ctx)
+	for wait := 50 * time.Millisecond; ; {
+		more, err := y.step(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			y.verified = false
+			if errors.Is(err, driver.ErrConflict) {
+				y.epoch = 0
+			}
+			y.h.r.log.WarnContext(ctx, "the relay was interrupted, trying again", "service", y.h.svc.Name, "error", err)
+			if !rest(ctx, wait) {
+				return
+			}
+			wait = min(2*wait, 5*time.Second)
+			continue
+		case more:
+			wait = 50 * time.Millisecond
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-woken:
+		case <-poll.C:
+		}
+	}
+}
+
+func rest(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// step takes the lease, verifies, or publishes one batch, and reports whether there may be more.
+func (y *relay) step(ctx context.Context) (more bool, err error) {
+	if held, err := y.hold(ctx); err != nil || !held {
+		return false, err
+	}
+	if !y.verified {
+		if err := y.h.r.prepare(ctx); err != nil {
+			return false, err
+		}
+		if err := y.verify(ctx); err != nil {
+			return false, err
+		}
+		y.verified = true
+	}
+	head, err := y.h.store.Head(ctx, y.h.svc.Name)
+	if err != nil {
+		return false, err
+	}
+	q := driver.ReadQuery{After: y.at, Until: head, Kinds: relayed, Limit: relayChunk, Bytes: relayBytes}
+	again := y.at < y.cursor
+	if again {
+		q.Until = y.cursor
+	}
+	rs, err := y.h.store.Read(ctx, y.h.svc.Name, q)
+	if err != nil {
+		return false, err
+	}
+	if len(rs) == 0 {
+		y.at = q.Until
+		if y.at < y.cursor || again {
+			return true, nil
+		}
+		y.offered.Store(head)
+		return false, nil
+	}
+	anchor, err := y.h.r.cfg.Transport.Publish(ctx, y.h.svc.Name, rs)
+	if err != nil {
+		return false, err
+	}
+	if err := y.keep(rs[len(rs)-1].Position, anchor); err != nil {
+		return false, err
+	}
+	y.offered.Store(max(y.at, y.offered.Load()))
+	return true, nil
+}
+
+// hold takes the log's lease, or prolongs it, and reports whether this process has it.
+func (y *relay) hold(ctx context.Context) (bool, error) {
+	store, name, owner := y.h.store, y.h.svc.Name, y.h.r.cfg.Owner
+	lease := relayLease
+	if store.Powers().Exclusive {
+		lease = 0
+	}
+	now := time.Now() //souk:clock a lease is measured by the process's own monotonic clock
+	if y.epoch > 0 && (lease == 0 || now.Sub(y.renewed) < lease/3) {
+		return true, nil
+	}
+	if y.epoch > 0 {
+		kept, err := store.Renew(ctx, name, relayName, owner, lease)
+		if err != nil {
+			return false, err
+		}
+		if len(kept) > 0 {
+			y.renewed = now
+			return true, nil
+		}
+		y.epoch = 0
+	}
+	if _, err := store.InitSubscription(ctx, name, relayName, 1, map[string]int64{name: 0}); err != nil {
+		return false, err
+	}
+	cps, err := store.Claim(ctx, name, relayName, owner, 1, lease)
+	if err != nil || len(cps) == 0 {
+		return false, err
+	}
+	y.epoch, y.cursor, y.at, y.renewed, y.verified, y.anchors = cps[0].Epoch, cps[0].Position, cps[0].Position, now, false, nil
+	noted, err := store.Value(ctx, name, relayNote)
+	if err == nil && noted != nil {
+		err = json.Unmarshal(noted, &y.anchors)
+	}
+	if err != nil {
+		y.epoch = 0
+		return false, fmt.Errorf("anchors: %w", err)
+	}
+	return true, nil
+}
+
+func (y *relay) release(ctx context.Context) {
+	if y.epoch == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_ = y.h.store.Release(ctx, y.h.svc.Name, relayName, y.h.r.cfg.Owner, []int{0}) // else the lease runs out
+}
+
+// verify asks the broker for what the anchors name, and goes back to the last one before the first that is gone, at most by
+// the window in which the inbox knows copies.
+func (y *relay) verify(ctx context.Context) error {
+	y.at = y.cursor
+	asked, ok := y.h.r.cfg.Transport.(driver.Anchored)
+	if !ok {
+		return nil
+	}
+	for i, a := range y.anchors {
+		holds, err := asked.Holds(ctx, driver.Anchor(a.Anchor))
+		if err != nil {
+			return fmt.Errorf("verify an anchor: %w", err)
+		}
+		if holds {
+			continue
+		}
+		back := int64(0)
+		if i > 0 {
+			back = y.anchors[i-1].Position
+		}
+		oldest, err := y.windowStart(ctx)
+		if err != nil {
+			return err
+		}
+		text := fmt.Sprintf("the broker has lost what it confirmed up to position %d of %s; records above %d are published again", y.cursor, y.h.svc.Name, max(back, oldest))
+		if back < oldest {
+			text += "; older ones are outside of the window in which copies are known, and stand in the log"
+		}
+		y.h.r.alarm(Alarm{Service: y.h.svc.Name, Subject: "relay", Text: text})
+		y.anchors = slices.Clone(y.anchors[:i])
+		y.at = max(back, oldest)
+		return nil
+	}
+	return nil
+}
+
+// windowStart returns the position below the oldest record of which subscriptions still know copies.
+func (y *relay) windowStart(ctx context.Context) (int64, error) {
+	window := y.h.r.cfg.Retention
+	switch {
+	case window < 0:
+		return 0, nil
+	case window == 0:
+		window = defaultRetention
+	}
+	since := y.h.r.now().Add(-window).UnixMicro()
+	// Records stand nearly in the order of their times, so that the first young one is found by halving.
+	low, high := int64(0), y.cursor
+	for low < high {
+		middle := (low + high) / 2
+		rs, err := y.h.store.Read(ctx, y.h.svc.Name, driver.ReadQuery{After: middle, Limit: 1})
+		if err != nil {
+			return 0, err
+		}
+		if len(rs) > 0 && rs[0].Time < since {
+			low = max(middle+1, rs[0].Position)
+		} else {
+			high = middle
+		}
+	}
+	return min(low, y.cursor), nil
+}
+
+// keep moves the cursor to what the broker has confirmed, and notes the anchor, in one transaction.
+func (y *relay) keep(position int64, anchor driver.Anchor) error {
+	anchors := y.anchors
+	if anchor != nil {
+		if len(anchors) >= relayAnchors {
+			anchors = thin(anchors)
+		}
+		anchors = append(slices.Clip(anchors), relayAnchor{position, json.RawMessage(anchor)})
+	}
+	noted, err := json.Marshal(anchors)
+	if err != nil {
+		return err
+	}
+	from, to := y.cursor, max(y.cursor, position)
+	err = y.h.internal(&unit{host: y.h, run: func(b *batch, u *unit) error {
+		sh := b.of(y.h)
+		sh.writes.Moves = append(sh.writes.Moves, driver.Move{
+			Unit: u.index, Subscription: relayName, Source: y.h.svc.Name, Slice: 0, Epoch: y.epoch, From: from, To: to,
+		})
+		sh.writes.Values = append(sh.writes.Values, driver.Value{Name: relayNote, Data: noted})
+		return nil
+	}})
+	if err != nil {
+		return err
+	}
+	y.anchors, y.cursor, y.at = anchors, to, position
+	return nil
+}
+
+// thin drops every second anchor of the older half.
+func thin(anchors []relayAnchor) []relayAnchor {
+	half := len(anchors) / 2
+	kept := make([]relayAnchor, 0, len(anchors))
+	for i, a := range anchors {
+		if i >= half || i%2 == 0 {
+			kept = append(kept, a)
+		}
+	}
+	return kept
+}
+
+// behind returns how many positions of the log are not at the broker yet.
+func (y *relay) behind(ctx context.Context) (int64, error) {
+	head, err := y.h.store.Head(ctx, y.h.svc.Name)
+	return max(head-y.offered.Load(), 0), err
+}
+
+// prepare makes the subscriptions of all parts exist at the broker, whether they run here or not.
+func (r *Runtime) prepare(ctx context.Context) error {
+	p, ok := r.cfg.Transport.(driver.Preparer)
+	if !ok {
+		return nil
+	}
+	var specs []driver.Subscription
+	for _, h := range append(slices.Clone(r.order), r.elsewhere...) {
+		for _, s := range h.subs {
+			specs = append(specs, s.spec)
+		}
+	}
+	return p.Prepare(ctx, specs)
+}
