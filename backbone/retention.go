@@ -31,8 +31,8 @@ func (r *Runtime) Prune(ctx context.Context) error {
 	errs := []error{err} // what goes by its age alone goes all the same
 	before := r.now().Add(-retention).UnixMicro()
 	for _, h := range r.order {
-		for n := int64(pruneBite); n >= pruneBite; {
-			if n, err = h.store.Prune(ctx, h.svc.Name, before, passed[h.svc.Name], pruneBite); err != nil {
+		for more := true; more; {
+			if _, more, err = h.store.Prune(ctx, h.svc.Name, before, passed[h.svc.Name], pruneBite); err != nil {
 				errs = append(errs, fmt.Errorf("prune %s: %w", h.svc.Name, err))
 				break
 			}

@@ -461,8 +461,10 @@ type Slices interface {
 	// and below the first record of any kind that is not older than before. Events,
 	// private events and seals stay, and so do all positions: those of what is gone
 	// are holes. before is in microseconds. At most limit rows of each sort go at
-	// once. It returns the number of rows and is cheap when there is nothing to do.
-	Prune(ctx context.Context, service string, before int64, readersPassed int64, limit int) (int64, error)
+	// once, and of the log a short piece is looked at, so that writers wait for
+	// moments only. It returns the number of rows and whether there may be more to
+	// do, and is cheap when there is nothing to do.
+	Prune(ctx context.Context, service string, before int64, readersPassed int64, limit int) (n int64, more bool, err error)
 
 	// Value and SetValue keep small facts beside the tables (world epoch, join
 	// positions, signed heads). A value that does not exist is nil.

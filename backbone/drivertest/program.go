@@ -462,7 +462,7 @@ func testProgramInbox(t *testing.T, p Program) {
 		t.Error("a store's transaction does not see the inbox's row")
 	}
 	must(t, tx.Rollback())
-	pruned, err := s.Prune(ctx, service, noon.UnixMicro()+1, 0, 100)
+	pruned, _, err := s.Prune(ctx, service, noon.UnixMicro()+1, 0, 100)
 	must(t, err)
 	equal(t, "pruned", pruned, 4)
 }

@@ -48,6 +48,7 @@ func RunStore(t *testing.T, database func(t *testing.T) Opener) {
 		{"Calls", testCalls},
 		{"Requests", testRequests},
 		{"Prune", testPrune},
+		{"PruneLong", testPruneLong},
 		{"Shadow", testShadow},
 		{"Migrate", testMigrate},
 		{"MigrationNames", testMigrationNames},

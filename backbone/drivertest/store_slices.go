@@ -389,7 +389,7 @@ func testPrune(t *testing.T, open Opener) {
 	must(t, write(ctx, s, &driver.Writes{DoneRequests: []int64{id}}))
 	prune := func(before, passed int64, limit int) int64 {
 		t.Helper()
-		n, err := s.Prune(ctx, service, before, passed, limit)
+		n, _, err := s.Prune(ctx, service, before, passed, limit)
 		must(t, err)
 		return n
 	}
@@ -429,4 +429,35 @@ func testPrune(t *testing.T, open Opener) {
 		stay = append(stay, r.Kind)
 	}
 	equal(t, "kinds that stay", fmt.Sprint(stay), fmt.Sprint([]driver.Kind{driver.KindEvent, driver.KindPrivate, driver.KindSeal}))
+}
+
+// testPruneLong meets a long log of old events that was never pruned: no transaction looks at all of it, and what is to go
+// is found all the same.
+func testPruneLong(t *testing.T, open Opener) {
+	s, ctx := opened(t, open), t.Context()
+	const events, end = 30_000, int64(1 << 60)
+	for from := 0; from < events; from += 1000 {
+		w := &driver.Writes{}
+		for i := range 1000 {
+			w.Records = append(w.Records, event("a", int64(from+i+1)))
+		}
+		must(t, write(ctx, s, w))
+	}
+	must(t, write(ctx, s, &driver.Writes{Records: []driver.Record{command("last", "x")}}))
+	n, more, err := s.Prune(ctx, service, end, end, 0)
+	must(t, err)
+	equal(t, "rows of the first piece", n, 0)
+	equal(t, "more after the first piece", more, true)
+	rounds := 0
+	for ; more && rounds < 100; rounds++ {
+		n, more, err = s.Prune(ctx, service, end, end, 0)
+		must(t, err)
+	}
+	equal(t, "the command behind the events", n, 1)
+	if rounds > 100 {
+		t.Errorf("%d pieces", rounds)
+	}
+	_, more, err = s.Prune(ctx, service, end, end, 0)
+	must(t, err)
+	equal(t, "more at the end", more, false)
 }

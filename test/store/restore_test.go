@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,20 @@ func TestBackupRestore(t *testing.T) {
 	m.must(202, "POST", "/order", order1)
 	m.awaitStatus("ORDER_001", "APPROVED")
 	bearer := m.token(binary, "engineer")
+	m.loadOf(t, 4, 60, func(n int) (id, body string) {
+		id = fmt.Sprintf("BEFORE%d", n)
+		return id, order(id, "CUSTOMER_001", item{"PRODUCT_001", 10, 1})
+	})()
+	// What was not sealed yet when it was copied cannot be verified.
+	await(t, "seals over three logs and a hundred records", func() bool {
+		logs, sealed := 0, 0.0
+		for _, log := range rows(t, binary, dir, "audit", "verify") {
+			if n, _ := log["sealed"].(float64); n > 0 {
+				logs, sealed = logs+1, sealed+n
+			}
+		}
+		return logs >= 3 && sealed >= 100
+	})
 	accepted := m.load(t, 4, 600)
 	copied := filepath.Join(t.TempDir(), "monday.db")
 	if _, code := souk(t, binary, dir, "backup", copied); code != 0 {

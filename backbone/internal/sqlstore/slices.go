@@ -324,11 +324,10 @@ func (c *Core) OpenRequests(ctx context.Context, service string, limit int) ([]d
 
 // Prune implements driver.Slices. Rows that age stand in the order of their
 // insertion, so looking at the oldest few tells whether there is anything to do.
-func (c *Core) Prune(ctx context.Context, service string, before, readersPassed int64, limit int) (int64, error) {
+func (c *Core) Prune(ctx context.Context, service string, before, readersPassed int64, limit int) (total int64, more bool, err error) {
 	limit = bound(limit)
-	var total int64
-	err := c.update(ctx, service, func(q Conn) error {
-		total = 0
+	err = c.update(ctx, service, func(q Conn) error {
+		total, more = 0, false
 		for _, text := range []string{
 			`DELETE FROM {bb_answer} WHERE entry IN (SELECT entry FROM
 				(SELECT entry, time FROM {bb_answer} ORDER BY entry LIMIT $2) AS oldest WHERE time < $1)`,
@@ -341,56 +340,65 @@ func (c *Core) Prune(ctx context.Context, service string, before, readersPassed 
 				return err
 			}
 			total += n
+			more = more || n == int64(limit)
 		}
-		n, err := c.pruneLog(ctx, q, service, before, readersPassed, limit)
+		n, left, err := c.pruneLog(ctx, q, service, before, readersPassed, limit)
 		total += n
+		more = more || left
 		return err
 	})
-	return total, err
+	return total, more, err
 }
+
+// pruneSpan is how many positions of a log one Prune looks at: some hundredths of a second's work, for which writers wait.
+const pruneSpan = 20_000
 
 // pruneLog remembers how far it has looked, so that the events that stay are not
 // looked at again and again. It goes up to the first record that is not old
 // enough, of whatever kind: records stand nearly in the order of their times.
-func (c *Core) pruneLog(ctx context.Context, q Conn, service string, before, passed int64, limit int) (int64, error) {
+func (c *Core) pruneLog(ctx context.Context, q Conn, service string, before, passed int64, limit int) (n int64, more bool, err error) {
 	const step = 1000 // not worth a write
-	var pruned int64
-	err := all(ctx, q, c.sql(service, "SELECT pruned FROM {bb_head}"), nil, func(rows driver.Rows) error {
-		return rows.Scan(&pruned)
+	var pruned, head int64
+	err = all(ctx, q, c.sql(service, "SELECT pruned, position FROM {bb_head}"), nil, func(rows driver.Rows) error {
+		return rows.Scan(&pruned, &head)
 	})
+	passed = min(passed, head)
 	if err != nil || passed <= pruned {
-		return 0, err
+		return 0, false, err
+	}
+	if passed > pruned+pruneSpan {
+		passed, more = pruned+pruneSpan, true
 	}
 	err = all(ctx, q, c.sql(service, `SELECT position FROM {bb_log}
 		WHERE position > $1 AND position <= $2 AND time >= $3 ORDER BY position LIMIT 1`),
 		[]any{pruned, passed, before}, func(rows driver.Rows) error {
 			err := rows.Scan(&passed)
 			passed--
+			more = false
 			return err
 		})
 	if err != nil || passed <= pruned {
-		return 0, err
+		return 0, false, err
 	}
 	gone, err := collect(ctx, q, c.sql(service, `SELECT position FROM {bb_log}
 		WHERE position > $1 AND position <= $2 AND kind IN (3, 4, 5) ORDER BY position LIMIT $3`),
 		[]any{pruned, passed, limit}, func(rows driver.Rows, position *int64) error { return rows.Scan(position) })
 	if err != nil || len(gone) == 0 && passed-pruned < step {
-		return 0, err
+		return 0, false, err
 	}
 	upto := passed
 	if len(gone) == limit {
-		upto = gone[limit-1]
+		upto, more = gone[limit-1], true
 	}
-	var n int64
 	if len(gone) > 0 {
 		n, err = q.Exec(ctx, c.sql(service, `DELETE FROM {bb_log}
 			WHERE position > $1 AND position <= $2 AND kind IN (3, 4, 5)`), pruned, upto)
 		if err != nil {
-			return 0, err
+			return 0, false, err
 		}
 	}
 	_, err = q.Exec(ctx, c.sql(service, "UPDATE {bb_head} SET pruned = $1"), upto)
-	return n, err
+	return n, more, err
 }
 
 // Value implements driver.Slices.
