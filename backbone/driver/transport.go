@@ -33,6 +33,9 @@ type Powers struct {
 	// the order in which their source has them. Without it only those of one stream
 	// keep their order among each other; they are still handled one at a time.
 	KeyOrder bool
+	// KindOrder: events and what is addressed to a service, of one stream, keep the
+	// order of their log among each other too.
+	KindOrder bool
 }
 
 // Interest is what a subscription takes from one source.

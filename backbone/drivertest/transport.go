@@ -20,13 +20,25 @@ type TransportWorld struct {
 	Open func(t *testing.T) TransportInstance
 	// Many says that several instances may be open and share subscriptions.
 	Many bool
+	// Server is the broker's, nil where there is none that a test may harm.
+	Server *TransportServer
+}
+
+// TransportServer does to a broker what happens to it.
+type TransportServer struct {
+	Kill    func() // with kill -9, and returns when it is gone
+	Restart func() // starts it again on what it had kept, and returns when it answers
+	Pause   func() // lets it stand where it stands
+	Resume  func()
+	// Forget has the broker lose everything that it kept, and start again empty.
+	Forget func()
 }
 
 // TransportInstance is an open transport with what its process has besides.
 type TransportInstance struct {
 	Transport driver.Transport
-	// Store is the database that logs, checkpoints and effects are in. It is
-	// required where the transport has LogPositions. The suite migrates it.
+	// Store is the database that logs, checkpoints and effects are in. The suite
+	// migrates it. Only a transport that is its own broker has none.
 	Store driver.Store
 	// Crash cuts the instance off without a farewell; Isolate takes only its
 	// leases from it. Nil where that has no meaning, and then nothing is tested.
@@ -50,6 +62,7 @@ func RunTransport(t *testing.T, world func(t *testing.T) TransportWorld) {
 	first := newField(t, world(t))
 	powers := first.open().Transport.Powers()
 	crashes := first.instances[0].Crash != nil
+	_, anchored := first.instances[0].Transport.(driver.Anchored)
 	first.close()
 	for _, test := range []struct {
 		name string
@@ -69,9 +82,13 @@ func RunTransport(t *testing.T, world func(t *testing.T) TransportWorld) {
 		{"SharedWork", powers.Shared && first.Many, testSharedWork},
 		{"MovingSlices", powers.Shared && first.Many, testMovingSlices},
 		{"Crash", powers.LogPositions && crashes, testCrash},
-		{"StaleOwner", powers.LogPositions && powers.Shared && first.Many && crashes, testStaleOwner},
+		{"StaleOwner", powers.Shared && first.Many && crashes, testStaleOwner},
 		{"StaleMove", powers.LogPositions, testStaleMove},
 		{"Redelivery", !powers.LogPositions, testRedelivery},
+		{"Copies", !powers.LogPositions, testCopies},
+		{"ServerKilled", first.Server != nil, testServerKilled},
+		{"ServerPaused", first.Server != nil, testServerPaused},
+		{"ServerForgets", first.Server != nil && anchored, testServerForgets},
 		{"Broadcast", powers.Broadcast, testBroadcast},
 		{"BroadcastRefused", !powers.Broadcast, testBroadcastRefused},
 		{"Backpressure", true, testBackpressure},
@@ -104,6 +121,7 @@ type field struct {
 	done    []string // ids, in the order in which their effects took place
 	inbox   map[string]bool
 	effects int
+	anchors []driver.Anchor // of what was published, in order
 }
 
 type instance struct {
@@ -149,8 +167,9 @@ func (in *instance) tryPublish(ctx context.Context, source string, rs []driver.R
 	f := in.f
 	f.publishing.Lock()
 	defer f.publishing.Unlock()
-	if !in.Transport.Powers().LogPositions {
-		return in.Transport.Publish(ctx, source, rs)
+	if in.Store == nil {
+		_, err := in.Transport.Publish(ctx, source, rs)
+		return err
 	}
 	var wants []driver.StreamWant
 	for i := range rs {
@@ -181,7 +200,30 @@ func (in *instance) tryPublish(ctx context.Context, source string, rs []driver.R
 	if c, ok := in.Transport.(driver.Committed); ok {
 		c.Committed(source, w.Records)
 	}
-	return nil
+	if in.Transport.Powers().LogPositions {
+		return nil
+	}
+	return in.relay(ctx, source, w.Records)
+}
+
+// relay publishes records until the broker has confirmed them, as a relay does.
+func (in *instance) relay(ctx context.Context, source string, rs []driver.Record) error {
+	for {
+		anchor, err := in.Transport.Publish(ctx, source, rs)
+		if err == nil {
+			in.f.mu.Lock()
+			in.f.anchors = append(in.f.anchors, anchor)
+			in.f.mu.Unlock()
+			return nil
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // events returns n events of each stream, in turns: stream-1 of all, stream-2 ...
@@ -227,6 +269,9 @@ func (in *instance) apply(ds []driver.Delivery) error {
 		in.f.note(ds)
 		return nil
 	}
+	if in.Store != nil {
+		return in.applyOnce(ds)
+	}
 	f := in.f
 	var fresh []driver.Delivery
 	f.mu.Lock()
@@ -237,6 +282,53 @@ func (in *instance) apply(ds []driver.Delivery) error {
 		}
 	}
 	f.mu.Unlock()
+	f.note(fresh)
+	return nil
+}
+
+// applyOnce makes the effects of those messages that the inbox does not know.
+func (in *instance) applyOnce(ds []driver.Delivery) error {
+	ctx, cancel := context.WithTimeout(context.Background(), transportPatience)
+	defer cancel()
+	tx, err := in.Store.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	rows := make([]driver.InboxRow, len(ds))
+	for i, d := range ds {
+		rows[i] = driver.InboxRow{Subscription: "main", Source: d.Source, ID: d.ID, Hash: "h", Time: 1}
+	}
+	known, err := tx.Inbox(ctx, consumer, rows)
+	if err != nil {
+		return err
+	}
+	w := &driver.Writes{}
+	var fresh []driver.Delivery
+	f := in.f
+	f.mu.Lock()
+	for i, d := range ds {
+		if d.Guard != nil && !slices.Contains(w.Moves, *d.Guard) {
+			w.Moves = append(w.Moves, *d.Guard)
+		}
+		if known[i] != "" || slices.ContainsFunc(ds[:i], func(o driver.Delivery) bool { return o.ID == d.ID }) {
+			continue
+		}
+		f.effects++
+		fresh = append(fresh, d)
+		w.Inbox = append(w.Inbox, rows[i])
+		w.Records = append(w.Records, driver.Record{
+			Kind: driver.KindCommand, ID: "effect-" + strconv.Itoa(f.effects), Ref: d.ID, Stream: d.Stream,
+			Type: "effect", Target: auditedBy, Data: []byte("{}"), Meta: []byte("{}"),
+		})
+	}
+	f.mu.Unlock()
+	if err := tx.Apply(ctx, consumer, w); err != nil {
+		return err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return err
+	}
 	f.note(fresh)
 	return nil
 }

@@ -71,7 +71,7 @@ func New(c Config) *Bus {
 // Powers implements driver.Transport. Shared work needs a store that is not
 // Exclusive: an Exclusive one has no second process.
 func (b *Bus) Powers() driver.Powers {
-	return driver.Powers{LogPositions: true, Shared: true, Broadcast: true, FromFirst: true, KeyOrder: true}
+	return driver.Powers{LogPositions: true, Shared: true, Broadcast: true, FromFirst: true, KeyOrder: true, KindOrder: true}
 }
 
 // Publish implements driver.Transport: there is nowhere to carry records to.

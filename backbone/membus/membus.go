@@ -72,7 +72,7 @@ func New(c Config) *Bus {
 
 // Powers implements driver.Transport.
 func (b *Bus) Powers() driver.Powers {
-	return driver.Powers{Shared: true, Broadcast: true, FromFirst: true, KeyOrder: true}
+	return driver.Powers{Shared: true, Broadcast: true, FromFirst: true, KeyOrder: true, KindOrder: true}
 }
 
 // Publish implements driver.Transport. It waits while a queue that a record goes

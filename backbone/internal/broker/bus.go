@@ -202,9 +202,6 @@ func (b *Bus) Holds(ctx context.Context, a driver.Anchor) (bool, error) {
 // Prepare implements driver.Preparer.
 func (b *Bus) Prepare(ctx context.Context, subscriptions []driver.Subscription) error {
 	for i := range subscriptions {
-		if subscriptions[i].Slices == 0 {
-			subscriptions[i].Slices = driver.DefaultSlices
-		}
 		g, err := b.group(ctx, &subscriptions[i])
 		if err != nil {
 			return err
@@ -271,9 +268,6 @@ func (b *Bus) group(ctx context.Context, s *driver.Subscription) (Group, error) 
 				return g, err
 			}
 		}
-	}
-	if !s.Broadcast && s.Slices%g.Partitions != 0 {
-		return g, fmt.Errorf("%s: subscription %q has %d slices, which %d partitions do not divide", b.config.Client.System(), s.Name, s.Slices, g.Partitions)
 	}
 	return g, nil
 }

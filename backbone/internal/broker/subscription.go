@@ -153,6 +153,13 @@ func (s *subscription) fail(err error) {
 	}
 }
 
+// joined is what is noted of a subscription when it is new: its number of slices, which stands, and up to where the logs of
+// its sources are read instead of the broker.
+type joined struct {
+	Slices  int              `json:"slices"`
+	Sources map[string]int64 `json:"sources"`
+}
+
 // join makes the group exist at the broker and the partitions in the database, and notes where a new subscription that
 // begins at the first record goes over from the logs to the broker: what was committed before the group existed is read
 // from the logs, everything else reaches the group. What comes both ways is handled once.
@@ -162,11 +169,15 @@ func (s *subscription) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.joined = map[string]int64{}
+	j := joined{Slices: s.Slices, Sources: map[string]int64{}}
 	if raw != nil {
-		if err := json.Unmarshal(raw, &s.joined); err != nil {
+		if err := json.Unmarshal(raw, &j); err != nil {
 			return fmt.Errorf("%s: %w", note, err)
 		}
+	}
+	s.Slices, s.joined = j.Slices, j.Sources
+	if s.Slices%s.group.Partitions != 0 {
+		return fmt.Errorf("it has %d slices, which %d partitions do not divide", s.Slices, s.group.Partitions)
 	}
 	var fresh []driver.Interest
 	for _, i := range s.Interests {
@@ -194,7 +205,7 @@ func (s *subscription) join(ctx context.Context) error {
 		from[i.Source] = 0
 	}
 	if len(fresh) > 0 {
-		noted, err := json.Marshal(s.joined)
+		noted, err := json.Marshal(j)
 		if err != nil {
 			return err
 		}
@@ -252,8 +263,12 @@ func (s *subscription) revoke(numbers []int) {
 	}
 	s.mu.Unlock()
 	var owned []int
+	lapsed := s.held.Lapsed()
 	for _, p := range lost {
 		p.hush()
+		if lapsed { // somebody else may be about to receive: he must not wait for what is in flight here
+			p.receiving()
+		}
 		for n := range s.Slices {
 			if n%s.group.Partitions == p.number {
 				owned = append(owned, n)
