@@ -25,6 +25,7 @@ const (
 	relayBytes = 4 << 20
 	relayLease = 15 * time.Second
 	relayPoll  = time.Second
+	relayLook  = 10 * time.Second // how often the newest anchor is asked for where all is quiet
 	// relayAnchors is how many anchors are kept, the older ones farther apart.
 	relayAnchors = 64
 )
@@ -47,6 +48,7 @@ type relay struct {
 	at       int64 // behind the cursor where records are published again
 	anchors  []relayAnchor
 	verified bool
+	looked   time.Time // when the newest anchor was last known to hold
 	renewed  time.Time
 }
 
@@ -123,7 +125,13 @@ func (y *relay) step(ctx context.Context) (more bool, err error) {
 		if err := y.verify(ctx); err != nil {
 			return false, err
 		}
-		y.verified = true
+		y.verified, y.looked = true, time.Now() //souk:clock a pause
+	}
+	if err := y.look(ctx); err != nil {
+		return false, err
+	}
+	if !y.verified {
+		return true, nil
 	}
 	head, err := y.h.store.Head(ctx, y.h.svc.Name)
 	if err != nil {
@@ -239,6 +247,23 @@ func (y *relay) verify(ctx context.Context) error {
 		y.anchors = slices.Clone(y.anchors[:i])
 		y.at = max(back, oldest)
 		return nil
+	}
+	return nil
+}
+
+// look asks for the newest anchor now and then, since a broker may lose something while nothing is published.
+func (y *relay) look(ctx context.Context) error {
+	asked, ok := y.h.r.cfg.Transport.(driver.Anchored)
+	if !ok || len(y.anchors) == 0 || time.Since(y.looked) < relayLook {
+		return nil
+	}
+	holds, err := asked.Holds(ctx, driver.Anchor(y.anchors[len(y.anchors)-1].Anchor))
+	if err != nil {
+		return fmt.Errorf("verify the newest anchor: %w", err)
+	}
+	y.looked = time.Now() //souk:clock a pause
+	if !holds {
+		y.verified = false
 	}
 	return nil
 }

@@ -1,0 +1,269 @@
+package broker_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"example.org/souk/backbone"
+	"example.org/souk/backbone/driver"
+	"example.org/souk/backbone/internal/broker"
+	"example.org/souk/backbone/sqlitestore"
+)
+
+// sold is an event of a shop; books handles it, and answers each to the shop with a command.
+type sold struct {
+	Till string `json:"till"`
+	N    int    `json:"n"`
+}
+
+func (sold) EventType() string { return "test.shop.Sold.v1" }
+
+type sell struct {
+	Till string `json:"till"`
+}
+
+func (sell) CommandType() string { return "test.shop.Sell.v1" }
+func (c sell) Stream() string    { return "till/" + c.Till }
+
+type confirm struct {
+	Till string `json:"till"`
+	N    int    `json:"n"`
+}
+
+func (confirm) CommandType() string { return "test.shop.Confirm.v1" }
+func (c confirm) Stream() string    { return fmt.Sprintf("confirmed/%s-%d", c.Till, c.N) }
+
+type confirmed struct {
+	Till string `json:"till"`
+	N    int    `json:"n"`
+}
+
+func (confirmed) EventType() string { return "test.shop.Confirmed.v1" }
+
+func shop() *backbone.Service {
+	tills := &backbone.Aggregate[int]{
+		Name: "till", Public: []backbone.Event{sold{}}, Evolve: func(n int, _ backbone.Event) int { return n + 1 },
+	}
+	done := &backbone.Aggregate[bool]{
+		Name: "confirmed", Public: []backbone.Event{confirmed{}}, Evolve: func(bool, backbone.Event) bool { return true },
+	}
+	return &backbone.Service{
+		Name: "shop",
+		Handles: []backbone.Handler{
+			backbone.Decide(tills, func(n int, c sell, _ backbone.Meta) ([]backbone.Event, error) {
+				return []backbone.Event{sold{c.Till, n}}, nil
+			}),
+			backbone.Decide(done, func(done bool, c confirm, _ backbone.Meta) ([]backbone.Event, error) {
+				if done {
+					return nil, nil
+				}
+				return []backbone.Event{confirmed(c)}, nil
+			}),
+		},
+	}
+}
+
+func books() *backbone.Service {
+	return &backbone.Service{
+		Name: "books",
+		Subscribes: []backbone.Subscriber{
+			backbone.On(func(ctx context.Context, tx backbone.Tx, e sold) error {
+				tx.Do(backbone.Send(confirm(e)))
+				return tx.Exec(ctx, `INSERT INTO {entry} (id, till, n) VALUES ($1, $2, $3)`, tx.Message().ID, e.Till, e.N)
+			}).From(backbone.FromFirst),
+		},
+		Migrations: fstest.MapFS{"0001_entry.sql": {Data: []byte(`-- +goose Up
+CREATE TABLE {entry} (place INTEGER PRIMARY KEY, id TEXT NOT NULL, till TEXT NOT NULL, n BIGINT NOT NULL);
+`)}},
+	}
+}
+
+type mall struct {
+	*backbone.Runtime
+	t     *testing.T
+	store *sqlitestore.Store
+	bus   *broker.Bus
+
+	mu     sync.Mutex
+	alarms []string
+}
+
+// unanchored hides that the broker can be asked what it still has.
+type unanchored struct{ driver.Transport }
+
+func start(t *testing.T, s *server, dir string, wrap func(*broker.Bus) driver.Transport) *mall {
+	t.Helper()
+	store, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Path: dir + "/mall.db"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	storeOf := func(string) driver.Store { return store }
+	m := &mall{t: t, store: store, bus: broker.New(broker.Config{Client: &client{s}, Store: storeOf, Poll: 20 * time.Millisecond})}
+	m.Runtime, err = backbone.New(backbone.Config{
+		Parts: []*backbone.Service{shop(), books()}, Store: storeOf, Transport: wrap(m.bus),
+		Hooks: backbone.Hooks{Alarm: func(a backbone.Alarm) {
+			m.mu.Lock()
+			m.alarms = append(m.alarms, a.Subject+": "+a.Text)
+			m.mu.Unlock()
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.end)
+	return m
+}
+
+func (m *mall) end() {
+	if m.store == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := m.Stop(ctx); err != nil {
+		m.t.Error(err)
+	}
+	if err := m.bus.Close(); err != nil {
+		m.t.Error(err)
+	}
+	if err := m.store.Close(); err != nil {
+		m.t.Error(err)
+	}
+	m.store = nil
+}
+
+func (m *mall) sell(n int) {
+	m.t.Helper()
+	for i := range n {
+		if _, err := m.Do(m.t.Context(), sell{fmt.Sprint(i % 5)}); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+}
+
+// entries waits until the books hold n entries, and checks that they are those of each till, each once and in order, and
+// that the shop has confirmed each once.
+func (m *mall) entries(n int) {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeout(m.t.Context(), 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		idle, err := m.Idle(ctx)
+		if err == nil && idle {
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			busy, err := m.InFlight(m.t.Context())
+			m.t.Fatalf("it does not come to rest: %s %v", busy, err)
+		}
+	}
+	rows, err := m.store.Query(m.t.Context(), "SELECT till, n FROM "+m.store.Name("books", "entry")+" ORDER BY place")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer rows.Close()
+	next, total := map[string]int{}, 0
+	for rows.Next() {
+		var till string
+		var number int
+		if err := rows.Scan(&till, &number); err != nil {
+			m.t.Fatal(err)
+		}
+		if number != next[till] {
+			m.t.Fatalf("till %s: entry %d where %d is next (lost, doubled or out of order)", till, number, next[till])
+		}
+		next[till]++
+		total++
+	}
+	if total != n {
+		m.t.Fatalf("%d entries, want %d", total, n)
+	}
+	rs, err := m.store.Read(m.t.Context(), "shop", driver.ReadQuery{Types: []string{confirmed{}.EventType()}, Limit: 10 * n})
+	if err != nil || len(rs) != n {
+		m.t.Fatalf("%d are confirmed, want %d (%v)", len(rs), n, err)
+	}
+}
+
+func plain(b *broker.Bus) driver.Transport { return b }
+
+// F3: what is committed reaches the broker and takes effect once and in order, with a server that cuts connections, is
+// killed under load, and stands still; over a restart of the program too.
+func TestF3_RelayUnderFaults(t *testing.T) {
+	t.Parallel()
+	s, dir := newServer(), t.TempDir()
+	m := start(t, s, dir, plain)
+	m.sell(100)
+	s.kill()
+	m.sell(50)
+	s.restart()
+	m.sell(50)
+	s.pause()
+	m.sell(20)
+	s.resume()
+	m.entries(220)
+	m.sell(5)
+	m.end()
+	m = start(t, s, dir, plain)
+	m.entries(225)
+	s.kill()
+	m.sell(30)
+	m.end() // the broker is away, and the stop waits for nothing
+	s.restart()
+	m = start(t, s, dir, plain)
+	m.entries(255)
+	if len(m.alarms) > 0 {
+		t.Errorf("a server that was only started again gives alarms: %v", m.alarms)
+	}
+}
+
+// F3: a broker that has forgotten what it confirmed is given it again, with the same ids and before anything new, and
+// nothing has a second effect. Red when no anchors are asked for, which the control shows.
+func TestF3_WhatABrokerForgetsIsPublishedAgain(t *testing.T) {
+	t.Parallel()
+	s := newServer()
+	m := start(t, s, t.TempDir(), plain)
+	m.sell(60)
+	m.entries(60)
+	before := s.stored("souk.shop")
+	s.forget()
+	m.sell(10)
+	m.entries(70)
+	after := s.stored("souk.shop")
+	for _, id := range before {
+		if !slices.Contains(after, id) {
+			t.Fatalf("event %s is not at the broker any more", id)
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !slices.ContainsFunc(m.alarms, func(a string) bool { return strings.HasPrefix(a, "relay: ") }) {
+		t.Errorf("nobody is told: %v", m.alarms)
+	}
+}
+
+func TestF3_ControlWithoutAnchors(t *testing.T) {
+	t.Parallel()
+	s := newServer()
+	m := start(t, s, t.TempDir(), func(b *broker.Bus) driver.Transport { return unanchored{b} })
+	m.sell(60)
+	m.entries(60)
+	s.forget()
+	m.sell(10)
+	m.entries(70)
+	if n := len(s.stored("souk.shop")); n >= 140 {
+		t.Errorf("%d events are at the broker, as if anchors had been asked for", n)
+	}
+}
