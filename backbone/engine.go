@@ -276,6 +276,9 @@ func (r *Runtime) Start(ctx context.Context) error {
 		return err
 	}
 	for _, h := range r.order {
+		if err := h.settleCarrier(ctx); err != nil {
+			return err
+		}
 		if err := h.join(ctx); err != nil {
 			return err
 		}
@@ -343,6 +346,39 @@ func (s *subscription) feed(ctx context.Context, ready chan struct{}) {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// settleCarrier notes what carries a service's messages, the log or a broker, and refuses the other one: what was handled
+// by the checkpoints of the one is not known to the inbox of the other, and would be handled again.
+func (h *host) settleCarrier(ctx context.Context) error {
+	const note, log, broker = "carrier", "log", "broker"
+	is := broker
+	if h.r.cfg.Transport.Powers().LogPositions {
+		is = log
+	}
+	noted, err := h.store.Value(ctx, h.svc.Name, note)
+	if err != nil {
+		return err
+	}
+	was := string(noted)
+	if noted == nil {
+		was = is
+		cps, err := h.store.Checkpoints(ctx, h.svc.Name, h.svc.Name)
+		if err != nil {
+			return err
+		}
+		if len(cps) > 0 {
+			was = log // it has run since before this was noted
+		}
+	}
+	if was != is {
+		return fmt.Errorf("service %s: its messages are carried by the %s, and this process would have them carried by the %s: "+
+			"what was handled would be handled again", h.svc.Name, was, is)
+	}
+	if noted != nil {
+		return nil
+	}
+	return h.store.SetValue(ctx, h.svc.Name, note, []byte(is))
 }
 
 // join notes where each type of event was first asked for, so that a handler that

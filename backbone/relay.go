@@ -18,8 +18,10 @@ import (
 // forget: whenever the relay connects again it asks for what the anchors name, and where something is gone it publishes
 // again from the last anchor before the gap, with the same ids, before anything new.
 
+// RelayName is the name under which the cursor of a log's relay stands among the checkpoints of its service.
+const RelayName = "relay"
+
 const (
-	relayName  = "relay" // of the subscription whose checkpoint is the cursor
 	relayNote  = "relay.anchors"
 	relayChunk = 512
 	relayBytes = 4 << 20
@@ -177,7 +179,7 @@ func (y *relay) hold(ctx context.Context) (bool, error) {
 		return true, nil
 	}
 	if y.epoch > 0 {
-		kept, err := store.Renew(ctx, name, relayName, owner, lease)
+		kept, err := store.Renew(ctx, name, RelayName, owner, lease)
 		if err != nil {
 			return false, err
 		}
@@ -187,10 +189,10 @@ func (y *relay) hold(ctx context.Context) (bool, error) {
 		}
 		y.epoch = 0
 	}
-	if _, err := store.InitSubscription(ctx, name, relayName, 1, map[string]int64{name: 0}); err != nil {
+	if _, err := store.InitSubscription(ctx, name, RelayName, 1, map[string]int64{name: 0}); err != nil {
 		return false, err
 	}
-	cps, err := store.Claim(ctx, name, relayName, owner, 1, lease)
+	cps, err := store.Claim(ctx, name, RelayName, owner, 1, lease)
 	if err != nil || len(cps) == 0 {
 		return false, err
 	}
@@ -212,7 +214,7 @@ func (y *relay) release(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	_ = y.h.store.Release(ctx, y.h.svc.Name, relayName, y.h.r.cfg.Owner, []int{0}) // else the lease runs out
+	_ = y.h.store.Release(ctx, y.h.svc.Name, RelayName, y.h.r.cfg.Owner, []int{0}) // else the lease runs out
 }
 
 // verify asks the broker for what the anchors name, and goes back to the last one before the first that is gone, at most by
@@ -312,7 +314,7 @@ func (y *relay) keep(position int64, anchor driver.Anchor) error {
 	err = y.h.internal(&unit{host: y.h, run: func(b *batch, u *unit) error {
 		sh := b.of(y.h)
 		sh.writes.Moves = append(sh.writes.Moves, driver.Move{
-			Unit: u.index, Subscription: relayName, Source: y.h.svc.Name, Slice: 0, Epoch: y.epoch, From: from, To: to,
+			Unit: u.index, Subscription: RelayName, Source: y.h.svc.Name, Slice: 0, Epoch: y.epoch, From: from, To: to,
 		})
 		sh.writes.Values = append(sh.writes.Values, driver.Value{Name: relayNote, Data: noted})
 		return nil

@@ -60,15 +60,25 @@ func (r *Runtime) prune(ctx context.Context) {
 // readersPassed returns for each log of a service that runs here the position up to
 // which every subscription has handled or parked what it wants: those of all
 // services in the parts list, whether they run here or not. It is 0, so that
-// nothing goes, where a subscription has never begun, where the checkpoints of a
-// service cannot be read from here, and on a transport that has no positions.
+// nothing goes, where a subscription has never begun, and where the checkpoints of a
+// service cannot be read from here. Over a broker it is what the relay has carried:
+// from there on the broker keeps it for who has not come yet.
 // Subscriptions that the parts list has no more, and sources that one reads no
 // more, stand still for ever and do not count.
 func (r *Runtime) readersPassed(ctx context.Context) (map[string]int64, error) {
-	if !r.cfg.Transport.Powers().LogPositions {
-		return nil, nil
-	}
 	passed := map[string]int64{}
+	if !r.cfg.Transport.Powers().LogPositions {
+		for _, h := range r.order {
+			cursors, err := h.store.Checkpoints(ctx, h.svc.Name, RelayName)
+			if err != nil {
+				return nil, fmt.Errorf("cursor of %s: %w", h.svc.Name, err)
+			}
+			for _, c := range cursors {
+				passed[h.svc.Name] = c.Position
+			}
+		}
+		return passed, nil
+	}
 	for _, h := range r.order {
 		head, err := h.store.Head(ctx, h.svc.Name)
 		if err != nil {

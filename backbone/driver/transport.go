@@ -208,6 +208,18 @@ type Committed interface {
 	Committed(source string, rs []Record)
 }
 
+// Backlogger is implemented by transports whose broker can be asked how many messages
+// the subscriptions of this process have not settled.
+type Backlogger interface {
+	Backlogs(ctx context.Context) ([]Backlog, error)
+}
+
+// Backlog is what a subscription has not settled, over all processes that share it.
+type Backlog struct {
+	Service, Subscription string
+	Messages              int64
+}
+
 // Behinder is implemented by transports that know how many committed records the
 // subscriptions of this process have not been offered yet.
 type Behinder interface {

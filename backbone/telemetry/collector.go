@@ -31,6 +31,9 @@ type CollectorConfig struct {
 	// Source returns the database of a service, nil where it cannot be reached from
 	// here. Such a service is left out.
 	Source func(service string) Source
+	// Backlogs tells what subscriptions have not settled where a broker and not the
+	// logs says so. It may be nil; a driver.Backlogger's method is such a function.
+	Backlogs func(ctx context.Context) ([]driver.Backlog, error)
 	// Clock is what ages are measured by; default time.Now.
 	Clock func() time.Time
 	// Timeout bounds one scrape; default 5 s.
@@ -58,6 +61,7 @@ type Collector struct {
 type reading struct {
 	service, name string
 	keyed         bool // its slices belong to other keys than the streams
+	all           bool // it takes everything that travels
 	interests     []driver.Interest
 }
 
@@ -92,7 +96,18 @@ func NewCollector(c CollectorConfig) (*Collector, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	if c.Backlogs != nil {
+		return &Collector{cfg: c, subs: relays(c.Parts)}, nil
+	}
 	return &Collector{cfg: c, subs: readings(backbone.Describe(c.Parts))}, nil
+}
+
+// relays lists the relays of a parts list, which read all that travels.
+func relays(parts []*backbone.Service) (list []reading) {
+	for _, p := range parts {
+		list = append(list, reading{service: p.Name, name: backbone.RelayName, all: true, interests: []driver.Interest{{Source: p.Name}}})
+	}
+	return list
 }
 
 // readings lists the subscriptions that a runtime has for a parts list.
@@ -162,6 +177,13 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 		}
 		gauge(out, descUp, 1, s.Name)
 	}
+	waiting, err := c.backlogs(ctx)
+	if err != nil {
+		c.cfg.Logger.Warn("the broker could not be asked for metrics", "error", err)
+	}
+	for _, l := range waiting {
+		gauge(out, descLag, l.Messages, l.Service, l.Subscription, l.Source)
+	}
 }
 
 // heads reads the heads of the logs, of those that can be read.
@@ -206,7 +228,26 @@ func (c *Collector) Lags(ctx context.Context) ([]Lag, error) {
 		}
 		all = append(all, list...)
 	}
-	return all, nil
+	list, err := c.backlogs(ctx)
+	return append(all, list...), err
+}
+
+// atBroker stands for the source of what waits at a broker, which does not tell from whose log it is.
+const atBroker = "broker"
+
+// backlogs asks the broker, if there is one.
+func (c *Collector) backlogs(ctx context.Context) (list []Lag, err error) {
+	if c.cfg.Backlogs == nil {
+		return nil, nil
+	}
+	waiting, err := c.cfg.Backlogs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("backlog at the broker: %w", err)
+	}
+	for _, b := range waiting {
+		list = append(list, Lag{Service: b.Service, Subscription: b.Subscription, Source: atBroker, Messages: float64(b.Messages)})
+	}
+	return list, nil
 }
 
 func (c *Collector) service(ctx context.Context, out chan<- prometheus.Metric, source Source, service string, heads map[string]int64) error {
@@ -307,7 +348,7 @@ func behind(ctx context.Context, log Source, sub *reading, in driver.Interest, p
 	}
 	for i := range records {
 		r := &records[i]
-		if !in.Wants(r) || !sub.keyed && r.Position <= positions[driver.SliceOf(r.Stream, len(positions))] {
+		if !sub.all && !in.Wants(r) || !sub.keyed && r.Position <= positions[driver.SliceOf(r.Stream, len(positions))] {
 			continue
 		}
 		if n++; oldest == 0 {

@@ -291,7 +291,7 @@ func newest(ctx context.Context, h *house.House, _ bool) (Finding, error) {
 // lag checks that subscriptions keep up.
 func lag(ctx context.Context, h *house.House, _ bool) (Finding, error) {
 	c, err := telemetry.NewCollector(telemetry.CollectorConfig{
-		Parts: h.Runtime.Parts(), Source: func(string) telemetry.Source { return h.Store() },
+		Parts: h.Runtime.Parts(), Source: func(string) telemetry.Source { return h.Store() }, Backlogs: h.Backlogs(),
 	})
 	if err != nil {
 		return Finding{}, err

@@ -17,7 +17,6 @@ import (
 
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/driver"
-	"example.org/souk/backbone/logbus"
 	"example.org/souk/backbone/sqlitestore"
 	"example.org/souk/gateway/callback"
 	"example.org/souk/gateway/console"
@@ -50,6 +49,9 @@ type Config struct {
 	// until then a command of an order may come again. Default 7 days, or
 	// OrderPatience where that is longer.
 	Retention time.Duration
+	// Broker is the URL of a broker that carries messages between the services; default
+	// none: the log itself does.
+	Broker string
 	// Payment says who moves the money.
 	Payment PaymentConfig
 	// Mail says who sends mail.
@@ -83,7 +85,7 @@ type House struct {
 
 	cfg       Config
 	store     *sqlitestore.Store
-	bus       *logbus.Bus
+	bus       driver.Transport
 	hub       online.Hub
 	standIn   *standIn
 	reports   *reports // nil: the payment provider does not call back
@@ -152,7 +154,9 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 		return nil, err
 	}
 	storeOf := func(string) driver.Store { return h.store }
-	h.bus = logbus.New(logbus.Config{Store: storeOf, Logger: cfg.Logger})
+	if h.bus, err = openTransport(ctx, cfg, storeOf); err != nil {
+		return nil, err
+	}
 	h.Keys, err = backbone.OpenKeys(backbone.KeysConfig{Store: h.store})
 	if err != nil {
 		return nil, err

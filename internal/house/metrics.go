@@ -57,7 +57,7 @@ func (m *metrics) observe(o door.Observation) {
 func (h *House) serveMetrics() error {
 	store := h.store // a scrape may outlast the stop
 	collector, err := telemetry.NewCollector(telemetry.CollectorConfig{
-		Parts: h.Runtime.Parts(), Source: func(string) telemetry.Source { return store }, Logger: h.cfg.Logger,
+		Parts: h.Runtime.Parts(), Source: func(string) telemetry.Source { return store }, Backlogs: h.Backlogs(), Logger: h.cfg.Logger,
 	})
 	if err != nil {
 		return err

@@ -232,6 +232,45 @@ func (b *Bus) Behind(ctx context.Context) (int64, error) {
 	return behind, nil
 }
 
+// Backlogs implements driver.Backlogger.
+func (b *Bus) Backlogs(ctx context.Context) ([]driver.Backlog, error) {
+	b.mu.Lock()
+	subs := make([]*subscription, 0, len(b.groups))
+	for s := range b.groups {
+		subs = append(subs, s)
+	}
+	b.mu.Unlock()
+	list := make([]driver.Backlog, 0, len(subs))
+	for _, s := range subs {
+		waiting, err := b.config.Client.Backlog(ctx, s.group)
+		if err != nil {
+			return nil, fmt.Errorf("%s: backlog of %s: %w", b.config.Client.System(), s.group.Name, err)
+		}
+		total := int64(0)
+		for _, n := range waiting {
+			total += max(n, 0)
+		}
+		list = append(list, driver.Backlog{Service: s.Service, Subscription: s.Name, Messages: total})
+	}
+	return list, nil
+}
+
+// System names the broker.
+func (b *Bus) System() string { return b.config.Client.System() }
+
+// Describe returns what the broker says of the topics of a service, by name.
+func (b *Bus) Describe(ctx context.Context, service string) (map[string][]PartitionInfo, error) {
+	topics := map[string][]PartitionInfo{}
+	for _, topic := range []string{b.eventsOf(service), b.commandsOf(service)} {
+		info, err := b.config.Client.Describe(ctx, topic)
+		if err != nil {
+			return nil, fmt.Errorf("%s: topic %s: %w", b.config.Client.System(), topic, err)
+		}
+		topics[topic] = info
+	}
+	return topics, nil
+}
+
 // group returns a subscription as the broker knows it; its topics exist then.
 func (b *Bus) group(ctx context.Context, s *driver.Subscription) (Group, error) {
 	g := Group{Name: b.config.Namespace + "." + s.Service + "." + s.Name, Whole: s.Key != nil, Partitions: 1}
@@ -277,4 +316,6 @@ var (
 	_ driver.Anchored  = (*Bus)(nil)
 	_ driver.Preparer  = (*Bus)(nil)
 	_ driver.Behinder  = (*Bus)(nil)
+
+	_ driver.Backlogger = (*Bus)(nil)
 )
