@@ -20,6 +20,7 @@ type upCommand struct {
 	Empty         bool          `help:"Leave the demo shop out." env:"SOUK_EMPTY"`
 	Without       []string      `help:"Services to leave out; what is meant for them waits." placeholder:"PART"`
 	Currency      string        `help:"The shop's currency." default:"EUR" env:"SOUK_CURRENCY"`
+	DB            string        `help:"URL of a PostgreSQL database; default the file souk.db in the data directory." name:"db" env:"SOUK_DB" placeholder:"URL"`
 	Broker        string        `help:"URL of a broker that carries messages between the services; default none, the log itself does." env:"SOUK_BROKER" placeholder:"URL"`
 	OrderPatience time.Duration `help:"How long an order may wait for its approval before it expires." default:"24h" env:"SOUK_ORDER_PATIENCE"`
 	Retention     time.Duration `help:"How long answers to commands are kept, and commands, replies and calls in the logs; no shorter than the order patience; default 168h. Events are kept for ever." env:"SOUK_RETENTION" placeholder:"DURATION"`
@@ -68,7 +69,7 @@ func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
 		Payment: house.PaymentConfig{URL: c.Payment, KeyFile: c.PaymentKey, CallbackSecretFile: c.PaymentSecret},
 		Mail:    house.MailConfig{SMTP: c.SMTP, Plain: c.SMTPPlain, Username: c.SMTPUser, PasswordFile: c.SMTPPassword, From: c.MailFrom},
 		Logger:  log, Added: env.Added, CallerRate: c.CallerRate, OrderPatience: c.OrderPatience,
-		Retention: c.Retention, Broker: c.Broker,
+		Retention: c.Retention, Broker: c.Broker, DB: c.DB,
 	})
 	if err != nil {
 		return err
@@ -103,6 +104,9 @@ func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
 	fmt.Fprintln(env.Stdout, "ready")
 	select {
 	case <-ctx.Done():
+	case err := <-h.Taken():
+		end()
+		return errors.Join(err, <-served, stop())
 	case err := <-served:
 		return errors.Join(err, stop())
 	}

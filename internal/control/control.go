@@ -180,7 +180,7 @@ func here(ctx context.Context, data, name string, a Args, added []*backbone.Serv
 		return fmt.Errorf("unknown operation %q", name)
 	}
 	if _, err := os.Stat(filepath.Join(data, "souk.db")); err != nil {
-		return fmt.Errorf("no mall was ever started in %s; start one with: souk --data %s up", data, data)
+		return fmt.Errorf("no mall runs on %s, and no database lies there; start one with: souk --data %s up", data, data)
 	}
 	h, err := house.Open(ctx, house.Config{Data: data, Quiet: true, Empty: true, Added: added, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

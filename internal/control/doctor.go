@@ -72,7 +72,7 @@ func Examine(ctx context.Context, x Examination, emit func(Finding) error) error
 			return err
 		}
 	}
-	if _, err := os.Stat(filepath.Join(x.Data, "souk.db")); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(x.Data, "souk.db")); errors.Is(err, fs.ErrNotExist) && !running {
 		return emit(Finding{"database", Well, "there is none yet; the first souk up makes it", ""})
 	}
 	full := ""
@@ -199,19 +199,23 @@ func wallClock(Examination, bool) Finding {
 
 // examine checks a mall from inside.
 func examine(ctx context.Context, h *house.House, a Args, emit Emit) error {
-	missing, err := h.Store().Plan(ctx, house.Schemas(h.Runtime.Parts()))
-	if err != nil {
-		return err
-	}
-	if len(missing) > 0 {
-		return emit(Finding{"tables", Warned, fmt.Sprintf("%d migrations were not applied", len(missing)), "souk migrate, or souk up, which does it too"})
+	checks := []func(context.Context, *house.House, bool) (Finding, error){newest, lag, letters, stuck, seals}
+	if _, err := h.SQLite(); err == nil {
+		lacks, err := missing(ctx, h)
+		if err != nil {
+			return err
+		}
+		if len(lacks) > 0 {
+			return emit(Finding{"tables", Warned, fmt.Sprintf("%d migrations were not applied", len(lacks)), "souk migrate, or souk up, which does it too"})
+		}
+		checks = append([]func(context.Context, *house.House, bool) (Finding, error){settings, integrity}, checks...)
 	}
 	if h.URL() == "" { // nothing is applied; it only makes the tables known
 		if err := h.Migrate(ctx); err != nil {
 			return err
 		}
 	}
-	for _, check := range []func(context.Context, *house.House, bool) (Finding, error){settings, integrity, newest, lag, letters, stuck, seals} {
+	for _, check := range checks {
 		f, err := check(ctx, h, a["full"] != "")
 		if err != nil {
 			return err

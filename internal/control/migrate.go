@@ -16,7 +16,7 @@ type pending struct {
 
 // planMigrations prints what migrate would apply.
 func planMigrations(ctx context.Context, h *house.House, _ Args, emit Emit) error {
-	list, err := h.Store().Plan(ctx, house.Schemas(h.Runtime.Parts()))
+	list, err := missing(ctx, h)
 	if err != nil {
 		return err
 	}
@@ -25,7 +25,7 @@ func planMigrations(ctx context.Context, h *house.House, _ Args, emit Emit) erro
 
 // migrate brings the tables up to date and prints what it applied.
 func migrate(ctx context.Context, h *house.House, _ Args, emit Emit) error {
-	list, err := h.Store().Plan(ctx, house.Schemas(h.Runtime.Parts()))
+	list, err := missing(ctx, h)
 	if err != nil {
 		return err
 	}
@@ -33,6 +33,15 @@ func migrate(ctx context.Context, h *house.House, _ Args, emit Emit) error {
 		return err
 	}
 	return emitPending(list, emit)
+}
+
+// missing lists what the database lacks.
+func missing(ctx context.Context, h *house.House) ([]sqlitestore.Pending, error) {
+	store, err := h.SQLite()
+	if err != nil {
+		return nil, err
+	}
+	return store.Plan(ctx, house.Schemas(h.Runtime.Parts()))
 }
 
 func emitPending(list []sqlitestore.Pending, emit Emit) error {

@@ -437,7 +437,11 @@ func verify(ctx context.Context, h *house.House, _ Args, emit Emit) error {
 }
 
 func backup(ctx context.Context, h *house.House, a Args, emit Emit) error {
-	if err := h.Store().Backup(ctx, a["file"]); err != nil {
+	store, err := h.SQLite()
+	if err != nil {
+		return err
+	}
+	if err := store.Backup(ctx, a["file"]); err != nil {
 		return err
 	}
 	// What cannot be opened, or does not verify, is no backup.

@@ -17,7 +17,6 @@ import (
 
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/driver"
-	"example.org/souk/backbone/sqlitestore"
 	"example.org/souk/gateway/callback"
 	"example.org/souk/gateway/console"
 	"example.org/souk/gateway/door"
@@ -49,6 +48,9 @@ type Config struct {
 	// until then a command of an order may come again. Default 7 days, or
 	// OrderPatience where that is longer.
 	Retention time.Duration
+	// DB is the URL of a PostgreSQL database that holds what the services keep; default
+	// none: the file souk.db in the data directory. One mall at a time uses it.
+	DB string
 	// Broker is the URL of a broker that carries messages between the services; default
 	// none: the log itself does.
 	Broker string
@@ -84,7 +86,9 @@ type House struct {
 	Keys      *backbone.Keys
 
 	cfg       Config
-	store     *sqlitestore.Store
+	store     driver.Store
+	unlock   func()     // gives up a database that other machines can reach; nil where it is a file
+	taken     chan error // another mall has that database
 	bus       driver.Transport
 	hub       online.Hub
 	standIn   *standIn
@@ -135,7 +139,7 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	h := &House{cfg: cfg, closing: make(chan struct{})}
+	h := &House{cfg: cfg, closing: make(chan struct{}), taken: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.close())
@@ -146,11 +150,7 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 			return nil, err
 		}
 	}
-	path := filepath.Join(cfg.Data, database)
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		h.first = true
-	}
-	if h.store, err = sqlitestore.Open(ctx, sqlitestore.Config{Path: path, Log: cfg.Logger}); err != nil {
+	if err := h.openStore(ctx); err != nil {
 		return nil, err
 	}
 	storeOf := func(string) driver.Store { return h.store }
@@ -418,11 +418,15 @@ func (h *House) close() error {
 		errs = append(errs, h.store.Close())
 		h.store = nil
 	}
+	if h.unlock != nil {
+		h.unlock()
+		h.unlock = nil
+	}
 	return errors.Join(errs...)
 }
 
 // Store returns the database.
-func (h *House) Store() *sqlitestore.Store { return h.store }
+func (h *House) Store() driver.Store { return h.store }
 
 // Currency returns the shop's currency.
 func (h *House) Currency() string { return h.cfg.Currency }

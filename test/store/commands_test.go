@@ -140,7 +140,7 @@ func TestD6_EventReplay(t *testing.T) {
 func TestMigrate(t *testing.T) {
 	t.Parallel()
 	binary, dir := program(t), t.TempDir()
-	refused(t, binary, dir, 1, "no mall was ever started", "migrate")
+	refused(t, binary, dir, 1, "no mall runs on", "migrate")
 	m := start(t, binary, dir, nil)
 	m.seed()
 	refused(t, binary, dir, 1, "a mall runs", "migrate")

@@ -1,0 +1,55 @@
+package store
+
+import (
+	"path/filepath"
+	"testing"
+
+	"example.org/souk/internal/testserver"
+)
+
+// D7: the mall on PostgreSQL does what it does on SQLite: an order a hundred times takes effect once, shortages are
+// rejected, a cancel gives back once; and when the database is killed under load and comes back, everything that was
+// accepted comes to its end without a restart of the mall.
+func TestD7_OnPostgreSQL(t *testing.T) {
+	t.Parallel()
+	server := testserver.PostgresOwn(t)
+	db := server.Database(t)
+	m := start(t, program(t), filepath.Join(t.TempDir(), "mall"), nil, "--db", db)
+	m.seed()
+	for range 20 {
+		if status, answer := m.call("POST", "/order", order1); status != 202 && status != 200 {
+			t.Fatalf("%d %s", status, answer)
+		}
+	}
+	m.awaitStatus("ORDER_001", "APPROVED")
+	if got := m.available("PRODUCT_001"); got != 7 {
+		t.Errorf("%d available, want 7", got)
+	}
+	m.must(202, "POST", "/order", order("SHORT", "CUSTOMER_002", item{"Laptop", 1200, 11}))
+	m.awaitStatus("SHORT", "REJECTED")
+	m.must(202, "POST", "/order/ORDER_001/cancel", `{}`)
+	m.awaitStatus("ORDER_001", "CANCELED")
+	if got := m.available("PRODUCT_001"); got != 10 {
+		t.Errorf("%d available after the cancel, want 10", got)
+	}
+
+	accepted := m.load(t, 4, 300)
+	server.Restart()
+	ids := accepted()
+	if len(ids) == 0 {
+		t.Fatal("nothing was accepted")
+	}
+	m.souk("wait", "--idle", "--timeout", "60s")
+	for _, id := range ids {
+		if s := m.status(id); s != "APPROVED" && s != "REJECTED" && s != "CANCELED" {
+			t.Errorf("order %s was accepted and is %q", id, s)
+		}
+	}
+	if out := m.souk("audit", "verify", "-o", "jsonl"); out == "" {
+		t.Error("the audit says nothing")
+	}
+	m.souk("doctor")
+	// Its lock on the database went with the server and was taken again.
+	refused(t, m.binary, t.TempDir(), 1, "another mall runs on this database", "up", "--db", db, "--http", "127.0.0.1:0")
+	m.stop()
+}
