@@ -87,7 +87,7 @@ type House struct {
 
 	cfg       Config
 	store     driver.Store
-	unlock   func()     // gives up a database that other machines can reach; nil where it is a file
+	unlock    func()     // gives up a database that other machines can reach; nil where it is a file
 	taken     chan error // another mall has that database
 	bus       driver.Transport
 	hub       online.Hub
