@@ -16,6 +16,8 @@ import (
 // TransportWorld is one installation of a transport, empty, with the servers and
 // databases that belong to it.
 type TransportWorld struct {
+	// Name is the transport's, for its card; Version is the server's that it runs on.
+	Name, Version string
 	// Open opens the transport as a process does. The suite closes it.
 	Open func(t *testing.T) TransportInstance
 	// Many says that several instances may be open and share subscriptions.
@@ -64,6 +66,8 @@ func RunTransport(t *testing.T, world func(t *testing.T) TransportWorld) {
 	crashes := first.instances[0].Crash != nil
 	_, anchored := first.instances[0].Transport.(driver.Anchored)
 	first.close()
+	results := &Results{Transport: first.Name, Server: first.Version, Powers: powers}
+	defer keepResults(t, results)
 	for _, test := range []struct {
 		name string
 		when bool
@@ -99,9 +103,14 @@ func RunTransport(t *testing.T, world func(t *testing.T) TransportWorld) {
 		{"PublishRefused", powers.LogPositions, testPublishRefused},
 	} {
 		if !test.when {
+			results.Tests = append(results.Tests, Result{test.name, "does not apply"})
 			continue
 		}
-		t.Run(test.name, func(t *testing.T) { test.run(newField(t, world(t))) })
+		result := "failed"
+		if t.Run(test.name, func(t *testing.T) { test.run(newField(t, world(t))) }) {
+			result = "passed"
+		}
+		results.Tests = append(results.Tests, Result{test.name, result})
 	}
 }
 

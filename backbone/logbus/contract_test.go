@@ -44,7 +44,7 @@ func TestContractOnSQLite(t *testing.T) {
 func TestContractOnPostgreSQL(t *testing.T) {
 	drivertest.RunTransport(t, func(t *testing.T) drivertest.TransportWorld {
 		url := testserver.Postgres(t).Database(t)
-		return drivertest.TransportWorld{Many: true, Open: func(t *testing.T) drivertest.TransportInstance {
+		return drivertest.TransportWorld{Name: "logbus", Version: "PostgreSQL 15", Many: true, Open: func(t *testing.T) drivertest.TransportInstance {
 			store, err := pgstore.Open(t.Context(), pgstore.Config{URL: url, Log: quiet})
 			if err != nil {
 				t.Fatal(err)

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestContract(t *testing.T) {
 	drivertest.RunTransport(t, func(*testing.T) drivertest.TransportWorld {
 		bus := membus.New(membus.Config{})
-		return drivertest.TransportWorld{Many: true, Open: func(*testing.T) drivertest.TransportInstance {
+		return drivertest.TransportWorld{Name: "membus", Many: true, Open: func(*testing.T) drivertest.TransportInstance {
 			return drivertest.TransportInstance{Transport: bus}
 		}}
 	})
