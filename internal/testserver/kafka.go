@@ -123,6 +123,28 @@ func (s *KafkaServer) Resume() {
 	s.control("resume", func() error { return send(s.kafka.cmd.Process.Pid, syscall.SIGCONT) })
 }
 
+// LoseTail takes the last batch from a partition of a server that was killed, as a power cut does with what was not
+// flushed.
+func (s *KafkaServer) LoseTail(topic string, partition int) {
+	s.t.Helper()
+	s.control("cut the data of", func() error {
+		if s.kafka.cmd != nil {
+			return errors.New("it runs")
+		}
+		segments, err := filepath.Glob(filepath.Join(s.kafka.dir, "data", "partitions", fmt.Sprintf("%s-%d", topic, partition), "*.dat"))
+		if err != nil || len(segments) == 0 {
+			return errors.Join(err, fmt.Errorf("topic %s has no partition %d with data", topic, partition))
+		}
+		last := segments[len(segments)-1]
+		info, err := os.Stat(last)
+		if err != nil {
+			return err
+		}
+		// A batch without its last byte is none.
+		return os.Truncate(last, info.Size()-1)
+	})
+}
+
 func (s *KafkaServer) control(what string, do func() error) {
 	s.t.Helper()
 	if !s.own {

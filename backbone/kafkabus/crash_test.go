@@ -1,0 +1,5 @@
+package kafkabus_test
+
+const childEnv = "SOUK_KAFKABUS_CHILD"
+
+func child() {}
