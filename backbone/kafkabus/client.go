@@ -32,7 +32,8 @@ var (
 	// same group, or has set its place. What was settled here since the last commit may come again there.
 	ErrTaken = errors.New("the group's place was set by somebody else")
 
-	// ErrLost is what Receive ends with, wrapped, where a partition has lost its tail while it was received.
+	// ErrLost is what Receive ends with, wrapped, where a partition has lost its tail while it was received. Send returns it
+	// once where a partition no longer has what it had confirmed to this client: then it is time to look at the anchors.
 	ErrLost = errors.New("the partition has lost messages at its end")
 
 	// ErrClosed is returned once the client was closed.
@@ -53,7 +54,10 @@ type Client struct {
 	producer *kgo.Client          // nil until the first Send, and after one that failed
 	feeds    map[string]*feed     // by group
 	joins    map[groupTopic][16]byte
-	running  sync.WaitGroup // methods and goroutines that Close waits for
+	// What was confirmed last, by partition.
+	confirmed map[part]confirmed
+	cuts      cuts
+	running   sync.WaitGroup // methods and goroutines that Close waits for
 }
 
 var _ broker.Client = (*Client)(nil)
@@ -70,7 +74,7 @@ func New(config Config) (*Client, error) {
 	c := &Client{
 		config: config, admin: admin, adm: kadm.NewClient(admin),
 		topics: map[string]topicInfo{}, feeds: map[string]*feed{},
-		joins: map[groupTopic][16]byte{},
+		joins: map[groupTopic][16]byte{}, confirmed: map[part]confirmed{},
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c, nil

@@ -238,3 +238,36 @@ func TestServerKilledAndPausedUnderLoad(t *testing.T) {
 		r.stop()
 	}
 }
+
+// A partition that loses its tail while somebody receives it is an error; the next receiving gets what takes its place.
+func TestTailLostWhileItIsReceived(t *testing.T) {
+	t.Parallel()
+	server := testserver.KafkaOwn(t, 1)
+	c := connect(t, server.Addresses())
+	topic := declared(t, c, 1)
+	g := group(topic, 1)
+	join(t, c, g)
+	send(t, c, messages(topic, 0, 0, 10)...)
+	anchor := send(t, c, messages(topic, 0, 10, 15)...)[0]
+	r := receive(t, c, g, 0, all)
+	r.wait(15)
+	server.Kill()
+	server.LoseTail(topic, 0)
+	server.Restart()
+	if err := r.end(); !errors.Is(err, kafkabus.ErrLost) {
+		t.Errorf("receive ended with %v", err)
+	}
+	if held, err := c.Holds(t.Context(), anchor); held || err != nil {
+		t.Errorf("held: %v, %v", held, err)
+	}
+	// Whoever publishes finds out too, before anything is published in the place of what is missing, and once.
+	if _, err := c.Send(t.Context(), messages(topic, 0, 15, 16)); !errors.Is(err, kafkabus.ErrLost) {
+		t.Errorf("sent behind what was lost: %v", err)
+	}
+	must(t, insist(t.Context(), c, messages(topic, 0, 10, 20)))
+	r = receive(t, c, g, 0, all)
+	r.until("the last", func(got []broker.Incoming) bool {
+		return len(got) > 0 && attribute(got[len(got)-1], "id") == topic+"/0/19"
+	})
+	r.stop()
+}

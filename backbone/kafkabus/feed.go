@@ -61,6 +61,8 @@ func (c *Client) consumer(h *heard) (*kgo.Client, error) {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		// It also tells that the cluster is there while everything is paused.
 		kgo.MetadataMaxAge(c.config.Patience/4),
+		// Each partition that is added asks for metadata, and waits for as long as the last are young.
+		kgo.MetadataMinAge(10*time.Millisecond),
 		kgo.WithHooks(h),
 	)...)
 }
@@ -244,31 +246,37 @@ func (f *feed) kick() {
 	}
 }
 
-// keepPlaces commits what was settled, once an interval.
+// keepPlaces commits what was settled, once an interval. Places in which nothing moves are committed again from time to
+// time, because a cluster drops those of a group without members when they become old.
 func (f *feed) keepPlaces() {
+	refresh := time.NewTicker(f.c.config.MinRetention / 16)
+	defer refresh.Stop()
 	for {
+		stale := false
 		select {
 		case <-f.kicked:
+		case <-refresh.C:
+			stale = true
 		case <-f.c.ctx.Done():
 			return
 		}
 		if pause(f.c.ctx, f.c.config.CommitEvery) != nil {
 			return
 		}
-		if err := f.settle(f.c.ctx, f.shares()); err != nil {
+		if err := f.settle(f.c.ctx, f.shares(), stale); err != nil {
 			f.kick() // what could not be committed is committed with what follows
 		}
 	}
 }
 
-// settle commits the places of shares that have moved. One whose place was set by somebody else meanwhile ends.
-func (f *feed) settle(ctx context.Context, shares []*share) error {
+// settle commits the places of shares that have moved, or of all. One whose place was set by somebody else ends.
+func (f *feed) settle(ctx context.Context, shares []*share, all bool) error {
 	f.committing.Lock()
 	defer f.committing.Unlock()
 	moved := map[string]map[part]place{} // by owner
 	asked := map[part]*share{}
 	for _, s := range shares {
-		if at, ok := s.moved(); ok {
+		if at, ok := s.moved(); ok || all {
 			if moved[s.r.owner] == nil {
 				moved[s.r.owner] = map[part]place{}
 			}

@@ -68,8 +68,8 @@ func typesOf(g *broker.Group) map[string][]string {
 		switch {
 		case ok && have == nil || in.Types == nil:
 			types[in.Topic] = nil
-		default:
-			types[in.Topic] = append(have, in.Types...)
+		default: // not nil, even where both are empty
+			types[in.Topic] = append(append([]string{}, have...), in.Types...)
 		}
 	}
 	return types

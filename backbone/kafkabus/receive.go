@@ -101,7 +101,7 @@ func (c *Client) receive(ctx context.Context, g *broker.Group, partition int, ta
 	// At a clean end nothing that was settled comes again.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
-	unstored := f.settle(last, r.list())
+	unstored := f.settle(last, r.list(), false)
 	if errors.Is(err, kerr.OffsetOutOfRange) {
 		if _, gap := c.begin(last, g.Name, parts, infos); gap != nil {
 			return gap

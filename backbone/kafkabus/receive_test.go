@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"example.org/souk/backbone/internal/broker"
 	"example.org/souk/backbone/kafkabus"
@@ -363,4 +366,111 @@ func TestConnectionsOfManyPartitions(t *testing.T) {
 		t.Errorf("send on a closed client: %v", err)
 	}
 	must(t, c.Close())
+}
+
+func TestClusterOfThree(t *testing.T) {
+	t.Parallel()
+	server := testserver.KafkaOwn(t, 3)
+	c := connect(t, server.Addresses()[:1])
+	topic := declared(t, c, 6)
+	g, whole := group(topic, 6), group(topic, 1)
+	whole.Whole = true
+	join(t, c, g)
+	join(t, c, whole)
+	for p := range 6 {
+		anchor := send(t, c, messages(topic, p, 0, 100)...)[0]
+		if held, err := c.Holds(t.Context(), anchor); !held || err != nil {
+			t.Errorf("partition %d: held %v, %v", p, held, err)
+		}
+	}
+	for p := range 6 {
+		r := receive(t, c, g, p, all)
+		ordered(t, r.wait(100), topic, p, 0, 100)
+		r.stop()
+	}
+	r := receive(t, c, whole, 0, all)
+	r.wait(600)
+	r.stop()
+	infos, err := c.Describe(t.Context(), topic)
+	must(t, err)
+	for p, info := range infos {
+		if info != (broker.PartitionInfo{Partition: p, First: 1, Next: 101, Messages: 100}) {
+			t.Errorf("described as %+v", info)
+		}
+	}
+}
+
+// commits counts the commits that a client makes.
+type commits struct{ atomic.Int64 }
+
+func (n *commits) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, _ error) {
+	if key == int16(kmsg.OffsetCommit) {
+		n.Add(1)
+	}
+}
+
+// A group without members loses places that nobody commits: those of an idle group are committed again.
+func TestPlacesOfAnIdleGroupAreKept(t *testing.T) {
+	t.Parallel()
+	server := testserver.Kafka(t)
+	var made commits
+	c := connect(t, server.Addresses(), func(c *kafkabus.Config) {
+		c.MinRetention = 2 * time.Second
+		c.Options = append(c.Options, kgo.WithHooks(&made))
+	})
+	topic := declared(t, c, 1)
+	g := group(topic, 1)
+	join(t, c, g)
+	r := receive(t, c, g, 0, all)
+	eventually(t, "places that do not move are committed", func() bool { return made.Load() > 6 })
+	r.stop()
+}
+
+// What is settled one by one is committed together.
+func TestCommitsAreCoalesced(t *testing.T) {
+	t.Parallel()
+	server := testserver.Kafka(t)
+	var made commits
+	c := connect(t, server.Addresses(), func(c *kafkabus.Config) { c.Options = append(c.Options, kgo.WithHooks(&made)) })
+	topic := declared(t, c, 1)
+	g := group(topic, 1)
+	join(t, c, g)
+	send(t, c, messages(topic, 0, 0, 5000)...)
+	begun := time.Now()
+	r := receive(t, c, g, 0, all)
+	r.wait(5000)
+	r.stop()
+	if most := int64(4 + time.Since(begun)/(100*time.Millisecond)); made.Load() > most {
+		t.Errorf("%d commits within %v", made.Load(), time.Since(begun))
+	}
+}
+
+// A connection that is cut in the middle of a fetch costs nothing but time: no copy, no gap.
+func TestReceiveAcrossCutConnections(t *testing.T) {
+	t.Parallel()
+	server, direct := shared(t)
+	proxy := testserver.NewProxy(t, server.Addresses()[0])
+	c := connect(t, server.Addresses(), through(proxy))
+	topic := declared(t, direct, 1)
+	g := group(topic, 1)
+	join(t, c, g)
+	const rounds, each = 8, 1000
+	r := receive(t, c, g, 0, all)
+	for round := range rounds {
+		switch round % 4 {
+		case 1:
+			proxy.CutAfter(testserver.Downstream, 5000)
+		case 2:
+			proxy.Reset()
+		case 3:
+			proxy.Latency(time.Duration(round) * 5 * time.Millisecond)
+		}
+		send(t, direct, messages(topic, 0, round*each, (round+1)*each)...)
+		r.wait((round + 1) * each)
+	}
+	r.stop()
+	ordered(t, r.received(), topic, 0, 0, rounds*each)
+	if proxy.Cuts() == 0 {
+		t.Error("nothing was cut")
+	}
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -17,6 +19,83 @@ import (
 type outcome struct {
 	index int
 	err   error
+}
+
+// confirmed is the last that a partition has confirmed to this client.
+type confirmed struct {
+	anchor broker.Anchor
+	cuts   int64 // how many connections had been lost when it was last known to be there
+}
+
+// cuts counts the connections that the producers have lost.
+type cuts struct{ n atomic.Int64 }
+
+// OnBrokerDisconnect is called by the library behind each connection.
+func (c *cuts) OnBrokerDisconnect(kgo.BrokerMetadata, net.Conn) { c.n.Add(1) }
+
+// standing returns what the partitions of ms have confirmed last. Where a connection was lost since, it looks whether
+// that is still there: the server may have been started again without its tail, and what is sent then would come before
+// what is missing.
+func (c *Client) standing(ctx context.Context, ms []broker.Outgoing, infos map[string]topicInfo) (map[part]confirmed, error) {
+	before := map[part]confirmed{}
+	for i := range ms {
+		p := part{ms[i].Topic, int32(ms[i].Partition)}
+		if _, ok := before[p]; ok {
+			continue
+		}
+		c.mu.Lock()
+		last, ok := c.confirmed[p]
+		c.mu.Unlock()
+		if !ok {
+			continue
+		}
+		now, id := c.cuts.n.Load(), infos[p.topic].id
+		held := last.anchor.Identity == hex.EncodeToString(id[:])
+		if held && now != last.cuts {
+			var err error
+			if held, err = c.holds(ctx, last.anchor); err != nil {
+				return nil, err
+			}
+		}
+		if !held {
+			return nil, c.lost(p, last)
+		}
+		last.cuts = now
+		before[p] = last
+	}
+	return before, nil
+}
+
+// lost is the error of a partition that no longer has what it had confirmed. It is told once.
+func (c *Client) lost(p part, last confirmed) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.confirmed, p)
+	return fmt.Errorf("topic %s, partition %d: message %s with offset %d was confirmed: %w",
+		p.topic, p.partition, last.anchor.ID, last.anchor.Sequence-1, ErrLost)
+}
+
+// confirm notes what was confirmed, and returns an error where a record stands before one that was confirmed earlier.
+func (c *Client) confirm(ms []broker.Outgoing, records []*kgo.Record, infos map[string]topicInfo, before map[part]confirmed) error {
+	last := map[part]confirmed{}
+	for i, r := range records {
+		p := part{ms[i].Topic, int32(ms[i].Partition)}
+		if b, ok := before[p]; ok && r.Offset < b.anchor.Sequence {
+			return c.lost(p, b)
+		}
+		id := infos[p.topic].id
+		last[p] = confirmed{broker.Anchor{
+			Topic: p.topic, Identity: hex.EncodeToString(id[:]), Partition: ms[i].Partition, Sequence: r.Offset + 1, ID: ms[i].ID,
+		}, before[p].cuts}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for p, l := range last {
+		if have, ok := c.confirmed[p]; !ok || have.anchor.Identity != l.anchor.Identity || have.anchor.Sequence < l.anchor.Sequence {
+			c.confirmed[p] = l
+		}
+	}
+	return nil
 }
 
 // Send publishes through one idempotent producer, which keeps the order of a partition however often it tries. Where it
@@ -55,11 +134,18 @@ func (c *Client) Send(ctx context.Context, ms []broker.Outgoing) ([]broker.Ancho
 			return nil, fmt.Errorf("kafka: message %s is for partition %d of topic %s, which has %d", ms[i].ID, ms[i].Partition, ms[i].Topic, n)
 		}
 	}
+	before, err := c.standing(ctx, ms, infos)
+	if err != nil {
+		return nil, failed(ctx, err, "send")
+	}
 	producer, err := c.producing()
 	if err != nil {
 		return nil, err
 	}
 	if err := c.produce(ctx, producer, ms, records); err != nil {
+		return nil, failed(ctx, err, "send")
+	}
+	if err := c.confirm(ms, records, infos, before); err != nil {
 		return nil, failed(ctx, err, "send")
 	}
 	anchors := make([]broker.Anchor, 0, len(topics))
@@ -137,6 +223,7 @@ func (c *Client) producing() (*kgo.Client, error) {
 		// Each Send waits for its records, so callers bound what is buffered. A limit here would let the first records of
 		// a Send fail while its last wait to be buffered.
 		kgo.MaxBufferedRecords(math.MaxInt32),
+		kgo.WithHooks(&c.cuts),
 	)...)
 	if err != nil {
 		return nil, fmt.Errorf("kafkabus: %w", err)

@@ -90,6 +90,9 @@ func TestTopicThatHasGoneIsAnError(t *testing.T) {
 	if _, err := c.DeclareTopic(t.Context(), topic, 1); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := c.Send(t.Context(), messages(topic, 0, 0, 12)); !errors.Is(err, kafkabus.ErrLost) {
+		t.Errorf("the first time sent to the topic that was made again: %v", err)
+	}
 	again := send(t, c, messages(topic, 0, 0, 12)...)[0]
 	if held, err := c.Holds(t.Context(), anchor); held || err != nil || again.Identity == anchor.Identity {
 		t.Errorf("held by a topic that was made again: %v, %v", held, err)

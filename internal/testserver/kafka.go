@@ -34,7 +34,7 @@ var sharedKafka = sync.OnceValues(func() (*kafka, error) {
 
 // Kafka returns the server of the Kafka protocol that the tests of this process share: one broker, which cannot be
 // killed or paused; see [KafkaOwn] for that. The environment variable SOUK_TEST_KAFKA, a list of host:port, puts
-// somebody's own server in its place. Nothing is ever deleted there: use topics and groups of names of your own.
+// somebody's own server in its place: use names that nobody else uses.
 func Kafka(t testing.TB) *KafkaServer {
 	t.Helper()
 	need(t, kafkaName)
