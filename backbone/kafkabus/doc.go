@@ -37,11 +37,17 @@
 //
 // Within a partition of a topic the order is that of sending. One idempotent producer publishes, with acks=all; where it
 // gives up a record it gives up everything that waits for the same partition, and where a broker has lost what it had
-// confirmed it stops, so that nothing that follows is taken. What is known to break the order, or to come twice:
+// confirmed it stops, so that nothing that follows is taken. A broker that has forgotten the producer too would take it:
+// so behind a lost connection Send looks for the last message that the partition has confirmed to this client, before it
+// publishes, and returns ErrLost, once, where that is gone. Whoever publishes goes back to an anchor that holds then.
+//
+// What is known to break the order, or to come twice:
 //
 //   - A record that the cluster refuses for itself alone, while the last records of the same Send are still being
 //     buffered: those may be confirmed. Sizes, partitions and topics are therefore looked at before the first is sent.
 //   - Send tries again with a new producer, so what was on its way twice is there twice: the first of each in order.
+//   - A broker that forgets both its tail and the producer while a request is on its way takes that request. Send sees it
+//     by the offset, too late for whoever has received it meanwhile.
 //   - There is no order across partitions, nor across topics. A Whole group has one receiver of all partitions, and gets
 //     them in turns: the order is that of each partition, not one of all.
 //   - More partitions, added by hand, move keys. DeclareTopic keeps what is there, and never adds one.
@@ -60,7 +66,8 @@
 //
 // # Connections
 //
-// A client has one connection for questions, two or three for publishing and consuming to each broker that it needs: one
-// consumer serves all partitions of a group, and each Tap has one of its own while it lasts. A cluster that does not
+// The library holds two or three connections to a broker for each of: what is asked, what is published, what a group
+// receives, and each Tap while it lasts. One consumer serves all partitions of a group: 16 partitions that are received
+// and published to take 9 connections to one broker. A cluster that does not
 // answer is an error of every method after Config.Patience and some moments. Receive does not end for less.
 package kafkabus

@@ -100,7 +100,9 @@ func message(topic string, partition, n int) broker.Outgoing {
 	return broker.Outgoing{
 		Topic: topic, Partition: partition, Key: fmt.Sprint("key-", partition), ID: id, Type: "test.Counted.v1",
 		Attributes: []broker.Attribute{
-			{Name: "specversion", Value: "1.0"}, {Name: "id", Value: id}, {Name: "source", Value: "test"},
+			{Name: "specversion", Value: "1.0"},
+			{Name: "id", Value: id},
+			{Name: "source", Value: "test"},
 			{Name: "type", Value: "test.Counted.v1"},
 		},
 		Body: fmt.Appendf(nil, `{"n":%d}`, n),

@@ -73,7 +73,7 @@ func (c *Client) Receive(ctx context.Context, g broker.Group, partition int, tak
 		return ErrClosed
 	}
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // whoever ended it does not ask how
+		return nil // whoever ended it does not ask how
 	}
 	return failed(ctx, err, "receive partition %d for group %s", partition, g.Name)
 }
@@ -164,7 +164,7 @@ func (r *receiving) run(ctx context.Context, take func([]broker.Incoming) error)
 			}
 		}
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // the end that was asked for
+			return nil
 		}
 		if err := take(batch); err != nil {
 			return err
@@ -324,7 +324,7 @@ func (c *Client) Tap(ctx context.Context, g broker.Group, ready func(), take fun
 		return ErrClosed
 	}
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // whoever ended it does not ask how
+		return nil // whoever ended it does not ask how
 	}
 	return failed(ctx, err, "tap %s", g.Name)
 }
