@@ -6,6 +6,7 @@
 //	url := pg.Database(t)                 // an empty database of this test's own
 //
 //	own := testserver.PostgresOwn(t)      // a server that this test may kill, pause and restart
+//	kafka := testserver.Kafka(t)          // a server of the Kafka protocol; KafkaOwn likewise
 //	ctx := testserver.Chromium(t)         // a headless browser, through chromedp
 //	proxy := testserver.NewProxy(t, addr) // a wire that can be made slow, cut, or silent
 //
