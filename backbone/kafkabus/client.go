@@ -42,7 +42,7 @@ var (
 
 // Client is a broker.Client over the Kafka protocol. See the package's documentation for how it maps.
 type Client struct {
-	config Config
+	config ClientConfig
 	ctx    context.Context // until Close
 	cancel context.CancelFunc
 	admin  *kgo.Client // for everything that neither publishes nor consumes
@@ -62,8 +62,8 @@ type Client struct {
 
 var _ broker.Client = (*Client)(nil)
 
-// New returns a client. It connects when it is used, not before.
-func New(config Config) (*Client, error) {
+// NewClient returns a client. It connects when it is used, not before.
+func NewClient(config ClientConfig) (*Client, error) {
 	if err := config.fill(); err != nil {
 		return nil, err
 	}

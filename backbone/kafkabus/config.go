@@ -8,8 +8,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Config says which cluster a Client speaks to and how. A zero field stands for its default.
-type Config struct {
+// ClientConfig says which cluster a Client speaks to and how. A zero field stands for its default.
+type ClientConfig struct {
 	// Brokers are the host:port of some brokers of the cluster, from which the others are learnt. There is no default.
 	Brokers []string
 
@@ -47,9 +47,9 @@ type Config struct {
 	Options []kgo.Opt
 }
 
-func (c *Config) fill() error {
+func (c *ClientConfig) fill() error {
 	if len(c.Brokers) == 0 {
-		return errors.New("kafkabus: Config.Brokers is empty: name a broker, host:port")
+		return errors.New("kafkabus: ClientConfig.Brokers is empty: name a broker, host:port")
 	}
 	defaults(&c.Name, "souk")
 	defaults(&c.Retention, 7*24*time.Hour)
@@ -58,7 +58,7 @@ func (c *Config) fill() error {
 	defaults(&c.CommitEvery, 100*time.Millisecond)
 	defaults(&c.Patience, 8*time.Second)
 	if c.Patience < 2*time.Second {
-		return fmt.Errorf("kafkabus: Config.Patience is %v: a cluster that elects a leader needs 2s", c.Patience)
+		return fmt.Errorf("kafkabus: ClientConfig.Patience is %v: a cluster that elects a leader needs 2s", c.Patience)
 	}
 	return nil
 }
@@ -71,7 +71,7 @@ func defaults[T comparable](field *T, value T) {
 }
 
 // replication returns what topics are made with in a cluster of that many brokers.
-func (c *Config) replication(brokers int) (factor, minInsync int) {
+func (c *ClientConfig) replication(brokers int) (factor, minInsync int) {
 	factor, minInsync = c.Replication, c.MinInsync
 	defaults(&factor, max(1, min(3, brokers)))
 	if minInsync == 0 {
@@ -84,7 +84,7 @@ func (c *Config) replication(brokers int) (factor, minInsync int) {
 }
 
 // options are those of every connection.
-func (c *Config) options(more ...kgo.Opt) []kgo.Opt {
+func (c *ClientConfig) options(more ...kgo.Opt) []kgo.Opt {
 	const shortest, longest = 20 * time.Millisecond, 250 * time.Millisecond
 	options := []kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),

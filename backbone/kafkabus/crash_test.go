@@ -29,7 +29,7 @@ func child() {
 	if _, err := fmt.Sscan(os.Getenv(childEnv), &address, &group, &topic); err != nil {
 		panic(err)
 	}
-	c, err := kafkabus.New(kafkabus.Config{Brokers: []string{address}})
+	c, err := kafkabus.NewClient(kafkabus.ClientConfig{Brokers: []string{address}})
 	if err != nil {
 		panic(err)
 	}
@@ -121,7 +121,7 @@ func TestPausedReceiverDoesNoHarm(t *testing.T) {
 func TestServerKilledAndPausedUnderLoad(t *testing.T) {
 	t.Parallel()
 	server := testserver.KafkaOwn(t, 1)
-	c := connect(t, server.Addresses(), func(c *kafkabus.Config) { c.Patience = 4 * time.Second })
+	c := connect(t, server.Addresses(), func(c *kafkabus.ClientConfig) { c.Patience = 4 * time.Second })
 	const partitions, batch = 2, 20
 	topic := declared(t, c, partitions)
 	g := group(topic, partitions)

@@ -26,7 +26,7 @@
 // Kafka filters nothing. Types are looked at here, before the caller has work with what it does not take, and what is
 // left out counts as settled. Backlog counts it.
 //
-// Settling moves the group's place over what is settled without a gap, and that is committed once in Config.CommitEvery
+// Settling moves the group's place over what is settled without a gap, and that is committed once in ClientConfig.CommitEvery
 // and at the end of Receive. So after a clean end nothing that was settled comes again; after a killed process what was
 // settled in the last moments does, and everything behind the first message that was not.
 //
@@ -69,5 +69,5 @@
 // The library holds two or three connections to a broker for each of: what is asked, what is published, what a group
 // receives, and each Tap while it lasts. One consumer serves all partitions of a group: 16 partitions that are received
 // and published to take 9 connections to one broker. A cluster that does not
-// answer is an error of every method after Config.Patience and some moments. Receive does not end for less.
+// answer is an error of every method after ClientConfig.Patience and some moments. Receive does not end for less.
 package kafkabus

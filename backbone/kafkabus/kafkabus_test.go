@@ -31,13 +31,13 @@ func TestMain(m *testing.M) {
 // patience is how long something may take that should take milliseconds.
 const patience = 30 * time.Second
 
-func connect(t testing.TB, addresses []string, change ...func(*kafkabus.Config)) *kafkabus.Client {
+func connect(t testing.TB, addresses []string, change ...func(*kafkabus.ClientConfig)) *kafkabus.Client {
 	t.Helper()
-	config := kafkabus.Config{Brokers: addresses}
+	config := kafkabus.ClientConfig{Brokers: addresses}
 	for _, c := range change {
 		c(&config)
 	}
-	client, err := kafkabus.New(config)
+	client, err := kafkabus.NewClient(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,8 +51,8 @@ func connect(t testing.TB, addresses []string, change ...func(*kafkabus.Config))
 
 // through leads every connection to a server of one broker through a proxy: the server tells its own address, so that of
 // the proxy would serve for the first connection only.
-func through(proxy *testserver.Proxy) func(*kafkabus.Config) {
-	return func(c *kafkabus.Config) {
+func through(proxy *testserver.Proxy) func(*kafkabus.ClientConfig) {
+	return func(c *kafkabus.ClientConfig) {
 		c.Options = append(c.Options, kgo.Dialer(func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{Timeout: 4 * time.Second}).DialContext(ctx, network, proxy.Addr())
 		}))

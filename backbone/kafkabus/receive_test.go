@@ -414,7 +414,7 @@ func TestPlacesOfAnIdleGroupAreKept(t *testing.T) {
 	t.Parallel()
 	server := testserver.Kafka(t)
 	var made commits
-	c := connect(t, server.Addresses(), func(c *kafkabus.Config) {
+	c := connect(t, server.Addresses(), func(c *kafkabus.ClientConfig) {
 		c.MinRetention = 2 * time.Second
 		c.Options = append(c.Options, kgo.WithHooks(&made))
 	})
@@ -431,7 +431,7 @@ func TestCommitsAreCoalesced(t *testing.T) {
 	t.Parallel()
 	server := testserver.Kafka(t)
 	var made commits
-	c := connect(t, server.Addresses(), func(c *kafkabus.Config) { c.Options = append(c.Options, kgo.WithHooks(&made)) })
+	c := connect(t, server.Addresses(), func(c *kafkabus.ClientConfig) { c.Options = append(c.Options, kgo.WithHooks(&made)) })
 	topic := declared(t, c, 1)
 	g := group(topic, 1)
 	join(t, c, g)

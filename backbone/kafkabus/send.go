@@ -117,7 +117,7 @@ func (c *Client) Send(ctx context.Context, ms []broker.Outgoing) ([]broker.Ancho
 		records[i] = recordOf(&ms[i])
 		// All are looked at before the first is sent: behind one that is refused, others of its partition would be taken.
 		if size := sizeOf(records[i]); size > c.config.MaxMessage {
-			return nil, fmt.Errorf("kafka: message %s of topic %s has %d bytes, and Config.MaxMessage is %d: %w",
+			return nil, fmt.Errorf("kafka: message %s of topic %s has %d bytes, and ClientConfig.MaxMessage is %d: %w",
 				ms[i].ID, ms[i].Topic, size, c.config.MaxMessage, broker.ErrTooLarge)
 		}
 		if _, ok := last[ms[i].Topic]; !ok {

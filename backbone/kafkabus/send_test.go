@@ -181,7 +181,7 @@ func TestOrderAcrossCutConnections(t *testing.T) {
 	t.Parallel()
 	server := testserver.KafkaOwn(t, 1)
 	proxy := testserver.NewProxy(t, server.Addresses()[0])
-	c := connect(t, server.Addresses(), through(proxy), func(c *kafkabus.Config) { c.Patience = 2 * time.Second })
+	c := connect(t, server.Addresses(), through(proxy), func(c *kafkabus.ClientConfig) { c.Patience = 2 * time.Second })
 	const partitions, rounds, batch = 2, 12, 200
 	topic := declared(t, c, partitions)
 	g := group(topic, partitions)

@@ -120,7 +120,7 @@ func (c *Client) unsafeTopic(set map[string]string, replication int) error {
 		wrong("retention.bytes", "-1: a size trims what nobody has read yet")
 	}
 	if size, err := strconv.Atoi(set["max.message.bytes"]); err == nil && size < c.config.MaxMessage {
-		found = append(found, fmt.Errorf("max.message.bytes=%d: it must be at least %d (Config.MaxMessage)", size, c.config.MaxMessage))
+		found = append(found, fmt.Errorf("max.message.bytes=%d: it must be at least %d (ClientConfig.MaxMessage)", size, c.config.MaxMessage))
 	}
 	return errors.Join(found...)
 }

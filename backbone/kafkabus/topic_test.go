@@ -93,7 +93,7 @@ func TestUnsafeServerIsRefusedByName(t *testing.T) {
 	if !errors.Is(err, broker.ErrUnsafe) || !strings.Contains(err.Error(), "offsets.retention.minutes=60") {
 		t.Errorf("check: %v", err)
 	}
-	patient := connect(t, server.Addresses(), func(c *kafkabus.Config) { c.MinRetention = 60 * 60e9 })
+	patient := connect(t, server.Addresses(), func(c *kafkabus.ClientConfig) { c.MinRetention = 60 * 60e9 })
 	if err := patient.Check(t.Context()); err != nil {
 		t.Errorf("with an hour as the minimum: %v", err)
 	}

@@ -2,10 +2,13 @@ package house
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"example.org/souk/backbone/driver"
+	"example.org/souk/backbone/kafkabus"
 	"example.org/souk/backbone/logbus"
 )
 
@@ -19,10 +22,31 @@ func openTransport(ctx context.Context, cfg Config, store func(string) driver.St
 	if err != nil {
 		return nil, fmt.Errorf("broker: its address is not a URL") // without the address, which may hold a password
 	}
+	var bus checked
 	switch at.Scheme {
+	case "kafka":
+		bus, err = kafkabus.New(kafkabus.Config{
+			Client: kafkabus.ClientConfig{Brokers: strings.Split(at.Host, ",")}, Store: store, Logger: cfg.Logger,
+		})
 	default:
-		return nil, fmt.Errorf("broker: there is no transport for %s://", at.Scheme)
+		return nil, fmt.Errorf("broker: there is no transport for %s://; there is one for kafka://", at.Scheme)
 	}
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Quiet {
+		return bus, nil
+	}
+	if err := bus.Check(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("broker: %w", err), bus.Close())
+	}
+	return bus, nil
+}
+
+// checked is a transport that can say whether its broker is set up safely.
+type checked interface {
+	driver.Transport
+	Check(ctx context.Context) error
 }
 
 // Backlogs is what tells how much waits at the broker, nil where there is none.

@@ -123,6 +123,20 @@ func (s *KafkaServer) Resume() {
 	s.control("resume", func() error { return send(s.kafka.cmd.Process.Pid, syscall.SIGCONT) })
 }
 
+// Forget kills the server and starts it on the same ports with nothing of what it had.
+func (s *KafkaServer) Forget() {
+	s.t.Helper()
+	s.control("empty", func() error {
+		if err := s.kafka.kill(); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(filepath.Join(s.kafka.dir, "data")); err != nil {
+			return err
+		}
+		return s.kafka.start()
+	})
+}
+
 // LoseTail takes the last batch from a partition of a server that was killed, as a power cut does with what was not
 // flushed.
 func (s *KafkaServer) LoseTail(topic string, partition int) {
