@@ -20,6 +20,9 @@ type callRunner struct {
 	wake   chan struct{}
 	flight sync.WaitGroup
 	slots  chan struct{}
+
+	mu  sync.Mutex
+	out map[*driver.Call]bool // claimed and not recorded yet; true: dropped meanwhile
 }
 
 func newCallRunner(h *host, kind *CallType) *callRunner {
@@ -27,7 +30,9 @@ func newCallRunner(h *host, kind *CallType) *callRunner {
 	if n <= 0 {
 		n = 16
 	}
-	return &callRunner{host: h, kind: kind, wake: make(chan struct{}, 1), slots: make(chan struct{}, n)}
+	return &callRunner{
+		host: h, kind: kind, wake: make(chan struct{}, 1), slots: make(chan struct{}, n), out: map[*driver.Call]bool{},
+	}
 }
 
 func (c *callRunner) timeout() time.Duration {
@@ -81,12 +86,45 @@ func (c *callRunner) claim(ctx context.Context) bool {
 	driver.CrashPoint("call.claimed")
 	for _, call := range calls {
 		c.slots <- struct{}{}
+		c.enter(&call)
 		c.flight.Go(func() {
-			defer func() { <-c.slots; c.poke() }()
+			defer func() { c.leave(&call); <-c.slots; c.poke() }()
 			c.make(context.WithoutCancel(ctx), &call)
 		})
 	}
 	return len(calls) > 0
+}
+
+func (c *callRunner) enter(call *driver.Call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out[call] = false
+}
+
+func (c *callRunner) leave(call *driver.Call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.out, call)
+}
+
+// dropped is told on the writer's goroutine that the calls of a stream are gone. What
+// is out then has no row any more: to record it would fail as a conflict, and with it
+// a whole batch, so it is not tried.
+func (c *callRunner) dropped(stream string) {
+	c.mu.Lock()
+	for call := range c.out {
+		if call.Stream == stream {
+			c.out[call] = true
+		}
+	}
+	c.mu.Unlock()
+	c.poke() // the stream's next call may be there already
+}
+
+func (c *callRunner) isDropped(call *driver.Call) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.out[call]
 }
 
 func (c *callRunner) poke() {
@@ -170,6 +208,9 @@ func (c *callRunner) end(call *driver.Call, o CallOutcome) {
 	m := Meta{ID: call.ID, Time: h.r.now(), Actor: "service:" + h.svc.Name, Correlation: w.Correlation, Causation: w.Causation, Trace: w.Trace}
 	// If it fails the claim runs out and the call is taken up again.
 	_ = h.internal(&unit{host: h, run: func(b *batch, u *unit) error {
+		if c.isDropped(call) {
+			return nil
+		}
 		s := b.of(h)
 		s.writes.EndedCalls = append(s.writes.EndedCalls, driver.CallEnd{Unit: u.index, ID: call.ID, Epoch: call.Epoch, Done: true})
 		if command == nil {
@@ -189,6 +230,9 @@ func (c *callRunner) retry(call *driver.Call, cause error) {
 	wait := RetryPolicy{First: first, Max: 5 * time.Minute}.After(call.Attempts + 1) // a claimed call carries the attempts before it
 	due := h.r.now().Add(wait).UnixMicro()
 	_ = h.internal(&unit{host: h, run: func(b *batch, u *unit) error { // likewise
+		if c.isDropped(call) {
+			return nil
+		}
 		s := b.of(h)
 		s.writes.EndedCalls = append(s.writes.EndedCalls, driver.CallEnd{Unit: u.index, ID: call.ID, Epoch: call.Epoch, Due: due, Cause: cause.Error()})
 		return nil
