@@ -13,6 +13,7 @@ import (
 
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/backbonetest"
+	"example.org/souk/backbone/driver"
 )
 
 // ledger is an outside that does what it is told and loses its first answers. It can
@@ -196,5 +197,94 @@ func TestDropCallsThatAreOut(t *testing.T) {
 	}
 	if n := failed.Load(); n > 0 {
 		t.Errorf("%d batches failed", n)
+	}
+}
+
+// flaky is a database that takes no end of a call, and no delay, as often as the test says.
+type flaky struct {
+	driver.Store
+	fails  atomic.Int64
+	failed chan struct{} // each time it does
+}
+
+func (f *flaky) Begin(ctx context.Context) (driver.Tx, error) {
+	tx, err := f.Store.Begin(ctx)
+	return &flakyTx{Tx: tx, store: f}, err
+}
+
+type flakyTx struct {
+	driver.Tx
+	store *flaky
+	ends  bool
+}
+
+func (t *flakyTx) Apply(ctx context.Context, service string, w *driver.Writes) error {
+	t.ends = t.ends || len(w.EndedCalls) > 0
+	return t.Tx.Apply(ctx, service, w)
+}
+
+func (t *flakyTx) Commit(ctx context.Context) error {
+	if t.ends && t.store.fails.Add(-1) >= 0 {
+		t.store.failed <- struct{}{}
+		return fmt.Errorf("%w: says the test", driver.ErrUnavailable)
+	}
+	return t.Tx.Commit(ctx)
+}
+
+// onFlaky runs a service on a database that fails to record what became of calls.
+func onFlaky(t *testing.T, fails int64, service *backbone.Service) (*world, *flaky) {
+	t.Helper()
+	f := &flaky{failed: make(chan struct{}, 1000)}
+	f.fails.Store(fails)
+	return runWith(t, filepath.Join(t.TempDir(), "test.db"), func(c *backbone.Config) {
+		f.Store = c.Store(service.Name)
+		c.Store = func(string) driver.Store { return f }
+	}, service), f
+}
+
+// What became of a call is recorded once the database takes it, by who made the call: long before the claim is over, and
+// without another call. Red when it is tried once only.
+func TestOutcomeIsRecordedWhenTheDatabaseIsBack(t *testing.T) {
+	t.Parallel()
+	t.Run("the end", func(t *testing.T) {
+		t.Parallel()
+		outside := &clerk{}
+		w, f := onFlaky(t, 3, clerked(outside))
+		w.take("a", 1)
+		w.await("the end is recorded", func() bool {
+			calls, err := w.store.Calls(t.Context(), "tills", 0)
+			return err == nil && len(calls) == 0
+		})
+		if got := outside.calls(); !slices.Equal(got, []string{"a1"}) || len(f.failed) != 3 {
+			t.Errorf("the outside heard %q, and the database failed %d times", got, len(f.failed))
+		}
+	})
+	t.Run("the delay", func(t *testing.T) {
+		t.Parallel()
+		outside := &clerk{fails: errors.New("no connection")}
+		service := clerked(outside)
+		service.Calls[0].Backoff = time.Hour
+		w, _ := onFlaky(t, 3, service)
+		w.take("a", 1)
+		w.await("the delay is recorded", func() bool {
+			calls, err := w.store.Calls(t.Context(), "tills", 0)
+			return err == nil && len(calls) == 1 && calls[0].Cause == "no connection" && calls[0].LeaseUntil == 0
+		})
+		if got := outside.calls(); !slices.Equal(got, []string{"a1"}) {
+			t.Errorf("the outside heard %q", got)
+		}
+	})
+}
+
+// A runtime that stops does not wait for a database that is away. Red when it tries on until the claim is over.
+func TestStopLeavesWhatCannotBeRecorded(t *testing.T) {
+	t.Parallel()
+	w, f := onFlaky(t, 1<<40, clerked(&clerk{}))
+	w.take("a", 1)
+	<-f.failed
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := w.Stop(ctx); err != nil {
+		t.Error(err)
 	}
 }
