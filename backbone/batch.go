@@ -314,7 +314,7 @@ func (b *batch) decide(u *unit, h *host, hd *Handler, c Command, data []byte, m 
 		a.Repeated = true
 		return a, err
 	}
-	a, err := b.judge(u, h, hd, c, m)
+	a, err := b.judge(u, h, hd, c, m, m.ID)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -329,8 +329,9 @@ func (b *batch) decide(u *unit, h *host, hd *Handler, c Command, data []byte, m 
 	return a, nil
 }
 
-// judge runs a decision and appends what follows from it.
-func (b *batch) judge(u *unit, h *host, hd *Handler, c Command, m Meta) (Answer, error) {
+// judge runs a decision and appends what follows from it. cause is what is recorded
+// of the command, or of what led to it.
+func (b *batch) judge(u *unit, h *host, hd *Handler, c Command, m Meta, cause string) (Answer, error) {
 	s := b.of(h)
 	refs := hd.streams(c)
 	l := Loaded{states: make(map[string]any, len(refs))}
@@ -352,7 +353,7 @@ func (b *batch) judge(u *unit, h *host, hd *Handler, c Command, m Meta) (Answer,
 	}
 	for _, ap := range appends {
 		for _, e := range ap.Events {
-			ref, err := b.append(u, h, ap.To, e, m)
+			ref, err := b.append(u, h, ap.To, e, m, cause)
 			if err != nil {
 				return Answer{}, err
 			}
@@ -372,7 +373,7 @@ func decodeAnswer(row *driver.Answer) (Answer, error) {
 
 // append adds an event to a stream and everything that lives in its transaction:
 // policies, inline views, sagas.
-func (b *batch) append(u *unit, h *host, to Ref, e Event, m Meta) (AppendedRef, error) {
+func (b *batch) append(u *unit, h *host, to Ref, e Event, m Meta, cause string) (AppendedRef, error) {
 	s := b.of(h)
 	st, err := b.stream(s, to)
 	if err != nil {
@@ -384,7 +385,7 @@ func (b *batch) append(u *unit, h *host, to Ref, e Event, m Meta) (AppendedRef, 
 		return AppendedRef{}, Permanent(fmt.Errorf("aggregate %s does not list %s: add it to Public or Private", to.of.aggregateName(), wire))
 	}
 	r, err := eventRecord(e, b.w.r.ids.next(m.Time), st.stream,
-		&Meta{Time: m.Time, Actor: m.Actor, Correlation: correlation(&m), Causation: m.ID, Trace: m.Trace})
+		&Meta{Time: m.Time, Actor: m.Actor, Correlation: correlation(&m), Causation: cause, Trace: m.Trace})
 	if err != nil {
 		return AppendedRef{}, err
 	}
@@ -404,7 +405,7 @@ func (b *batch) append(u *unit, h *host, to Ref, e Event, m Meta) (AppendedRef, 
 		}
 	}
 	s.writes.Records = append(s.writes.Records, r)
-	em := Meta{ID: r.ID, Time: m.Time, Actor: m.Actor, Correlation: correlation(&m), Causation: m.ID, Trace: m.Trace}
+	em := Meta{ID: r.ID, Time: m.Time, Actor: m.Actor, Correlation: correlation(&m), Causation: cause, Trace: m.Trace}
 	if err := b.inline(u, h, s, e, &r, em); err != nil {
 		return AppendedRef{}, err
 	}

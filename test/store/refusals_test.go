@@ -219,6 +219,7 @@ func TestB5_CancelBetween(t *testing.T) {
 		}
 	}
 	m.holds()
+	m.caused()
 }
 
 // B5: a payment that has to be given back while the provider fails is asked for again and again; the order has ended, the
@@ -310,4 +311,5 @@ func TestB5_StuckUndo(t *testing.T) {
 		t.Errorf("the requests are kept as %q, want %q", requests, want)
 	}
 	m.holds()
+	m.caused()
 }
