@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,12 +40,18 @@ type share struct {
 	statements []driver.Statement
 	flushed    int // statements that have run
 	timers     []timerOp
+	calls      []callOp
 	dirtySagas []*sagaEntry
 }
 
 type timerOp struct {
 	name string
 	set  *driver.Timer // nil cancels
+}
+
+type callOp struct {
+	add  *driver.Call
+	drop driver.CallDrop // if add is nil
 }
 
 // entry is a stream in the overlay or in the cache.
@@ -82,7 +89,7 @@ type batchMark struct {
 }
 
 type shareMark struct {
-	records, answers, inbox, fired, add, ended, park, unpark, retry, block, unblock, moves, amend, requests, values, snapshots, statements, timers, dirty int
+	records, answers, inbox, fired, calls, ended, park, unpark, retry, block, unblock, moves, amend, requests, values, snapshots, statements, timers, dirty int
 }
 
 func (b *batch) mark() batchMark {
@@ -90,7 +97,7 @@ func (b *batch) mark() batchMark {
 	for i, s := range b.services {
 		w := &s.writes
 		m.shares[i] = shareMark{
-			len(w.Records), len(w.Answers), len(w.Inbox), len(w.FiredTimers), len(w.AddCalls), len(w.EndedCalls),
+			len(w.Records), len(w.Answers), len(w.Inbox), len(w.FiredTimers), len(s.calls), len(w.EndedCalls),
 			len(w.Park), len(w.Unpark), len(w.Retry), len(w.Block), len(w.Unblock), len(w.Moves), len(w.Amendments), len(w.DoneRequests),
 			len(w.Values), len(w.Snapshots), len(s.statements), len(s.timers), len(s.dirtySagas),
 		}
@@ -110,7 +117,7 @@ func (b *batch) undo(m batchMark) {
 		}
 		w := &s.writes
 		w.Records, w.Answers, w.Inbox = w.Records[:k.records], w.Answers[:k.answers], w.Inbox[:k.inbox]
-		w.FiredTimers, w.AddCalls, w.EndedCalls = w.FiredTimers[:k.fired], w.AddCalls[:k.add], w.EndedCalls[:k.ended]
+		w.FiredTimers, s.calls, w.EndedCalls = w.FiredTimers[:k.fired], s.calls[:k.calls], w.EndedCalls[:k.ended]
 		w.Park, w.Unpark, w.Retry = w.Park[:k.park], w.Unpark[:k.unpark], w.Retry[:k.retry]
 		w.Block, w.Unblock, w.Moves = w.Block[:k.block], w.Unblock[:k.unblock], w.Moves[:k.moves]
 		w.Amendments, w.DoneRequests, w.Snapshots = w.Amendments[:k.amend], w.DoneRequests[:k.requests], w.Snapshots[:k.snapshots]
@@ -308,7 +315,7 @@ func (b *batch) decide(u *unit, h *host, hd *Handler, c Command, data []byte, m 
 		a.Repeated = true
 		return a, err
 	}
-	a, err := b.judge(u, h, hd, c, m)
+	a, err := b.judge(u, h, hd, c, m, m.ID)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -323,8 +330,9 @@ func (b *batch) decide(u *unit, h *host, hd *Handler, c Command, data []byte, m 
 	return a, nil
 }
 
-// judge runs a decision and appends what follows from it.
-func (b *batch) judge(u *unit, h *host, hd *Handler, c Command, m Meta) (Answer, error) {
+// judge runs a decision and appends what follows from it. cause is what is recorded
+// of the command, or of what led to it.
+func (b *batch) judge(u *unit, h *host, hd *Handler, c Command, m Meta, cause string) (Answer, error) {
 	s := b.of(h)
 	refs := hd.streams(c)
 	l := Loaded{states: make(map[string]any, len(refs))}
@@ -346,7 +354,7 @@ func (b *batch) judge(u *unit, h *host, hd *Handler, c Command, m Meta) (Answer,
 	}
 	for _, ap := range appends {
 		for _, e := range ap.Events {
-			ref, err := b.append(u, h, ap.To, e, m)
+			ref, err := b.append(u, h, ap.To, e, m, cause)
 			if err != nil {
 				return Answer{}, err
 			}
@@ -366,7 +374,7 @@ func decodeAnswer(row *driver.Answer) (Answer, error) {
 
 // append adds an event to a stream and everything that lives in its transaction:
 // policies, inline views, sagas.
-func (b *batch) append(u *unit, h *host, to Ref, e Event, m Meta) (AppendedRef, error) {
+func (b *batch) append(u *unit, h *host, to Ref, e Event, m Meta, cause string) (AppendedRef, error) {
 	s := b.of(h)
 	st, err := b.stream(s, to)
 	if err != nil {
@@ -378,7 +386,7 @@ func (b *batch) append(u *unit, h *host, to Ref, e Event, m Meta) (AppendedRef, 
 		return AppendedRef{}, Permanent(fmt.Errorf("aggregate %s does not list %s: add it to Public or Private", to.of.aggregateName(), wire))
 	}
 	r, err := eventRecord(e, b.w.r.ids.next(m.Time), st.stream,
-		&Meta{Time: m.Time, Actor: m.Actor, Correlation: correlation(&m), Causation: m.ID, Trace: m.Trace})
+		&Meta{Time: m.Time, Actor: m.Actor, Correlation: correlation(&m), Causation: cause, Trace: m.Trace})
 	if err != nil {
 		return AppendedRef{}, err
 	}
@@ -398,7 +406,7 @@ func (b *batch) append(u *unit, h *host, to Ref, e Event, m Meta) (AppendedRef, 
 		}
 	}
 	s.writes.Records = append(s.writes.Records, r)
-	em := Meta{ID: r.ID, Time: m.Time, Actor: m.Actor, Correlation: correlation(&m), Causation: m.ID, Trace: m.Trace}
+	em := Meta{ID: r.ID, Time: m.Time, Actor: m.Actor, Correlation: correlation(&m), Causation: cause, Trace: m.Trace}
 	if err := b.inline(u, h, s, e, &r, em); err != nil {
 		return AppendedRef{}, err
 	}
@@ -469,14 +477,23 @@ func (b *batch) effects(u *unit, h *host, effects []Effect, m Meta) error {
 			if err := b.addCall(u, h, s, e, m); err != nil {
 				return err
 			}
+		case dropCallsEffect:
+			if _, ok := h.calls[e.Call]; !ok {
+				return noCall(h, e.Call)
+			}
+			s.calls = append(s.calls, callOp{drop: driver.CallDrop{Name: e.Call, Stream: e.Stream}})
 		}
 	}
 	return nil
 }
 
+func noCall(h *host, name string) error {
+	return Permanent(fmt.Errorf("service %s has no call %q", h.svc.Name, name))
+}
+
 func (b *batch) addCall(u *unit, h *host, s *share, e callEffect, m Meta) error {
 	if _, ok := h.calls[e.Call]; !ok {
-		return Permanent(fmt.Errorf("service %s has no call %q", h.svc.Name, e.Call))
+		return noCall(h, e.Call)
 	}
 	data, err := json.Marshal(e.Request)
 	if err != nil {
@@ -488,10 +505,10 @@ func (b *batch) addCall(u *unit, h *host, s *share, e callEffect, m Meta) error 
 		Type: h.svc.Name + ".call." + e.Call, Data: data, Meta: meta, Time: m.Time.UnixMicro(), Target: e.Call,
 	})
 	now := m.Time.UnixMicro()
-	s.writes.AddCalls = append(s.writes.AddCalls, driver.Call{
+	s.calls = append(s.calls, callOp{add: &driver.Call{
 		Unit: u.index, ID: e.Key, Name: e.Call, Request: data, Stream: e.Stream, Meta: meta,
 		Deadline: e.Deadline.UnixMicro(), Due: now, Created: now,
-	})
+	}})
 	return nil
 }
 
@@ -567,7 +584,7 @@ func (b *batch) flushStatements(s *share) error {
 	return nil
 }
 
-// finish keeps the last word of each timer, saga and checkpoint.
+// finish keeps the last word of each timer, call, saga and checkpoint.
 func (s *share) finish() {
 	if len(s.timers) > 0 {
 		last := make(map[string]*driver.Timer, len(s.timers))
@@ -585,6 +602,16 @@ func (s *share) finish() {
 				s.writes.CancelTimers = append(s.writes.CancelTimers, name)
 			}
 		}
+	}
+	for _, op := range s.calls {
+		if op.add != nil {
+			s.writes.AddCalls = append(s.writes.AddCalls, *op.add)
+			continue
+		}
+		s.writes.AddCalls = slices.DeleteFunc(s.writes.AddCalls, func(c driver.Call) bool {
+			return c.Name == op.drop.Name && c.Stream == op.drop.Stream
+		})
+		s.writes.DropCalls = append(s.writes.DropCalls, op.drop)
 	}
 	for _, e := range s.dirtySagas {
 		if e.dirty {

@@ -20,6 +20,16 @@ type callRunner struct {
 	wake   chan struct{}
 	flight sync.WaitGroup
 	slots  chan struct{}
+
+	mu  sync.Mutex
+	out map[*claimedCall]struct{}
+}
+
+// claimedCall is a call from its claim until what became of it is recorded.
+type claimedCall struct {
+	driver.Call
+	until   time.Time // nobody else takes it up before
+	dropped bool      // its row is gone; guarded by the runner's mu
 }
 
 func newCallRunner(h *host, kind *CallType) *callRunner {
@@ -27,7 +37,9 @@ func newCallRunner(h *host, kind *CallType) *callRunner {
 	if n <= 0 {
 		n = 16
 	}
-	return &callRunner{host: h, kind: kind, wake: make(chan struct{}, 1), slots: make(chan struct{}, n)}
+	return &callRunner{
+		host: h, kind: kind, wake: make(chan struct{}, 1), slots: make(chan struct{}, n), out: map[*claimedCall]struct{}{},
+	}
 }
 
 func (c *callRunner) timeout() time.Duration {
@@ -71,7 +83,9 @@ func (c *callRunner) claim(ctx context.Context) bool {
 			return false
 		}
 	}
-	calls, err := h.store.ClaimCalls(ctx, h.svc.Name, c.kind.name, h.r.now().UnixMicro(), c.timeout()+10*time.Second, free)
+	lease := c.timeout() + 10*time.Second
+	until := time.Now().Add(lease) //souk:clock how long a claim lasts for whoever holds it
+	calls, err := h.store.ClaimCalls(ctx, h.svc.Name, c.kind.name, h.r.now().UnixMicro(), lease, free)
 	if err != nil {
 		if ctx.Err() == nil {
 			h.r.log.WarnContext(ctx, "claim calls", "service", h.svc.Name, "call", c.kind.name, "error", err)
@@ -79,14 +93,48 @@ func (c *callRunner) claim(ctx context.Context) bool {
 		return false
 	}
 	driver.CrashPoint("call.claimed")
-	for _, call := range calls {
+	for i := range calls {
+		call := &claimedCall{Call: calls[i], until: until}
 		c.slots <- struct{}{}
+		c.enter(call)
 		c.flight.Go(func() {
-			defer func() { <-c.slots; c.poke() }()
-			c.make(context.WithoutCancel(ctx), &call)
+			defer func() { c.leave(call); <-c.slots; c.poke() }()
+			c.make(ctx, call)
 		})
 	}
 	return len(calls) > 0
+}
+
+func (c *callRunner) enter(call *claimedCall) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out[call] = struct{}{}
+}
+
+func (c *callRunner) leave(call *claimedCall) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.out, call)
+}
+
+// dropped is told on the writer's goroutine that the calls of a stream are gone. What
+// is out then has no row any more: to record it would fail as a conflict, and with it
+// a whole batch, so it is not tried.
+func (c *callRunner) dropped(stream string) {
+	c.mu.Lock()
+	for call := range c.out {
+		if call.Stream == stream {
+			call.dropped = true
+		}
+	}
+	c.mu.Unlock()
+	c.poke() // the stream's next call may be there already
+}
+
+func (c *callRunner) isDropped(call *claimedCall) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return call.dropped
 }
 
 func (c *callRunner) poke() {
@@ -96,33 +144,34 @@ func (c *callRunner) poke() {
 	}
 }
 
-// make makes one claimed call and records what became of it.
-func (c *callRunner) make(ctx context.Context, call *driver.Call) {
+// make makes one claimed call and records what became of it. A call that is out when
+// ctx ends comes back.
+func (c *callRunner) make(ctx context.Context, call *claimedCall) {
 	h := c.host
 	now := h.r.now()
 	var w wireMeta
 	if err := json.Unmarshal(call.Meta, &w); err != nil {
-		c.end(call, CallOutcome{Failed: true, Cause: err.Error()})
+		c.end(ctx, call, CallOutcome{Failed: true, Cause: err.Error()})
 		return
 	}
 	req := CallRequest{Key: call.ID, Attempt: call.Attempts + 1, Meta: Meta{ID: call.ID, Time: now, Actor: w.Actor, Correlation: w.Correlation, Causation: w.Causation, Trace: w.Trace}}
-	result, err := c.attempt(ctx, call, req, now)
+	result, err := c.attempt(context.WithoutCancel(ctx), &call.Call, req, now)
 	h.r.observeCall(CalledStats{Service: h.svc.Name, Call: c.kind.name, Key: call.ID, Attempt: req.Attempt, Duration: h.r.now().Sub(now), Meta: req.Meta, Err: err})
 	driver.CrashPoint("call.made")
 	switch {
 	case err == nil:
 		data, err := json.Marshal(result)
 		if err != nil {
-			c.end(call, CallOutcome{Failed: true, Cause: err.Error()})
+			c.end(ctx, call, CallOutcome{Failed: true, Cause: err.Error()})
 			return
 		}
-		c.end(call, CallOutcome{Result: data})
+		c.end(ctx, call, CallOutcome{Result: data})
 	case ClassOf(err) == ClassPermanent:
-		c.end(call, CallOutcome{Failed: true, Cause: err.Error()})
+		c.end(ctx, call, CallOutcome{Failed: true, Cause: err.Error()})
 	case h.r.now().UnixMicro() >= call.Deadline:
-		c.end(call, CallOutcome{Failed: true, Cause: "deadline: " + err.Error()})
+		c.end(ctx, call, CallOutcome{Failed: true, Cause: "deadline: " + err.Error()})
 	default:
-		c.retry(call, err)
+		c.retry(ctx, call, err)
 	}
 }
 
@@ -156,41 +205,65 @@ func (c *callRunner) attempt(ctx context.Context, call *driver.Call, req CallReq
 }
 
 // end takes the call away and appends the command that tells its service, in one
-// transaction. If that fails the claim runs out and the call is taken up again.
-func (c *callRunner) end(call *driver.Call, o CallOutcome) {
+// transaction.
+func (c *callRunner) end(ctx context.Context, call *claimedCall, o CallOutcome) {
 	h := c.host
 	command, err := c.kind.then(call.Request, o)
 	if err != nil {
 		h.r.alarm(Alarm{Service: h.svc.Name, Subject: "call", Text: fmt.Sprintf("outcome of call %s: %v", call.ID, err)})
-		c.retry(call, err)
+		c.retry(ctx, call, err)
 		return
 	}
 	var w wireMeta
 	_ = json.Unmarshal(call.Meta, &w) // it was read before the call was made
 	m := Meta{ID: call.ID, Time: h.r.now(), Actor: "service:" + h.svc.Name, Correlation: w.Correlation, Causation: w.Causation, Trace: w.Trace}
-	// If it fails the claim runs out and the call is taken up again.
-	_ = h.internal(&unit{host: h, run: func(b *batch, u *unit) error {
-		s := b.of(h)
-		s.writes.EndedCalls = append(s.writes.EndedCalls, driver.CallEnd{Unit: u.index, ID: call.ID, Epoch: call.Epoch, Done: true})
+	c.record(ctx, call, driver.CallEnd{Done: true}, func(b *batch) error {
 		if command == nil {
 			return nil
 		}
 		return b.send(h, command, derivedID(time.UnixMicro(call.Created), "call", h.svc.Name, call.ID), "", m)
-	}})
+	})
 	driver.CrashPoint("call.recorded")
 }
 
-func (c *callRunner) retry(call *driver.Call, cause error) {
-	h := c.host
+func (c *callRunner) retry(ctx context.Context, call *claimedCall, cause error) {
 	first := c.kind.Backoff
 	if first <= 0 {
 		first = time.Second
 	}
 	wait := RetryPolicy{First: first, Max: 5 * time.Minute}.After(call.Attempts + 1) // a claimed call carries the attempts before it
-	due := h.r.now().Add(wait).UnixMicro()
-	_ = h.internal(&unit{host: h, run: func(b *batch, u *unit) error { // likewise
-		s := b.of(h)
-		s.writes.EndedCalls = append(s.writes.EndedCalls, driver.CallEnd{Unit: u.index, ID: call.ID, Epoch: call.Epoch, Due: due, Cause: cause.Error()})
-		return nil
-	}})
+	due := c.host.r.now().Add(wait).UnixMicro()
+	c.record(ctx, call, driver.CallEnd{Due: due, Cause: cause.Error()}, func(*batch) error { return nil })
+}
+
+// record writes what became of a call, and what follows. Where the database does not
+// take it, it is tried again as long as the claim lasts: what is known here would have
+// to be asked for, or the call made again, by whoever takes it up then. When ctx has
+// ended it is tried once.
+func (c *callRunner) record(ctx context.Context, call *claimedCall, end driver.CallEnd, follow func(*batch) error) {
+	h := c.host
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		err := h.internal(&unit{host: h, run: func(b *batch, u *unit) error {
+			if c.isDropped(call) {
+				return nil
+			}
+			s, e := b.of(h), end
+			e.Unit, e.ID, e.Epoch = u.index, call.ID, call.Epoch
+			s.writes.EndedCalls = append(s.writes.EndedCalls, e)
+			return follow(b)
+		}})
+		switch {
+		case err == nil, errors.Is(err, driver.ErrConflict): // it is recorded, or no longer ours
+			return
+		case errors.Is(err, ErrStopped), ClassOf(err) == ClassPermanent, time.Until(call.until) < wait:
+			h.r.log.WarnContext(ctx, "what became of a call is not recorded; it is taken up again when its claim is over",
+				"service", h.svc.Name, "call", c.kind.name, "key", call.ID, "error", err)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
 }

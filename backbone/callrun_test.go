@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/backbonetest"
+	"example.org/souk/backbone/driver"
 )
 
 // ledger is an outside that does what it is told and loses its first answers. It can
@@ -64,5 +67,224 @@ func TestAskedBeforeEverySecondAttempt(t *testing.T) {
 	}
 	if events := w.Events(t, "tills"); len(events) != 2 || events[1] != backbone.Event(rung{"a"}) {
 		t.Errorf("events %+v", events)
+	}
+}
+
+// clerk is an outside that notes what it is asked, keeps one call waiting until it is let go, and fails as the test says.
+type clerk struct {
+	mu    sync.Mutex
+	heard []string
+	fails error
+	holds string        // key of the call that waits
+	let   chan struct{} // closed: it waits no more
+}
+
+func (c *clerk) Call(_ context.Context, r backbone.CallRequest, _ taken) (any, error) {
+	c.mu.Lock()
+	c.heard = append(c.heard, r.Key)
+	c.mu.Unlock()
+	if r.Key == c.holds {
+		<-c.let
+	}
+	return nil, c.fails
+}
+
+func (c *clerk) calls() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.heard)
+}
+
+// reported is the till into which the outcomes of a clerk's calls are entered.
+const reported = "reported"
+
+// clerked is a service of tills that calls for each amount, and knows all outcomes of a till when its bell rings.
+func clerked(outside *clerk) *backbone.Service {
+	service := tills(nil)
+	ask := func(key string, e taken, m backbone.Meta) backbone.Effect {
+		return backbone.MakeCall("clerk", key, e.Till, e, m.Time.Add(time.Hour))
+	}
+	service.Reacts = []backbone.Subscriber{
+		backbone.Whenever(func(e taken, m backbone.Meta) []backbone.Effect {
+			switch key := fmt.Sprint(e.Till, e.Amount); {
+			case e.Till == reported:
+				return nil
+			case e.Amount == 99:
+				return []backbone.Effect{ask(key, e, m), backbone.DropCalls("clerk", e.Till)}
+			default:
+				return []backbone.Effect{ask(key, e, m)}
+			}
+		}),
+		backbone.Whenever(func(e rung, m backbone.Meta) []backbone.Effect {
+			return []backbone.Effect{backbone.DropCalls("clerk", e.Till), ask(e.Till+"-rung", taken{e.Till, 0}, m)}
+		}),
+	}
+	service.Calls = []backbone.CallType{backbone.CallTo("clerk", backbone.Caller[taken](outside), func(e taken, _ backbone.CallOutcome) backbone.Command {
+		return take{reported, e.Amount}
+	})}
+	return service
+}
+
+// Calls that wait to be made again, or behind those, are not made once they are dropped; the next one of their stream is
+// made at once, and other streams notice nothing. Red when a drop leaves what waits.
+func TestDropCalls(t *testing.T) {
+	t.Parallel()
+	outside := &clerk{fails: errors.New("no connection")}
+	w := backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{clerked(outside)}})
+	steps := []struct {
+		command backbone.Command
+		heard   []string
+	}{
+		{take{"a", 1}, []string{"a1"}},
+		{take{"a", 2}, nil},
+		{take{"b", 1}, []string{"b1"}},
+		{ring{"a"}, []string{"a-rung"}},
+		{take{"a", 99}, nil},
+		{take{"a", 3}, []string{"a3"}},
+	}
+	var want []string
+	for _, s := range steps {
+		w.Do(t, s.command)
+		w.Settle(t)
+		want = append(want, s.heard...)
+		if got := outside.calls(); !slices.Equal(got, want) {
+			t.Fatalf("after %+v the outside heard %q, want %q", s.command, got, want)
+		}
+	}
+	w.Pass(t, time.Second)
+	if got := outside.calls()[len(want):]; !slices.Contains(got, "b1") || slices.Contains(got, "a1") || slices.Contains(got, "a-rung") {
+		t.Errorf("then the outside heard %q", got)
+	}
+}
+
+// A call that is dropped while it is out holds up nobody, and what it comes to is not recorded, nor tried to be. Red when
+// the next call waits for it, and when its end is written: that is a conflict, and costs the batch.
+func TestDropCallsThatAreOut(t *testing.T) {
+	t.Parallel()
+	outside := &clerk{holds: "a1", let: make(chan struct{})}
+	var failed atomic.Int64
+	w := runWith(t, filepath.Join(t.TempDir(), "test.db"), func(c *backbone.Config) {
+		c.Hooks.Batch = func(s backbone.BatchStats) {
+			if s.Err != nil {
+				failed.Add(1)
+			}
+		}
+	}, clerked(outside))
+	w.take("a", 1)
+	w.await("the call is out", func() bool { return slices.Contains(outside.calls(), "a1") })
+	if _, err := w.Do(t.Context(), ring{"a"}); err != nil {
+		t.Fatal(err)
+	}
+	w.take("a", 3)
+	reports := func() (amounts []string) {
+		list, err := w.Reader("tills").Log(t.Context(), backbone.ReadQuery{Stream: "till/" + reported, Kinds: backbone.EventKinds(), Limit: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range list {
+			amounts = append(amounts, string(m.Data))
+		}
+		return amounts
+	}
+	want := []string{`{"till":"reported","amount":0}`, `{"till":"reported","amount":3}`}
+	w.await("the next calls come back", func() bool { return len(reports()) >= len(want) })
+	close(outside.let)
+	if err := w.Stop(t.Context()); err != nil { // what is out comes back
+		t.Fatal(err)
+	}
+	if got := reports(); !slices.Equal(got, want) {
+		t.Errorf("it was reported %q, want %q", got, want)
+	}
+	if n := failed.Load(); n > 0 {
+		t.Errorf("%d batches failed", n)
+	}
+}
+
+// flaky is a database that takes no end of a call, and no delay, as often as the test says.
+type flaky struct {
+	driver.Store
+	fails  atomic.Int64
+	failed chan struct{} // each time it does
+}
+
+func (f *flaky) Begin(ctx context.Context) (driver.Tx, error) {
+	tx, err := f.Store.Begin(ctx)
+	return &flakyTx{Tx: tx, store: f}, err
+}
+
+type flakyTx struct {
+	driver.Tx
+	store *flaky
+	ends  bool
+}
+
+func (t *flakyTx) Apply(ctx context.Context, service string, w *driver.Writes) error {
+	t.ends = t.ends || len(w.EndedCalls) > 0
+	return t.Tx.Apply(ctx, service, w)
+}
+
+func (t *flakyTx) Commit(ctx context.Context) error {
+	if t.ends && t.store.fails.Add(-1) >= 0 {
+		t.store.failed <- struct{}{}
+		return fmt.Errorf("%w: says the test", driver.ErrUnavailable)
+	}
+	return t.Tx.Commit(ctx)
+}
+
+// onFlaky runs a service on a database that fails to record what became of calls.
+func onFlaky(t *testing.T, fails int64, service *backbone.Service) (*world, *flaky) {
+	t.Helper()
+	f := &flaky{failed: make(chan struct{}, 1000)}
+	f.fails.Store(fails)
+	return runWith(t, filepath.Join(t.TempDir(), "test.db"), func(c *backbone.Config) {
+		f.Store = c.Store(service.Name)
+		c.Store = func(string) driver.Store { return f }
+	}, service), f
+}
+
+// What became of a call is recorded once the database takes it, by who made the call: long before the claim is over, and
+// without another call. Red when it is tried once only.
+func TestOutcomeIsRecordedWhenTheDatabaseIsBack(t *testing.T) {
+	t.Parallel()
+	t.Run("the end", func(t *testing.T) {
+		t.Parallel()
+		outside := &clerk{}
+		w, f := onFlaky(t, 3, clerked(outside))
+		w.take("a", 1)
+		w.await("the end is recorded", func() bool {
+			calls, err := w.store.Calls(t.Context(), "tills", 0)
+			return err == nil && len(calls) == 0
+		})
+		if got := outside.calls(); !slices.Equal(got, []string{"a1"}) || len(f.failed) != 3 {
+			t.Errorf("the outside heard %q, and the database failed %d times", got, len(f.failed))
+		}
+	})
+	t.Run("the delay", func(t *testing.T) {
+		t.Parallel()
+		outside := &clerk{fails: errors.New("no connection")}
+		service := clerked(outside)
+		service.Calls[0].Backoff = time.Hour
+		w, _ := onFlaky(t, 3, service)
+		w.take("a", 1)
+		w.await("the delay is recorded", func() bool {
+			calls, err := w.store.Calls(t.Context(), "tills", 0)
+			return err == nil && len(calls) == 1 && calls[0].Cause == "no connection" && calls[0].LeaseUntil == 0
+		})
+		if got := outside.calls(); !slices.Equal(got, []string{"a1"}) {
+			t.Errorf("the outside heard %q", got)
+		}
+	})
+}
+
+// A runtime that stops does not wait for a database that is away. Red when it tries on until the claim is over.
+func TestStopLeavesWhatCannotBeRecorded(t *testing.T) {
+	t.Parallel()
+	w, f := onFlaky(t, 1<<40, clerked(&clerk{}))
+	w.take("a", 1)
+	<-f.failed
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := w.Stop(ctx); err != nil {
+		t.Error(err)
 	}
 }

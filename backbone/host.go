@@ -311,7 +311,7 @@ func (h *host) fireSagas(ctx context.Context, now time.Time) error {
 	units := make([]*unit, len(due))
 	for i := range due {
 		key := due[i].SagaKey
-		m := Meta{ID: h.r.ids.next(now), Time: now.UTC(), Actor: "service:" + h.svc.Name}
+		m := Meta{Time: now.UTC(), Actor: "service:" + h.svc.Name}
 		units[i] = &unit{host: h, saga: key, run: func(b *batch, u *unit) error { return b.sagaDue(u, h, key, m) }}
 	}
 	return h.internal(units...)
@@ -361,7 +361,7 @@ func (h *host) take(r *driver.Request) bool {
 		}
 	case "saga":
 		key := driver.SagaKey{Name: r.Subscription, ID: r.Key}
-		m := Meta{ID: h.r.ids.next(h.r.now()), Time: h.r.now(), Actor: r.Actor}
+		m := Meta{Time: h.r.now(), Actor: r.Actor}
 		err := h.internal(&unit{host: h, saga: key, run: func(b *batch, u *unit) error {
 			b.of(h).writes.DoneRequests = append(b.of(h).writes.DoneRequests, r.ID)
 			return b.sagaOperator(u, h, key, r.Action, m)

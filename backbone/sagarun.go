@@ -1,6 +1,7 @@
 package backbone
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,6 +49,7 @@ type sagaState struct {
 	Actor       string          `json:"actor,omitempty"`
 	Correlation string          `json:"correlation,omitempty"`
 	Trace       string          `json:"trace,omitempty"`
+	Cause       string          `json:"cause,omitempty"` // id of the record that moved it last
 }
 
 func (st sagaState) clone() sagaState {
@@ -97,6 +99,9 @@ type sagaRun struct {
 	m   Meta
 }
 
+// openSaga opens an instance for the message m that moves it. What is no message, a
+// deadline or an operator, has no id: what comes of it follows from the record that
+// moved the instance before.
 func (b *batch) openSaga(u *unit, h *host, def SagaDefinition, key driver.SagaKey, m Meta) (*sagaRun, error) {
 	s := b.of(h)
 	e, err := b.sagaRow(s, key)
@@ -108,6 +113,9 @@ func (b *batch) openSaga(u *unit, h *host, def SagaDefinition, key driver.SagaKe
 		r.m.Correlation, r.m.Trace = r.st.Correlation, r.st.Trace
 		if r.m.Actor == "" {
 			r.m.Actor = r.st.Actor
+		}
+		if r.m.ID == "" {
+			r.m.ID = cmp.Or(r.st.Cause, r.st.Correlation) // a row of an earlier version has no cause
 		}
 		if e.row.Definition != def.sagaVersion() {
 			if other := h.sagaVersions[key.Name][e.row.Definition]; other != nil {
@@ -122,6 +130,7 @@ func (b *batch) openSaga(u *unit, h *host, def SagaDefinition, key driver.SagaKe
 
 // save puts the instance into the batch.
 func (r *sagaRun) save(state string, due time.Duration) error {
+	r.st.Cause = r.m.ID
 	data, err := json.Marshal(&r.st)
 	if err != nil {
 		return err
@@ -227,8 +236,9 @@ func (r *sagaRun) stepDone(i int, info stepInfo) {
 	r.st.Pivoted = r.st.Pivoted || info.pivot
 }
 
-// local decides a command of the service itself in this transaction. Events that
-// it leads to may change this very instance; the run then takes over what it did.
+// local decides a command of the service itself in this transaction. It has no record
+// of its own, so its events follow from the one that moves the instance. They may
+// change this very instance; the run then takes over what they did.
 func (r *sagaRun) local(c Command, step int) (Answer, error) {
 	hd := r.h.handlers[c.CommandType()]
 	if hd == nil {
@@ -244,7 +254,7 @@ func (r *sagaRun) local(c Command, step int) (Answer, error) {
 	m.ID = derivedID(time.UnixMicro(r.e.row.Started), "saga", r.e.row.Name, r.e.row.ID, strconv.Itoa(step), c.CommandType(), strconv.Itoa(r.st.Round))
 	m.Causation = r.m.ID
 	m.Actor = "service:" + r.h.svc.Name
-	a, err := r.b.judge(r.u, r.h, hd, c, m)
+	a, err := r.b.judge(r.u, r.h, hd, c, m, r.m.ID)
 	r.st = r.e.state.clone()
 	return a, err
 }

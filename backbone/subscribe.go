@@ -21,7 +21,7 @@ type Tx interface {
 	// Query runs what was queued and then a statement that returns rows. From
 	// here to its end the handler holds the database's writer: be short.
 	Query(ctx context.Context, sql string, args ...any) (Rows, error)
-	// Do adds effects: Send, SetTimer, CancelTimer, MakeCall.
+	// Do adds effects: Send, SetTimer, CancelTimer, MakeCall, DropCalls.
 	Do(effects ...Effect)
 }
 
@@ -99,10 +99,13 @@ type callEffect struct {
 	Deadline time.Time
 }
 
+type dropCallsEffect struct{ Call, Stream string }
+
 func (sendEffect) effect()        {}
 func (setTimerEffect) effect()    {}
 func (cancelTimerEffect) effect() {}
 func (callEffect) effect()        {}
+func (dropCallsEffect) effect()   {}
 
 // Send sends a command to the service that handles it.
 func Send(c Command) Effect { return sendEffect{c} }
@@ -123,6 +126,12 @@ func CancelTimer(name string) Effect { return cancelTimerEffect{name} }
 func MakeCall(call, key, stream string, request any, deadline time.Time) Effect {
 	return callEffect{call, key, stream, request, deadline}
 }
+
+// DropCalls takes away the calls of a kind that a stream waits for, since what they
+// came to is known by another way, such as a report of the outside. They are not
+// made again, and the stream's next call goes on at once. One that is out may still
+// take effect; what it comes to is told to nobody. Where none waits nothing happens.
+func DropCalls(call, stream string) Effect { return dropCallsEffect{call, stream} }
 
 // From says where a new subscription or view begins.
 type From int

@@ -309,6 +309,9 @@ func (w *writer) settle(b *batch, units []*unit) {
 		if len(s.writes.Records) > 0 {
 			s.host.handOver(s.writes.Records)
 		}
+		for _, d := range s.writes.DropCalls {
+			s.host.calls[d.Name].dropped(d.Stream)
+		}
 		if len(s.writes.SetTimers) > 0 {
 			select {
 			case s.host.timerAt <- struct{}{}: // one of them may be due before the next look

@@ -220,8 +220,11 @@ type Writes struct {
 	AddCalls    []Call
 	// EndedCalls removes claimed calls; one whose epoch moved on is ErrConflict.
 	EndedCalls []CallEnd
-	Park       []Parked // inserts
-	Unpark     []ParkedKey
+	// DropCalls removes all calls of a name and stream, claimed or not; where there
+	// are none it is fine. It comes after EndedCalls and before AddCalls.
+	DropCalls []CallDrop
+	Park      []Parked // inserts
+	Unpark    []ParkedKey
 	// Retry sets attempts, due, cause and state of a parked row.
 	Retry   []Parked
 	Block   []BlockedKey // one that exists is fine
@@ -244,8 +247,8 @@ type Value struct {
 // Empty reports whether there is nothing to write.
 func (w *Writes) Empty() bool {
 	return len(w.Records)+len(w.Snapshots)+len(w.Answers)+len(w.Inbox)+len(w.Sagas)+len(w.SetTimers)+len(w.CancelTimers)+
-		len(w.FiredTimers)+len(w.AddCalls)+len(w.EndedCalls)+len(w.Park)+len(w.Unpark)+len(w.Retry)+len(w.Block)+
-		len(w.Unblock)+len(w.Moves)+len(w.Amendments)+len(w.DoneRequests)+len(w.Values) == 0
+		len(w.FiredTimers)+len(w.AddCalls)+len(w.EndedCalls)+len(w.DropCalls)+len(w.Park)+len(w.Unpark)+len(w.Retry)+
+		len(w.Block)+len(w.Unblock)+len(w.Moves)+len(w.Amendments)+len(w.DoneRequests)+len(w.Values) == 0
 }
 
 // Answer is the recorded outcome of a command.
@@ -320,6 +323,9 @@ type CallEnd struct {
 	Due   int64  // if not Done
 	Cause string // if not Done
 }
+
+// CallDrop names the calls of one name and stream.
+type CallDrop struct{ Name, Stream string }
 
 // Parked is a message that waits in a subscription's own tables: the head of a
 // blocked key (with its attempts), or one that stands behind it.

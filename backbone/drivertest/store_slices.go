@@ -339,6 +339,13 @@ func testCalls(t *testing.T, open Opener) {
 	equal(t, "the next of its stream", ids(s.ClaimCalls(ctx, service, "mail", 601, lease, 0)), "2")
 	equal(t, "another name", ids(s.ClaimCalls(ctx, service, "pay", 601, lease, 0)), "4")
 	equal(t, "left", ids(s.Calls(ctx, service, 0)), "234")
+	// What is dropped is gone whoever has claimed it, and what the same batch adds stays.
+	must(t, write(ctx, s, &driver.Writes{
+		DropCalls: []driver.CallDrop{{Name: "mail", Stream: "x"}, {Name: "mail", Stream: "z"}, {Name: "mail", Stream: "x"}},
+		AddCalls:  []driver.Call{call("5", "mail", "x", 10)},
+	}))
+	equal(t, "left after the drop", ids(s.Calls(ctx, service, 0)), "345")
+	equal(t, "the next of its stream", ids(s.ClaimCalls(ctx, service, "mail", 601, lease, 0)), "5")
 }
 
 // claimMail claims all that is due, for long.

@@ -43,6 +43,9 @@ type Config struct {
 	Currency string
 	// OrderPatience is how long an order may wait for its approval; default 24 hours.
 	OrderPatience time.Duration
+	// StepPatience is how long a step of the checkout may wait for another service's
+	// answer; default 30 seconds.
+	StepPatience time.Duration
 	// Retention is how long answers to commands are kept, and commands, replies and
 	// calls in the logs; see backbone.Config. It is no shorter than OrderPatience:
 	// until then a command of an order may come again. Default 7 days, or

@@ -91,7 +91,7 @@ func (s *standIn) stop() {
 
 // ports fills what services need from outside.
 func (h *House) ports() (p Ports, err error) {
-	p = Ports{Orders: orders.Config{Patience: h.cfg.OrderPatience}}
+	p = Ports{Orders: orders.Config{Patience: h.cfg.OrderPatience, StepPatience: h.cfg.StepPatience}}
 	url, keyFile, secretFile := h.cfg.Payment.URL, h.cfg.Payment.KeyFile, h.cfg.Payment.CallbackSecretFile
 	switch {
 	case h.cfg.Quiet:

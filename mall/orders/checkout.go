@@ -2,6 +2,7 @@ package orders
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"example.org/souk/backbone"
@@ -30,6 +31,9 @@ const (
 // holdLonger is how much longer the stock is held than the order may wait. The order decides when it expires, and has its
 // stock released; the reservation's own end is there for the case that nobody comes to do so, and must not come first.
 const holdLonger = time.Hour
+
+// stepPatience is how long a step waits for its answer where a shop does not say.
+const stepPatience = 30 * time.Second
 
 // undone is why stock and payment are given back.
 const undone = "the order was undone"
@@ -72,7 +76,6 @@ var checkout = &backbone.Saga[purchase]{
 				}
 				return p, p.recordStock(reserved), backbone.Next
 			},
-			Timeout:   30 * time.Second,
 			OnTimeout: backbone.Wait,
 		},
 		{
@@ -84,7 +87,6 @@ var checkout = &backbone.Saga[purchase]{
 			Undo: func(p purchase) backbone.Command {
 				return command.VoidPayment{Payment: p.Payment, Order: p.Order, Reason: undone}
 			},
-			Timeout:   30 * time.Second,
 			OnTimeout: backbone.Compensate,
 		},
 		{
@@ -113,6 +115,18 @@ var checkout = &backbone.Saga[purchase]{
 		backbone.AbortsOn[purchase](func(e event.OrderExpired) string { return e.Order }, nil),
 	},
 	Rejected: rejection,
+}
+
+// checkoutWithin returns the checkout of a shop whose steps wait so long for an answer.
+func checkoutWithin(patience time.Duration) *backbone.Saga[purchase] {
+	c := *checkout
+	c.Steps = slices.Clone(c.Steps)
+	for i := range c.Steps {
+		if c.Steps[i].Do != nil {
+			c.Steps[i].Timeout = patience
+		}
+	}
+	return &c
 }
 
 func (p purchase) recordStock(inventoryEvent string) []backbone.Command {

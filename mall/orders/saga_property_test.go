@@ -171,9 +171,56 @@ func TestCheckoutInAnyOrder(t *testing.T) {
 		}
 		clean = true
 	})
+	causes(t, w)
 	t.Log(ends)
 	if n >= 50 && !t.Failed() && (ends[Approved] == 0 || ends[Approved] == n) {
 		t.Errorf("%v: too little happens for a test", ends)
+	}
+}
+
+// causes checks that every record follows from one that stands in a log, or from a command that was given directly. Red
+// when what a saga decides itself, or does at a deadline, names a cause of its own.
+func causes(t *testing.T, w *backbonetest.World) {
+	t.Helper()
+	var all []*backbone.Message
+	known := map[string]bool{}
+	for _, service := range w.Runtime().Services() {
+		for q := (backbone.ReadQuery{Limit: 1000}); ; {
+			page, err := w.Reader(service).Log(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range page {
+				known[m.ID], known[m.Ref], q.After = true, true, m.Position
+			}
+			if all = append(all, page...); len(page) < q.Limit {
+				break
+			}
+		}
+	}
+	tx, err := w.Store().Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := tx.Rollback(); err != nil {
+			t.Error(err)
+		}
+	}()
+	failed := 0
+	for _, m := range all {
+		cause, _, _ := strings.Cut(m.Causation, "-again-") // the world's own copies of a message
+		if m.Kind.String() == "seal" || cause != "" && known[cause] {
+			continue
+		}
+		given, err := tx.Answers(t.Context(), m.Source, []string{cause})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(given) == 0 && failed < 10 {
+			failed++
+			t.Errorf("nothing led to %s of %s: cause %q", m.Type, m.Stream, m.Causation)
+		}
 	}
 }
 

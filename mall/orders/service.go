@@ -14,12 +14,18 @@ var migrations embed.FS
 type Config struct {
 	// Patience is how long an order may wait for its approval unless it says otherwise; default 24 hours.
 	Patience time.Duration
+	// StepPatience is how long a step of the checkout may wait for the answer of another service; then it asks again, or
+	// undoes the order where a payment is not confirmed. Default 30 seconds.
+	StepPatience time.Duration
 }
 
 // Service is the table of the service.
 func Service(config Config) *backbone.Service {
 	if config.Patience <= 0 {
 		config.Patience = patience
+	}
+	if config.StepPatience <= 0 {
+		config.StepPatience = stepPatience
 	}
 	return &backbone.Service{
 		Name:  "orders",
@@ -44,7 +50,7 @@ func Service(config Config) *backbone.Service {
 		Subscribes: []backbone.Subscriber{
 			backbone.Whenever(backorderWhenShort),
 		},
-		Sagas:      []backbone.SagaDefinition{checkout},
+		Sagas:      []backbone.SagaDefinition{checkoutWithin(config.StepPatience)},
 		Views:      []backbone.View{feed},
 		Migrations: migrations,
 	}

@@ -90,9 +90,8 @@ type Report struct {
 // the call's own answer, one with another key, payment, operation or amount than the call. Whoever sends it
 // gives all copies of a report one id.
 //
-// A call that was settled so may be under way still, or wait to be tried again. It goes on as if nothing had come: before it
-// is sent again the provider is asked, and what it says finds nobody who waits. Until then the next call for the same
-// payment waits behind it.
+// A call that was settled so may be under way still, or wait to be tried again. It is taken away, and the next call for the
+// payment goes on at once; what an attempt comes to that is under way is told nobody.
 func (r Report) Settle() (SettleCall, error) {
 	if err := mall.ValidID(r.Payment); err != nil {
 		return SettleCall{}, fmt.Errorf("the provider's report: payment: %w", err)

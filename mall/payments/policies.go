@@ -48,6 +48,14 @@ func clearUp(e OutcomeUnknown, m backbone.Meta) []backbone.Effect {
 	return callProvider(m, Request{Key: e.Key, Operation: e.Operation, Payment: e.Payment, AskOnly: true})
 }
 
+// settled lets the next call of a payment go on: what it waited for has its outcome. That was the call's own answer, and
+// nothing of it is left, or a report that came before; then the call may be out still, or wait to be made again.
+func settled[E backbone.Event](payment func(E) string) backbone.Subscriber {
+	return backbone.Whenever(func(e E, _ backbone.Meta) []backbone.Effect {
+		return []backbone.Effect{backbone.DropCalls(providerName, payment(e))}
+	})
+}
+
 func callProvider(m backbone.Meta, r Request) []backbone.Effect {
 	id := r.Key
 	if r.AskOnly {

@@ -122,6 +122,8 @@ func (b *till) take(t testing.TB, c backbone.Command) {
 			b.ask(voidRequest("p1"))
 		case RefundRequested:
 			b.ask(Request{Key: keyOf(OpRefund, "p1", e.Number), Operation: OpRefund, Amount: e.Amount})
+		case event.PaymentAuthorized, event.PaymentDeclined, event.PaymentCaptured, event.PaymentVoided, event.PaymentRefunded:
+			b.queue = nil
 		case OutcomeUnknown:
 			if e.Operation == OpAuthorize {
 				b.ask(voidRequest("p1"))

@@ -4,6 +4,7 @@ import (
 	"embed"
 
 	"example.org/souk/backbone"
+	"example.org/souk/mall/event"
 )
 
 //go:embed migrations/*.sql
@@ -33,6 +34,12 @@ func Service(provider Provider) *backbone.Service {
 			backbone.Whenever(callVoid),
 			backbone.Whenever(callRefund),
 			backbone.Whenever(clearUp),
+			// What is settled is not asked any more.
+			settled(func(e event.PaymentAuthorized) string { return e.Payment }),
+			settled(func(e event.PaymentDeclined) string { return e.Payment }),
+			settled(func(e event.PaymentCaptured) string { return e.Payment }),
+			settled(func(e event.PaymentVoided) string { return e.Payment }),
+			settled(func(e event.PaymentRefunded) string { return e.Payment }),
 		},
 		Calls:      []backbone.CallType{providerCall(provider)},
 		Views:      []backbone.View{ledger},

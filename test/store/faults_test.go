@@ -307,7 +307,7 @@ func TestE5_DiskFull(t *testing.T) {
 		m.awaitStatus(fmt.Sprint("B", n), "APPROVED")
 	}
 	bearer := m.token(binary, "engineer")
-	within(t, time.Minute, "nothing waits", func() bool { // a call whose end could not be written is taken up once its claim is over
+	within(t, time.Minute, "nothing waits", func() bool { // a call whose claim was over before its end could be written is taken up again
 		m.souk("wait", "--idle")
 		return m.scrape(bearer)["souk_calls_waiting"] == 0
 	})

@@ -125,8 +125,9 @@ func (e *endless) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// F11: connections that say a little and then nothing hinder nobody and are closed; bodies that are too large are refused
-// before they are read. Red without a limit on the time for a header, or on the size of a body.
+// F11: connections that say a little and then nothing hinder nobody and are closed; a body that is said to be too large is
+// refused before it is read, and one of which that turns out is read no further. Red without a limit on the time for a
+// header, or on the size that a header may say, or on what is read.
 func TestF11_SlowAndLarge(t *testing.T) {
 	t.Parallel()
 	m := start(t, program(t), t.TempDir(), nil)
@@ -161,6 +162,22 @@ func TestF11_SlowAndLarge(t *testing.T) {
 		if e, ok := body.(*endless); ok && e.sent.Load() > 32<<20 {
 			t.Errorf("%d bytes of an endless body were read", e.sent.Load())
 		}
+	}
+	announced, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer announced.Close()
+	if err := announced.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(announced, "POST /order HTTP/1.1\r\nHost: "+address+"\r\nContent-Type: application/json\r\nContent-Length: 1048576\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := http.ReadResponse(bufio.NewReader(announced), nil); err != nil {
+		t.Errorf("a body that is said to be large, and is not sent: %v", err)
+	} else if _ = resp.Body.Close(); resp.StatusCode != 413 {
+		t.Errorf("a body that is said to be large, and is not sent: %d", resp.StatusCode)
 	}
 	if status, answer := m.call("POST", "/order", strings.Repeat("[", 60_000)); status != 400 {
 		t.Errorf("sixty thousand brackets: %d %s", status, answer)

@@ -60,7 +60,7 @@ func (m *mall) awaitDead(key, eventType string) (head parkedRow) {
 // seen returns what the watcher noted of an order: event, customer and how often it was told.
 func (m *mall) seen(order string) []string {
 	m.t.Helper()
-	return rowsOf(m.t, filepath.Join(m.dir, "souk.db"), `SELECT event, customer, times FROM watcher_seen WHERE order_id = '`+order+`' ORDER BY event DESC`)
+	return rowsOf(m.t, filepath.Join(m.dir, "souk.db"), `SELECT event, customer, times FROM watcher_seen WHERE order_id = '`+order+`' ORDER BY rowid`)
 }
 
 // eventID returns the id of an order's event as it stands in the log.

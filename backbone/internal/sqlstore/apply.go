@@ -84,6 +84,7 @@ var (
 		Verb: Delete, Table: "bb_call", Guard: true,
 		Columns: []Column{{"id", Text}, {"epoch", Int}},
 	}
+	dropCalls  = &Shape{Verb: Delete, Table: "bb_call", Columns: []Column{{"stream", Text}, {"name", Text}}}
 	delayCalls = &Shape{
 		Verb: Update, Table: "bb_call", Guard: true, Set: 2,
 		Columns: []Column{{"due", Int}, {"cause", Text}, {"id", Text}, {"epoch", Int}},
@@ -386,6 +387,11 @@ func addCalls(w *driver.Writes, add func(*Shape, int, func(*Batch))) {
 			if !c.Done {
 				b.unit(c.Unit).int(c.Due).text(c.Cause).text(c.ID).int(c.Epoch)
 			}
+		}
+	})
+	add(dropCalls, len(w.DropCalls), func(b *Batch) {
+		for _, d := range latest(w.DropCalls, func(a, b *driver.CallDrop) int { return compareText(a.Stream, b.Stream, a.Name, b.Name) }) {
+			b.text(d.Stream).text(d.Name)
 		}
 	})
 	add(insertCalls, len(w.AddCalls), func(b *Batch) {
