@@ -80,6 +80,7 @@ func RunTransport(t *testing.T, world func(t *testing.T) TransportWorld) {
 		{"FromFirstRefused", !powers.FromFirst, testFromFirstRefused},
 		{"Continues", true, testContinues},
 		{"Filters", true, testFilters},
+		{"PassedOver", true, testPassedOver},
 		{"Versions", true, testVersions},
 		{"Addressed", true, testAddressed},
 		{"TwoSources", true, testTwoSources},

@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"slices"
+	"time"
 
 	"example.org/souk/backbone/driver"
 )
@@ -36,9 +37,48 @@ func (f *field) gets(s driver.Subscription, want ...string) {
 	if !slices.Equal(got, want) {
 		f.t.Errorf("got %v, want %v", got, want)
 	}
+	in.nothingWaits()
+}
+
+// nothingWaits waits until the transport says that its subscriptions have been offered everything: what they did not ask
+// for does not count.
+func (in *instance) nothingWaits() {
+	b, ok := in.Transport.(driver.Behinder)
+	if !ok {
+		return
+	}
+	f := in.f
+	f.t.Helper()
+	late := time.After(transportPatience)
+	for {
+		behind, err := b.Behind(f.t.Context())
+		if err == nil && behind == 0 {
+			return
+		}
+		select {
+		case <-late:
+			f.t.Fatalf("%d messages wait for ever (%v)", behind, err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 func testFilters(f *field) { f.gets(things("orders"), "os1-0", "os1-5") }
+
+// testPassedOver: what a subscription does not ask for does not wait for it, in no partition.
+func testPassedOver(f *field) {
+	in := f.open()
+	in.subscribe(things("orders"), newWorker(in.apply))
+	rs := events(0, 1, streams(40)...)
+	for i := range rs {
+		rs[i].Type = "other"
+	}
+	in.publish("orders", rs...)
+	in.nothingWaits()
+	in.publish("orders", events(1, 1, streams(40)...)...)
+	f.awaitEffects(40)
+	in.nothingWaits()
+}
 
 // testVersions: a pattern takes every version of a type and no type that only begins alike.
 func testVersions(f *field) {

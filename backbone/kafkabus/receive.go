@@ -191,7 +191,7 @@ func (r *receiving) next() ([]broker.Incoming, error) {
 		seq := q.s.base + int64(len(q.s.pending))
 		if !wanted(r.types[q.r.Topic], q.r) {
 			q.s.pending = append(q.s.pending, pending{q.r.Offset, q.r.LeaderEpoch, true})
-			passed = passed || q.s.advance()
+			passed = q.s.advance() || passed
 			continue
 		}
 		q.s.pending = append(q.s.pending, pending{q.r.Offset, q.r.LeaderEpoch, false})

@@ -43,6 +43,7 @@ var about = []struct{ test, shows string }{
 	{"FromFirst", "a new subscription begins at the first record"},
 	{"Continues", "a subscription that was away goes on where it was"},
 	{"Filters", "it gets the types that it asked for and no others"},
+	{"PassedOver", "what it did not ask for does not wait for it"},
 	{"Versions", "it gets every version of a type"},
 	{"Addressed", "commands and replies reach the service that they are for"},
 	{"TwoSources", "several sources feed one subscription"},

@@ -478,15 +478,18 @@ func wait(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
+	busy := ""
 	for {
-		busy, err := h.Runtime.InFlight(ctx)
-		if err != nil {
-			return err
-		}
-		if busy == "" {
+		look, err := h.Runtime.InFlight(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			busy = err.Error() // a broker that is away is asked again
+		case err == nil && look == "":
 			return emit(struct {
 				Idle bool `json:"idle"`
 			}{true})
+		case err == nil:
+			busy = look
 		}
 		select {
 		case <-ctx.Done():

@@ -1,0 +1,86 @@
+package store
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"example.org/souk/internal/testserver"
+)
+
+// brokers are the ways to carry messages between the services, by the name of the transport.
+var brokers = []struct {
+	name string
+	// open starts a server of this test's own and returns its URL for --broker, and what kills it and starts it again.
+	open func(t *testing.T) (url string, restart func())
+}{
+	{"kafka", func(t *testing.T) (string, func()) {
+		server := testserver.KafkaOwn(t, 1)
+		return "kafka://" + strings.Join(server.Addresses(), ","), server.Restart
+	}},
+}
+
+// way returns the flags of the way to run that SOUK_WAY names, for tests that do not choose one of their own; default is
+// the log itself as the transport.
+func way(t *testing.T) []string {
+	name := os.Getenv("SOUK_WAY")
+	if name == "" {
+		return nil
+	}
+	for _, b := range brokers {
+		if b.name == name {
+			url, _ := b.open(t)
+			return []string{"--broker", url}
+		}
+	}
+	t.Fatalf("SOUK_WAY names %q, which is no broker that is known here", name)
+	return nil
+}
+
+// D7: over each broker the mall does what it does without one, and everything that must hold holds: with the broker killed
+// and started again in the middle of a load, and with souk killed as well.
+func TestD7_OverBrokers(t *testing.T) {
+	t.Parallel()
+	binary := program(t)
+	for _, b := range brokers {
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			url, restart := b.open(t)
+			m := start(t, binary, t.TempDir(), nil, "--broker", url)
+			orders := m.busyDay()
+			if got := m.available("PRODUCT_001"); got != 5 {
+				t.Errorf("%d available, want 5", got)
+			}
+			accepted := m.load(t, 4, 300)
+			restart()
+			ids := accepted()
+			m.settle()
+			again := m.load(t, 4, 300)
+			m.proc.Kill9()
+			again()
+			m.begin()
+			k := m.holds()
+			for _, id := range append(ids, orders...) {
+				if _, found := k.placed[id]; !found {
+					t.Errorf("order %s was accepted and is gone", id)
+				}
+			}
+		})
+	}
+}
+
+// D7: what was carried one way is not carried on another, where it would be handled once more.
+func TestD7_CarriersAreNotMixed(t *testing.T) {
+	t.Parallel()
+	binary, dir := program(t), t.TempDir()
+	m := start(t, binary, dir, nil)
+	m.seed()
+	m.stop()
+	url, _ := brokers[0].open(t)
+	refused(t, binary, dir, 1, "what was handled would be handled again", "up", "--http", "127.0.0.1:0", "--broker", url)
+	other := t.TempDir()
+	m = start(t, binary, other, nil, "--broker", url)
+	m.seed()
+	m.stop()
+	refused(t, binary, other, 1, "what was handled would be handled again", "up", "--http", "127.0.0.1:0")
+}
