@@ -1,0 +1,2 @@
+// Package rabbitbus is RabbitMQ.
+package rabbitbus
