@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a test waits for what should happen soon.
-const patience = 60 * time.Second
+const patience = 30 * time.Second
 
 // connect returns a client that the test closes.
 func connect(t testing.TB, url string) *rabbitbus.Client {

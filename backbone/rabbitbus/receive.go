@@ -67,6 +67,8 @@ type receiving struct {
 	newest  uint64   // the tag of the message that was handed over last
 	settled []uint64 // and not acknowledged yet
 
+	acknowledged bool // something was; only write uses it until that has ended
+
 	wake    chan struct{}
 	stop    chan struct{}
 	stopped sync.WaitGroup
@@ -213,6 +215,7 @@ func (r *receiving) acknowledge(ch *channel) error {
 	if len(settled) == 0 {
 		return nil
 	}
+	r.acknowledged = true
 	r.client.hold(r.queue, -int64(len(settled)))
 	var before uint64
 	var failure error
@@ -262,9 +265,49 @@ func (r *receiving) end(ch *channel) error {
 		unsettled++
 	}
 	r.mu.Unlock()
-	err := ch.close()
+	err := r.flush(ch)
+	if left := ch.close(); err == nil {
+		err = left
+	}
 	r.client.hold(r.queue, -unsettled)
 	return ch.conn.failed(err)
+}
+
+// flush returns when the queue has done what the channel was told of it. A channel of the server hands a quorum queue
+// some 32 acknowledgements at once, keeps the others until those are in the queue's log, and forgets what it keeps when
+// it is closed; and nothing answers an acknowledgement. So a second channel does something to the queue that is
+// answered, because it goes through the same log: once for what the channel had handed on, and once more for what it
+// then handed on. What that does is wait as a second consumer, which gets nothing, and stop.
+func (r *receiving) flush(ch *channel) error {
+	if !r.acknowledged || ch.IsClosed() {
+		return nil
+	}
+	second, err := ch.conn.channel()
+	if err != nil {
+		return err
+	}
+	// The answer to any question says that the channel has come so far.
+	reached := func() error {
+		ch.step()
+		defer ch.rest()
+		return ch.Qos(broker.Window, 0, false)
+	}
+	err = reached()
+	if err == nil {
+		second.step()
+		_, err = second.Consume(r.queue, "souk", false, false, false, false, nil)
+	}
+	if err == nil {
+		err = reached()
+	}
+	if err == nil {
+		second.step()
+		err = second.Cancel("souk", false)
+	}
+	if left := second.close(); err == nil {
+		err = left
+	}
+	return err
 }
 
 // Tap listens with a queue that goes with the connection.

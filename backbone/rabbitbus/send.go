@@ -203,7 +203,7 @@ func (p *publisher) send(items []publication, quit <-chan struct{}) error {
 		p.pending = append(p.pending, confirmation)
 		if len(p.pending) == outstanding {
 			// Half of the window at once, so that the slice moves seldom.
-			if failure = p.settle(outstanding/2, quit); failure != nil {
+			if failure = p.returned(items, p.settle(outstanding/2, quit)); failure != nil {
 				break
 			}
 		}
@@ -305,7 +305,8 @@ func (p *publisher) why(err error) error {
 	return p.conn.failed(err)
 }
 
-// returned looks at the messages that came back because no queue took them.
+// returned looks at the messages that came back because no queue took them. Those of confirmed messages are looked at
+// before others are published: the library waits for whoever listens, and drops what nobody takes in time.
 func (p *publisher) returned(items []publication, failure error) error {
 	var unwanted map[[2]string]bool
 	for {
