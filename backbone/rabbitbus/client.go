@@ -114,8 +114,8 @@ func (c *Client) run(f func()) bool {
 }
 
 // Check connects and finds out whether the server keeps what a group needs: it is no older than 3.10, and a queue made
-// as the queues of groups are takes messages without a limit and keeps one that comes back more often than the twenty
-// times that are the limit of some versions. It cannot see the policies that apply to queues of other names.
+// as the queues of groups are keeps a message that comes back more often than the twenty times that are the limit of
+// some versions. It cannot see policies that apply to queues of certain names only.
 func (c *Client) Check(ctx context.Context) error {
 	cn, err := c.consuming.get(ctx)
 	if err != nil {
@@ -151,14 +151,8 @@ func (c *Client) probe(ctx context.Context, cn *conn) error {
 		// It expires anyway.
 		_ = cn.do(context.WithoutCancel(ctx), func(ch *channel) error { return ch.remove(queue) })
 	}()
-	items := make([]publication, 3)
-	for i := range items {
-		items[i] = publication{key: queue, wanted: true, message: amqp.Publishing{DeliveryMode: amqp.Persistent, Body: []byte(strconv.Itoa(i))}}
-	}
-	if err := c.publish(ctx, items); err != nil {
-		if errors.Is(err, errRefused) {
-			return fmt.Errorf("rabbitmq: a policy of the server limits how much a queue holds (max-length or max-length-bytes); it should not apply to the queues of groups: %w", broker.ErrUnsafe)
-		}
+	probe := publication{key: queue, wanted: true, message: amqp.Publishing{DeliveryMode: amqp.Persistent}}
+	if err := c.publish(ctx, []publication{probe}); err != nil {
 		return err
 	}
 	return cn.do(ctx, func(ch *channel) error {
@@ -167,7 +161,7 @@ func (c *Client) probe(ctx context.Context, cn *conn) error {
 			if err != nil {
 				return err
 			}
-			if !ok || string(d.Body) != "0" {
+			if !ok {
 				return fmt.Errorf("rabbitmq: a message is gone after it came back %d times; a policy sets delivery-limit or message-ttl, which should not apply to the queues of groups: %w", n, broker.ErrUnsafe)
 			}
 			if err := d.Nack(false, true); err != nil {

@@ -1,6 +1,7 @@
 package testserver
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -120,6 +121,24 @@ func (s *RabbitServer) Pause() {
 func (s *RabbitServer) Resume() {
 	s.t.Helper()
 	s.control("resume", func() error { return s.rmq.resume() })
+}
+
+// Flushed waits until a killed server would know a quorum queue again. RabbitMQ 3.10 keeps the names of such queues in a
+// file that it writes seconds later: a queue whose server is killed before that is there and answers nothing any more.
+func (s *RabbitServer) Flushed(queue string) {
+	s.t.Helper()
+	s.control("look into", func() error {
+		names := filepath.Join(s.rmq.dir, "data", "souk@localhost", "quorum", "souk@localhost", "names.dets")
+		for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+			text, err := os.ReadFile(names)
+			if err == nil && bytes.Contains(text, []byte(queue)) {
+				return nil
+			}
+			if time.Now().After(deadline) {
+				return errors.Join(fmt.Errorf("%s does not name the queue %s after %v", names, queue, patience), err)
+			}
+		}
+	})
 }
 
 // Control runs rabbitmqctl with these arguments against the server, which takes a second or two.
