@@ -30,8 +30,9 @@ type Config struct {
 	// MaxBytes is the largest body that is sent; default 16 MiB. A server's own limit (max_message_size, 128 MiB unless
 	// it was set) should not be below: one that is too large there costs a channel.
 	MaxBytes int
-	// Heartbeat is how often both sides say that they are there; default 4 s. The client gives a silent server up after
-	// three of them, and the server hands the messages of a silent client to the next one after two to three.
+	// Heartbeat is the time within which both sides say that they are there; default 5 s. The client gives a silent
+	// server up after one and a half of it, and the server hands the messages of a silent client to the next one after
+	// two to three.
 	Heartbeat time.Duration
 }
 
@@ -72,7 +73,7 @@ func New(config Config) (*Client, error) {
 		config.MaxBytes = 16 << 20
 	}
 	if config.Heartbeat == 0 {
-		config.Heartbeat = 4 * time.Second
+		config.Heartbeat = 5 * time.Second
 	}
 	c := &Client{
 		config: config,

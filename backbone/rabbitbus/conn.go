@@ -239,6 +239,17 @@ func (cn *conn) failed(err error) error {
 	return err
 }
 
+// silence says why the server does not answer, as far as it has said so.
+func (cn *conn) silence() error {
+	flow, reason := cn.blocked()
+	select {
+	case <-flow:
+		return errSilent
+	default:
+		return fmt.Errorf("the server takes no messages: %s", reason)
+	}
+}
+
 // blocked returns a channel that is closed once the server takes messages, and why it takes none.
 func (cn *conn) blocked() (flow <-chan struct{}, reason string) {
 	cn.mu.Lock()
@@ -297,7 +308,7 @@ func (cn *conn) open(ctx context.Context, keep bool, f func(*channel) error) (*c
 }
 
 func (cn *conn) channel() (*channel, error) {
-	alarm := time.AfterFunc(patience, func() { cn.kill(errSilent) })
+	alarm := time.AfterFunc(patience, func() { cn.kill(cn.silence()) })
 	ch, err := cn.amqp.Channel()
 	if err != nil {
 		alarm.Stop()

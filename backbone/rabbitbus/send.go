@@ -219,7 +219,7 @@ func (p *publisher) flowing(quit <-chan struct{}) error {
 		return errLeft
 	default:
 	}
-	flow, reason := p.conn.blocked()
+	flow, _ := p.conn.blocked()
 	select {
 	case <-flow:
 		return nil
@@ -235,7 +235,7 @@ func (p *publisher) flowing(quit <-chan struct{}) error {
 	case <-p.conn.gone:
 		return p.conn.failed(amqp.ErrClosed)
 	case <-timer.C:
-		return fmt.Errorf("rabbitmq: the server takes no messages: %s", reason)
+		return fmt.Errorf("rabbitmq: %w", p.conn.silence())
 	}
 }
 
@@ -262,14 +262,7 @@ func (p *publisher) settle(n int, quit <-chan struct{}) error {
 				return errLeft
 			case <-timer.C:
 				p.dirty = true
-				if flow, reason := p.conn.blocked(); reason != "" {
-					select {
-					case <-flow:
-					default:
-						return fmt.Errorf("rabbitmq: the server confirms no messages: %s", reason)
-					}
-				}
-				p.conn.kill(errSilent)
+				p.conn.kill(p.conn.silence())
 				return p.conn.failed(errSilent)
 			}
 		}
