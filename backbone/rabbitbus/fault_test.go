@@ -308,11 +308,42 @@ func TestOwnServer(t *testing.T) {
 		send(t, c, numbered(topic, 0, 10, 10))
 	})
 
+	t.Run("a tap leaves nothing behind", func(t *testing.T) {
+		topic, g := one(t, c, url)
+		ctx, cancel := context.WithCancel(t.Context())
+		var during string
+		if err := c.Tap(ctx, g, func() { during = server.Control("list_queues", "name"); cancel() }, nil); err != nil {
+			t.Fatal(err)
+		}
+		after := server.Control("list_queues", "name")
+		if !strings.Contains(during, "amq.gen") || strings.Contains(after, "amq.gen") || !strings.Contains(after, topic) {
+			t.Errorf("the queues during the tap: %s\nand after it: %s", during, after)
+		}
+	})
+
 	t.Run("policies that lose messages", func(t *testing.T) {
 		server.Control("set_policy", "all", ".*", `{"delivery-limit": 20}`, "--apply-to", "queues")
 		if err := c.Check(t.Context()); !errors.Is(err, broker.ErrUnsafe) || !strings.Contains(err.Error(), "delivery-limit") {
 			t.Errorf("with a limit of deliveries: %v", err)
 		}
+		// What the limit takes away is in the safety net.
+		topic, g := one(t, c, url)
+		send(t, c, numbered(topic, 0, 0, 1))
+		ch := raw(t, url)
+		for range 21 {
+			r := receive(t, c, g, 0, false)
+			r.wait(1)
+			if err := r.stop(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "the message is in the safety net", func() bool {
+			d, ok, err := ch.Get("souk.dead", true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ok && string(d.Body) == "0" && d.Headers["x-first-death-queue"] == g.Name+".0"
+		})
 		server.Control("clear_policy", "all")
 		if err := c.Check(t.Context()); err != nil {
 			t.Error(err)

@@ -255,7 +255,7 @@ func (c *Client) Backlog(ctx context.Context, g broker.Group) ([]int64, error) {
 		}
 		return nil
 	}); err != nil {
-		return nil, fmt.Errorf("rabbitmq: group %s: %w", g.Name, err)
+		return nil, fmt.Errorf("group %s: %w", g.Name, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -63,7 +63,7 @@ func bindingKeys(partition string, types []string) []string {
 
 // groupQueue returns the arguments of the queues of groups. A queue whose length somebody limits by a policy refuses
 // what is too much instead of dropping what is oldest; what leaves it by a policy's limit of deliveries goes to the
-// safety net.
+// safety net, and stays until that has it.
 func groupQueue() amqp.Table {
 	return amqp.Table{
 		amqp.QueueTypeArg:            amqp.QueueTypeQuorum,

@@ -31,7 +31,7 @@ func (c *Client) Receive(ctx context.Context, g broker.Group, partition int, tak
 	// Closing the channel hands back what is not settled, so it is open only for as long as somebody receives.
 	ch, err := cn.open(ctx, true, func(ch *channel) error { return r.begin(ch) })
 	if err != nil {
-		return quiet(ctx, fmt.Errorf("rabbitmq: receive from %s: %w", r.queue, err))
+		return quiet(ctx, fmt.Errorf("receive from %s: %w", r.queue, err))
 	}
 	r.stopped.Add(1)
 	if !c.run(func() { r.write(ch) }) {
@@ -237,7 +237,10 @@ func (r *receiving) acknowledge(ch *channel) error {
 // lost says why no more messages come.
 func (r *receiving) lost() error {
 	select {
-	case <-r.cancels:
+	case _, ok := <-r.cancels:
+		if !ok {
+			break
+		}
 		r.client.forget()
 		return fmt.Errorf("rabbitmq: queue %s was deleted, or is not available any more", r.queue)
 	default:
@@ -335,7 +338,7 @@ func (c *Client) Tap(ctx context.Context, g broker.Group, ready func(), take fun
 		return r.begin(ch)
 	})
 	if err != nil {
-		return quiet(ctx, fmt.Errorf("rabbitmq: tap: %w", err))
+		return quiet(ctx, fmt.Errorf("tap: %w", err))
 	}
 	ready()
 	err = r.receive(ctx, ch.conn, func(batch []broker.Incoming) error {

@@ -62,7 +62,7 @@ func (c *Client) forget() {
 	c.known = known{}
 }
 
-var errNoTopic = errors.New("there is no such topic")
+var errNoTopic = errors.New("rabbitmq: there is no such topic")
 
 // DeclareTopic makes a topic exist: its exchange, and the marker that says how many partitions it has. An exchange or
 // marker of other settings is broker.ErrUnsafe.
@@ -168,7 +168,7 @@ func (c *Client) topic(ctx context.Context, cn *conn, topic string) (topicInfo, 
 	}
 	info, err := c.readTopic(ctx, cn, topic)
 	if err != nil {
-		return info, fmt.Errorf("rabbitmq: topic %s: %w", topic, err)
+		return info, fmt.Errorf("topic %s: %w", topic, err)
 	}
 	c.remember(cn, topic, info)
 	return info, nil
@@ -268,7 +268,7 @@ func (c *Client) locked(ctx context.Context, cn *conn, name string, f func() err
 			break
 		}
 		if !is(err, amqp.ResourceLocked) || time.Now().After(deadline) {
-			return fmt.Errorf("rabbitmq: lock %s: %w", name, err)
+			return fmt.Errorf("lock %s: %w", name, err)
 		}
 		if err := pause(ctx); err != nil {
 			return err

@@ -141,16 +141,20 @@ func (s *RabbitServer) Flushed(queue string) {
 	})
 }
 
-// Control runs rabbitmqctl with these arguments against the server, which takes a second or two.
-func (s *RabbitServer) Control(args ...string) {
+// Control runs rabbitmqctl with these arguments against the server, which takes a second or two, and returns what it
+// says.
+func (s *RabbitServer) Control(args ...string) string {
 	s.t.Helper()
+	var said string
 	s.control("change", func() error {
-		cmd := s.rmq.command("rabbitmqctl", args...)
-		if out, err := cmd.CombinedOutput(); err != nil {
+		out, err := s.rmq.command("rabbitmqctl", args...).CombinedOutput()
+		if err != nil {
 			return fmt.Errorf("rabbitmqctl %s: %w\n%s", strings.Join(args, " "), err, out)
 		}
+		said = string(out)
 		return nil
 	})
+	return said
 }
 
 func (s *RabbitServer) control(what string, do func() error) {
