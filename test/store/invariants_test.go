@@ -419,7 +419,7 @@ func (m *mall) settle() {
 		}
 	})
 	await(m.t, "no call waits", func() bool {
-		m.souk("wait", "--idle", "--timeout", "20s")
+		m.souk("wait", "--idle", "--timeout", "60s")
 		file := filepath.Join(m.dir, "souk.db")
 		for _, service := range []string{"payments", "notifications"} {
 			if waiting = rowsOf(m.t, file, `SELECT id, attempts, cause FROM `+service+`_bb_call`); len(waiting) > 0 {

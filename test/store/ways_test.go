@@ -51,11 +51,11 @@ func TestD7_OverBrokers(t *testing.T) {
 			if got := m.available("PRODUCT_001"); got != 5 {
 				t.Errorf("%d available, want 5", got)
 			}
-			accepted := m.load(t, 4, 300)
+			accepted := m.load(t, 4, 150)
 			restart()
 			ids := accepted()
 			m.settle()
-			again := m.load(t, 4, 300)
+			again := m.load(t, 4, 150)
 			m.proc.Kill9()
 			again()
 			m.begin()
