@@ -2,9 +2,11 @@ package backbone
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"example.org/souk/backbone/driver"
@@ -327,6 +329,9 @@ func (b *rebuild) swapAsync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.alone(ctx); err != nil {
+		return err
+	}
 	parked, err := h.store.ParkedRows(ctx, h.svc.Name, s.name, "", 1)
 	if err != nil {
 		return err
@@ -352,6 +357,13 @@ func (b *rebuild) swapAsync(ctx context.Context) error {
 				})
 			}
 		}
+		if !s.positions {
+			noted, err := json.Marshal(at)
+			if err != nil {
+				return err
+			}
+			sh.writes.Values = append(sh.writes.Values, driver.Value{Name: s.floorNote(), Data: noted})
+		}
 		driver.CrashPoint("rebuild.take.over")
 		return h.store.SwapShadow(ctx, batch.tx, h.svc.Name, b.v.tables())
 	}})
@@ -360,6 +372,61 @@ func (b *rebuild) swapAsync(ctx context.Context) error {
 	}
 	s.passed(b.sources)
 	return nil
+}
+
+// Over a broker no checkpoint says what a rebuild has applied: the note of a floor does, and what lies below it is settled
+// without effect whenever it comes.
+
+func (s *subscription) floorNote() string { return "floor." + s.name }
+
+func (s *subscription) loadFloor(ctx context.Context) error {
+	noted, err := s.host.store.Value(ctx, s.host.svc.Name, s.floorNote())
+	if err != nil || noted == nil {
+		return err
+	}
+	floor := map[string]int64{}
+	if err := json.Unmarshal(noted, &floor); err != nil {
+		return fmt.Errorf("%s: %w", s.floorNote(), err)
+	}
+	s.mu.Lock()
+	s.floor = floor
+	s.mu.Unlock()
+	return nil
+}
+
+// alone refuses to swap a view over a broker whose partitions other processes work on: they would not learn of the floor.
+func (s *subscription) alone(ctx context.Context) error {
+	if s.positions {
+		return nil
+	}
+	now, err := s.host.store.Now(ctx)
+	if err != nil {
+		return err
+	}
+	cps, err := s.host.store.Checkpoints(ctx, s.host.svc.Name, "")
+	if err != nil {
+		return err
+	}
+	owners := map[string]bool{}
+	for _, c := range cps {
+		if strings.HasPrefix(c.Subscription, s.name+"/") && c.Owner != "" && c.LeaseUntil > now.UnixMicro() {
+			owners[c.Owner] = true
+		}
+	}
+	if len(owners) > 1 {
+		return fmt.Errorf("%d processes share view %s over a broker: let one run while it is rebuilt", len(owners), s.view.Name)
+	}
+	return nil
+}
+
+// below reports whether a rebuild has applied a message already.
+func (s *subscription) below(m *Message) bool {
+	if s.positions || m.Position == 0 {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return m.Position <= s.floor[m.Source]
 }
 
 // hold stops the lanes from taking slices up and waits until none is at work.
@@ -408,6 +475,9 @@ func (s *subscription) passed(sources []*rebuildSource) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.floor = at
+	if !s.positions {
+		return // they are settled one by one, and have no effect
+	}
 	for _, sl := range s.slices {
 		kept := sl.items[:0]
 		for _, it := range sl.items {

@@ -28,8 +28,12 @@ const (
 	relayLease = 15 * time.Second
 	relayPoll  = time.Second
 	relayLook  = 10 * time.Second // how often the newest anchor is asked for where all is quiet
-	// relayAnchors is how many anchors are kept, the older ones farther apart.
-	relayAnchors = 64
+	// relayAnchors is how many anchors are kept, the older ones farther apart, and
+	// relayAnchor how often one is written down.
+	relayAnchors = 16
+	relayNoted   = time.Second
+	// relayTries is after how many failures in a row somebody is told.
+	relayTries = 5
 )
 
 var relayed = []driver.Kind{driver.KindEvent, driver.KindCommand, driver.KindReply}
@@ -43,12 +47,16 @@ type relayAnchor struct {
 type relay struct {
 	h       *host
 	offered atomic.Int64 // everything up to here is at the broker
+	leased  atomic.Bool  // this process has the lease
 
 	// Of the loop alone.
 	epoch    int64
 	cursor   int64 // stored
 	at       int64 // behind the cursor where records are published again
 	anchors  []relayAnchor
+	fresh    driver.Anchor // of what was published since the last of anchors was written down
+	noted    time.Time
+	failures int
 	verified bool
 	looked   time.Time // when the newest anchor was last known to hold
 	renewed  time.Time
@@ -62,12 +70,16 @@ func (y *relay) run(ctx context.Context) {
 	if y.h.store.Powers().Notify {
 		y.h.r.loops.Go(func() {
 			for ctx.Err() == nil {
-				_ = y.h.store.Listen(ctx, []string{y.h.svc.Name}, func(string) { // the relay looks by itself as well
+				err := y.h.store.Listen(ctx, []string{y.h.svc.Name}, func(string) {
 					select {
 					case woken <- struct{}{}:
 					default:
 					}
 				})
+				if ctx.Err() == nil { // the relay looks by itself meanwhile
+					y.h.r.log.InfoContext(ctx, "the relay is not told of commits, and looks by itself", "service", y.h.svc.Name, "error", err)
+					rest(ctx, relayPoll)
+				}
 			}
 		})
 	}
@@ -85,15 +97,19 @@ func (y *relay) run(ctx context.Context) {
 				y.epoch = 0
 			}
 			y.h.r.log.WarnContext(ctx, "the relay was interrupted, trying again", "service", y.h.svc.Name, "error", err)
+			if y.failures++; y.failures == relayTries {
+				y.h.r.alarm(Alarm{Service: y.h.svc.Name, Subject: "relay", Text: fmt.Sprintf("nothing above position %d is published: %v", y.at, err)})
+			}
 			if !rest(ctx, wait) {
 				return
 			}
 			wait = min(2*wait, 5*time.Second)
 			continue
 		case more:
-			wait = 50 * time.Millisecond
+			wait, y.failures = 50*time.Millisecond, 0
 			continue
 		}
+		wait, y.failures = 50*time.Millisecond, 0
 		select {
 		case <-ctx.Done():
 			return
@@ -117,7 +133,9 @@ func rest(ctx context.Context, d time.Duration) bool {
 
 // step takes the lease, verifies, or publishes one batch, and reports whether there may be more.
 func (y *relay) step(ctx context.Context) (more bool, err error) {
-	if held, err := y.hold(ctx); err != nil || !held {
+	held, err := y.hold(ctx)
+	y.leased.Store(held && err == nil)
+	if err != nil || !held {
 		return false, err
 	}
 	if !y.verified {
@@ -154,6 +172,9 @@ func (y *relay) step(ctx context.Context) (more bool, err error) {
 			return true, nil
 		}
 		y.offered.Store(head)
+		if y.fresh != nil && time.Since(y.noted) >= relayNoted { //souk:clock a pause
+			return false, y.keep(y.cursor, nil)
+		}
 		return false, nil
 	}
 	anchor, err := y.h.r.cfg.Transport.Publish(ctx, y.h.svc.Name, rs)
@@ -163,7 +184,7 @@ func (y *relay) step(ctx context.Context) (more bool, err error) {
 	if err := y.keep(rs[len(rs)-1].Position, anchor); err != nil {
 		return false, err
 	}
-	y.offered.Store(max(y.at, y.offered.Load()))
+	y.offered.Store(y.at)
 	return true, nil
 }
 
@@ -196,7 +217,7 @@ func (y *relay) hold(ctx context.Context) (bool, error) {
 	if err != nil || len(cps) == 0 {
 		return false, err
 	}
-	y.epoch, y.cursor, y.at, y.renewed, y.verified, y.anchors = cps[0].Epoch, cps[0].Position, cps[0].Position, now, false, nil
+	y.epoch, y.cursor, y.at, y.renewed, y.verified, y.anchors, y.fresh = cps[0].Epoch, cps[0].Position, cps[0].Position, now, false, nil, nil
 	noted, err := store.Value(ctx, name, relayNote)
 	if err == nil && noted != nil {
 		err = json.Unmarshal(noted, &y.anchors)
@@ -221,6 +242,9 @@ func (y *relay) release(ctx context.Context) {
 // the window in which the inbox knows copies.
 func (y *relay) verify(ctx context.Context) error {
 	y.at = y.cursor
+	if err := y.note(); err != nil { // what is known and not written down is asked for too
+		return err
+	}
 	asked, ok := y.h.r.cfg.Transport.(driver.Anchored)
 	if !ok {
 		return nil
@@ -246,8 +270,9 @@ func (y *relay) verify(ctx context.Context) error {
 			text += "; older ones are outside of the window in which copies are known, and stand in the log"
 		}
 		y.h.r.alarm(Alarm{Service: y.h.svc.Name, Subject: "relay", Text: text})
-		y.anchors = slices.Clone(y.anchors[:i])
+		y.anchors, y.fresh = slices.Clone(y.anchors[:i]), nil
 		y.at = max(back, oldest)
+		y.offered.Store(y.at)
 		return nil
 	}
 	return nil
@@ -279,7 +304,8 @@ func (y *relay) windowStart(ctx context.Context) (int64, error) {
 	case window == 0:
 		window = defaultRetention
 	}
-	since := y.h.r.now().Add(-window).UnixMicro()
+	// Not all of it: what is published now is received a while later.
+	since := y.h.r.now().Add(-window * 3 / 4).UnixMicro()
 	// Records stand nearly in the order of their times, so that the first young one is found by halving.
 	low, high := int64(0), y.cursor
 	for low < high {
@@ -297,32 +323,57 @@ func (y *relay) windowStart(ctx context.Context) (int64, error) {
 	return min(low, y.cursor), nil
 }
 
-// keep moves the cursor to what the broker has confirmed, and notes the anchor, in one transaction.
+// note takes what was published since the last anchor among the anchors.
+func (y *relay) note() error {
+	if y.fresh == nil {
+		return nil
+	}
+	if len(y.anchors) >= relayAnchors {
+		y.anchors = thin(y.anchors)
+	}
+	y.anchors = append(slices.Clip(y.anchors), relayAnchor{y.at, json.RawMessage(y.fresh)})
+	y.fresh = nil
+	return nil
+}
+
+// keep moves the cursor to what the broker has confirmed, and now and then writes the anchors down with it.
 func (y *relay) keep(position int64, anchor driver.Anchor) error {
-	anchors := y.anchors
-	if anchor != nil {
-		if len(anchors) >= relayAnchors {
-			anchors = thin(anchors)
-		}
-		anchors = append(slices.Clip(anchors), relayAnchor{position, json.RawMessage(anchor)})
-	}
-	noted, err := json.Marshal(anchors)
-	if err != nil {
-		return err
-	}
 	from, to := y.cursor, max(y.cursor, position)
-	err = y.h.internal(&unit{host: y.h, run: func(b *batch, u *unit) error {
+	if asked, ok := y.h.r.cfg.Transport.(driver.Anchored); ok && anchor != nil {
+		newest, err := asked.Newest(y.fresh, anchor)
+		if err != nil {
+			return err
+		}
+		y.fresh = newest
+	}
+	at, noted := y.at, []byte(nil)
+	y.at = position
+	now := time.Now() //souk:clock a pause
+	if y.fresh != nil && now.Sub(y.noted) >= relayNoted {
+		if err := y.note(); err != nil {
+			return err
+		}
+		var err error
+		if noted, err = json.Marshal(y.anchors); err != nil {
+			return err
+		}
+		y.noted = now
+	}
+	err := y.h.internal(&unit{host: y.h, run: func(b *batch, u *unit) error {
 		sh := b.of(y.h)
 		sh.writes.Moves = append(sh.writes.Moves, driver.Move{
 			Unit: u.index, Subscription: RelayName, Source: y.h.svc.Name, Slice: 0, Epoch: y.epoch, From: from, To: to,
 		})
-		sh.writes.Values = append(sh.writes.Values, driver.Value{Name: relayNote, Data: noted})
+		if noted != nil {
+			sh.writes.Values = append(sh.writes.Values, driver.Value{Name: relayNote, Data: noted})
+		}
 		return nil
 	}})
 	if err != nil {
+		y.at = at
 		return err
 	}
-	y.anchors, y.cursor, y.at = anchors, to, position
+	y.cursor = to
 	return nil
 }
 
@@ -338,10 +389,24 @@ func thin(anchors []relayAnchor) []relayAnchor {
 	return kept
 }
 
-// behind returns how many positions of the log are not at the broker yet.
+// behind returns how many positions of the log are not at the broker yet. In a process that has not the lease it says
+// whether there is anything above the stored cursor.
 func (y *relay) behind(ctx context.Context) (int64, error) {
-	head, err := y.h.store.Head(ctx, y.h.svc.Name)
-	return max(head-y.offered.Load(), 0), err
+	store, name := y.h.store, y.h.svc.Name
+	if y.leased.Load() {
+		head, err := store.Head(ctx, name)
+		return max(head-y.offered.Load(), 0), err
+	}
+	cps, err := store.Checkpoints(ctx, name, RelayName)
+	if err != nil {
+		return 0, err
+	}
+	cursor := int64(0)
+	for _, c := range cps {
+		cursor = c.Position
+	}
+	rs, err := store.Read(ctx, name, driver.ReadQuery{After: cursor, Kinds: relayed, Limit: 1})
+	return int64(len(rs)), err
 }
 
 // prepare makes the subscriptions of all parts exist at the broker, whether they run here or not.

@@ -110,6 +110,10 @@ func (s *subscription) alarm(subject, text string) {
 // Assign implements driver.Sink.
 func (s *subscription) Assign(cps []driver.Checkpoint) {
 	blocked, err := s.loadBlocked()
+	if err != nil {
+		s.alarm("subscription", fmt.Sprintf("%d slices wait: %v", len(cps), err))
+		time.AfterFunc(assignAgain, func() { s.reassign(cps) })
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, cp := range cps {
@@ -124,6 +128,33 @@ func (s *subscription) Assign(cps []driver.Checkpoint) {
 	}
 }
 
+// assignAgain is the pause before what slices need is read again.
+const assignAgain = time.Second
+
+// reassign begins work on slices whose parked rows could not be read when they were assigned.
+func (s *subscription) reassign(cps []driver.Checkpoint) {
+	blocked, err := s.loadBlocked()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		return
+	}
+	if err != nil {
+		time.AfterFunc(assignAgain, func() { s.reassign(cps) })
+		return
+	}
+	for _, cp := range cps {
+		sl := s.slices[cp.Slice]
+		if sl == nil || sl.revoked || sl.epoch != cp.Epoch || sl.stopped == nil {
+			continue
+		}
+		if sl.stopped = nil; blocked[cp.Slice] != nil {
+			sl.blocked = blocked[cp.Slice]
+		}
+		s.rouse(sl)
+	}
+}
+
 func (s *subscription) loadBlocked() (map[int]map[string]int, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -131,7 +162,12 @@ func (s *subscription) loadBlocked() (map[int]map[string]int, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read blocked keys: %w", err)
 	}
-	all := map[int]map[string]int{}
+	if !s.positions {
+		if err := s.loadFloor(ctx); err != nil {
+			return nil, err
+		}
+	}
+	all, total := map[int]map[string]int{}, int64(0)
 	for _, k := range keys {
 		rows, err := s.host.store.ParkedRows(ctx, s.host.svc.Name, s.name, k.Key, maxParkedKey+1)
 		if err != nil {
@@ -141,8 +177,9 @@ func (s *subscription) loadBlocked() (map[int]map[string]int, error) {
 			all[k.Slice] = map[string]int{}
 		}
 		all[k.Slice][k.Key] = len(rows)
-		s.parked.Add(int64(len(rows)))
+		total += int64(len(rows))
 	}
+	s.parked.Store(total)
 	return all, nil
 }
 
@@ -616,7 +653,7 @@ func (s *subscription) handleEvent(ctx context.Context, g *group, u *unit, msg *
 	} else {
 		decoder = advances[0].adv.sub.decoder
 	}
-	if msg.Position <= s.joins[base] {
+	if msg.Position <= s.joins[base] || s.below(msg) {
 		u.run = func(b *batch, u *unit) error { settle(b, u); return nil }
 		return u, msg, false, nil
 	}

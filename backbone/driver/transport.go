@@ -191,6 +191,9 @@ type Anchor []byte
 type Anchored interface {
 	// Holds reports whether the broker still keeps what an anchor names.
 	Holds(ctx context.Context, a Anchor) (bool, error)
+	// Newest returns an anchor that names what both name, the newer of them for each
+	// place where the broker keeps records apart. older may be nil.
+	Newest(older, newer Anchor) (Anchor, error)
 }
 
 // Preparer is implemented by transports whose broker keeps messages only for

@@ -91,6 +91,7 @@ func RunTransport(t *testing.T, world func(t *testing.T) TransportWorld) {
 		{"StaleMove", powers.LogPositions, testStaleMove},
 		{"Redelivery", !powers.LogPositions, testRedelivery},
 		{"Copies", !powers.LogPositions, testCopies},
+		{"CopyInFlight", !powers.LogPositions, testCopyInFlight},
 		{"ServerKilled", first.Server != nil, testServerKilled},
 		{"ServerPaused", first.Server != nil, testServerPaused},
 		{"ServerForgets", first.Server != nil && anchored, testServerForgets},

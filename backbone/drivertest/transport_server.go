@@ -8,6 +8,29 @@ import (
 	"example.org/souk/backbone/driver"
 )
 
+// testCopyInFlight: a copy of what is being handled has no effect, and both are settled.
+func testCopyInFlight(f *field) {
+	in := f.open()
+	begun, gate := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	in.subscribe(things("orders"), newWorker(func(ds []driver.Delivery) error {
+		once.Do(func() { close(begun) })
+		<-gate
+		return in.apply(ds)
+	}))
+	rs := events(0, 1, "s1", "s2", "s3")
+	in.publish("orders", rs...)
+	<-begun
+	for range 3 {
+		must(f.t, in.relay(f.t.Context(), "orders", rs))
+	}
+	in.publish("orders", events(1, 1, "s1", "s2", "s3")...)
+	close(gate)
+	f.awaitEffects(6)
+	in.nothingWaits()
+	f.inOrder(f.audit(), 0, 2, "s1", "s2", "s3")
+}
+
 // testCopies: what is published again, as a relay does that does not know what was confirmed, has no second effect and
 // does not spoil the order.
 func testCopies(f *field) {
@@ -16,13 +39,10 @@ func testCopies(f *field) {
 	keys := streams(5)
 	first, second := events(0, 10, keys...), events(10, 10, keys...)
 	in.publish("orders", first...)
-	for _, rs := range [][]driver.Record{first, first[25:], second, first} {
-		if in.Store != nil && &rs[0] == &second[0] {
-			in.publish("orders", rs...)
-			continue
-		}
-		must(f.t, in.relay(f.t.Context(), "orders", rs))
-	}
+	must(f.t, in.relay(f.t.Context(), "orders", first))
+	must(f.t, in.relay(f.t.Context(), "orders", first[25:]))
+	in.publish("orders", second...)
+	must(f.t, in.relay(f.t.Context(), "orders", first))
 	in.publish("orders", events(20, 1, keys...)...)
 	f.awaitEffects(105)
 	f.inOrder(f.audit(), 0, 21, keys...)

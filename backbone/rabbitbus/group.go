@@ -15,8 +15,8 @@ import (
 )
 
 // ErrNoPast is returned, wrapped, by Join for a new group that is to begin with the first message: RabbitMQ keeps a
-// message for the groups that were there when it was published. What came before is in the log of its owner.
-var ErrNoPast = errors.New("RabbitMQ keeps no messages for groups to come")
+// message for the groups that exist when it is published, and for nobody else.
+var ErrNoPast = broker.ErrNoPast
 
 // binding is what brings messages of an exchange to a queue.
 type binding struct {

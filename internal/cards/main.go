@@ -54,6 +54,7 @@ var about = []struct{ test, shows string }{
 	{"StaleMove", "a claim of before cannot move a checkpoint"},
 	{"Redelivery", "what is handed back comes again, in order"},
 	{"Copies", "what is published again has no second effect"},
+	{"CopyInFlight", "a copy of what is being handled has no effect either, and does not wait for ever"},
 	{"ServerKilled", "the server is killed twice under load and everything takes effect once, in order"},
 	{"ServerPaused", "the server stands still for three seconds under load"},
 	{"ServerForgets", "a server that has lost what it confirmed is found out"},

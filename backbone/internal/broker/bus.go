@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -199,6 +200,23 @@ func (b *Bus) Holds(ctx context.Context, a driver.Anchor) (bool, error) {
 	return true, nil
 }
 
+// Newest implements driver.Anchored.
+func (b *Bus) Newest(older, newer driver.Anchor) (driver.Anchor, error) {
+	if older == nil {
+		return newer, nil
+	}
+	var was, is []Anchor
+	if err := errors.Join(json.Unmarshal(older, &was), json.Unmarshal(newer, &is)); err != nil {
+		return nil, fmt.Errorf("%s: anchor: %w", b.config.Client.System(), err)
+	}
+	for _, a := range was {
+		if !slices.ContainsFunc(is, func(n Anchor) bool { return n.Topic == a.Topic && n.Partition == a.Partition }) {
+			is = append(is, a)
+		}
+	}
+	return json.Marshal(is)
+}
+
 // Prepare implements driver.Preparer.
 func (b *Bus) Prepare(ctx context.Context, subscriptions []driver.Subscription) error {
 	for i := range subscriptions {
@@ -206,9 +224,36 @@ func (b *Bus) Prepare(ctx context.Context, subscriptions []driver.Subscription) 
 		if err != nil {
 			return err
 		}
-		if err := b.config.Client.Join(ctx, g); err != nil {
-			return fmt.Errorf("%s: group %s: %w", b.config.Client.System(), g.Name, err)
+		if store := b.config.Store(subscriptions[i].Service); store != nil {
+			// What runs or has run is its own affair, its inputs above all.
+			noted, err := store.Value(ctx, subscriptions[i].Service, joinedNote(subscriptions[i].Name))
+			if err != nil {
+				return err
+			}
+			if noted != nil {
+				continue
+			}
 		}
+		if err := b.join(ctx, g, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// join makes a group exist. One that the database knows begins, where the broker has lost it, with the oldest message that
+// is there, if the broker can: what it has handled before comes as a copy.
+func (b *Bus) join(ctx context.Context, g Group, known bool) error {
+	first := g.FromFirst
+	g.FromFirst = first || known
+	err := b.config.Client.Join(ctx, g)
+	if errors.Is(err, ErrNoPast) && !first {
+		g.FromFirst = false
+		err = b.config.Client.Join(ctx, g)
+	}
+	if err != nil {
+		b.forget()
+		return fmt.Errorf("%s: group %s: %w", b.config.Client.System(), g.Name, err)
 	}
 	return nil
 }
@@ -292,6 +337,9 @@ func (b *Bus) group(ctx context.Context, s *driver.Subscription) (Group, error) 
 	}
 	addressed := ""
 	for _, in := range s.Interests {
+		if s.FromFirst && b.config.Store(in.Source) == nil {
+			g.FromFirst = true // there is no log to read what was before
+		}
 		if len(in.Types) > 0 {
 			if err := add(Input{Topic: b.eventsOf(in.Source), Types: in.Types}); err != nil {
 				return g, err

@@ -12,6 +12,9 @@ var ErrUnsafe = errors.New("unsafe setting of the broker")
 // ErrTooLarge is returned, wrapped, for a message that the server does not take because of its size.
 var ErrTooLarge = errors.New("too large for the broker")
 
+// ErrNoPast is returned, wrapped, by Join for a new group FromFirst where the broker keeps nothing for groups to come.
+var ErrNoPast = errors.New("the broker has nothing from before the group")
+
 // A Client speaks to one broker through its client library. It does no more than is said here: who works what, order
 // within a slice, copies, retries and pauses are the business of Bus. Its methods may be called concurrently.
 //
@@ -38,7 +41,7 @@ type Client interface {
 	// Send publishes and returns when the broker has confirmed every message durably; after an error any of them may be
 	// there. Messages of one partition come to the topic in the order of ms, also where some are tried again. The topics
 	// exist; one that has gone since is an error, never made silently. It returns an Anchor for the last message of each
-	// topic of ms.
+	// topic of ms, or of each partition where those are stored apart.
 	Send(ctx context.Context, ms []Outgoing) ([]Anchor, error)
 
 	// Receive hands what the group has not settled in one partition to take, until ctx ends (nil) or it cannot go on
@@ -52,8 +55,8 @@ type Client interface {
 	// partition, until ctx ends (nil). It leaves nothing behind at the broker. ready is called once it listens.
 	Tap(ctx context.Context, g Group, ready func(), take func([]Incoming) error) error
 
-	// Holds reports whether the broker still holds the very message that an anchor names, or, where the message may
-	// have been consumed, whether it is the very broker storage that confirmed it.
+	// Holds reports whether the broker still holds the very message that an anchor names, or has let it go by its age.
+	// Where it may have been consumed, it says whether it is the very storage that confirmed it.
 	Holds(ctx context.Context, a Anchor) (bool, error)
 
 	// Backlog returns how many messages the group has not settled, a partition; -1 where the broker cannot tell.

@@ -127,7 +127,7 @@ func (b *Bus) rejoin(ctx context.Context, s *subscription) error {
 		s.fail(err)
 		return err
 	}
-	return b.config.Client.Join(ctx, g)
+	return b.join(ctx, g, true)
 }
 
 // take puts messages in line. It blocks while there is no room.
@@ -173,8 +173,12 @@ func (p *partition) put(ctx context.Context, m driver.Message, slice int, done f
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if e := p.open[id]; e != nil { // it comes again over a new connection, and is settled over that
-		e.done = done
+	if e := p.open[id]; e != nil { // a copy, or the same message over a new connection: both are settled with it
+		if before := e.done; before != nil {
+			e.done = func() { before(); done() }
+		} else {
+			e.done = done
+		}
 		return nil
 	}
 	e := &entry{p: p, slice: slice, message: m, done: done}
@@ -356,7 +360,9 @@ func (p *partition) piece(ctx context.Context, in *driver.Interest) error {
 	if err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
+	p.mu.Lock()
 	p.from[in.Source] = to
+	p.mu.Unlock()
 	return nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +27,7 @@ type subscription struct {
 	store  driver.Store // of the service
 	leases string       // the name under which the partitions' checkpoints stand
 	sink   driver.Sink
+	known  bool             // to the database, since before this call
 	joined map[string]int64 // up to here the log of a source is read instead of the broker
 	failed chan error
 
@@ -153,9 +153,11 @@ func (s *subscription) fail(err error) {
 	}
 }
 
-// joined is what is noted of a subscription when it is new: its number of slices, which stands, and up to where the logs of
+func joinedNote(subscription string) string { return "joined." + subscription }
+
+// beginning is what is noted of a subscription when it is new: its number of slices, which stands, and up to where the logs of
 // its sources are read instead of the broker.
-type joined struct {
+type beginning struct {
 	Slices  int              `json:"slices"`
 	Sources map[string]int64 `json:"sources"`
 }
@@ -164,12 +166,12 @@ type joined struct {
 // begins at the first record goes over from the logs to the broker: what was committed before the group existed is read
 // from the logs, everything else reaches the group. What comes both ways is handled once.
 func (s *subscription) join(ctx context.Context) error {
-	note := "joined." + s.Name
+	note := joinedNote(s.Name)
 	raw, err := s.store.Value(ctx, s.Service, note)
 	if err != nil {
 		return err
 	}
-	j := joined{Slices: s.Slices, Sources: map[string]int64{}}
+	j := beginning{Slices: s.Slices, Sources: map[string]int64{}}
 	if raw != nil {
 		if err := json.Unmarshal(raw, &j); err != nil {
 			return fmt.Errorf("%s: %w", note, err)
@@ -185,11 +187,9 @@ func (s *subscription) join(ctx context.Context) error {
 			fresh = append(fresh, i)
 		}
 	}
-	if s.FromFirst && raw == nil {
-		s.group.FromFirst = slices.ContainsFunc(fresh, func(i driver.Interest) bool { return s.bus.config.Store(i.Source) == nil })
-	}
-	if err := s.bus.config.Client.Join(ctx, s.group); err != nil {
-		s.bus.forget()
+	// A subscription that the database knows and the broker does not has lost its place there.
+	s.known = raw != nil
+	if err := s.bus.join(ctx, s.group, s.known); err != nil {
 		return err
 	}
 	from := map[string]int64{epochOf: 0}
@@ -299,22 +299,33 @@ func (s *subscription) behind(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	exclusive := s.store.Powers().Exclusive
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	total := int64(0)
-	for n, p := range s.partitions {
-		p.mu.Lock()
-		own := int64(len(p.open))
-		p.mu.Unlock()
-		if n < len(backlog) {
-			own = max(own, backlog[n])
+	for n := range s.group.Partitions {
+		p := s.partitions[n]
+		if p == nil && !exclusive {
+			continue // another process's
 		}
-		total += own
+		waiting := int64(0)
+		if n < len(backlog) {
+			waiting = backlog[n]
+		}
+		if p != nil {
+			p.mu.Lock()
+			waiting = max(waiting, int64(len(p.open)))
+			for source, to := range s.joined {
+				waiting += max(to-p.from[source], 0)
+			}
+			p.mu.Unlock()
+		}
+		total += max(waiting, 0)
 	}
 	return total, nil
 }
 
-// wants returns the interest that covers a message, or nil.
+// wants reports whether an interest covers a message.
 func (s *subscription) wants(m *driver.Message) bool {
 	for i := range s.Interests {
 		if in := &s.Interests[i]; in.Source == m.Source {
