@@ -8,11 +8,13 @@ import (
 )
 
 func TestOnlySoukWithoutLeavesTestsOut(t *testing.T) {
-	t.Setenv("SOUK_WITHOUT", "chromium, postgres")
+	t.Setenv("SOUK_WITHOUT", "chromium, postgres, nats")
 	for _, start := range []func(testing.TB){
 		func(t testing.TB) { testserver.Postgres(t) },
 		func(t testing.TB) { testserver.PostgresOwn(t) },
 		func(t testing.TB) { testserver.Chromium(t) },
+		func(t testing.TB) { testserver.NATS(t) },
+		func(t testing.TB) { testserver.NATSOwn(t) },
 	} {
 		r := &recorder{TB: t}
 		done := make(chan struct{})
