@@ -289,7 +289,9 @@ func TestConnectionCutInMidBatch(t *testing.T) {
 	}
 	r = receive(t, c, group("mail.other", 2, "orders"), 1)
 	for got[len(got)-1] != want[len(want)-1] {
-		got = append(got, ids(r.next(1))...)
+		m := r.next(1)[0]
+		got = append(got, idOf(m))
+		m.Done()
 	}
 	same(t, "after cuts", firsts(got), want)
 }

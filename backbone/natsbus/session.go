@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -107,6 +108,12 @@ func (s *session) explain(ctx context.Context, what string, err error) error {
 		clear(s.topics)
 		s.positions = nil
 		s.mu.Unlock()
+	}
+	var broken *net.OpError
+	if errors.As(err, &broken) || errors.Is(err, nats.ErrConnectionClosed) {
+		// The library has not told us yet; who comes next must not meet this connection.
+		s.cancel(fmt.Errorf("the connection is lost: %w", err))
+		s.nc.Close()
 	}
 	s.mu.Lock()
 	trouble := s.trouble
