@@ -58,8 +58,8 @@ func benchmark(b *testing.B, each int, own, library func(ms []broker.Outgoing) e
 	b.ReportMetric(theirs.Seconds()/ours.Seconds(), "of-raw")
 }
 
-func benchStream(b *testing.B, server *testserver.NATSServer) (*natsbus.Client, jetstream.JetStream, string) {
-	c := open(b, server)
+func benchStream(b *testing.B, server *testserver.NATSServer, flushed bool) (*natsbus.Client, jetstream.JetStream, string) {
+	c := openWith(b, natsbus.Config{URL: server.URL(), Flushed: flushed})
 	declare(b, c, "orders", 4)
 	js := raw(b, server.URL())
 	name := server.Name()
@@ -76,7 +76,7 @@ func BenchmarkSend(b *testing.B) {
 			name = "always"
 		}
 		b.Run(name+"/batches of 500", func(b *testing.B) {
-			c, js, stream := benchStream(b, testserver.NATSOwn(b, settings...))
+			c, js, stream := benchStream(b, testserver.NATSOwn(b, settings...), settings != nil)
 			benchmark(b, 500, func(ms []broker.Outgoing) error {
 				_, err := c.Send(b.Context(), ms)
 				return err
@@ -99,7 +99,7 @@ func BenchmarkSend(b *testing.B) {
 			}, sample(500))
 		})
 		b.Run(name+"/64 callers", func(b *testing.B) {
-			c, js, stream := benchStream(b, testserver.NATSOwn(b, settings...))
+			c, js, stream := benchStream(b, testserver.NATSOwn(b, settings...), settings != nil)
 			const callers, rounds = 64, 20
 			concurrently := func(ms []broker.Outgoing, f func(m *broker.Outgoing) error) error {
 				errs := make([]error, callers)

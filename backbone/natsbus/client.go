@@ -39,6 +39,9 @@ type Config struct {
 	MaxBytes int64
 	// Replicas is how many servers of a cluster hold a topic; default 1.
 	Replicas int
+	// Flushed says that the server flushes what it confirms (sync_interval: always). Batches are atomic then, since the
+	// server flushes one of those at once, and every message of another one by itself.
+	Flushed bool
 	// Options are further ones for the connection, such as credentials and TLS.
 	Options []nats.Option
 }

@@ -387,6 +387,66 @@ func TestTooLargeAndFull(t *testing.T) {
 	send(t, c, message("stock", 0, "z", thing))
 }
 
+// With a server that flushes every message, a batch is stored as a whole or not at all.
+func TestAtomicBatches(t *testing.T) {
+	t.Parallel()
+	server := testserver.NATSOwn(t, "jetstream sync_interval: always")
+	c := openWith(t, natsbus.Config{URL: server.URL(), MaxBytes: 2 << 20, Flushed: true})
+	declare(t, c, "orders", 1)
+	declare(t, c, "stock", 1)
+	g := group("mail.news", 1, "orders")
+	join(t, c, g)
+	var others sync.WaitGroup
+	for i := range 60 { // more than the server takes at once
+		others.Go(func() {
+			if _, err := c.Send(t.Context(), series("stock", 1, i, 2)); err != nil {
+				t.Errorf("a batch beside others: %v", err)
+			}
+		})
+	}
+	a := send(t, c, series("orders", 1, 0, 2500)...)[0]
+	others.Wait()
+	if a.Sequence != 2500 || a.ID != "2499" {
+		t.Errorf("anchor %+v", a)
+	}
+	holds(t, c, a, true)
+	r := receive(t, c, g, 0)
+	for i := range 2500 {
+		m := r.next(1)[0]
+		if idOf(m) != fmt.Sprint(i) {
+			t.Fatalf("got %s, want %d", idOf(m), i)
+		}
+		m.Done()
+	}
+	r.stop()
+	stored := func() int64 {
+		list, err := c.Describe(t.Context(), "orders")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list[0].Messages
+	}
+	full := series("orders", 1, 2500, 100)
+	for i := range full {
+		full[i].Body = make([]byte, 100<<10)
+	}
+	begun := time.Now()
+	if _, err := c.Send(t.Context(), full); err == nil || time.Since(begun) > 5*time.Second {
+		t.Errorf("more than the topic holds: %v after %v", err, time.Since(begun))
+	}
+	if n := stored(); n != 2500 {
+		t.Errorf("%d messages are stored", n)
+	}
+	send(t, c, series("orders", 1, 2500, 100)...)
+	if err := raw(t, server.URL()).DeleteStream(t.Context(), "orders"); err != nil {
+		t.Fatal(err)
+	}
+	begun = time.Now()
+	if _, err := c.Send(t.Context(), series("orders", 1, 0, 10)); err == nil || time.Since(begun) > 5*time.Second {
+		t.Errorf("a topic that is gone: %v after %v", err, time.Since(begun))
+	}
+}
+
 func TestCloseLeavesNothing(t *testing.T) {
 	t.Parallel()
 	server := testserver.NATS(t)

@@ -51,6 +51,9 @@
 // caller sends everything again from the first message that was not confirmed. What breaks it is to send on behind an
 // error instead, or to send a partition's messages in two calls at once.
 //
+// Where the server flushes every message (Config.Flushed), batches are atomic instead: such a one is stored as a whole
+// or not at all, and flushed once, which is ten times as fast there.
+//
 // No message carries an id by which JetStream would drop copies: what is published again, because its first was lost, is
 // stored again.
 //

@@ -28,6 +28,9 @@ const (
 	opCommit = 2
 
 	expectedStream = "Nats-Expected-Stream"
+	batchID        = "Nats-Batch-Id"
+	batchSequence  = "Nats-Batch-Sequence"
+	batchCommit    = "Nats-Batch-Commit"
 	headerLine     = len("NATS/1.0\r\n\r\n")
 )
 
@@ -99,6 +102,9 @@ func (s *session) publish(ctx context.Context, ms []*broker.Outgoing, anchor *br
 		return err
 	}
 	for _, m := range ms {
+		if t.largest > 0 && len(m.Body) > t.largest {
+			return fmt.Errorf("%w: message %s has %d bytes of data, and topic %s takes %d", broker.ErrTooLarge, m.ID, len(m.Body), t.name, t.largest)
+		}
 		if m.Partition < 0 || m.Partition >= t.partitions {
 			return fmt.Errorf("message %s is for partition %d, and topic %s has %d", m.ID, m.Partition, t.name, t.partitions)
 		}
@@ -125,6 +131,15 @@ func (s *session) publish(ctx context.Context, ms []*broker.Outgoing, anchor *br
 func (s *session) batch(ctx context.Context, t *topic, ms []*broker.Outgoing) (uint64, error) {
 	c := s.begin()
 	defer s.forget(c)
+	whole := s.config.Flushed && len(ms) > 1
+	if whole {
+		select {
+		case t.atomic <- struct{}{}:
+			defer func() { <-t.atomic }()
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
 	for i, m := range ms {
 		msg := &nats.Msg{Subject: t.subject(m.Partition, m.Type), Header: headerOf(m), Data: m.Body}
 		if i == 0 {
@@ -140,7 +155,19 @@ func (s *session) batch(ctx context.Context, t *topic, ms []*broker.Outgoing) (u
 		case i == len(ms)-1:
 			op = opCommit
 		}
-		if len(ms) > 1 {
+		switch {
+		case whole:
+			msg.Header[batchID] = []string{c.name}
+			msg.Header[batchSequence] = []string{strconv.Itoa(i + 1)}
+			msg.Reply = ""
+			if op != opAppend {
+				// Of the others the server says nothing, and refuses the batch in the end if one of them is not there.
+				msg.Reply = s.inbox + "." + c.name
+			}
+			if op == opCommit {
+				msg.Header[batchCommit] = []string{"1"}
+			}
+		case len(ms) > 1:
 			// It asks for a sign of progress every 500 messages; a gap ends the batch.
 			msg.Reply = s.inbox + "." + c.name + ".500.fail." + strconv.Itoa(i+1) + "." + strconv.Itoa(op) + ".$FI"
 		}
@@ -207,7 +234,10 @@ func (s *session) confirmed(m *nats.Msg) {
 	name, _, _ := strings.Cut(m.Subject[len(s.inbox)+1:], ".")
 	var said confirmation
 	var err error
-	if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
+	if len(m.Data) == 0 {
+		if m.Header.Get("Status") != "503" {
+			return // an atomic batch has begun
+		}
 		err = nats.ErrNoResponders
 	} else if err = json.Unmarshal(m.Data, &said); err != nil {
 		err = fmt.Errorf("the server's answer cannot be read: %w", err)

@@ -27,6 +27,8 @@ type topic struct {
 	stream     string
 	partitions int
 	identity   string
+	largest    int           // of its messages, headers and all; -1 or 0 for what the server takes
+	atomic     chan struct{} // holds a token while an atomic batch is published, of which the server allows few at once
 }
 
 // identityOf names a stream's storage: one that is made again has another time.
@@ -55,9 +57,9 @@ func (s *session) wanted(name string, partitions int) jetstream.StreamConfig {
 		DenyPurge:  true,
 		// The inbox is what drops copies. Here they must be stored: one may be published again because its first is lost.
 		Duplicates: min(time.Second, s.config.MaxAge),
-		// Ordered batches that end at the first message that is refused.
-		AllowBatchPublish: true,
-		Metadata:          map[string]string{partitionsKey: strconv.Itoa(partitions)},
+		// Ordered batches that end at the first message that is refused, and such as are stored as a whole or not at all.
+		AllowBatchPublish: true, AllowAtomicPublish: true,
+		Metadata: map[string]string{partitionsKey: strconv.Itoa(partitions)},
 	}
 }
 
@@ -84,6 +86,7 @@ func (s *session) judge(name string, c *jetstream.StreamConfig) error {
 	unsafe(c.DenyDelete, "deny_delete should be set")
 	unsafe(c.DenyPurge, "deny_purge should be set")
 	unsafe(c.AllowBatchPublish, "allow_batched should be set")
+	unsafe(c.AllowAtomicPublish || c.PersistMode != jetstream.DefaultPersistMode, "allow_atomic should be set")
 	unsafe(c.Mirror == nil && len(c.Sources) == 0, "mirror or sources are set, and should not be")
 	unsafe(c.SubjectTransform == nil, "subject_transform is set, and should not be")
 	unsafe(slices.Equal(c.Subjects, want.Subjects), "subjects are %v, and should be %v", c.Subjects, want.Subjects)
@@ -108,7 +111,8 @@ func (s *session) learn(name string, info *jetstream.StreamInfo) (*topic, error)
 	if err != nil || n < 1 {
 		return nil, fmt.Errorf("topic %s: its stream says that it has %q partitions", name, info.Config.Metadata[partitionsKey])
 	}
-	t := &topic{name: name, stream: info.Config.Name, partitions: n, identity: identityOf(info)}
+	t := &topic{name: name, stream: info.Config.Name, partitions: n, identity: identityOf(info),
+		largest: int(info.Config.MaxMsgSize), atomic: make(chan struct{}, 1)}
 	s.mu.Lock()
 	s.topics[name] = t
 	s.mu.Unlock()

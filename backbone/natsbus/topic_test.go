@@ -68,19 +68,22 @@ func TestUnsafeTopicIsRefused(t *testing.T) {
 		"discard":              func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld },
 		"max_age":              func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
 		"max_msgs_per_subject": func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 10 },
-		"persist_mode":         func(c *jetstream.StreamConfig) { c.PersistMode = jetstream.AsyncPersistMode },
-		"no_ack":               func(c *jetstream.StreamConfig) { c.NoAck = true },
-		"deny_delete":          func(c *jetstream.StreamConfig) { c.DenyDelete = false },
-		"deny_purge":           func(c *jetstream.StreamConfig) { c.DenyPurge = false },
-		"allow_batched":        func(c *jetstream.StreamConfig) { c.AllowBatchPublish = false },
-		"subjects":             func(c *jetstream.StreamConfig) { c.Subjects = append(c.Subjects, c.Name+"x.>") },
-		"metadata":             func(c *jetstream.StreamConfig) { c.Metadata = nil },
+		"persist_mode": func(c *jetstream.StreamConfig) {
+			c.PersistMode, c.AllowAtomicPublish = jetstream.AsyncPersistMode, false
+		},
+		"no_ack":        func(c *jetstream.StreamConfig) { c.NoAck = true },
+		"deny_delete":   func(c *jetstream.StreamConfig) { c.DenyDelete = false },
+		"deny_purge":    func(c *jetstream.StreamConfig) { c.DenyPurge = false },
+		"allow_atomic":  func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = false },
+		"allow_batched": func(c *jetstream.StreamConfig) { c.AllowBatchPublish = false },
+		"subjects":      func(c *jetstream.StreamConfig) { c.Subjects = append(c.Subjects, c.Name+"x.>") },
+		"metadata":      func(c *jetstream.StreamConfig) { c.Metadata = nil },
 	} {
 		t.Run(setting, func(t *testing.T) {
 			prefix := server.Name()
 			config := jetstream.StreamConfig{
 				Name: prefix + "orders", Subjects: []string{prefix + "orders.>"}, Storage: jetstream.FileStorage,
-				Discard: jetstream.DiscardNew, MaxAge: 24 * time.Hour, DenyDelete: true, DenyPurge: true, AllowBatchPublish: true,
+				Discard: jetstream.DiscardNew, MaxAge: 24 * time.Hour, DenyDelete: true, DenyPurge: true, AllowBatchPublish: true, AllowAtomicPublish: true,
 				Metadata: map[string]string{"souk.partitions": "3"},
 			}
 			c := openWith(t, natsbus.Config{URL: server.URL(), Prefix: prefix})
