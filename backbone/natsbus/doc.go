@@ -9,7 +9,8 @@
 // version (shop.orders.Placed.v*) are both filters of the server. The number of partitions stands in the stream's
 // metadata. The stream keeps its messages in files for Config.MaxAge, whether somebody has read them or not. A full one
 // refuses; none can be deleted or purged. MaxAge must be below the window of the inboxes, since that is how old a copy can
-// be. A stream that exists with other settings is refused, and each setting is named.
+// be. What a group has not read by then is gone from here; it is in the log. A stream that exists with other settings is
+// refused, and each setting is named.
 //
 // A group is a position a topic and partition, in the stream PREFIX=positions. It holds the number of the event up to
 // which everything is settled, that event's id, some earlier ones of the same kind, and the name of the consumer that
@@ -18,10 +19,11 @@
 // position on. A group that is not wanted any more leaves its positions, some hundred bytes each, until somebody deletes
 // them by hand.
 //
-// The position is not left to a durable consumer of the server for three reasons. Such a consumer delivers what was not
-// acknowledged in time behind what is newer. It cannot be made anew, to begin at its oldest unsettled message, without a
-// moment in which its position is nowhere. And it knows a number only: where a server has lost the end of a stream, it
-// gives the same numbers to other events, and those below the consumer's number are never delivered.
+// The position is not left to a durable consumer of the server. Such a consumer delivers what was not acknowledged in time
+// behind what is newer, so it has to be made anew to begin at its oldest unsettled message, and in between its position
+// would be nowhere. It forgets confirmed acknowledgements when the server is killed. And it knows a number only: where a
+// server has lost the end of a stream, it gives the same numbers to other events, and whether the consumer is set back
+// before that is up to the server (2.15 does it when it starts).
 //
 // # Receiving
 //

@@ -251,10 +251,12 @@ func numbers(first, n int) []string {
 func same(t testing.TB, what string, got, want []string) {
 	t.Helper()
 	if !slices.Equal(got, want) {
-		if len(got) > 20 {
-			got = append(got[:20:20], "...")
+		i := 0
+		for i < min(len(got), len(want)) && got[i] == want[i] {
+			i++
 		}
-		t.Fatalf("%s: got %d: %v, want %d", what, len(got), got, len(want))
+		t.Fatalf("%s: got %d, want %d; behind the first %d, which are right, came %v, want %v",
+			what, len(got), len(want), i, got[i:min(len(got), i+20)], want[i:min(len(want), i+20)])
 	}
 }
 

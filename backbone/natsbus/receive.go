@@ -24,6 +24,8 @@ const (
 	atOnce = 256
 	// settling is how often a position is written at most.
 	settling = time.Second
+	// parting is how long a position's writing, and leaving the server in order, may take.
+	parting = 3 * time.Second
 	// trust is how long a receiver hands out without asking whether the partition is still its own.
 	trust = 2 * time.Second
 	// ahead is how many messages may be handed out behind one that is not settled: that many come again at most.
@@ -312,19 +314,24 @@ func (f *feed) received(m *nats.Msg) (item, error) {
 	return it, nil
 }
 
-// deliver gives messages of one feed to take, as far as there is room for unsettled ones.
+// deliver gives messages of one feed to take, as far as there is room for unsettled ones. Where it gives up on some it
+// returns an error, and the feed must not hand out what comes behind them: settling that would move the position over
+// messages that nobody has seen.
 func (r *receiver) deliver(ctx context.Context, f *feed, ms []item) error {
 	select {
 	case r.turn <- struct{}{}:
 		defer func() { <-r.turn }()
 	case <-ctx.Done():
-		return nil
+		return context.Cause(ctx)
 	}
 	for len(ms) > 0 {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		n := len(ms)
 		if !r.tap {
 			if n = min(n, r.await(ctx, f)); n == 0 {
-				return nil
+				return context.Cause(ctx)
 			}
 			// A process that stood still meanwhile would hand out what somebody else works on.
 			if err := f.check(ctx); err != nil {
@@ -429,7 +436,7 @@ func (r *receiver) keep(ctx context.Context) error {
 			return nil
 		}
 		for _, f := range r.feeds {
-			if err := f.save(ctx); err != nil {
+			if err := f.save(); err != nil {
 				return err
 			}
 		}
@@ -437,8 +444,11 @@ func (r *receiver) keep(ctx context.Context) error {
 	}
 }
 
-// save writes the feed's position where it has moved.
-func (f *feed) save(ctx context.Context) error {
+// save writes the feed's position where it has moved. It does not end with the receiving: a write that was given up on
+// its way may have been made, and the next one would take it for somebody else's.
+func (f *feed) save() error {
+	ctx, cancel := context.WithTimeout(f.s.ctx, parting)
+	defer cancel()
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	f.r.mu.Lock()
@@ -473,12 +483,12 @@ func (r *receiver) end() {
 		return
 	}
 	// The caller's context has ended. What fails here comes again, or goes away by itself later.
-	ctx, cancel := context.WithTimeout(r.s.ctx, 3*time.Second)
+	ctx, cancel := context.WithTimeout(r.s.ctx, parting)
 	defer cancel()
 	_ = each(len(r.feeds), func(i int) error {
 		f := r.feeds[i]
 		if !r.tap {
-			_ = f.save(ctx)
+			_ = f.save()
 		}
 		if f.consumer == "" {
 			return nil

@@ -3,6 +3,7 @@ package natsbus_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -252,6 +253,36 @@ func TestWindowBoundsWhatIsUnsettled(t *testing.T) {
 	for range 4000 - broker.Window - 300 {
 		settle(r.next(1)...)
 	}
+}
+
+// A receiver that is told to end while it waits for room must not hand out what comes behind what it holds back.
+func TestEndsInOrder(t *testing.T) {
+	t.Parallel()
+	c := open(t, testserver.NATS(t))
+	declare(t, c, "orders", 1)
+	g := group("mail.news", 1, "orders")
+	join(t, c, g)
+	const n = 6000
+	send(t, c, series("orders", 1, 0, n)...)
+	var got []string
+	for round := 0; len(firsts(got)) < n; round++ {
+		ctx, cancel := context.WithTimeout(t.Context(), soon)
+		from := len(got)
+		err := c.Receive(ctx, g, 0, func(ms []broker.Incoming) error {
+			got = append(got, ids(ms)...)
+			settle(ms...)
+			if len(got)-from > round%7*100 || len(got) >= n {
+				cancel()
+			}
+			return nil
+		})
+		late := errors.Is(ctx.Err(), context.DeadlineExceeded)
+		cancel()
+		if err != nil || late {
+			t.Fatalf("%d of %d messages came, %v", len(got), n, err)
+		}
+	}
+	same(t, "after many ends", got, numbers(0, n)) // nothing twice: each end was a clean one
 }
 
 func TestTapLeavesNothingBehind(t *testing.T) {
