@@ -1,0 +1,265 @@
+package natsbus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"example.org/souk/backbone/internal/broker"
+)
+
+const (
+	// A batch is at most this many messages and bytes; the next one begins when the server has confirmed it.
+	batchMessages = 1000
+	batchBytes    = 8 << 20
+
+	// Operations of a message in an ordered batch, as its reply subject tells them to the server:
+	// PREFIX.BATCH.FLOW.GAPS.NUMBER.OPERATION.$FI.
+	opStart  = 0
+	opAppend = 1
+	opCommit = 2
+
+	expectedStream = "Nats-Expected-Stream"
+	batchID        = "Nats-Batch-Id"
+	batchSequence  = "Nats-Batch-Sequence"
+	batchCommit    = "Nats-Batch-Commit"
+	headerLine     = len("NATS/1.0\r\n\r\n")
+)
+
+// Send publishes the messages of each topic in ordered batches. In such a batch the server stores one message after the
+// other, and nothing behind the first one that it refuses, so an error never leaves a hole that later messages have
+// jumped over. Nothing is tried again here: after an error the caller sends everything from the first message on that
+// was not confirmed, and copies follow what they are copies of in order.
+func (c *Client) Send(ctx context.Context, ms []broker.Outgoing) ([]broker.Anchor, error) {
+	if len(ms) == 0 {
+		return nil, nil
+	}
+	var anchors []broker.Anchor
+	err := c.do(ctx, "publish", func(ctx context.Context, s *session) error {
+		var topics []string
+		parts := map[string][]*broker.Outgoing{}
+		for i := range ms {
+			if err := s.fits(&ms[i]); err != nil {
+				return err
+			}
+			if _, ok := parts[ms[i].Topic]; !ok {
+				topics = append(topics, ms[i].Topic)
+			}
+			parts[ms[i].Topic] = append(parts[ms[i].Topic], &ms[i])
+		}
+		anchors = make([]broker.Anchor, len(topics))
+		if len(topics) == 1 {
+			return s.publish(ctx, parts[topics[0]], &anchors[0])
+		}
+		errs := make([]error, len(topics))
+		var all sync.WaitGroup
+		for i, name := range topics {
+			all.Go(func() { errs[i] = s.publish(ctx, parts[name], &anchors[i]) })
+		}
+		all.Wait()
+		return errors.Join(errs...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return anchors, nil
+}
+
+// fits tells before anything is published whether the server will take a message of this size.
+func (s *session) fits(m *broker.Outgoing) error {
+	most := s.nc.MaxPayload()
+	// Every byte of an attribute takes three at most.
+	header := 256 + 3*(len(m.ID)+len(m.Type))
+	for _, a := range m.Attributes {
+		header += len(a.Name) + 3*len(a.Value) + 8
+	}
+	if header <= math.MaxUint16 && int64(header+len(m.Body)) <= most {
+		return nil
+	}
+	header = headerLine + len(expectedStream) + len(s.streamName(m.Topic)) + 4
+	for name, values := range headerOf(m) {
+		header += len(name) + len(values[0]) + 4
+	}
+	if int64(header+len(m.Body)) > most || header > math.MaxUint16 {
+		return fmt.Errorf("%w: message %s has %d bytes of headers and %d of data; the server takes %d together, and %d of headers",
+			broker.ErrTooLarge, m.ID, header, len(m.Body), most, math.MaxUint16)
+	}
+	return nil
+}
+
+// publish publishes messages of one topic in their order.
+func (s *session) publish(ctx context.Context, ms []*broker.Outgoing, anchor *broker.Anchor) error {
+	t, err := s.topic(ctx, ms[0].Topic)
+	if err != nil {
+		return err
+	}
+	for _, m := range ms {
+		if t.largest > 0 && len(m.Body) > t.largest {
+			return fmt.Errorf("%w: message %s has %d bytes of data, and topic %s takes %d", broker.ErrTooLarge, m.ID, len(m.Body), t.name, t.largest)
+		}
+		if m.Partition < 0 || m.Partition >= t.partitions {
+			return fmt.Errorf("message %s is for partition %d, and topic %s has %d", m.ID, m.Partition, t.name, t.partitions)
+		}
+	}
+	for len(ms) > 0 {
+		n, bytes := 0, 0
+		for n < len(ms) && n < batchMessages && (n == 0 || bytes+len(ms[n].Body) <= batchBytes) {
+			bytes += len(ms[n].Body)
+			n++
+		}
+		seq, err := s.batch(ctx, t, ms[:n])
+		if err != nil {
+			return fmt.Errorf("topic %s: %w", t.name, err)
+		}
+		last := ms[n-1]
+		*anchor = broker.Anchor{Topic: t.name, Identity: t.identity, Partition: last.Partition, Sequence: int64(seq), ID: last.ID}
+		ms = ms[n:]
+	}
+	return nil
+}
+
+// batch publishes one batch and waits for its confirmation, which tells the number of the last message. A single
+// message needs no batch to be in order.
+func (s *session) batch(ctx context.Context, t *topic, ms []*broker.Outgoing) (uint64, error) {
+	c := s.begin()
+	defer s.forget(c)
+	whole := s.config.Flushed && len(ms) > 1
+	if whole {
+		select {
+		case t.atomic <- struct{}{}:
+			defer func() { <-t.atomic }()
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
+	for i, m := range ms {
+		msg := &nats.Msg{Subject: t.subject(m.Partition, m.Type), Header: headerOf(m), Data: m.Body}
+		if i == 0 {
+			// No other stream may take it; the others of the batch share its fate.
+			msg.Header[expectedStream] = []string{t.stream}
+		}
+		op := opAppend
+		switch {
+		case len(ms) == 1:
+			msg.Reply = s.inbox + "." + c.name
+		case i == 0:
+			op = opStart
+		case i == len(ms)-1:
+			op = opCommit
+		}
+		switch {
+		case whole:
+			msg.Header[batchID] = []string{c.name}
+			msg.Header[batchSequence] = []string{strconv.Itoa(i + 1)}
+			msg.Reply = ""
+			if op != opAppend {
+				// Of the others the server says nothing, and refuses the batch in the end if one of them is not there.
+				msg.Reply = s.inbox + "." + c.name
+			}
+			if op == opCommit {
+				msg.Header[batchCommit] = []string{"1"}
+			}
+		case len(ms) > 1:
+			// It asks for a sign of progress every 500 messages; a gap ends the batch.
+			msg.Reply = s.inbox + "." + c.name + ".500.fail." + strconv.Itoa(i+1) + "." + strconv.Itoa(op) + ".$FI"
+		}
+		if err := s.nc.PublishMsg(msg); err != nil {
+			return 0, err
+		}
+	}
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+	switch {
+	case c.err != nil:
+		return 0, c.err
+	case c.stream != t.stream:
+		return 0, fmt.Errorf("stream %s has answered for %s", c.stream, t.stream)
+	case len(ms) > 1 && c.count != uint64(len(ms)):
+		return 0, fmt.Errorf("only the first %d of %d messages are stored", c.count, len(ms))
+	}
+	return c.seq, nil
+}
+
+// call is a message or batch that waits for its confirmation. What the server says is in it once done is closed.
+type call struct {
+	name   string
+	done   chan struct{}
+	ended  bool
+	err    error
+	stream string
+	seq    uint64
+	count  uint64
+}
+
+// begin registers a call under a name that no other connection uses at the server.
+func (s *session) begin() *call {
+	c := &call{done: make(chan struct{})}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serial++
+	c.name = s.id + strconv.FormatUint(s.serial, 36)
+	s.calls[c.name] = c
+	return c
+}
+
+func (s *session) forget(c *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.calls, c.name)
+}
+
+// confirmation is what the server answers: to a message or a finished batch without a type, and on the way of a batch
+// with one: ack for progress, gap, or err for the message that ends it.
+type confirmation struct {
+	Type   string              `json:"type"`
+	Error  *jetstream.APIError `json:"error"`
+	Stream string              `json:"stream"`
+	Seq    uint64              `json:"seq"`
+	Count  uint64              `json:"count"`
+}
+
+// confirmed takes the server's answers.
+func (s *session) confirmed(m *nats.Msg) {
+	name, _, _ := strings.Cut(m.Subject[len(s.inbox)+1:], ".")
+	var said confirmation
+	var err error
+	if len(m.Data) == 0 {
+		if m.Header.Get("Status") != "503" {
+			return // an atomic batch has begun
+		}
+		err = nats.ErrNoResponders
+	} else if err = json.Unmarshal(m.Data, &said); err != nil {
+		err = fmt.Errorf("the server's answer cannot be read: %w", err)
+	} else if said.Error != nil {
+		err = said.Error
+		if said.Error.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum {
+			err = fmt.Errorf("%w: %w", broker.ErrTooLarge, err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.calls[name]
+	if c == nil || c.ended || err == nil && said.Type != "" {
+		return
+	}
+	if c.err == nil {
+		c.err = err
+	}
+	if said.Type != "" {
+		return // the confirmation of what was stored before is still to come
+	}
+	c.ended = true
+	c.stream, c.seq, c.count = said.Stream, said.Seq, said.Count
+	close(c.done)
+}
