@@ -116,7 +116,7 @@ bench-long: build ## the same at full size; takes about half an hour, and 12 GB 
 	$(BENCH) delivery
 
 # Names of the packages under backbone whose runs of the suite go into their cards.
-TRANSPORTS = membus logbus kafkabus
+TRANSPORTS = membus logbus natsbus rabbitbus kafkabus
 
 .PHONY: cards
 cards: servers ## write the cards of the transports in docs/transports from runs of the suite

@@ -23,7 +23,7 @@ func holds(t *testing.T, c *natsbus.Client, a broker.Anchor, want bool) {
 func TestAnchors(t *testing.T) {
 	t.Parallel()
 	server := testserver.NATSOwn(t)
-	config := natsbus.Config{URL: server.URL(), Prefix: server.Name()}
+	config := natsbus.ClientConfig{URL: server.URL(), Prefix: server.Name()}
 	c := openWith(t, config)
 	declare(t, c, "orders", 2)
 	first := send(t, c, series("orders", 2, 0, 10)...)[0]
@@ -115,7 +115,7 @@ func TestLostTail(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := testserver.NATSOwn(t)
-			config := natsbus.Config{URL: server.URL(), Prefix: server.Name()}
+			config := natsbus.ClientConfig{URL: server.URL(), Prefix: server.Name()}
 			c := openWith(t, config)
 			declare(t, c, "orders", 1)
 			first, late := group("mail.news", 1, "orders"), group("mail.late", 1, "orders")
@@ -185,7 +185,7 @@ func TestLostTail(t *testing.T) {
 func TestLostStream(t *testing.T) {
 	t.Parallel()
 	server := testserver.NATSOwn(t)
-	config := natsbus.Config{URL: server.URL(), Prefix: server.Name()}
+	config := natsbus.ClientConfig{URL: server.URL(), Prefix: server.Name()}
 	c := openWith(t, config)
 	declare(t, c, "orders", 1)
 	g := group("mail.news", 1, "orders")

@@ -59,7 +59,7 @@ func benchmark(b *testing.B, each int, own, library func(ms []broker.Outgoing) e
 }
 
 func benchStream(b *testing.B, server *testserver.NATSServer, flushed bool) (*natsbus.Client, jetstream.JetStream, string) {
-	c := openWith(b, natsbus.Config{URL: server.URL(), Flushed: flushed})
+	c := openWith(b, natsbus.ClientConfig{URL: server.URL(), Flushed: flushed})
 	declare(b, c, "orders", 4)
 	js := raw(b, server.URL())
 	name := server.Name()

@@ -41,7 +41,7 @@ func child(args []string) error {
 	if err != nil {
 		return err
 	}
-	c, err := natsbus.New(natsbus.Config{URL: url, Prefix: prefix})
+	c, err := natsbus.NewClient(natsbus.ClientConfig{URL: url, Prefix: prefix})
 	if err != nil {
 		return err
 	}

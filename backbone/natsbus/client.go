@@ -26,8 +26,8 @@ const leastPayload = 320 << 10
 // minVersion is the oldest server without known security holes.
 var minVersion = [3]int{2, 14, 5}
 
-// Config says where the server is and what topics are made with. The zero value of a field is its default.
-type Config struct {
+// ClientConfig says where the server is and what topics are made with. The zero value of a field is its default.
+type ClientConfig struct {
 	// URL is the server's address, or a list with commas; default nats://127.0.0.1:4222.
 	URL string
 	// Prefix stands before the names of all streams, so that several systems can share an account: letters, digits and '-'.
@@ -49,7 +49,7 @@ type Config struct {
 // Client is a broker.Client of NATS JetStream. It has one connection, made when it is first needed and again after it
 // was lost.
 type Client struct {
-	config Config
+	config ClientConfig
 
 	mu      sync.Mutex
 	closed  bool
@@ -67,8 +67,8 @@ type dialing struct {
 	err  error
 }
 
-// New returns a client. It does not connect yet.
-func New(config Config) (*Client, error) {
+// NewClient returns a client. It does not connect yet.
+func NewClient(config ClientConfig) (*Client, error) {
 	if config.URL == "" {
 		config.URL = nats.DefaultURL
 	}

@@ -48,7 +48,7 @@ func TestCheck(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	forgetful := openWith(t, natsbus.Config{URL: server.URL(), Prefix: prefix})
+	forgetful := openWith(t, natsbus.ClientConfig{URL: server.URL(), Prefix: prefix})
 	err := forgetful.Check(t.Context())
 	for _, setting := range []string{"storage", "max_age", "max_msgs_per_subject"} {
 		if !errors.Is(err, broker.ErrUnsafe) || !strings.Contains(err.Error(), setting) {
@@ -60,8 +60,8 @@ func TestCheck(t *testing.T) {
 		t.Errorf("it is joined: %v", err)
 	}
 
-	for _, config := range []natsbus.Config{{Prefix: "a.b"}, {MaxAge: time.Millisecond}} {
-		if _, err := natsbus.New(config); err == nil {
+	for _, config := range []natsbus.ClientConfig{{Prefix: "a.b"}, {MaxAge: time.Millisecond}} {
+		if _, err := natsbus.NewClient(config); err == nil {
 			t.Errorf("%+v is taken", config)
 		}
 	}
@@ -102,7 +102,7 @@ func old(t *testing.T, version string) string {
 func TestOldServersAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, version := range []string{"2.9.10", "2.14.4", "2.14", "1.99.99", "what?"} {
-		c := openWith(t, natsbus.Config{URL: old(t, version)})
+		c := openWith(t, natsbus.ClientConfig{URL: old(t, version)})
 		if err := c.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "2.14.5") || !strings.Contains(err.Error(), version) {
 			t.Errorf("version %s: %v", version, err)
 		}
@@ -170,7 +170,7 @@ func TestServerGoneAndBack(t *testing.T) {
 			t.Parallel()
 			server := testserver.NATSOwn(t)
 			proxy := testserver.NewProxy(t, server.Addr())
-			c := openWith(t, natsbus.Config{URL: proxy.Through(server.URL())})
+			c := openWith(t, natsbus.ClientConfig{URL: proxy.Through(server.URL())})
 			declare(t, c, "orders", 1)
 			g := group("mail.news", 1, "orders")
 			join(t, c, g)
@@ -219,7 +219,7 @@ func TestConnectionCutInMidBatch(t *testing.T) {
 	t.Parallel()
 	server := testserver.NATSOwn(t)
 	proxy := testserver.NewProxy(t, server.Addr())
-	c := openWith(t, natsbus.Config{URL: proxy.Through(server.URL())})
+	c := openWith(t, natsbus.ClientConfig{URL: proxy.Through(server.URL())})
 	declare(t, c, "orders", 2)
 	g := group("mail.news", 2, "orders")
 	join(t, c, g)
@@ -299,7 +299,7 @@ func TestConnectionCutInMidBatch(t *testing.T) {
 func TestTooLargeAndFull(t *testing.T) {
 	t.Parallel()
 	server := testserver.NATSOwn(t, "max_payload: 400KB")
-	config := natsbus.Config{URL: server.URL(), MaxBytes: 2 << 20}
+	config := natsbus.ClientConfig{URL: server.URL(), MaxBytes: 2 << 20}
 	c := openWith(t, config)
 	declare(t, c, "orders", 1)
 	declare(t, c, "stock", 1)
@@ -391,7 +391,7 @@ func TestTooLargeAndFull(t *testing.T) {
 func TestAtomicBatches(t *testing.T) {
 	t.Parallel()
 	server := testserver.NATSOwn(t, "jetstream sync_interval: always")
-	c := openWith(t, natsbus.Config{URL: server.URL(), MaxBytes: 2 << 20, Flushed: true})
+	c := openWith(t, natsbus.ClientConfig{URL: server.URL(), MaxBytes: 2 << 20, Flushed: true})
 	declare(t, c, "orders", 1)
 	declare(t, c, "stock", 1)
 	g := group("mail.news", 1, "orders")
@@ -451,7 +451,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	t.Parallel()
 	server := testserver.NATS(t)
 	proxy := testserver.NewProxy(t, strings.TrimPrefix(server.URL(), "nats://"))
-	c, err := natsbus.New(natsbus.Config{URL: proxy.Through(server.URL()), Prefix: server.Name()})
+	c, err := natsbus.NewClient(natsbus.ClientConfig{URL: proxy.Through(server.URL()), Prefix: server.Name()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -486,7 +486,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	if _, err := c.Send(t.Context(), series("orders", 1, 0, 1)); !errors.Is(err, natsbus.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
-	never, err := natsbus.New(natsbus.Config{})
+	never, err := natsbus.NewClient(natsbus.ClientConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func firsts(ids []string) []string {
 func TestAfterTheReceiverIsKilled(t *testing.T) {
 	t.Parallel()
 	server := testserver.NATS(t)
-	config := natsbus.Config{URL: server.URL(), Prefix: server.Name()}
+	config := natsbus.ClientConfig{URL: server.URL(), Prefix: server.Name()}
 	c := openWith(t, config)
 	declare(t, c, "orders", 1)
 	g := group("mail.news", 1, "orders")
@@ -67,7 +67,7 @@ func TestAfterTheReceiverIsKilled(t *testing.T) {
 func TestKilledWhileTakingOver(t *testing.T) {
 	t.Parallel()
 	server := testserver.NATS(t)
-	config := natsbus.Config{URL: server.URL(), Prefix: server.Name()}
+	config := natsbus.ClientConfig{URL: server.URL(), Prefix: server.Name()}
 	c := openWith(t, config)
 	declare(t, c, "orders", 1)
 	g := group("mail.news", 1, "orders")
@@ -95,7 +95,7 @@ func TestKilledWhileTakingOver(t *testing.T) {
 func TestHalfTakenOver(t *testing.T) {
 	t.Parallel()
 	server := testserver.NATS(t)
-	config := natsbus.Config{URL: server.URL(), Prefix: server.Name()}
+	config := natsbus.ClientConfig{URL: server.URL(), Prefix: server.Name()}
 	c := openWith(t, config)
 	declare(t, c, "orders", 1)
 	g := group("mail.news", 1, "orders")
@@ -156,7 +156,7 @@ func TestServerKilledUnderLoad(t *testing.T) {
 // messages of a partition come first in their order.
 func underLoad(t *testing.T, server *testserver.NATSServer, flushed bool, disturb func(*testserver.NATSServer)) {
 	const partitions, size = 2, 50
-	config := natsbus.Config{URL: server.URL(), Prefix: server.Name(), Flushed: flushed}
+	config := natsbus.ClientConfig{URL: server.URL(), Prefix: server.Name(), Flushed: flushed}
 	c := openWith(t, config)
 	declare(t, c, "orders", partitions)
 	g := group("mail.news", partitions, "orders")
@@ -232,7 +232,7 @@ func underLoad(t *testing.T, server *testserver.NATSServer, flushed bool, distur
 func TestStaleReceiverIsHeldOff(t *testing.T) {
 	t.Parallel()
 	server := testserver.NATS(t)
-	config := natsbus.Config{URL: server.URL(), Prefix: server.Name()}
+	config := natsbus.ClientConfig{URL: server.URL(), Prefix: server.Name()}
 	c := openWith(t, config)
 	declare(t, c, "orders", 1)
 	g := group("mail.news", 1, "orders")

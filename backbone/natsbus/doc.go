@@ -4,10 +4,10 @@
 // # What is what at the server
 //
 // A topic is a stream. Its name is the topic's, with '.' as '_' and what a name may not hold in hexadecimal (orders.eu
-// is orders_eu), behind Config.Prefix. A message's subject is STREAM.PARTITION.TYPE.VERSION: an event
+// is orders_eu), behind ClientConfig.Prefix. A message's subject is STREAM.PARTITION.TYPE.VERSION: an event
 // shop.orders.Placed.v2 of partition 3 is published to orders_eu.3.shop_orders_Placed.v2, so an exact type and one in any
 // version (shop.orders.Placed.v*) are both filters of the server. The number of partitions stands in the stream's
-// metadata. The stream keeps its messages in files for Config.MaxAge, whether somebody has read them or not. A full one
+// metadata. The stream keeps its messages in files for ClientConfig.MaxAge, whether somebody has read them or not. A full one
 // refuses; none can be deleted or purged. MaxAge must be below the window of the inboxes, since that is how old a copy can
 // be. What a group has not read by then is gone from here; it is in the log. A stream that exists with other settings is
 // refused, and each setting is named.
@@ -53,7 +53,7 @@
 // caller sends everything again from the first message that was not confirmed. What breaks it is to send on behind an
 // error instead, or to send a partition's messages in two calls at once.
 //
-// Where the server flushes every message (Config.Flushed), batches are atomic instead: such a one is stored as a whole
+// Where the server flushes every message (ClientConfig.Flushed), batches are atomic instead: such a one is stored as a whole
 // or not at all, and flushed once, which is ten times as fast there.
 //
 // No message carries an id by which JetStream would drop copies: what is published again, because its first was lost, is

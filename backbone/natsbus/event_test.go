@@ -14,7 +14,7 @@ import (
 func TestCloudEventsBinding(t *testing.T) {
 	t.Parallel()
 	server := testserver.NATS(t)
-	config := natsbus.Config{URL: server.URL(), Prefix: server.Name()}
+	config := natsbus.ClientConfig{URL: server.URL(), Prefix: server.Name()}
 	c := openWith(t, config)
 	declare(t, c, "orders", 1)
 	g := group("mail.news", 1, "orders")

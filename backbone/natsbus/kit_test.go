@@ -37,12 +37,12 @@ const soon = 30 * time.Second
 // open returns a client of its own names at the server.
 func open(t testing.TB, server *testserver.NATSServer) *natsbus.Client {
 	t.Helper()
-	return openWith(t, natsbus.Config{URL: server.URL(), Prefix: server.Name()})
+	return openWith(t, natsbus.ClientConfig{URL: server.URL(), Prefix: server.Name()})
 }
 
-func openWith(t testing.TB, config natsbus.Config) *natsbus.Client {
+func openWith(t testing.TB, config natsbus.ClientConfig) *natsbus.Client {
 	t.Helper()
-	c, err := natsbus.New(config)
+	c, err := natsbus.NewClient(config)
 	if err != nil {
 		t.Fatal(err)
 	}

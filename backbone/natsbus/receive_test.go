@@ -69,7 +69,7 @@ func TestSendAndReceiveInOrder(t *testing.T) {
 func TestTypesAreFilteredAtTheServer(t *testing.T) {
 	t.Parallel()
 	server := testserver.NATS(t)
-	config := natsbus.Config{URL: server.URL(), Prefix: server.Name()}
+	config := natsbus.ClientConfig{URL: server.URL(), Prefix: server.Name()}
 	c := openWith(t, config)
 	declare(t, c, "orders", 2)
 	g := group("mail.news", 2, "orders")
@@ -163,7 +163,7 @@ func TestTwoInputsAndWholeGroups(t *testing.T) {
 func TestGroupsBeginWhereTheyShould(t *testing.T) {
 	t.Parallel()
 	server := testserver.NATS(t)
-	config := natsbus.Config{URL: server.URL(), Prefix: server.Name()}
+	config := natsbus.ClientConfig{URL: server.URL(), Prefix: server.Name()}
 	c := openWith(t, config)
 	declare(t, c, "orders", 1)
 	early, first, now := group("a.early", 1, "orders"), group("a.first", 1, "orders"), group("a.now", 1, "orders")
@@ -193,7 +193,7 @@ func TestGroupsBeginWhereTheyShould(t *testing.T) {
 func TestWhatIsNotSettledComesAgainFirst(t *testing.T) {
 	t.Parallel()
 	server := testserver.NATS(t)
-	config := natsbus.Config{URL: server.URL(), Prefix: server.Name()}
+	config := natsbus.ClientConfig{URL: server.URL(), Prefix: server.Name()}
 	c := openWith(t, config)
 	declare(t, c, "orders", 1)
 	g := group("mail.news", 1, "orders")
@@ -288,7 +288,7 @@ func TestEndsInOrder(t *testing.T) {
 func TestTapLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	server := testserver.NATS(t)
-	config := natsbus.Config{URL: server.URL(), Prefix: server.Name()}
+	config := natsbus.ClientConfig{URL: server.URL(), Prefix: server.Name()}
 	c := openWith(t, config)
 	declare(t, c, "orders", 3)
 	declare(t, c, "stock", 1)

@@ -16,7 +16,7 @@ import (
 // session is one connection for as long as it lasts, with what is known of the server meanwhile: it may be another
 // server, or one that has lost what it had, after the next connection.
 type session struct {
-	config *Config
+	config *ClientConfig
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	// ctx ends with the connection; its cause says why.
@@ -38,7 +38,7 @@ type session struct {
 
 // connect makes a connection, in five seconds at most. A lost one is not mended: what was under way fails, and whoever
 // comes next connects again.
-func connect(config *Config) (*session, error) {
+func connect(config *ClientConfig) (*session, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	s := &session{
 		config: config, ctx: ctx, cancel: cancel, ended: make(chan struct{}),

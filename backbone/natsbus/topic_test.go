@@ -19,7 +19,7 @@ import (
 func TestTopicKeepsItsPartitions(t *testing.T) {
 	t.Parallel()
 	server := testserver.NATS(t)
-	config := natsbus.Config{URL: server.URL(), Prefix: server.Name()}
+	config := natsbus.ClientConfig{URL: server.URL(), Prefix: server.Name()}
 	c, other := openWith(t, config), openWith(t, config)
 	declare(t, c, "shop.orders", 4)
 	for _, again := range []*natsbus.Client{c, other} {
@@ -41,7 +41,7 @@ func TestTopicKeepsItsPartitions(t *testing.T) {
 func TestTopicDeclaredByManyAtOnce(t *testing.T) {
 	t.Parallel()
 	server := testserver.NATS(t)
-	config := natsbus.Config{URL: server.URL(), Prefix: server.Name()}
+	config := natsbus.ClientConfig{URL: server.URL(), Prefix: server.Name()}
 	got := make(chan string, 8)
 	for i := range cap(got) {
 		c := openWith(t, config)
@@ -86,7 +86,7 @@ func TestUnsafeTopicIsRefused(t *testing.T) {
 				Discard: jetstream.DiscardNew, MaxAge: 24 * time.Hour, DenyDelete: true, DenyPurge: true, AllowBatchPublish: true, AllowAtomicPublish: true,
 				Metadata: map[string]string{"souk.partitions": "3"},
 			}
-			c := openWith(t, natsbus.Config{URL: server.URL(), Prefix: prefix})
+			c := openWith(t, natsbus.ClientConfig{URL: server.URL(), Prefix: prefix})
 			change(&config)
 			if _, err := js.CreateStream(t.Context(), config); err != nil {
 				t.Fatal(err)

@@ -24,7 +24,7 @@ func child() int {
 	for _, n := range strings.Split(parts[2], ",") {
 		settle[n] = true
 	}
-	c, err := rabbitbus.New(rabbitbus.Config{URL: parts[0]})
+	c, err := rabbitbus.NewClient(rabbitbus.ClientConfig{URL: parts[0]})
 	if err == nil {
 		fmt.Println("ready")
 		err = c.Receive(context.Background(), groupOf(parts[1], 1), 0, func(ms []broker.Incoming) error {

@@ -19,8 +19,8 @@ import (
 // patience is how long a server may say nothing to a question before it is taken to be gone.
 const patience = 10 * time.Second
 
-// Config says where the server is. The zero value of a field other than URL is the default.
-type Config struct {
+// ClientConfig says where the server is. The zero value of a field other than URL is the default.
+type ClientConfig struct {
 	// URL is the address, amqp://user:password@host:port/vhost, or amqps for TLS.
 	URL string
 	// TLS is for amqps addresses; default: the system's certificates.
@@ -38,7 +38,7 @@ type Config struct {
 
 // Client is a broker.Client for RabbitMQ. Its methods may be called from several goroutines.
 type Client struct {
-	config Config
+	config ClientConfig
 
 	// The server stops reading a connection that publishes when it runs short of memory or disk; acknowledgements and
 	// questions must not wait for that, so they have a connection of their own.
@@ -60,11 +60,11 @@ var _ broker.Client = (*Client)(nil)
 
 var errClosed = errors.New("rabbitmq: the client is closed")
 
-// New returns a client that connects when it is first needed. It fails on an address that is none.
-func New(config Config) (*Client, error) {
+// NewClient returns a client that connects when it is first needed. It fails on an address that is none.
+func NewClient(config ClientConfig) (*Client, error) {
 	if _, err := amqp.ParseURI(config.URL); err != nil {
 		// The library's error may hold the address, and so the password.
-		return nil, errors.New("rabbitmq: Config.URL is not an address like amqp://user:password@host:5672/")
+		return nil, errors.New("rabbitmq: ClientConfig.URL is not an address like amqp://user:password@host:5672/")
 	}
 	if config.Name == "" {
 		config.Name = "souk"

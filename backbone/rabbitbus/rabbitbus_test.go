@@ -33,7 +33,7 @@ const patience = 30 * time.Second
 // connect returns a client that the test closes.
 func connect(t testing.TB, url string) *rabbitbus.Client {
 	t.Helper()
-	c, err := rabbitbus.New(rabbitbus.Config{URL: url})
+	c, err := rabbitbus.NewClient(rabbitbus.ClientConfig{URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,7 +90,7 @@ func anchors(ms []broker.Outgoing, topics map[string]topicInfo) []broker.Anchor 
 // connection, and with it the messages of others.
 func tooLarge(m *broker.Outgoing, key string, most int) string {
 	if len(m.Body) > most {
-		return fmt.Sprintf("its body has %d bytes and Config.MaxBytes is %d", len(m.Body), most)
+		return fmt.Sprintf("its body has %d bytes and ClientConfig.MaxBytes is %d", len(m.Body), most)
 	}
 	if len(key) > longest {
 		return fmt.Sprintf("its type has %d bytes, which with the partition may be %d", len(m.Type), longest)

@@ -181,7 +181,7 @@ func TestTooLarge(t *testing.T) {
 	t.Parallel()
 	url := server(t)
 	own := names(t, url, 2)
-	c, err := rabbitbus.New(rabbitbus.Config{URL: url, MaxBytes: 1 << 20})
+	c, err := rabbitbus.NewClient(rabbitbus.ClientConfig{URL: url, MaxBytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -231,7 +231,7 @@ func TestCheckAcceptsTheServer(t *testing.T) {
 	if err := connect(t, url).Check(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if _, err := rabbitbus.New(rabbitbus.Config{URL: "nats://user:secret@x"}); err == nil || strings.Contains(err.Error(), "secret") {
+	if _, err := rabbitbus.NewClient(rabbitbus.ClientConfig{URL: "nats://user:secret@x"}); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("an address of another kind: %v", err)
 	}
 	wrong := strings.Replace(url, "guest:guest", "guest:wrong", 1)

@@ -10,6 +10,8 @@ import (
 	"example.org/souk/backbone/driver"
 	"example.org/souk/backbone/kafkabus"
 	"example.org/souk/backbone/logbus"
+	"example.org/souk/backbone/natsbus"
+	"example.org/souk/backbone/rabbitbus"
 )
 
 // openTransport returns what carries messages between the services: the log itself, or the broker that was named. One
@@ -28,8 +30,12 @@ func openTransport(ctx context.Context, cfg Config, store func(string) driver.St
 		bus, err = kafkabus.New(kafkabus.Config{
 			Client: kafkabus.ClientConfig{Brokers: strings.Split(at.Host, ",")}, Store: store, Logger: cfg.Logger,
 		})
+	case "nats", "tls":
+		bus, err = natsbus.New(natsbus.Config{Client: natsbus.ClientConfig{URL: cfg.Broker}, Store: store, Logger: cfg.Logger})
+	case "amqp", "amqps":
+		bus, err = rabbitbus.New(rabbitbus.Config{Client: rabbitbus.ClientConfig{URL: cfg.Broker}, Store: store, Logger: cfg.Logger})
 	default:
-		return nil, fmt.Errorf("broker: there is no transport for %s://; there is one for kafka://", at.Scheme)
+		return nil, fmt.Errorf("broker: there is no transport for %s://; there is one for nats://, amqp://, amqps:// and kafka://", at.Scheme)
 	}
 	if err != nil {
 		return nil, err

@@ -180,7 +180,7 @@ type kafka struct {
 }
 
 func newKafka(parent string, brokers int, settings []string) (*kafka, error) {
-	program, err := builtServer("kafka-server")
+	program, err := serverProgram("kafka-server")
 	if err != nil {
 		return nil, err
 	}
@@ -199,32 +199,6 @@ func newKafka(parent string, brokers int, settings []string) (*kafka, error) {
 		}
 	}
 	return nil, errors.Join(err, k.remove())
-}
-
-// builtServer returns the path of a server that is a Go program of tools/servers, and builds it when it is missing.
-func builtServer(name string) (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	script := filepath.Join("scripts", "server")
-	for {
-		if _, err := os.Stat(filepath.Join(dir, script)); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			return "", fmt.Errorf("there is no %s above the test's directory", script)
-		}
-		dir = filepath.Dir(dir)
-	}
-	cmd := exec.Command(filepath.Join(dir, script), name)
-	var complaints strings.Builder
-	cmd.Stderr = &complaints
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("build the server %s (scripts/server %s): %w\n%s", name, name, err, complaints.String())
-	}
-	return strings.TrimSpace(string(out)), nil
 }
 
 // freePorts returns the first of that many free ports in a row.

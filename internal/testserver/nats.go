@@ -131,6 +131,14 @@ func (s *NATSServer) Resume() {
 	})
 }
 
+// Forget kills the server and starts it on the same port with nothing of what it had.
+func (s *NATSServer) Forget() {
+	s.t.Helper()
+	s.control("empty", func() error {
+		return errors.Join(s.n.end(syscall.SIGKILL), os.RemoveAll(s.StoreDir()), s.n.start())
+	})
+}
+
 func (s *NATSServer) control(what string, do func() error) {
 	s.t.Helper()
 	if !s.own {

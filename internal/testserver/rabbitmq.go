@@ -157,6 +157,14 @@ func (s *RabbitServer) Control(args ...string) string {
 	return said
 }
 
+// Forget kills the server and starts it on the same port with nothing of what it had.
+func (s *RabbitServer) Forget() {
+	s.t.Helper()
+	s.control("empty", func() error {
+		return errors.Join(s.rmq.kill(), os.RemoveAll(filepath.Join(s.rmq.dir, "data")), s.rmq.start())
+	})
+}
+
 func (s *RabbitServer) control(what string, do func() error) {
 	s.t.Helper()
 	if !s.own {

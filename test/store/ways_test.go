@@ -18,6 +18,17 @@ var brokers = []struct {
 		server := testserver.KafkaOwn(t, 1)
 		return "kafka://" + strings.Join(server.Addresses(), ","), server.Restart
 	}},
+	{"nats", func(t *testing.T) (string, func()) {
+		server := testserver.NATSOwn(t)
+		return server.URL(), server.Restart
+	}},
+	{"rabbitmq", func(t *testing.T) (string, func()) {
+		server := testserver.RabbitOwn(t)
+		return server.URL(), func() {
+			server.Flushed("souk.keys.keys.7") // see the documentation of rabbitbus
+			server.Restart()
+		}
+	}},
 }
 
 // way returns the flags of the way to run that SOUK_WAY names, for tests that do not choose one of their own; default is
