@@ -181,9 +181,11 @@ func (y *relay) step(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	driver.CrashPoint("relay.published")
 	if err := y.keep(rs[len(rs)-1].Position, anchor); err != nil {
 		return false, err
 	}
+	driver.CrashPoint("relay.kept")
 	y.offered.Store(y.at)
 	return true, nil
 }

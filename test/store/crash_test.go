@@ -60,6 +60,7 @@ func points(t *testing.T) []string {
 // some, and has the watcher stumble at some; a mail server and a payment provider with faults of their own take part.
 type walk struct {
 	flags   []string                           // of the mall
+	broker  bool                               // a broker carries the messages
 	besides func(ctx context.Context, m *mall) // runs until the mall is gone
 	heal    bool                               // the watcher heals while the load runs, so that what is parked goes on
 	passes  func(passes []int) (few []int)     // which passes of the point can be reached; default all
@@ -72,6 +73,9 @@ var walks = map[string]walk{
 	"rebuild.swap":      {besides: rebuilds, passes: firstOnly(3)},
 	"rebuild.take.over": {besides: rebuilds, passes: firstOnly(3)},
 	"seal.before":       {passes: firstOnly(3)},
+	"relay.published":   {broker: true},
+	"relay.kept":        {broker: true},
+	"broker.settle":     {broker: true},
 }
 
 // firstOnly is for points that are passed only now and then.
@@ -139,7 +143,11 @@ func crash(t *testing.T, binary, point string, pass int, w walk) {
 	t.Helper()
 	out := startOutside(t, binary)
 	healed := "WATCHER_HEALED=" + filepath.Join(t.TempDir(), "healed")
-	m := startWith(t, out, binary, t.TempDir(), []string{healed}, w.flags...)
+	flags := w.flags
+	if w.broker {
+		flags = append(flags, "--broker", testserver.NATSOwn(t).URL())
+	}
+	m := startWith(t, out, binary, t.TempDir(), []string{healed}, flags...)
 	m.seed()
 	for _, product := range []string{"PRODUCT_001", "PRODUCT_002"} {
 		if err := m.ask(t.Context(), "stock receive", control.Args{"sku": product, "quantity": "1000"}); err != nil {
@@ -308,7 +316,7 @@ func TestF1_ControlDamageIsNamed(t *testing.T) {
 			if err := db.Close(); err != nil {
 				t.Fatal(err)
 			}
-			_, broken := invariants(t, dir, out, true)
+			_, broken := invariants(t, dir, "", out, true)
 			if !slices.ContainsFunc(broken, func(b string) bool { return strings.Contains(b, damage.named) }) {
 				t.Errorf("nobody noticed; what was named is %q", broken)
 			}

@@ -43,11 +43,11 @@ func (c *check) fail(format string, args ...any) {
 
 // invariants opens the data directory of a mall that has ended and checks everything that must hold whatever happened;
 // where it had settled also that nothing is left over, and with out that the outside saw the same.
-func invariants(t *testing.T, dir string, out *outside, settled bool) (kept, []string) {
+func invariants(t *testing.T, dir, broker string, out *outside, settled bool) (kept, []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	h, err := house.Open(ctx, house.Config{Data: dir, Quiet: true, Empty: true})
+	h, err := house.Open(ctx, house.Config{Data: dir, Broker: broker, Quiet: true, Empty: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -441,18 +441,18 @@ func (m *mall) holds() kept {
 	}
 	m.settle()
 	m.stop()
-	return report(m.t, m.dir, m.out, true)
+	return report(m.t, m.dir, m.broker(), m.out, true)
 }
 
 // holds checks a data directory that no mall runs on; calls to the outside may wait in it.
 func holds(t *testing.T, dir string) kept {
 	t.Helper()
-	return report(t, dir, nil, false)
+	return report(t, dir, "", nil, false)
 }
 
-func report(t *testing.T, dir string, out *outside, settled bool) kept {
+func report(t *testing.T, dir, broker string, out *outside, settled bool) kept {
 	t.Helper()
-	k, broken := invariants(t, dir, out, settled)
+	k, broken := invariants(t, dir, broker, out, settled)
 	for _, b := range broken[:min(len(broken), 20)] {
 		t.Error(b)
 	}

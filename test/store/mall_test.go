@@ -59,6 +59,16 @@ func (m *mall) begin(env ...string) {
 	m.url = strings.TrimSpace(strings.TrimPrefix(line, "online store"))
 }
 
+// broker returns the URL of the broker that carries the mall's messages, "" where the log does.
+func (m *mall) broker() string {
+	for i, f := range m.flags {
+		if f == "--broker" {
+			return m.flags[i+1]
+		}
+	}
+	return ""
+}
+
 // souk runs a command line on the mall, which must succeed, and returns what it printed.
 func (m *mall) souk(args ...string) string {
 	m.t.Helper()

@@ -262,6 +262,7 @@ func (e *entry) ack(err error) {
 	}
 	p.mu.Unlock()
 	if done != nil {
+		driver.CrashPoint("broker.settle")
 		done()
 	}
 }
