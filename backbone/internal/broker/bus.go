@@ -224,21 +224,38 @@ func (b *Bus) Prepare(ctx context.Context, subscriptions []driver.Subscription) 
 		if err != nil {
 			return err
 		}
+		known := false
 		if store := b.config.Store(subscriptions[i].Service); store != nil {
-			// What runs or has run is its own affair, its inputs above all.
-			noted, err := store.Value(ctx, subscriptions[i].Service, joinedNote(subscriptions[i].Name))
+			noted, found, err := readBeginning(ctx, store, &subscriptions[i])
 			if err != nil {
 				return err
 			}
-			if noted != nil {
-				continue
-			}
+			g.Inputs, known = union(g.Inputs, noted.Inputs), found
 		}
-		if err := b.join(ctx, g, false); err != nil {
+		if err := b.join(ctx, g, known); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// union returns what either asks for: beside this program another version of it may run, whose subscription takes more.
+func union(own, others []Input) []Input {
+	all := slices.Clone(own)
+	for _, o := range others {
+		i := slices.IndexFunc(all, func(in Input) bool { return in.Topic == o.Topic })
+		switch {
+		case i < 0:
+			all = append(all, o)
+		case all[i].Types != nil && o.Types == nil:
+			all[i].Types = nil
+		case all[i].Types != nil:
+			types := slices.Concat(all[i].Types, o.Types)
+			slices.Sort(types)
+			all[i].Types = slices.Compact(types)
+		}
+	}
+	return all
 }
 
 // join makes a group exist. One that the database knows begins, where the broker has lost it, with the oldest message that

@@ -85,10 +85,10 @@ type Group struct {
 
 // Input is what a group takes from a topic.
 type Input struct {
-	Topic string
+	Topic string `json:"topic"`
 	// Types are the events that it takes, each a wire name or a pattern that ends in ".v*"; nil takes everything. A
 	// client has the broker filter where that can, and may hand over more than was asked for.
-	Types []string
+	Types []string `json:"types,omitempty"`
 }
 
 // Attribute is a context attribute of a CloudEvent: its name without the prefix of any protocol binding, and its value.

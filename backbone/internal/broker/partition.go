@@ -127,6 +127,7 @@ func (b *Bus) rejoin(ctx context.Context, s *subscription) error {
 		s.fail(err)
 		return err
 	}
+	g.Inputs = union(g.Inputs, s.group.Inputs)
 	return b.join(ctx, g, true)
 }
 

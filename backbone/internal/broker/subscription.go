@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"sync"
 	"time"
 
@@ -27,7 +28,6 @@ type subscription struct {
 	store  driver.Store // of the service
 	leases string       // the name under which the partitions' checkpoints stand
 	sink   driver.Sink
-	known  bool             // to the database, since before this call
 	joined map[string]int64 // up to here the log of a source is read instead of the broker
 	failed chan error
 
@@ -160,24 +160,34 @@ func joinedNote(subscription string) string { return "joined." + subscription }
 type beginning struct {
 	Slices  int              `json:"slices"`
 	Sources map[string]int64 `json:"sources"`
+	Inputs  []Input          `json:"inputs"` // of every version of the program that has run
+}
+
+// readBeginning returns what is noted of a subscription, and whether anything is.
+func readBeginning(ctx context.Context, store driver.Store, s *driver.Subscription) (beginning, bool, error) {
+	noted := beginning{Slices: s.Slices, Sources: map[string]int64{}}
+	raw, err := store.Value(ctx, s.Service, joinedNote(s.Name))
+	if err != nil || raw == nil {
+		return noted, false, err
+	}
+	if err := json.Unmarshal(raw, &noted); err != nil {
+		return noted, false, fmt.Errorf("%s: %w", joinedNote(s.Name), err)
+	}
+	return noted, true, nil
 }
 
 // join makes the group exist at the broker and the partitions in the database, and notes where a new subscription that
 // begins at the first record goes over from the logs to the broker: what was committed before the group existed is read
 // from the logs, everything else reaches the group. What comes both ways is handled once.
 func (s *subscription) join(ctx context.Context) error {
-	note := joinedNote(s.Name)
-	raw, err := s.store.Value(ctx, s.Service, note)
+	j, known, err := readBeginning(ctx, s.store, &s.Subscription)
 	if err != nil {
 		return err
 	}
-	j := beginning{Slices: s.Slices, Sources: map[string]int64{}}
-	if raw != nil {
-		if err := json.Unmarshal(raw, &j); err != nil {
-			return fmt.Errorf("%s: %w", note, err)
-		}
-	}
 	s.Slices, s.joined = j.Slices, j.Sources
+	inputs := union(s.group.Inputs, j.Inputs)
+	widened := !reflect.DeepEqual(inputs, j.Inputs)
+	s.group.Inputs, j.Inputs = inputs, inputs
 	if s.Slices%s.group.Partitions != 0 {
 		return fmt.Errorf("it has %d slices, which %d partitions do not divide", s.Slices, s.group.Partitions)
 	}
@@ -188,8 +198,7 @@ func (s *subscription) join(ctx context.Context) error {
 		}
 	}
 	// A subscription that the database knows and the broker does not has lost its place there.
-	s.known = raw != nil
-	if err := s.bus.join(ctx, s.group, s.known); err != nil {
+	if err := s.bus.join(ctx, s.group, known); err != nil {
 		return err
 	}
 	from := map[string]int64{epochOf: 0}
@@ -204,12 +213,12 @@ func (s *subscription) join(ctx context.Context) error {
 	for _, i := range s.Interests {
 		from[i.Source] = 0
 	}
-	if len(fresh) > 0 {
+	if len(fresh) > 0 || widened {
 		noted, err := json.Marshal(j)
 		if err != nil {
 			return err
 		}
-		if err := s.store.SetValue(ctx, s.Service, note, noted); err != nil {
+		if err := s.store.SetValue(ctx, s.Service, joinedNote(s.Name), noted); err != nil {
 			return err
 		}
 	}
