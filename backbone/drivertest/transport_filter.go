@@ -13,13 +13,19 @@ func mixed() []driver.Record {
 	rs[1].Type = "other"
 	rs[2].Kind, rs[2].Target, rs[2].Ref = driver.KindCommand, consumer, "c1"
 	rs[3].Kind, rs[3].Target, rs[3].Ref = driver.KindReply, consumer, "c2"
-	rs[4].Kind, rs[4].Target, rs[4].Ref = driver.KindCommand, "elsewhere", "c3"
+	rs[4].Kind, rs[4].Target, rs[4].Ref = driver.KindCommand, "stock", "c3"
 	return append(rs, events(5, 1, "s1")...)
 }
 
 func (f *field) gets(s driver.Subscription, want ...string) {
 	f.t.Helper()
 	in := f.open()
+	// What is addressed to somebody has somebody who takes it, if only later.
+	for _, service := range []string{consumer, "stock"} {
+		in.prepare(driver.Subscription{Service: service, Name: "mail", Interests: []driver.Interest{
+			{Source: "orders", Addressed: service}, {Source: "stock", Addressed: service},
+		}})
+	}
 	in.subscribe(s, newWorker(in.apply))
 	in.publish("stock", mixed()...)
 	in.publish("orders", func() []driver.Record {
