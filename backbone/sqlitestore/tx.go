@@ -289,8 +289,9 @@ func (t *tx) Commit(context.Context) error {
 		}
 		return errors.Join(fmt.Errorf("commit: %w", err), t.Rollback())
 	}
+	due := t.s.log.grown(t.s.writer.walPages()) // before another may write
 	t.end()
-	if t.s.writer.walPages() >= passivePages {
+	if due {
 		select {
 		case t.s.wake <- struct{}{}:
 		default:
