@@ -36,13 +36,13 @@ type Config struct {
 }
 
 // The write-ahead log is copied to the database whenever it has grown by
-// passivePages, beside the writer. From restartPages on the writer is held for as
-// long as it takes to begin the log anew, so that its length stays bounded; before
-// that the copying catches up with the writer to fewPages.
+// passivePages, beside the writer, in at most so many rounds until it has caught up
+// with that. From restartPages on the writer is held for as long as it takes to
+// begin the log anew, so that its length stays bounded.
 const (
 	passivePages = 4_000
 	restartPages = 16_000
-	fewPages     = 250
+	rounds       = 4
 )
 
 // oldest is the first SQLite that is free of the WAL reset defect.
@@ -367,11 +367,16 @@ func (l *walLength) grown(pages int) bool {
 	return pages >= l.due
 }
 
-// begin is called when a copy begins.
-func (l *walLength) begin() {
+// begin reports whether a copy is still due, and when it is, counts it as made. It is
+// asked since who wakes the checkpointer may have seen the log before the last copy.
+func (l *walLength) begin() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.now < l.due {
+		return false
+	}
 	l.due = l.now + passivePages
+	return true
 }
 
 func (l *walLength) length() int {
@@ -391,18 +396,17 @@ func (s *Store) checkpoint(ctx context.Context, c *conn) {
 			return
 		case <-s.wake:
 		}
-		s.log.begin()
+		if !s.log.begin() {
+			continue
+		}
 		pages, err := c.checkpoint("PASSIVE")
+		// Once nothing is left, the next commit begins the log anew by itself, if nobody
+		// reads it. Each round takes a part of the time of the one before.
+		for round := 1; err == nil && round < rounds && s.log.length() > pages; round++ {
+			pages, err = c.checkpoint("PASSIVE")
+		}
 		if err == nil && pages >= restartPages+attempted {
-			for range 4 { // each round takes a part of the time of the one before
-				if s.log.length()-pages <= fewPages || err != nil {
-					break
-				}
-				pages, err = c.checkpoint("PASSIVE")
-			}
-			if err == nil {
-				attempted, err = s.restart(ctx, c, pages)
-			}
+			attempted, err = s.restart(ctx, c, pages)
 		}
 		if errors.Is(err, driver.ErrUnavailable) {
 			continue // readers or writers were in the way; the next round copies more

@@ -18,8 +18,11 @@ func TestWhenTheLogIsCopied(t *testing.T) {
 		if due != step.due {
 			t.Errorf("at %d pages due is %t", step.pages, due)
 		}
-		if due {
-			l.begin()
+		if due && !l.begin() {
+			t.Errorf("at %d pages it is not begun", step.pages)
+		}
+		if l.begin() {
+			t.Errorf("at %d pages it is begun twice", step.pages)
 		}
 	}
 }
