@@ -244,6 +244,9 @@ func (h *host) internal(units ...*unit) error {
 	return first
 }
 
+// timerLook is how long timers go without being looked at, at most.
+const timerLook = time.Second
+
 // timers fires what is due, until ctx ends.
 func (h *host) timers(ctx context.Context) {
 	const batch = 256
@@ -256,7 +259,7 @@ func (h *host) timers(ctx context.Context) {
 		case <-wait.C:
 		case <-h.timerAt:
 		}
-		next := time.Second
+		next := timerLook
 		now, err := h.store.Now(ctx)
 		if err == nil && !h.paused.Load() {
 			var due []driver.Timer

@@ -312,9 +312,9 @@ func (w *writer) settle(b *batch, units []*unit) {
 		for _, d := range s.writes.DropCalls {
 			s.host.calls[d.Name].dropped(d.Stream)
 		}
-		if len(s.writes.SetTimers) > 0 {
+		if s.timerSoon(w.r.now()) {
 			select {
-			case s.host.timerAt <- struct{}{}: // one of them may be due before the next look
+			case s.host.timerAt <- struct{}{}:
 			default:
 			}
 		}
@@ -324,6 +324,14 @@ func (w *writer) settle(b *batch, units []*unit) {
 	for _, u := range units {
 		u.done(u, u.err)
 	}
+}
+
+// timerSoon reports whether the batch has set a timer that may be due before the
+// timers are looked at anyway. A look may take long, and the database's clock, by
+// which they are due, may be ahead.
+func (s *share) timerSoon(now time.Time) bool {
+	before := now.Add(5 * timerLook).UnixMicro()
+	return slices.ContainsFunc(s.writes.SetTimers, func(t driver.Timer) bool { return t.Due <= before })
 }
 
 // runUnit runs one unit; a panic is its failure.

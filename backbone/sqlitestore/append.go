@@ -145,7 +145,8 @@ func (f foreign) Write(ctx context.Context, service string, batches []*sqlstore.
 		return 0, nil
 	}
 	var last int64
-	if err := f.tx.QueryRowContext(ctx, headText(service), log.N).Scan(&last); err != nil {
+	take := "UPDATE " + tableName(service, "bb_head") + " SET position = position + $1 RETURNING position"
+	if err := f.tx.QueryRowContext(ctx, take, log.N).Scan(&last); err != nil {
 		return 0, named(err)
 	}
 	first := last - int64(log.N) + 1

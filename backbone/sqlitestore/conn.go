@@ -29,6 +29,7 @@ type conn struct {
 
 	texts  map[string]*stmt
 	shapes map[shapeKey]*stmt
+	heads  map[string]headTexts
 	out    uintptr // C memory for results by pointer: two of prepare, then the WAL's pages
 }
 
@@ -54,7 +55,7 @@ const maxTexts = 500
 
 // openConn opens a connection on a database file and runs pragmas on it.
 func openConn(path string, pragmas ...string) (*conn, error) {
-	c := &conn{tls: libc.NewTLS(), texts: map[string]*stmt{}, shapes: map[shapeKey]*stmt{}}
+	c := &conn{tls: libc.NewTLS(), texts: map[string]*stmt{}, shapes: map[shapeKey]*stmt{}, heads: map[string]headTexts{}}
 	c.out = libc.Xcalloc(c.tls, 1, 24)
 	name, err := libc.CString(path)
 	if err != nil {

@@ -35,12 +35,14 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// The write-ahead log is copied to the database from passivePages on, beside the
-// writer; from restartPages on the writer is held for as long as it takes to
+// The write-ahead log is copied to the database whenever it has grown by
+// passivePages, beside the writer, in at most so many rounds until it has caught up
+// with that. From restartPages on the writer is held for as long as it takes to
 // begin the log anew, so that its length stays bounded.
 const (
 	passivePages = 4_000
 	restartPages = 16_000
+	rounds       = 4
 )
 
 // oldest is the first SQLite that is free of the WAL reset defect.
@@ -68,6 +70,7 @@ type Store struct {
 	readers chan *conn
 	latest  atomic.Int64 // what Now returned last
 
+	log     walLength
 	wake    chan struct{} // the write-ahead log has grown
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -106,7 +109,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	s := &Store{
 		config: config, path: path, owner: owner,
 		turn: make(chan struct{}, 1), readers: make(chan *conn, config.Readers),
-		wake: make(chan struct{}, 1), stopped: make(chan struct{}), closed: make(chan struct{}),
+		log: walLength{due: passivePages}, wake: make(chan struct{}, 1), stopped: make(chan struct{}), closed: make(chan struct{}),
 	}
 	s.Core.Database = s
 	s.Core.Dialect = sqlstore.Dialect{Contains: "instr(%s, %s) > 0"}
@@ -345,6 +348,43 @@ func migrate(ctx context.Context, db *sql.DB, schema driver.Schema) error {
 	return nil
 }
 
+// walLength is how long the write-ahead log is, in pages, and how long it will be
+// when it is to be copied next. A copy begins by sorting all that was not copied yet
+// and ends with flushes, so that it is not worth its price for a few pages.
+type walLength struct {
+	mu       sync.Mutex
+	now, due int
+}
+
+// grown notes the length after a commit and reports whether a copy is due.
+func (l *walLength) grown(pages int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if pages < l.now { // begun anew
+		l.due = passivePages
+	}
+	l.now = pages
+	return pages >= l.due
+}
+
+// begin reports whether a copy is still due, and when it is, counts it as made. It is
+// asked since who wakes the checkpointer may have seen the log before the last copy.
+func (l *walLength) begin() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.now < l.due {
+		return false
+	}
+	l.due = l.now + passivePages
+	return true
+}
+
+func (l *walLength) length() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.now
+}
+
 // checkpoint copies the write-ahead log to the database whenever it has grown.
 func (s *Store) checkpoint(ctx context.Context, c *conn) {
 	defer close(s.stopped)
@@ -356,7 +396,15 @@ func (s *Store) checkpoint(ctx context.Context, c *conn) {
 			return
 		case <-s.wake:
 		}
+		if !s.log.begin() {
+			continue
+		}
 		pages, err := c.checkpoint("PASSIVE")
+		// Once nothing is left, the next commit begins the log anew by itself, if nobody
+		// reads it. Each round takes a part of the time of the one before.
+		for round := 1; err == nil && round < rounds && s.log.length() > pages; round++ {
+			pages, err = c.checkpoint("PASSIVE")
+		}
 		if err == nil && pages >= restartPages+attempted {
 			attempted, err = s.restart(ctx, c, pages)
 		}
