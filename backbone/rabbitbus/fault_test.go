@@ -170,7 +170,7 @@ func TestOwnServer(t *testing.T) {
 			got[i].Done()
 		}
 		eventually(t, "the settlements are written", func() bool { return r.count() > 900 })
-		server.Flushed(g.Name + ".0")
+		server.Flushed()
 		server.Kill()
 		if err := <-r.ended; err == nil {
 			t.Error("receiving from a killed server ended without an error")
@@ -240,7 +240,7 @@ func TestOwnServer(t *testing.T) {
 		if err := r.stop(); err != nil {
 			t.Fatal(err)
 		}
-		server.Flushed(g.Name + ".0")
+		server.Flushed()
 		server.Kill()
 		server.Restart()
 		want := slices.DeleteFunc(span(0, 1000), func(i int) bool { return i%7 != 3 })

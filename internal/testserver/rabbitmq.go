@@ -123,19 +123,28 @@ func (s *RabbitServer) Resume() {
 	s.control("resume", func() error { return s.rmq.resume() })
 }
 
-// Flushed waits until a killed server would know a quorum queue again. RabbitMQ 3.10 keeps the names of such queues in a
-// file that it writes seconds later: a queue whose server is killed before that is there and answers nothing any more.
-func (s *RabbitServer) Flushed(queue string) {
+// Flushed waits until a killed server would know its quorum queues again. RabbitMQ 3.10 keeps the names of such queues in
+// a file that it writes seconds later: a queue whose server is killed before that is there and answers nothing any more.
+func (s *RabbitServer) Flushed() {
 	s.t.Helper()
+	queues := strings.Fields(s.Control("--quiet", "list_queues", "--no-table-headers", "name"))
 	s.control("look into", func() error {
 		names := filepath.Join(s.rmq.dir, "data", "souk@localhost", "quorum", "souk@localhost", "names.dets")
 		for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 			text, err := os.ReadFile(names)
-			if err == nil && bytes.Contains(text, []byte(queue)) {
+			missing := ""
+			for _, q := range queues {
+				// As an atom of Erlang stands in a file: its length, the virtual host, and the name.
+				name := "%2F_" + q
+				if len(name) < 256 && !bytes.Contains(text, append([]byte{byte(len(name))}, name...)) {
+					missing = q
+				}
+			}
+			if err == nil && missing == "" {
 				return nil
 			}
 			if time.Now().After(deadline) {
-				return errors.Join(fmt.Errorf("%s does not name the queue %s after %v", names, queue, patience), err)
+				return errors.Join(fmt.Errorf("%s does not name the queue %s after %v", names, missing, patience), err)
 			}
 		}
 	})

@@ -25,7 +25,7 @@ var brokers = []struct {
 	{"rabbitmq", func(t *testing.T) (string, func()) {
 		server := testserver.RabbitOwn(t)
 		return server.URL(), func() {
-			server.Flushed("souk.keys.keys.7") // see the documentation of rabbitbus
+			server.Flushed() // see the documentation of rabbitbus
 			server.Restart()
 		}
 	}},
