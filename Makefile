@@ -116,18 +116,20 @@ bench-long: build ## the same at full size; takes about half an hour, and 12 GB 
 	$(BENCH) delivery
 
 # Names of the packages under backbone whose runs of the suite go into their cards.
-TRANSPORTS = membus logbus natsbus rabbitbus kafkabus
+BROKERS = natsbus rabbitbus kafkabus
+TRANSPORTS = membus logbus $(BROKERS)
 
 .PHONY: cards
 cards: servers ## write the cards of the transports in docs/transports from runs of the suite
 	mkdir -p docs/transports/results
-	SOUK_RESULTS="$(CURDIR)/docs/transports/results" $(GO) test -count=1 -timeout 30m -run TestContract $(TRANSPORTS:%=./backbone/%)
+	SOUK_PROVE=short SOUK_RESULTS="$(CURDIR)/docs/transports/results" $(GO) test -count=1 -timeout 30m -run TestContract $(TRANSPORTS:%=./backbone/%)
 	$(GO) generate ./internal/cards
 
 .PHONY: prove-short
-prove-short: servers ## crash and simulation tests, at most twenty minutes
+prove-short: servers ## crash and simulation tests, the transports' whole suite, at most twenty minutes
 	SOUK_PROVE=short $(GO) test -count=1 -timeout 20m ./test/...
+	SOUK_PROVE=short $(GO) test -count=1 -timeout 20m -run TestContract $(BROKERS:%=./backbone/%)
 
 .PHONY: prove
 prove: servers ## crash and simulation tests, all seeds; takes hours
-	SOUK_PROVE=full $(GO) test -count=1 -timeout 12h ./test/...
+	SOUK_PROVE=full $(GO) test -count=1 -timeout 12h ./test/... $(BROKERS:%=./backbone/%)

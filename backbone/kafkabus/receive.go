@@ -164,7 +164,7 @@ func (r *receiving) run(ctx context.Context, take func([]broker.Incoming) error)
 			}
 		}
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // whoever ended it does not ask how
 		}
 		if err := take(batch); err != nil {
 			return err

@@ -228,8 +228,12 @@ func TestConnectionCutInMidBatch(t *testing.T) {
 		direction testserver.Direction
 		after     int64
 	}{
-		{testserver.Upstream, 0}, {testserver.Upstream, 1000}, {testserver.Upstream, 33_333}, {testserver.Upstream, 80_000},
-		{testserver.Downstream, 0}, {testserver.Downstream, 100},
+		{testserver.Upstream, 0},
+		{testserver.Upstream, 1000},
+		{testserver.Upstream, 33_333},
+		{testserver.Upstream, 80_000},
+		{testserver.Downstream, 0},
+		{testserver.Downstream, 100},
 	} {
 		batch := series("orders", 2, n, 400)
 		n += len(batch)
@@ -280,7 +284,7 @@ func TestConnectionCutInMidBatch(t *testing.T) {
 			break
 		}
 		r.cancel()
-		<-r.done
+		<-r.done //nolint:errcheck // it says only that receiving has ended
 		r.stop = func() {}
 		close(r.done)
 		if i == 4 {

@@ -178,7 +178,7 @@ func run(t testing.TB, f func(context.Context, func([]broker.Incoming) error) er
 	t.Cleanup(func() {
 		cancel()
 		select {
-		case <-r.done:
+		case <-r.done: //nolint:errcheck // it says only that receiving has ended
 		case <-time.After(soon):
 			t.Error("receiving does not end")
 		default:

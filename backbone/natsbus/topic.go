@@ -111,8 +111,10 @@ func (s *session) learn(name string, info *jetstream.StreamInfo) (*topic, error)
 	if err != nil || n < 1 {
 		return nil, fmt.Errorf("topic %s: its stream says that it has %q partitions", name, info.Config.Metadata[partitionsKey])
 	}
-	t := &topic{name: name, stream: info.Config.Name, partitions: n, identity: identityOf(info),
-		largest: int(info.Config.MaxMsgSize), atomic: make(chan struct{}, 1)}
+	t := &topic{
+		name: name, stream: info.Config.Name, partitions: n, identity: identityOf(info),
+		largest: int(info.Config.MaxMsgSize), atomic: make(chan struct{}, 1),
+	}
 	s.mu.Lock()
 	s.topics[name] = t
 	s.mu.Unlock()

@@ -81,7 +81,6 @@ func NewClient(config ClientConfig) (*Client, error) {
 		groups: map[string]broker.Group{},
 		locks:  map[string]chan struct{}{},
 	}
-	//nolint:gosec // G118: cancel is called by Close
 	c.closing, c.cancel = context.WithCancel(context.Background())
 	c.publishing = line{client: c, name: config.Name + " publishing"}
 	c.consuming = line{client: c, name: config.Name + " consuming"}

@@ -47,7 +47,7 @@ func (c *Client) Receive(ctx context.Context, g broker.Group, partition int, tak
 // quiet makes the end of ctx no error.
 func quiet(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // whoever ended it does not ask how
 	}
 	return err
 }

@@ -11,8 +11,15 @@ func TestWhenTheLogIsCopied(t *testing.T) {
 		pages int
 		due   bool
 	}{
-		{passivePages - 1, false}, {passivePages, true}, {passivePages + 10, false}, {2*passivePages - 1, false}, {2 * passivePages, true},
-		{30, false}, {passivePages - 1, false}, {passivePages + 5, true}, {passivePages + 6, false},
+		{passivePages - 1, false},
+		{passivePages, true},
+		{passivePages + 10, false},
+		{2*passivePages - 1, false},
+		{2 * passivePages, true},
+		{30, false},
+		{passivePages - 1, false},
+		{passivePages + 5, true},
+		{passivePages + 6, false},
 	} {
 		due := l.grown(step.pages)
 		if due != step.due {

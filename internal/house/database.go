@@ -95,7 +95,7 @@ func (l *databaseLock) take(ctx context.Context) error {
 	name := fnv.New64a()
 	_, _ = name.Write([]byte("souk mall")) // a hash takes everything
 	locked := false
-	err = conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", int64(name.Sum64())).Scan(&locked) //nolint:gosec // any 64 bits name a lock
+	err = conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", int64(name.Sum64())).Scan(&locked)
 	if err == nil && !locked {
 		err = errTaken
 	}

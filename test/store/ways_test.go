@@ -1,7 +1,6 @@
 package store
 
 import (
-	"os"
 	"strings"
 	"testing"
 
@@ -29,23 +28,6 @@ var brokers = []struct {
 			server.Restart()
 		}
 	}},
-}
-
-// way returns the flags of the way to run that SOUK_WAY names, for tests that do not choose one of their own; default is
-// the log itself as the transport.
-func way(t *testing.T) []string {
-	name := os.Getenv("SOUK_WAY")
-	if name == "" {
-		return nil
-	}
-	for _, b := range brokers {
-		if b.name == name {
-			url, _ := b.open(t)
-			return []string{"--broker", url}
-		}
-	}
-	t.Fatalf("SOUK_WAY names %q, which is no broker that is known here", name)
-	return nil
 }
 
 // D7: over each broker the mall does what it does without one, and everything that must hold holds: with the broker killed

@@ -107,6 +107,7 @@ func (b *Bus) Close() error {
 
 // eventsOf and commandsOf name topics: what a service publishes, and what is addressed to it.
 func (b *Bus) eventsOf(service string) string { return b.config.Namespace + "." + service }
+
 func (b *Bus) commandsOf(service string) string {
 	return b.config.Namespace + "." + service + ".commands"
 }
