@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"slices"
 	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -112,7 +113,8 @@ func (c *Client) Send(ctx context.Context, ms []broker.Outgoing) ([]broker.Ancho
 	defer leave()
 	records := make([]*kgo.Record, len(ms))
 	var topics []string
-	last := map[string]int{} // by topic
+	var parts []part
+	last := map[part]int{}
 	for i := range ms {
 		records[i] = recordOf(&ms[i])
 		// All are looked at before the first is sent: behind one that is refused, others of its partition would be taken.
@@ -120,10 +122,14 @@ func (c *Client) Send(ctx context.Context, ms []broker.Outgoing) ([]broker.Ancho
 			return nil, fmt.Errorf("kafka: message %s of topic %s has %d bytes, and ClientConfig.MaxMessage is %d: %w",
 				ms[i].ID, ms[i].Topic, size, c.config.MaxMessage, broker.ErrTooLarge)
 		}
-		if _, ok := last[ms[i].Topic]; !ok {
+		if !slices.Contains(topics, ms[i].Topic) {
 			topics = append(topics, ms[i].Topic)
 		}
-		last[ms[i].Topic] = i
+		p := part{ms[i].Topic, int32(ms[i].Partition)}
+		if _, ok := last[p]; !ok {
+			parts = append(parts, p)
+		}
+		last[p] = i
 	}
 	infos, err := c.existing(ctx, topics)
 	if err != nil {
@@ -148,12 +154,13 @@ func (c *Client) Send(ctx context.Context, ms []broker.Outgoing) ([]broker.Ancho
 	if err := c.confirm(ms, records, infos, before); err != nil {
 		return nil, failed(ctx, err, "send")
 	}
-	anchors := make([]broker.Anchor, 0, len(topics))
-	for _, topic := range topics {
-		i := last[topic]
-		id := infos[topic].id
+	// A partition may lose its end by itself, so each has an anchor.
+	anchors := make([]broker.Anchor, 0, len(parts))
+	for _, p := range parts {
+		i := last[p]
+		id := infos[p.topic].id
 		anchors = append(anchors, broker.Anchor{
-			Topic: topic, Identity: hex.EncodeToString(id[:]), Partition: ms[i].Partition,
+			Topic: p.topic, Identity: hex.EncodeToString(id[:]), Partition: ms[i].Partition,
 			Sequence: records[i].Offset + 1, ID: ms[i].ID,
 		})
 	}

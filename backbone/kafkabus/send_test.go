@@ -116,7 +116,8 @@ func TestAnchorsSurviveARestartAndNotALostTail(t *testing.T) {
 	c := connect(t, server.Addresses())
 	a, b := declared(t, c, 2), declared(t, c, 1)
 	anchors := send(t, c, append(messages(a, 0, 0, 5), append(messages(b, 0, 0, 3), messages(a, 1, 0, 7)...)...)...)
-	if len(anchors) != 2 || anchors[0].Topic != a || anchors[0].Partition != 1 || anchors[0].Sequence != 7 || anchors[0].ID != a+"/1/6" ||
+	if len(anchors) != 3 || anchors[0].Topic != a || anchors[0].Partition != 0 || anchors[0].Sequence != 5 ||
+		anchors[2].Topic != a || anchors[2].Partition != 1 || anchors[2].Sequence != 7 || anchors[2].ID != a+"/1/6" ||
 		anchors[1].Topic != b || anchors[1].Sequence != 3 {
 		t.Fatalf("anchors %+v", anchors)
 	}
@@ -132,7 +133,7 @@ func TestAnchorsSurviveARestartAndNotALostTail(t *testing.T) {
 		"another topic":                   func(a *broker.Anchor) { a.Topic += "x" },
 		"a partition too many":            func(a *broker.Anchor) { a.Partition = 2 },
 	} {
-		other := anchors[0]
+		other := anchors[2]
 		change(&other)
 		if held, err := c.Holds(t.Context(), other); held || err != nil {
 			t.Errorf("%s: %v, %v", what, held, err)
@@ -163,7 +164,7 @@ func TestAnchorsSurviveARestartAndNotALostTail(t *testing.T) {
 	if held, err := c.Holds(t.Context(), before); held || err != nil {
 		t.Errorf("after its tail was lost: %v, %v", held, err)
 	}
-	if held, err := c.Holds(t.Context(), anchors[0]); !held || err != nil {
+	if held, err := c.Holds(t.Context(), anchors[2]); !held || err != nil {
 		t.Errorf("before the lost tail: %v, %v", held, err)
 	}
 	// What is published again takes the place of what was lost, and reaches the group, which was behind it.
