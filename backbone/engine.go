@@ -115,8 +115,8 @@ func New(cfg Config) (*Runtime, error) {
 	for _, h := range r.order {
 		h.subscribe()
 	}
-	if cfg.Transport.Powers().LogPositions {
-		return r, nil
+	if _, handed := cfg.Transport.(driver.Committed); handed || cfg.Transport.Powers().LogPositions {
+		return r, nil // it needs no relay
 	}
 	for _, h := range r.order {
 		h.relay = &relay{h: h}

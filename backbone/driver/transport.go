@@ -205,7 +205,7 @@ type Preparer interface {
 	Prepare(ctx context.Context, subscriptions []Subscription) error
 }
 
-// Committed is implemented by transports that want to be handed what this
+// Committed is implemented by transports that publish nothing and want to be handed what this
 // process has just committed, in log order, before anyone else reads it back.
 type Committed interface {
 	Committed(source string, rs []Record)
