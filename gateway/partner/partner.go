@@ -41,10 +41,13 @@ const (
 
 // Config says which brokers partners are at.
 type Config struct {
-	// URLs are the addresses of brokers: amqp:// or amqps:// for RabbitMQ.
+	// URLs are the addresses of brokers: amqp:// or amqps:// for RabbitMQ, kafka:// for Kafka, with several hosts set apart
+	// by commas.
 	URLs []string
 	// Account is the customer that the orders from there belong to.
 	Account string
+	// Instance tells this mall from others that read from the same brokers, and is the same after each start. Required.
+	Instance string
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 	// Settled is told of each message that was settled, Up when a connection takes messages in and when it does not any
@@ -93,6 +96,9 @@ func Open(c Config) (*Gateway, error) {
 	if err := mall.ValidID(c.Account); err != nil {
 		return nil, fmt.Errorf("account of partners: %w", err)
 	}
+	if err := mall.ValidID(c.Instance); err != nil {
+		return nil, fmt.Errorf("instance of the gateway to partners: %w", err)
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -112,8 +118,10 @@ func Open(c Config) (*Gateway, error) {
 		switch at.Scheme {
 		case "amqp", "amqps":
 			l.broker, err = newRabbit(address)
+		case "kafka":
+			l.broker, err = newKafka(at, c.Instance)
 		default:
-			return nil, fmt.Errorf("partner: there is no client for %s://; there is one for amqp:// and amqps://", at.Scheme)
+			return nil, fmt.Errorf("partner: there is no client for %s://; there is one for amqp://, amqps:// and kafka://", at.Scheme)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("partner %s: %w", l.name, err)

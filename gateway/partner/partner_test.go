@@ -259,7 +259,7 @@ func TestC4_AcknowledgedWhenTaken(t *testing.T) {
 	}
 	h.list = append(h.list, message{own: true, body: []byte("anything"), done: func() { acknowledged <- 100 }})
 	counts := make(chan Outcome, 3)
-	g, err := Open(Config{Account: "PARTNER_001", Logger: slog.New(slog.DiscardHandler), Settled: func(_ string, o Outcome) { counts <- o }})
+	g, err := Open(Config{Account: "PARTNER_001", Instance: "here", Logger: slog.New(slog.DiscardHandler), Settled: func(_ string, o Outcome) { counts <- o }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,16 +296,16 @@ func TestCommandIDs(t *testing.T) {
 // What is said of an address never holds its password.
 func TestOpen(t *testing.T) {
 	t.Parallel()
-	for _, urls := range [][]string{{"ftp://u:s3cret@h/"}, {"amqp://u:s3cret@h:x/"}, {"s3cret"}, {"amqp://u:s3cret@h", "amqp://v:s3cret@h"}, {"amqp://u:s3cret@%/"}} {
-		if _, err := Open(Config{URLs: urls, Account: "PARTNER_001"}); err == nil || strings.Contains(err.Error(), "s3cret") {
+	for _, urls := range [][]string{{"ftp://u:s3cret@h/"}, {"amqp://u:s3cret@h:x/"}, {"s3cret"}, {"amqp://u:s3cret@h", "amqp://v:s3cret@h"}, {"amqp://u:s3cret@%/"}, {"kafka://u:s3cret@h"}} {
+		if _, err := Open(Config{URLs: urls, Account: "PARTNER_001", Instance: "here"}); err == nil || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%q: %v", urls, err)
 		}
 	}
-	if _, err := Open(Config{Account: "no account"}); err == nil {
+	if _, err := Open(Config{Account: "no account", Instance: "here"}); err == nil {
 		t.Error("an account that is no id was taken")
 	}
-	g, err := Open(Config{URLs: []string{"amqp://u:s3cret@h:5672/v"}, Account: "PARTNER_001"})
-	if err != nil || g.links[0].name != "amqp://h:5672/v" {
+	g, err := Open(Config{URLs: []string{"amqp://u:s3cret@h:5672/v", "kafka://a:9092,b:9092"}, Account: "PARTNER_001", Instance: "here"})
+	if err != nil || g.links[0].name != "amqp://h:5672/v" || g.links[1].name != "kafka://a:9092,b:9092" {
 		t.Errorf("%+v, %v", g, err)
 	}
 }

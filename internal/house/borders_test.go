@@ -59,7 +59,7 @@ func TestF16_NothingCrossesABorderThatIsNotNeeded(t *testing.T) {
 	for _, c := range command.All() {
 		types[c.CommandType()] = reflect.TypeOf(c)
 	}
-	partners, err := partner.Open(partner.Config{Account: defaultPartner})
+	partners, err := partner.Open(partner.Config{Account: defaultPartner, Instance: "here"})
 	if err != nil {
 		t.Fatal(err)
 	}

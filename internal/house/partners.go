@@ -2,7 +2,11 @@ package house
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,10 +23,13 @@ const defaultPartner = "PARTNER_001"
 
 // openPartners opens the gateway to partners. The command line has one without connections where a mall has kept
 // something for partners, so that it can be looked at.
-func (h *House) openPartners(ctx context.Context) (*partner.Gateway, error) {
+func (h *House) openPartners(ctx context.Context) (_ *partner.Gateway, err error) {
 	c := partner.Config{URLs: h.cfg.Partners, Account: h.cfg.PartnerAccount, Logger: h.cfg.Logger, Settled: h.countPartners, Up: h.showPartner}
 	if c.Account == "" {
 		c.Account = defaultPartner
+	}
+	if c.Instance, err = instance(h.cfg.Data); err != nil {
+		return nil, err
 	}
 	switch {
 	case h.cfg.Quiet:
@@ -38,6 +45,20 @@ func (h *House) openPartners(ctx context.Context) (*partner.Gateway, error) {
 	g, err := partner.Open(c)
 	h.partners = g
 	return g, err
+}
+
+// instance names the mall of a data directory, for brokers that several malls read from.
+func instance(data string) (string, error) {
+	dir, err := filepath.Abs(data)
+	if err != nil {
+		return "", err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256([]byte(host + "\n" + dir))
+	return "souk-" + hex.EncodeToString(sum[:12]), nil
 }
 
 // ranHere tells whether a service has tables in the file that the command line reads, without making any.
