@@ -6,6 +6,7 @@
 //	url := pg.Database(t)                 // an empty database of this test's own
 //
 //	own := testserver.PostgresOwn(t)      // a server that this test may kill, pause and restart
+//	nats := testserver.NATS(t)            // likewise, one NATS server, and NATSOwn
 //	kafka := testserver.Kafka(t)          // a server of the Kafka protocol; KafkaOwn likewise
 //	ctx := testserver.Chromium(t)         // a headless browser, through chromedp
 //	proxy := testserver.NewProxy(t, addr) // a wire that can be made slow, cut, or silent
@@ -18,6 +19,8 @@
 // Everything listens on loopback, below port 32768 (where the ports of outgoing connections begin), keeps its data in
 // a temporary directory, and is ended by process id when the test ends. Nothing outlives the test process, not even
 // one that is killed: the kernel ends the children with their parent, and a janitor takes away their directories.
+//
+// SOUK_TEST_NATS=nats://127.0.0.1:4222 has the tests that share a NATS server use one that runs already.
 //
 // A server that is not installed fails the test and names the command that installs it. Only the environment variable
 // SOUK_WITHOUT, a list such as "postgres,chromium", leaves tests out, and each one that is left out says so.

@@ -8,11 +8,13 @@ import (
 )
 
 func TestOnlySoukWithoutLeavesTestsOut(t *testing.T) {
-	t.Setenv("SOUK_WITHOUT", "chromium, postgres,kafka")
+	t.Setenv("SOUK_WITHOUT", "chromium, postgres,kafka, nats")
 	for _, start := range []func(testing.TB){
 		func(t testing.TB) { testserver.Postgres(t) },
 		func(t testing.TB) { testserver.PostgresOwn(t) },
 		func(t testing.TB) { testserver.Chromium(t) },
+		func(t testing.TB) { testserver.NATS(t) },
+		func(t testing.TB) { testserver.NATSOwn(t) },
 		func(t testing.TB) { testserver.Kafka(t) },
 		func(t testing.TB) { testserver.KafkaOwn(t, 1) },
 	} {
