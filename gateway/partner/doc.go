@@ -3,7 +3,7 @@
 //
 // Open takes the addresses of brokers. Service is the service of the gateway, which stands on the map beside the others;
 // Run takes messages in until its context ends; Close ends the connections. What a broker's client does stands in one
-// small file each (rabbitmq.go, kafka.go), behind the interface broker.
+// small file each (rabbitmq.go, kafka.go, nats.go), behind the interface broker.
 //
 // In: the exchange, topic or subject "orders", with bodies such as {"id":1,"item":"Laptop","quantity":1}. A body is read
 // strictly, item is looked up in the catalogue, which says the price, and the rest is the service's to decide. A message

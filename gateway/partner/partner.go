@@ -42,7 +42,7 @@ const (
 // Config says which brokers partners are at.
 type Config struct {
 	// URLs are the addresses of brokers: amqp:// or amqps:// for RabbitMQ, kafka:// for Kafka, with several hosts set apart
-	// by commas.
+	// by commas, nats:// or tls:// for NATS.
 	URLs []string
 	// Account is the customer that the orders from there belong to.
 	Account string
@@ -120,8 +120,10 @@ func Open(c Config) (*Gateway, error) {
 			l.broker, err = newRabbit(address)
 		case "kafka":
 			l.broker, err = newKafka(at, c.Instance)
+		case "nats", "tls":
+			l.broker = newNATS(address)
 		default:
-			return nil, fmt.Errorf("partner: there is no client for %s://; there is one for amqp://, amqps:// and kafka://", at.Scheme)
+			return nil, fmt.Errorf("partner: there is no client for %s://; there is one for amqp://, amqps://, kafka://, nats:// and tls://", at.Scheme)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("partner %s: %w", l.name, err)

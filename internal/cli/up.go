@@ -22,7 +22,7 @@ type upCommand struct {
 	Currency      string        `help:"The shop's currency." default:"EUR" env:"SOUK_CURRENCY"`
 	DB            string        `help:"URL of a PostgreSQL database; default the file souk.db in the data directory." name:"db" env:"SOUK_DB" placeholder:"URL"`
 	Broker        string        `help:"URL of a broker that carries messages between the services; default none, the log itself does." env:"SOUK_BROKER" placeholder:"URL"`
-	Partner       []string      `help:"URL of a broker that partners order through and are told of orders: amqp:// for RabbitMQ, kafka:// for Kafka. May be given several times; in the environment they stand apart by spaces." sep:" " env:"SOUK_PARTNERS" placeholder:"URL"`
+	Partner       []string      `help:"URL of a broker that partners order through and are told of orders: amqp:// for RabbitMQ, kafka:// for Kafka, nats:// for NATS. May be given several times; in the environment they stand apart by spaces." sep:" " env:"SOUK_PARTNERS" placeholder:"URL"`
 	PartnerAcct   string        `help:"Customer that the orders of partners belong to." name:"partner-account" default:"PARTNER_001" env:"SOUK_PARTNER_ACCOUNT" placeholder:"CUSTOMER"`
 	OrderPatience time.Duration `help:"How long an order may wait for its approval before it expires." default:"24h" env:"SOUK_ORDER_PATIENCE"`
 	StepPatience  time.Duration `help:"How long a step of the checkout waits for another service's answer; then it asks again, or undoes the order where a payment is not confirmed." default:"30s" env:"SOUK_STEP_PATIENCE"`

@@ -51,6 +51,20 @@ func said(m *mall) (list []string) {
 	return list
 }
 
+// taking waits until the mall takes orders in from a broker, which its metrics say.
+func (m *mall) taking(p partners) {
+	m.t.Helper()
+	bearer := m.token(m.binary, "engineer")
+	line := fmt.Sprintf("souk_partner_up{connection=%q} 1", strings.Replace(p.url(), "guest:guest@", "", 1))
+	await(m.t, line, func() bool {
+		status, text := m.call("GET", "/metrics", "", "Authorization", bearer)
+		if status != 200 {
+			m.t.Fatalf("%d %s", status, text)
+		}
+		return strings.Contains(text, line)
+	})
+}
+
 // untilTaken sends one order after another until one is taken: what a broker is told before somebody is bound is nobody's.
 func untilTaken(t *testing.T, m *mall, tag string, send func(body string)) {
 	t.Helper()
@@ -71,6 +85,7 @@ func testPartners(t *testing.T, binary, crashing string, p partners) {
 		p.fresh(t)
 		m := start(t, binary, filepath.Join(t.TempDir(), "mall"), nil, append([]string{"--partner", p.url()}, flags...)...)
 		m.seed()
+		m.taking(p)
 		return m
 	}
 
@@ -232,6 +247,7 @@ func testPartners(t *testing.T, binary, crashing string, p partners) {
 		m := serve(t)
 		other := start(t, binary, t.TempDir(), nil, "--partner", p.url())
 		other.seed()
+		other.taking(p)
 		orders := p.listen(t, "orders")
 		// Until both have taken one: it takes a broker a moment to share among two what it gave to one.
 		n := 0
