@@ -43,6 +43,7 @@ func (upCommand) Help() string {
 	return `Example:
   souk up --data ./souk-data
   curl -s http://127.0.0.1:8080/readyz
+  souk up --partner amqp://127.0.0.1 --partner-account PARTNER_001
 
 It prints the addresses, and one sign-in link a role that can be used once.`
 }
