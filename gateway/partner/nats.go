@@ -46,7 +46,7 @@ func (n *natsServer) open(ctx context.Context) (jetstream.JetStream, error) {
 	if n.closed {
 		return nil, errClosed
 	}
-	if n.conn == nil {
+	if n.conn == nil || n.conn.IsClosed() { // a server may send a client away for good
 		conn, err := nats.Connect(n.url, nats.Name("souk partner"), nats.Timeout(natsWithin), nats.MaxReconnects(-1),
 			nats.ReconnectWait(firstWait), nats.ReconnectBufSize(-1), nats.PingInterval(natsWithin), nats.IgnoreAuthErrorAbort())
 		if err != nil {

@@ -52,10 +52,13 @@ func said(m *mall) (list []string) {
 }
 
 // taking waits until the mall takes orders in from a broker, which its metrics say.
-func (m *mall) taking(p partners) {
+func (m *mall) taking(p partners) { m.t.Helper(); m.awaitUp(p, 1) }
+
+// awaitUp waits until the metrics of the mall say that a connection is up or not.
+func (m *mall) awaitUp(p partners, up int) {
 	m.t.Helper()
 	bearer := m.token(m.binary, "engineer")
-	line := fmt.Sprintf("souk_partner_up{connection=%q} 1", strings.Replace(p.url(), "guest:guest@", "", 1))
+	line := fmt.Sprintf("souk_partner_up{connection=%q} %d", strings.Replace(p.url(), "guest:guest@", "", 1), up)
 	await(m.t, line, func() bool {
 		status, text := m.call("GET", "/metrics", "", "Authorization", bearer)
 		if status != 200 {
