@@ -126,6 +126,9 @@ func (j *JSON) String() (string, error) {
 	return j.text()
 }
 
+// IsString tells whether the value that is read next begins as a string, for a member that may be one or something else.
+func (j *JSON) IsString() bool { return j.err == nil && j.next() == '"' }
+
 // Number reads a number as it is written, so that nothing of it is lost.
 func (j *JSON) Number() (json.Number, error) {
 	if j.err != nil {

@@ -22,6 +22,8 @@ type upCommand struct {
 	Currency      string        `help:"The shop's currency." default:"EUR" env:"SOUK_CURRENCY"`
 	DB            string        `help:"URL of a PostgreSQL database; default the file souk.db in the data directory." name:"db" env:"SOUK_DB" placeholder:"URL"`
 	Broker        string        `help:"URL of a broker that carries messages between the services; default none, the log itself does." env:"SOUK_BROKER" placeholder:"URL"`
+	Partner       []string      `help:"URL of a broker that partners order through and are told of orders: amqp:// for RabbitMQ, kafka:// for Kafka, nats:// for NATS. May be given several times; in the environment they stand apart by spaces." sep:" " env:"SOUK_PARTNERS" placeholder:"URL"`
+	PartnerAcct   string        `help:"Customer that the orders of partners belong to." name:"partner-account" default:"PARTNER_001" env:"SOUK_PARTNER_ACCOUNT" placeholder:"CUSTOMER"`
 	OrderPatience time.Duration `help:"How long an order may wait for its approval before it expires." default:"24h" env:"SOUK_ORDER_PATIENCE"`
 	StepPatience  time.Duration `help:"How long a step of the checkout waits for another service's answer; then it asks again, or undoes the order where a payment is not confirmed." default:"30s" env:"SOUK_STEP_PATIENCE"`
 	Retention     time.Duration `help:"How long answers to commands are kept, and commands, replies and calls in the logs; no shorter than the order patience; default 168h. Events are kept for ever." env:"SOUK_RETENTION" placeholder:"DURATION"`
@@ -41,6 +43,7 @@ func (upCommand) Help() string {
 	return `Example:
   souk up --data ./souk-data
   curl -s http://127.0.0.1:8080/readyz
+  souk up --partner amqp://127.0.0.1 --partner-account PARTNER_001
 
 It prints the addresses, and one sign-in link a role that can be used once.`
 }
@@ -71,6 +74,7 @@ func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
 		Mail:    house.MailConfig{SMTP: c.SMTP, Plain: c.SMTPPlain, Username: c.SMTPUser, PasswordFile: c.SMTPPassword, From: c.MailFrom},
 		Logger:  log, Added: env.Added, CallerRate: c.CallerRate, OrderPatience: c.OrderPatience,
 		StepPatience: c.StepPatience, Retention: c.Retention, Broker: c.Broker, DB: c.DB,
+		Partners: c.Partner, PartnerAccount: c.PartnerAcct,
 	})
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/backbonetest"
+	"example.org/souk/gateway/partner"
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/event"
@@ -25,6 +26,7 @@ var reaches = map[string][]string{
 	"notifications": {"person", "price"},
 	"analytics":     {"name", "price"},
 	"keys":          nil,
+	"partner":       {"name", "price"},
 }
 
 // sorts adds what a type carries, at any depth.
@@ -57,7 +59,11 @@ func TestF16_NothingCrossesABorderThatIsNotNeeded(t *testing.T) {
 	for _, c := range command.All() {
 		types[c.CommandType()] = reflect.TypeOf(c)
 	}
-	services := backbone.Describe(Parts(Ports{})).Services
+	partners, err := partner.Open(partner.Config{Account: defaultPartner, Instance: "here"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	services := backbone.Describe(Parts(Ports{Partners: partners})).Services
 	for _, s := range services {
 		found := map[string]map[string]bool{} // sort -> the types that carry it
 		take := func(wire string) {

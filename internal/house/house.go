@@ -21,6 +21,7 @@ import (
 	"example.org/souk/gateway/console"
 	"example.org/souk/gateway/door"
 	"example.org/souk/gateway/online"
+	"example.org/souk/gateway/partner"
 )
 
 // Config says what a house runs and where. The zero value with a Data directory
@@ -57,6 +58,10 @@ type Config struct {
 	// Broker is the URL of a broker that carries messages between the services; default
 	// none: the log itself does.
 	Broker string
+	// Partners are the URLs of the brokers that partners speak through; default none.
+	Partners []string
+	// PartnerAccount is the customer that their orders belong to; default PARTNER_001.
+	PartnerAccount string
 	// Payment says who moves the money.
 	Payment PaymentConfig
 	// Mail says who sends mail.
@@ -97,6 +102,8 @@ type House struct {
 	standIn   *standIn
 	reports   *reports // nil: the payment provider does not call back
 	mailer    interface{ Close() error }
+	partners  *partner.Gateway // nil: there are none
+	taking    sync.WaitGroup   // what the partners' messages are taken in by
 	servers   []*http.Server
 	listeners []net.Listener
 	cancel    context.CancelFunc
@@ -164,7 +171,7 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 	if err != nil {
 		return nil, err
 	}
-	ports, err := h.ports()
+	ports, err := h.ports(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -173,6 +180,9 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 	for _, p := range parts {
 		if p.Name == doorTables {
 			return nil, fmt.Errorf("no service can be named %q: the door keeps its tables under that name", doorTables)
+		}
+		if cfg.Quiet && p.Name == partner.ServiceName {
+			continue // the command line has no connections; what is for partners waits for the mall
 		}
 		if !slices.Contains(cfg.Without, p.Name) {
 			run = append(run, p.Name)
@@ -269,7 +279,11 @@ func Schemas(parts []*backbone.Service) []driver.Schema {
 
 // Migrate brings all tables up to date. Start does it too; who only reads calls it alone.
 func (h *House) Migrate(ctx context.Context) error {
-	if err := h.store.Migrate(ctx, []driver.Schema{doorSchema()}); err != nil {
+	schemas := []driver.Schema{doorSchema()}
+	if h.cfg.Quiet && h.partners != nil { // it does not run here, and is read
+		schemas = append(schemas, driver.Schema{Service: partner.ServiceName})
+	}
+	if err := h.store.Migrate(ctx, schemas); err != nil {
 		return err
 	}
 	return h.Runtime.Migrate(ctx)
@@ -305,6 +319,7 @@ func (h *House) Start(ctx context.Context) error {
 			}
 		})
 	}
+	h.takeFromPartners(run)
 	h.started.Store(true)
 	return nil
 }
@@ -396,6 +411,7 @@ func (h *House) Stop(ctx context.Context) error {
 	if h.cancel != nil {
 		h.cancel() // streams, which outlive Shutdown, end here
 	}
+	h.taking.Wait()
 	errs = append(errs, h.Runtime.Stop(ctx))
 	h.loops.Wait()
 	return errors.Join(append(errs, h.close())...)
@@ -412,6 +428,10 @@ func (h *House) close() error {
 	if h.mailer != nil {
 		errs = append(errs, h.mailer.Close())
 		h.mailer = nil
+	}
+	if h.partners != nil {
+		h.partners.Close()
+		h.partners = nil
 	}
 	if h.bus != nil {
 		errs = append(errs, h.bus.Close())

@@ -24,6 +24,7 @@ const maxScrapes = 2
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
+	partners *partnerMetrics // nil: there are none
 }
 
 // openMetrics makes the metrics and lets them observe the backbone beside the hooks of the configuration.
@@ -35,11 +36,18 @@ func (h *House) openMetrics() error {
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
 		}, []string{"route", "status"}),
 	}
+	registered := []prometheus.Collector{
+		m.requests, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	}
+	if h.partners != nil {
+		m.partners = newPartnerMetrics()
+		registered = append(registered, m.partners.messages, m.partners.up)
+	}
 	hooks, err := telemetry.Hooks(telemetry.Config{Registerer: m.registry})
 	if err != nil {
 		return err
 	}
-	for _, c := range []prometheus.Collector{m.requests, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
+	for _, c := range registered {
 		if err := m.registry.Register(c); err != nil {
 			return fmt.Errorf("register metrics: %w", err)
 		}

@@ -2,6 +2,7 @@ package house
 
 import (
 	"example.org/souk/backbone"
+	"example.org/souk/gateway/partner"
 	"example.org/souk/mall/analytics"
 	"example.org/souk/mall/customers"
 	"example.org/souk/mall/inventory"
@@ -16,12 +17,14 @@ type Ports struct {
 	Orders   orders.Config
 	Provider payments.Provider
 	Sender   notifications.Sender
+	// Partners is the gateway to partners, which has a service of its own; nil where there is none.
+	Partners *partner.Gateway
 }
 
 // Parts lists every service of the mall, in the order in which the map shows them,
 // and those that were added.
 func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
-	return append([]*backbone.Service{
+	parts := []*backbone.Service{
 		stores.Service(),
 		customers.Service(),
 		orders.Service(p.Orders),
@@ -30,5 +33,9 @@ func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
 		notifications.Service(p.Sender),
 		analytics.Service(),
 		backbone.KeyService(),
-	}, added...)
+	}
+	if p.Partners != nil {
+		parts = append(parts, p.Partners.Service())
+	}
+	return append(parts, added...)
 }

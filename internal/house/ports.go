@@ -2,6 +2,7 @@ package house
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -90,8 +91,11 @@ func (s *standIn) stop() {
 }
 
 // ports fills what services need from outside.
-func (h *House) ports() (p Ports, err error) {
+func (h *House) ports(ctx context.Context) (p Ports, err error) {
 	p = Ports{Orders: orders.Config{Patience: h.cfg.OrderPatience, StepPatience: h.cfg.StepPatience}}
+	if p.Partners, err = h.openPartners(ctx); err != nil {
+		return p, err
+	}
 	url, keyFile, secretFile := h.cfg.Payment.URL, h.cfg.Payment.KeyFile, h.cfg.Payment.CallbackSecretFile
 	switch {
 	case h.cfg.Quiet:

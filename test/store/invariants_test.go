@@ -421,7 +421,11 @@ func (m *mall) settle() {
 	await(m.t, "no call waits", func() bool {
 		m.souk("wait", "--idle", "--timeout", "60s")
 		file := filepath.Join(m.dir, "souk.db")
-		for _, service := range []string{"payments", "notifications"} {
+		calling := []string{"payments", "notifications"}
+		if slices.Contains(m.flags, "--partner") {
+			calling = append(calling, "partner")
+		}
+		for _, service := range calling {
 			if waiting = rowsOf(m.t, file, `SELECT id, attempts, cause FROM `+service+`_bb_call`); len(waiting) > 0 {
 				return false
 			}

@@ -1,0 +1,131 @@
+package house
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"example.org/souk/backbone"
+	"example.org/souk/backbone/driver"
+	"example.org/souk/gateway/partner"
+	"example.org/souk/mall"
+	"example.org/souk/mall/customers"
+	"example.org/souk/mall/stores"
+)
+
+const defaultPartner = "PARTNER_001"
+
+// openPartners opens the gateway to partners. The command line has one without connections where a mall has kept
+// something for partners, so that it can be looked at.
+func (h *House) openPartners(ctx context.Context) (_ *partner.Gateway, err error) {
+	c := partner.Config{URLs: h.cfg.Partners, Account: h.cfg.PartnerAccount, Logger: h.cfg.Logger, Settled: h.countPartners, Up: h.showPartner}
+	if c.Account == "" {
+		c.Account = defaultPartner
+	}
+	if c.Instance, err = instance(h.cfg.Data); err != nil {
+		return nil, err
+	}
+	switch {
+	case h.cfg.Quiet:
+		if ran, err := h.ranHere(ctx, partner.ServiceName); !ran || err != nil {
+			return nil, err
+		}
+		c.URLs = nil
+	case len(c.URLs) == 0:
+		return nil, nil
+	case slices.Contains(h.cfg.Without, partner.ServiceName):
+		return nil, errors.New("partners are named, and the part that speaks to them is left out: leave out one of the two")
+	}
+	g, err := partner.Open(c)
+	h.partners = g
+	return g, err
+}
+
+// instance names the mall of a data directory, for brokers that several malls read from.
+func instance(data string) (string, error) {
+	dir, err := filepath.Abs(data)
+	if err != nil {
+		return "", err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256([]byte(host + "\n" + dir))
+	return "souk-" + hex.EncodeToString(sum[:12]), nil
+}
+
+// ranHere tells whether a service has tables in the file that the command line reads, without making any.
+func (h *House) ranHere(ctx context.Context, service string) (bool, error) {
+	store, err := h.SQLite()
+	if err != nil {
+		return false, nil //nolint:nilerr // the command line reads files only
+	}
+	all, err := store.Plan(ctx, []driver.Schema{{Service: "nobody"}})
+	if err != nil {
+		return false, err
+	}
+	lacks, err := store.Plan(ctx, []driver.Schema{{Service: service}})
+	return len(lacks) < len(all), err
+}
+
+// takeFromPartners begins to take in what partners send.
+func (h *House) takeFromPartners(ctx context.Context) {
+	if h.partners == nil {
+		return
+	}
+	h.taking.Go(func() {
+		account := h.partners.Account
+		if c, err := customers.Get(ctx, h.Runtime.Reader("customers"), account); err == nil && c.Status == customers.Unknown && !h.cfg.TestMode {
+			h.cfg.Logger.Warn("orders of partners are rejected until their customer is registered", "customer", account)
+		}
+		h.partners.Run(ctx, h.Runtime, offers{h.Runtime.Reader("stores")})
+	})
+}
+
+// offers shows partners what can be ordered.
+type offers struct{ stores *backbone.Reader }
+
+// Find implements partner.Catalogue.
+func (o offers) Find(ctx context.Context, skuOrName string) (mall.Item, bool, error) {
+	p, found, err := stores.Find(ctx, o.stores, skuOrName)
+	if err != nil || !found {
+		return mall.Item{}, false, err
+	}
+	return mall.Item{Product: p.Product, SKU: p.SKU, Name: p.Name, Price: p.Price}, true, nil
+}
+
+// partnerMetrics is what Prometheus is shown of partners.
+type partnerMetrics struct {
+	messages *prometheus.CounterVec
+	up       *prometheus.GaugeVec
+}
+
+func newPartnerMetrics() *partnerMetrics {
+	return &partnerMetrics{
+		messages: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "souk_partner_messages_total", Help: "Messages of partners that were settled, by connection and by what became of them.",
+		}, []string{"connection", "outcome"}),
+		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "souk_partner_up", Help: "Whether orders of partners are taken in, by connection.",
+		}, []string{"connection"}),
+	}
+}
+
+func (h *House) countPartners(connection string, o partner.Outcome) {
+	h.metrics.partners.messages.WithLabelValues(connection, string(o)).Inc()
+}
+
+func (h *House) showPartner(connection string, up bool) {
+	value := 0.0
+	if up {
+		value = 1
+	}
+	h.metrics.partners.up.WithLabelValues(connection).Set(value)
+}

@@ -1,0 +1,182 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"example.org/souk/internal/testserver"
+)
+
+// tutorial is a partner at RabbitMQ who does what the tutorial of the plain clients does: declare a fanout exchange as it
+// comes, publish to it, read from an exclusive queue that is bound to it.
+type tutorial struct{ server *testserver.RabbitServer }
+
+func (p tutorial) url() string { return p.server.URL() }
+
+func (p tutorial) channel(t *testing.T) *amqp.Channel {
+	t.Helper()
+	conn, err := amqp.Dial(p.url())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() }) // the server may be gone
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ch
+}
+
+// fresh leaves the queue there: one that was deleted and declared again would be, for a server that is killed soon after,
+// neither the old one nor the new one (see RabbitServer.Flushed).
+func (p tutorial) fresh(t *testing.T) {
+	t.Helper()
+	if _, err := p.channel(t).QueuePurge("souk.partner.orders", false); err != nil && !strings.Contains(err.Error(), "404") {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"orders", "order.placed"} {
+		if err := p.channel(t).ExchangeDelete(name, false, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (p tutorial) send(t *testing.T, body string) {
+	t.Helper()
+	conn, err := amqp.Dial(p.url())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ch, err := conn.Channel()
+	if err == nil {
+		err = ch.ExchangeDeclare("orders", "fanout", false, false, false, false, nil)
+	}
+	if err == nil {
+		err = ch.PublishWithContext(t.Context(), "orders", "", false, false, amqp.Publishing{Body: []byte(body)})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Close(); err != nil { // sends what is under way first
+		t.Fatal(err)
+	}
+}
+
+func (p tutorial) listen(t *testing.T, name string) func() string {
+	t.Helper()
+	ch := p.channel(t)
+	if err := ch.ExchangeDeclare(name, "fanout", false, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	q, err := ch.QueueDeclare("", false, false, true, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ch.QueueBind(q.Name, "", name, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ch.Consume(q.Name, "", true, true, false, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() string {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		select {
+		case d := <-got:
+			return string(d.Body)
+		case <-ctx.Done():
+			t.Fatalf("nothing came under %s within 20 s", name)
+			return ""
+		}
+	}
+}
+
+// One server for all of it, since it takes its time to start; each part begins with nothing declared.
+func TestPartnersAtRabbitMQ(t *testing.T) {
+	t.Parallel()
+	server := testserver.RabbitOwn(t)
+	p := tutorial{server}
+	binary := program(t)
+	testPartners(t, binary, program(t, "crashpoints"), p)
+
+	// Whoever comes first declares the exchange, and one of another kind is taken as it is. Red when a declaration that is
+	// refused ends the matter.
+	t.Run("C1_DeclaredByOthers", func(t *testing.T) {
+		for _, e := range []struct {
+			kind    string
+			durable bool
+		}{{"fanout", false}, {"fanout", true}, {"topic", true}, {"direct", false}} {
+			t.Run(fmt.Sprint(e.kind, e.durable), func(t *testing.T) {
+				p.fresh(t)
+				ch := p.channel(t)
+				if err := ch.ExchangeDeclare("orders", e.kind, e.durable, false, false, false, nil); err != nil {
+					t.Fatal(err)
+				}
+				m := start(t, binary, t.TempDir(), nil, "--partner", p.url())
+				m.seed()
+				untilTaken(t, m, "a", func(body string) {
+					if err := ch.PublishWithContext(t.Context(), "orders", "orders", false, false, amqp.Publishing{Body: []byte(body)}); err != nil {
+						t.Fatal(err)
+					}
+				})
+				m.must(202, "POST", "/order", order1)
+				m.awaitStatus("ORDER_001", "APPROVED")
+				m.stop()
+			})
+		}
+	})
+
+	// The exchange vanishes while the mall runs, and is declared and bound again. Red when that is done only once a connection.
+	t.Run("C1_ExchangeVanishes", func(t *testing.T) {
+		p.fresh(t)
+		m := start(t, binary, t.TempDir(), nil, "--partner", p.url())
+		m.seed()
+		untilTaken(t, m, "a", func(body string) { p.send(t, body) })
+		if err := p.channel(t).ExchangeDelete("orders", false, false); err != nil {
+			t.Fatal(err)
+		}
+		untilTaken(t, m, "b", func(body string) { p.send(t, body) })
+		m.holds()
+	})
+
+	// C2: the server is killed and comes back. What plain clients have sent as transient messages is still there; the
+	// exchange, which is not durable, is declared and bound again; and what was placed meanwhile goes out afterwards. Red when the
+	// queue is a classic one, and when the connection is not made again.
+	t.Run("C2_ServerKilled", func(t *testing.T) {
+		p.fresh(t)
+		m := start(t, binary, t.TempDir(), nil, "--partner", p.url())
+		m.seed()
+		untilTaken(t, m, "a", func(body string) { p.send(t, body) })
+		server.Flushed()
+		m.stop()
+		for i := range 3 {
+			p.send(t, wish(i, "Product 1", 1))
+		}
+		await(t, "the queue has them", func() bool {
+			q, err := p.channel(t).QueueDeclarePassive("souk.partner.orders", true, false, false, false, nil)
+			return err == nil && q.Messages == 3
+		})
+		server.Restart()
+		m.begin()
+		for i := range 3 {
+			m.awaitStatus(partnerOrder(i), "APPROVED")
+		}
+		server.Kill()
+		m.must(202, "POST", "/order", order1)
+		m.awaitStatus("ORDER_001", "APPROVED")
+		server.Restart()
+		placed := p.listen(t, "order.placed")
+		untilTaken(t, m, "b", func(body string) { p.send(t, body) })
+		await(t, "what was placed meanwhile is told", func() bool {
+			return placed() == `{"order_id":"ORDER_001","user_id":"CUSTOMER_001","total":40,"items":[{"sku":"PRODUCT_001","qty":3},{"sku":"PRODUCT_002","qty":2}]}`
+		})
+		m.holds()
+	})
+}
