@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -90,6 +91,11 @@ func testPartners(t *testing.T, binary, crashing string, p partners) {
 		m.seed()
 		m.taking(p)
 		return m
+	}
+
+	passes, n := 1, 120 // of each point; orders under load
+	if os.Getenv("SOUK_PROVE") != "" {
+		passes, n = 3, 300
 	}
 
 	// C1: a plain client orders and the stock falls; what cannot be an order is kept with its cause. Red when nothing is
@@ -204,7 +210,7 @@ func testPartners(t *testing.T, binary, crashing string, p partners) {
 		m.stop()
 		n := 0
 		for _, point := range []string{"decide.after", "commit.before", "commit.after"} {
-			for pass := 1; pass <= 3; pass++ {
+			for pass := 1; pass <= passes; pass++ {
 				n++
 				p.send(t, wish(n, "Product 2", 1))
 				args := append([]string{crashing, "--data", m.dir, "up", "--http", "127.0.0.1:0", "--test-mode"}, m.flags...)
@@ -229,7 +235,6 @@ func testPartners(t *testing.T, binary, crashing string, p partners) {
 	// C2: killed under load, every order is placed once.
 	t.Run("C2_KilledUnderLoad", func(t *testing.T) {
 		m := serve(t)
-		const n = 300
 		for i := range n {
 			p.send(t, wish(i, "Product 1", 1))
 			if i%60 == 50 {
