@@ -111,7 +111,7 @@ func (k *kafka) receive(ctx context.Context, up func(), give func(message) bool)
 		fetches := client.PollRecords(poll, kafkaPoll)
 		cancel()
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // whoever ended it does not ask how
 		}
 		if fetches.NumRecords() == 0 {
 			client.AllowRebalance()

@@ -312,7 +312,7 @@ var notes = map[Outcome]string{
 // ask makes the command of a message.
 func (in *intake) ask(ctx context.Context, j job) (backbone.Command, error) {
 	if j.wrong != nil {
-		return RefusePartnerMessage{
+		return RefusePartnerMessage{ //nolint:nilerr // what is wrong is what the command tells
 			Message: digest([]byte(in.link.name + "\n" + string(j.body))), Connection: in.link.name,
 			Cause: CauseMalformed, Detail: causeOf(j.wrong), Body: keep(j.body), Redelivered: j.redelivered,
 		}, nil

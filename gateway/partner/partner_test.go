@@ -284,12 +284,13 @@ func TestC4_AcknowledgedWhenTaken(t *testing.T) {
 func TestCommandIDs(t *testing.T) {
 	t.Parallel()
 	m := message{body: []byte("x"), receipt: "orders/0/7"}
-	if commandID("a", m) != commandID("a", m) || commandID("a", m) == commandID("b", m) || !backbone.ValidID(commandID("a", m)) {
-		t.Error(commandID("a", m))
+	first, again := commandID("a", m), commandID("a", m)
+	if first != again || first == commandID("b", m) || !backbone.ValidID(first) {
+		t.Error(first, again)
 	}
 	m.receipt = ""
-	if commandID("a", m) == commandID("a", m) || !backbone.ValidID(commandID("a", m)) {
-		t.Error(commandID("a", m))
+	if first, again = commandID("a", m), commandID("a", m); first == again || !backbone.ValidID(first) {
+		t.Error(first, again)
 	}
 }
 
