@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -322,4 +323,62 @@ func TestF3_ControlWithoutAnchors(t *testing.T) {
 	if n := len(s.stored("souk.shop")); n >= 140 {
 		t.Errorf("%d events are at the broker, as if anchors had been asked for", n)
 	}
+}
+
+// idle is a sink that gets nothing.
+type idle struct{}
+
+func (idle) Assign([]driver.Checkpoint)                            {}
+func (idle) Revoke([]int)                                          {}
+func (idle) Deliver(context.Context, int, []driver.Delivery) error { return nil }
+
+// F7: an older version of a program, which asks for less, does not take from the broker what the newer one asks for, neither
+// as it subscribes nor as it prepares what runs elsewhere. Red when a group takes the inputs of whoever came last.
+func TestF7_OlderVersionsDoNotNarrow(t *testing.T) {
+	t.Parallel()
+	s := newServer()
+	store, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Path: t.TempDir() + "/test.db"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if err := store.Migrate(t.Context(), []driver.Schema{{Service: "shop"}, {Service: "books"}}); err != nil {
+		t.Fatal(err)
+	}
+	of := func(types ...string) driver.Subscription {
+		return driver.Subscription{Service: "books", Name: "books", Interests: []driver.Interest{{Source: "shop", Types: types}}}
+	}
+	takes := func(when string, types ...string) {
+		t.Helper()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if got, want := s.groups["souk.books.books"].spec.Inputs, []broker.Input{{Topic: "souk.shop", Types: types}}; !reflect.DeepEqual(got, want) {
+			t.Errorf("%s the group takes %v, want %v", when, got, want)
+		}
+	}
+	subscribe := func(spec driver.Subscription, types ...string) {
+		t.Helper()
+		bus := broker.New(broker.Config{Client: &client{s}, Store: func(string) driver.Store { return store }})
+		ctx, cancel := context.WithCancel(t.Context())
+		ready, ended := make(chan struct{}), make(chan error, 1)
+		go func() { ended <- bus.Subscribe(ctx, spec, idle{}, ready) }()
+		select {
+		case <-ready:
+		case err := <-ended:
+			t.Errorf("subscribe: %v", err)
+		}
+		takes("subscribed", types...)
+		if err := bus.Prepare(t.Context(), []driver.Subscription{of("a.v*")}); err != nil {
+			t.Error(err)
+		}
+		takes("prepared", types...)
+		cancel()
+		<-ended //nolint:errcheck // it says only that the subscription has ended
+		if err := bus.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	subscribe(of("a.v*"), "a.v*")
+	subscribe(of("a.v*", "b.v*"), "a.v*", "b.v*")
+	subscribe(of("a.v*"), "a.v*", "b.v*")
 }
