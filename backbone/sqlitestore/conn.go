@@ -142,6 +142,9 @@ func (e *Error) Error() string { return fmt.Sprintf("sqlite: %s (%d)", e.Message
 
 // Is finds the contract's errors in SQLite's result codes.
 func (e *Error) Is(target error) bool {
+	if e.Code == sqlite3.SQLITE_IOERR_SHMSIZE { // the index of the write-ahead log has no room to grow
+		return target == driver.ErrFull
+	}
 	switch e.Code & 0xff {
 	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY:
 		return target == driver.ErrFull

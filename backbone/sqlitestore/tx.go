@@ -291,8 +291,10 @@ func (t *tx) Commit(context.Context) error {
 	_, err := t.s.writer.exec("COMMIT")
 	if err != nil {
 		var failed *Error
-		if errors.As(err, &failed) && failed.Code&0xff == sqlite3.SQLITE_IOERR {
-			// What a failed flush left on the disk shows only when it is read anew.
+		// What a failed flush left on the disk shows only when it is read anew. Where only the log's index had no room,
+		// the log itself was written and flushed, and the next commit writes over it: nothing is in doubt. If the process
+		// dies before that, the transaction is there after all, as with any commit whose answer is lost.
+		if errors.As(err, &failed) && failed.Code&0xff == sqlite3.SQLITE_IOERR && failed.Code != sqlite3.SQLITE_IOERR_SHMSIZE {
 			t.s.broken.Store(&err)
 		}
 		return errors.Join(fmt.Errorf("commit: %w", err), t.Rollback())
