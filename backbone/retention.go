@@ -12,6 +12,8 @@ const (
 	pruneEvery       = time.Minute
 	// pruneBite bounds the rows that go in one transaction, for which commands wait.
 	pruneBite = 1000
+	// prunePause is what writers have to themselves between two looks that removed nothing.
+	prunePause = 50 * time.Millisecond
 )
 
 // Prune removes what is older than Config.Retention from the databases of the
@@ -31,9 +33,13 @@ func (r *Runtime) Prune(ctx context.Context) error {
 	errs := []error{err} // what goes by its age alone goes all the same
 	before := r.now().Add(-retention).UnixMicro()
 	for _, h := range r.order {
-		for more := true; more; {
-			if _, more, err = h.store.Prune(ctx, h.svc.Name, before, passed[h.svc.Name], pruneBite); err != nil {
+		for {
+			n, more, err := h.store.Prune(ctx, h.svc.Name, before, passed[h.svc.Name], pruneBite)
+			if err != nil {
 				errs = append(errs, fmt.Errorf("prune %s: %w", h.svc.Name, err))
+				break
+			}
+			if !more || n == 0 && !rest(ctx, prunePause) { // a long log that holds nothing to remove is looked at by and by
 				break
 			}
 		}
