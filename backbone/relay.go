@@ -29,7 +29,7 @@ const (
 	relayPoll  = time.Second
 	relayLook  = 10 * time.Second // how often the newest anchor is asked for where all is quiet
 	// relayAnchors is how many anchors are kept, the older ones farther apart, and
-	// relayAnchor how often one is written down.
+	// relayNoted how often one is written down.
 	relayAnchors = 16
 	relayNoted   = time.Second
 	// relayTries is after how many failures in a row somebody is told.
@@ -120,6 +120,7 @@ func (y *relay) run(ctx context.Context) {
 	}
 }
 
+// rest waits and reports whether ctx lives.
 func rest(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -228,6 +229,13 @@ func (y *relay) hold(ctx context.Context) (bool, error) {
 		y.epoch = 0
 		return false, fmt.Errorf("anchors: %w", err)
 	}
+	// What lies above the newest anchor that was written down nothing vouches for: publishing again may have been cut off.
+	if _, asked := y.h.r.cfg.Transport.(driver.Anchored); asked {
+		y.at = 0
+		if n := len(y.anchors); n > 0 {
+			y.at = min(y.cursor, y.anchors[n-1].Position)
+		}
+	}
 	return true, nil
 }
 
@@ -243,7 +251,6 @@ func (y *relay) release(ctx context.Context) {
 // verify asks the broker for what the anchors name, and goes back to the last one before the first that is gone, at most by
 // the window in which the inbox knows copies.
 func (y *relay) verify(ctx context.Context) error {
-	y.at = y.cursor
 	if err := y.note(); err != nil { // what is known and not written down is asked for too
 		return err
 	}
@@ -273,7 +280,7 @@ func (y *relay) verify(ctx context.Context) error {
 		}
 		y.h.r.alarm(Alarm{Service: y.h.svc.Name, Subject: "relay", Text: text})
 		y.anchors, y.fresh = slices.Clone(y.anchors[:i]), nil
-		y.at = max(back, oldest)
+		y.at = min(y.at, max(back, oldest)) // what is being published again may lie lower
 		y.offered.Store(y.at)
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -53,6 +54,8 @@ type Bus struct {
 	names  map[[2]string]bool
 	groups map[*subscription]bool
 	topics map[string]int // declared, with their partitions
+	// identities are those of the storage that a source's messages were confirmed by last, by source and topic.
+	identities map[[2]string]string
 }
 
 // New returns a Bus. It connects when something is asked of it.
@@ -78,7 +81,7 @@ func New(c Config) *Bus {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	b := &Bus{config: c, names: map[[2]string]bool{}, groups: map[*subscription]bool{}, topics: map[string]int{}}
+	b := &Bus{config: c, names: map[[2]string]bool{}, groups: map[*subscription]bool{}, topics: map[string]int{}, identities: map[[2]string]string{}}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	return b
 }
@@ -184,7 +187,25 @@ func (b *Bus) Publish(ctx context.Context, source string, rs []driver.Record) (d
 	if len(anchors) == 0 {
 		return nil, nil
 	}
+	if topic := b.remade(source, anchors); topic != "" {
+		return nil, fmt.Errorf("%s: publish: topic %s was made again since: what it held is gone", b.config.Client.System(), topic)
+	}
 	return json.Marshal(anchors)
+}
+
+// remade names a topic that another storage keeps than when this source last published to it. A subscription that joins
+// again may have made it, so that nothing else tells the relay to go back before it goes on.
+func (b *Bus) remade(source string, anchors []Anchor) (topic string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, a := range anchors {
+		at := [2]string{source, a.Topic}
+		if was := b.identities[at]; was != "" && was != a.Identity {
+			topic = a.Topic
+		}
+		b.identities[at] = a.Identity
+	}
+	return topic
 }
 
 // Holds implements driver.Anchored: every message that the anchor names is there.
@@ -276,16 +297,17 @@ func (b *Bus) join(ctx context.Context, g Group, known bool) error {
 	return nil
 }
 
+// subscriptions returns those that run here.
+func (b *Bus) subscriptions() []*subscription {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Keys(b.groups))
+}
+
 // Behind implements driver.Behinder.
 func (b *Bus) Behind(ctx context.Context) (int64, error) {
-	b.mu.Lock()
-	subs := make([]*subscription, 0, len(b.groups))
-	for s := range b.groups {
-		subs = append(subs, s)
-	}
-	b.mu.Unlock()
 	behind := int64(0)
-	for _, s := range subs {
+	for _, s := range b.subscriptions() {
 		n, err := s.behind(ctx)
 		if err != nil {
 			return 0, err
@@ -297,12 +319,7 @@ func (b *Bus) Behind(ctx context.Context) (int64, error) {
 
 // Backlogs implements driver.Backlogger.
 func (b *Bus) Backlogs(ctx context.Context) ([]driver.Backlog, error) {
-	b.mu.Lock()
-	subs := make([]*subscription, 0, len(b.groups))
-	for s := range b.groups {
-		subs = append(subs, s)
-	}
-	b.mu.Unlock()
+	subs := b.subscriptions()
 	list := make([]driver.Backlog, 0, len(subs))
 	for _, s := range subs {
 		waiting, err := b.config.Client.Backlog(ctx, s.group)

@@ -301,6 +301,9 @@ func (c *client) Backlog(ctx context.Context, g broker.Group) ([]int64, error) {
 	own := c.groups[g.Name]
 	out := make([]int64, g.Partitions)
 	if own == nil {
+		for i := range out {
+			out[i] = -1
+		}
 		return out, nil
 	}
 	for pl, floor := range own.floor {

@@ -96,7 +96,6 @@ func (p *partition) stop() {
 // receive reads what came before the group from the logs, and then what the broker has.
 func (p *partition) receive(ctx context.Context) {
 	s := p.sub
-	wait := s.bus.config.Poll
 	for ctx.Err() == nil {
 		err := p.catchUp(ctx)
 		if err == nil {
@@ -106,7 +105,7 @@ func (p *partition) receive(ctx context.Context) {
 			return
 		}
 		s.bus.config.Logger.Warn("receiving was interrupted, trying again", "subscription", s.Name, "partition", p.number, "error", err)
-		if !pause(ctx, jitter(wait)) {
+		if !pause(ctx, jitter(s.bus.config.Poll)) {
 			return
 		}
 		if err := s.bus.rejoin(ctx, s); err != nil && ctx.Err() == nil {

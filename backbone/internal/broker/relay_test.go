@@ -166,7 +166,10 @@ func (m *mall) entries(n int) {
 	for {
 		idle, err := m.Idle(ctx)
 		if err == nil && idle {
-			break
+			rs, err := m.store.Read(ctx, "shop", driver.ReadQuery{Types: []string{confirmed{}.EventType()}, Limit: 10 * n})
+			if err != nil || len(rs) >= n {
+				break
+			}
 		}
 		select {
 		case <-tick.C:

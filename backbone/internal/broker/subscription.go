@@ -232,6 +232,14 @@ func (s *subscription) join(ctx context.Context) error {
 	return nil
 }
 
+// slicesOf returns the slices whose messages lie in a partition.
+func (s *subscription) slicesOf(partition int) (list []int) {
+	for n := partition; n < s.Slices; n += s.group.Partitions {
+		list = append(list, n)
+	}
+	return list
+}
+
 // assign begins work on partitions.
 func (s *subscription) assign(ctx context.Context, cps []driver.Checkpoint) {
 	var taken []*partition
@@ -240,10 +248,8 @@ func (s *subscription) assign(ctx context.Context, cps []driver.Checkpoint) {
 		if len(taken) == 0 || taken[len(taken)-1].number != c.Slice {
 			p := newPartition(s, c.Slice, c.Epoch)
 			taken = append(taken, p)
-			for n := range s.Slices {
-				if n%s.group.Partitions == c.Slice {
-					told = append(told, driver.Checkpoint{Subscription: s.Name, Slice: n, Epoch: c.Epoch})
-				}
+			for _, n := range s.slicesOf(c.Slice) {
+				told = append(told, driver.Checkpoint{Subscription: s.Name, Slice: n, Epoch: c.Epoch})
 			}
 		}
 		taken[len(taken)-1].from[c.Source] = c.Position
@@ -278,11 +284,7 @@ func (s *subscription) revoke(numbers []int) {
 		if lapsed { // somebody else may be about to receive: he must not wait for what is in flight here
 			p.receiving()
 		}
-		for n := range s.Slices {
-			if n%s.group.Partitions == p.number {
-				owned = append(owned, n)
-			}
-		}
+		owned = append(owned, s.slicesOf(p.number)...)
 	}
 	if len(owned) > 0 {
 		s.sink.Revoke(owned)
@@ -329,7 +331,10 @@ func (s *subscription) behind(ctx context.Context) (int64, error) {
 			}
 			p.mu.Unlock()
 		}
-		total += max(waiting, 0)
+		if waiting < 0 { // the broker has lost the group, and what waits for it is found when it has joined again
+			waiting = 1
+		}
+		total += waiting
 	}
 	return total, nil
 }
