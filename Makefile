@@ -14,13 +14,13 @@ RACE = ./backbone ./backbone/driver/... ./backbone/membus/... ./mall ./mall/even
 
 # Modules of their own, which use this one as somebody else's would.
 OUTSIDE = test/outside test/alacarte
-MODULES = . tools tools/servers $(OUTSIDE)
+MODULES = . tools tools/buf tools/servers $(OUTSIDE)
 
 # Longer than the slowest package takes on two busy cores; a hang names itself after that.
 TEST_TIMEOUT ?= 10m
 
 # The steps of "make verify"; each is a target called verify-<step>.
-VERIFY = format generated tidy docs
+VERIFY = format generated api tidy docs
 
 .PHONY: help
 help: ## say what there is
@@ -78,6 +78,17 @@ verify-generated:
 		echo "generated code differed from its source; commit what go generate has written:"; \
 		diff <(echo "$$before") <(echo "$$after") | awk '/^>/ { print "  " $$3 }'; exit 1; \
 	fi
+
+# The contract that was released last lies in api/contract.binpb; what would break a program that speaks it is refused.
+.PHONY: verify-api
+verify-api:
+	scripts/buf lint
+	scripts/buf breaking --against contract.binpb
+
+.PHONY: contract
+contract: ## release the protobuf contract as it stands; refused where it would break a program
+	scripts/buf breaking --against contract.binpb
+	scripts/buf build -o contract.binpb --exclude-source-info
 
 .PHONY: verify-tidy
 verify-tidy:
