@@ -546,6 +546,22 @@ func (r *Runtime) Do(ctx context.Context, c Command, options ...DoOption) (Answe
 	}
 }
 
+// ReadCommand reads a command of a service that runs here from its JSON, for whoever takes commands in for other processes.
+// For one that nobody here handles it is ErrNotHandled.
+func (r *Runtime) ReadCommand(wire string, data []byte) (Command, error) {
+	h := r.hosts[r.handlerOf[wire]]
+	if h == nil {
+		return nil, fmt.Errorf("%w here: %s", ErrNotHandled, wire)
+	}
+	return h.handlers[wire].decode(data)
+}
+
+// HandlerOf returns the service that handles a command, wherever it runs; "" where none does.
+func (r *Runtime) HandlerOf(wire string) string { return r.handlerOf[wire] }
+
+// Runs reports whether a service runs here.
+func (r *Runtime) Runs(service string) bool { return r.hosts[service] != nil }
+
 // Reader reads what a service has committed; nil if its database cannot be
 // reached from here.
 func (r *Runtime) Reader(service string) *Reader {

@@ -1,0 +1,98 @@
+package house
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"connectrpc.com/connect"
+
+	soukv1 "example.org/souk/api/gen/souk/v1"
+	"example.org/souk/api/gen/souk/v1/soukv1connect"
+	"example.org/souk/gateway/rpc"
+	"example.org/souk/internal/peers"
+)
+
+// Pause stops a service's handling, in all processes that run it.
+func (h *House) Pause(ctx context.Context, service string) error {
+	if h.here(service) {
+		return h.Runtime.Pause(service)
+	}
+	return h.each(ctx, service, func(c soukv1connect.ControlServiceClient) error {
+		_, err := c.PauseService(ctx, connect.NewRequest(&soukv1.PauseServiceRequest{Service: service}))
+		return rpc.ErrorOf(err)
+	})
+}
+
+// Resume ends a pause.
+func (h *House) Resume(ctx context.Context, service string) error {
+	if h.here(service) {
+		return h.Runtime.Resume(service)
+	}
+	return h.each(ctx, service, func(c soukv1connect.ControlServiceClient) error {
+		_, err := c.ResumeService(ctx, connect.NewRequest(&soukv1.ResumeServiceRequest{Service: service}))
+		return rpc.ErrorOf(err)
+	})
+}
+
+// each asks every process that runs a service; "" stands for every process.
+func (h *House) each(ctx context.Context, service string, ask func(soukv1connect.ControlServiceClient) error) error {
+	list, err := h.peers.Processes(ctx)
+	if err != nil {
+		return err
+	}
+	asked := 0
+	var errs []error
+	for _, p := range list {
+		if service != "" && !slices.Contains(p.Parts, service) {
+			continue
+		}
+		asked++
+		client := soukv1connect.NewControlServiceClient(h.peers.To(p), peers.URL(p.Parts[0]), connect.WithGRPC())
+		if err := ask(client); err != nil {
+			errs = append(errs, fmt.Errorf("process %s (%v): %w", p.ID, p.Parts, err))
+		}
+	}
+	if asked == 0 && service != "" {
+		return fmt.Errorf("%s: %w", service, peers.ErrAbsent)
+	}
+	return errors.Join(errs...)
+}
+
+// InFlight says for people what is in flight, "" for nothing: in this process, or in all of a mall that runs as several. Those are idle when
+// all say so in two rounds, and no log has grown between them.
+func (h *House) InFlight(ctx context.Context) (string, error) {
+	if h.peers == nil || !h.cfg.Quiet {
+		return h.Runtime.InFlight(ctx)
+	}
+	before, busy, err := h.round(ctx)
+	if err != nil || busy != "" {
+		return busy, err
+	}
+	after, busy, err := h.round(ctx)
+	if err == nil && busy == "" && !maps.Equal(before, after) {
+		busy = "a log has grown"
+	}
+	return busy, err
+}
+
+// round asks every process once.
+func (h *House) round(ctx context.Context) (heads map[string]int64, busy string, err error) {
+	heads = map[string]int64{}
+	err = h.each(ctx, "", func(c soukv1connect.ControlServiceClient) error {
+		r, err := c.GetInFlight(ctx, connect.NewRequest(&soukv1.GetInFlightRequest{}))
+		if err != nil {
+			return rpc.ErrorOf(err)
+		}
+		if busy == "" {
+			busy = r.Msg.GetInFlight()
+		}
+		for service, head := range r.Msg.GetHeads() {
+			heads[service] = max(heads[service], head)
+		}
+		return nil
+	})
+	return heads, busy, err
+}
