@@ -10,9 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -51,10 +48,10 @@ var ErrToken = errors.New("token not accepted")
 // ErrLink says that a sign-in code does not exist, is too old, or was used.
 var ErrLink = errors.New("sign-in code not accepted")
 
-// Authority issues tokens and knows them again. It keeps its signing keys and what was revoked in two files of a directory that only their
-// owner can read. Safe for concurrent use; one process at a time opens a directory.
+// Authority issues tokens and knows them again. It keeps its signing keys and what was revoked in a vault, which several
+// processes may share: see Refresh. Safe for concurrent use.
 type Authority struct {
-	dir   string
+	vault Vault
 	clock backbone.Clock
 
 	mu       sync.RWMutex
@@ -91,62 +88,163 @@ type link struct {
 }
 
 // OpenAuthority opens the authority of a directory, which it makes, with a first key, where it does not exist. A key file
-// that others may read is refused.
+// that others may read is refused. One process at a time opens a directory.
 func OpenAuthority(dir string, clock backbone.Clock) (*Authority, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("directory of signing keys: %w", err)
+	vault, err := openFolder(dir)
+	if err != nil {
+		return nil, err
 	}
+	return OpenAuthorityIn(context.Background(), vault, clock)
+}
+
+// OpenAuthorityIn opens the authority that keeps its keys in a vault, and makes the first key of an empty one.
+func OpenAuthorityIn(ctx context.Context, vault Vault, clock backbone.Clock) (*Authority, error) {
 	a := &Authority{
-		dir: dir, clock: clock,
+		vault: vault, clock: clock,
 		verified: map[[sha256.Size]byte]*Principal{},
 		streams:  map[*stream]struct{}{},
 		links:    map[[sha256.Size]byte]link{},
 	}
-	if err := a.load(revokedFile, &a.revoked); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := a.Refresh(ctx); err != nil {
 		return nil, err
 	}
-	if a.revoked.Sessions == nil {
-		a.revoked.Sessions = map[string]time.Time{}
+	if len(a.keys) > 0 {
+		return a, nil
 	}
-	if a.revoked.Subjects == nil {
-		a.revoked.Subjects = map[string]time.Time{}
-	}
-	err := a.load(keysFile, &a.keys)
-	if errors.Is(err, fs.ErrNotExist) {
-		return a, a.Rotate()
-	}
+	return a, a.addKey(ctx, func(keys []signingKey) bool { return len(keys) == 0 })
+}
+
+// Refresh takes over what other processes that share the vault have changed: new signing keys, and what was revoked, whose
+// open streams are cut. Called every few seconds it bounds for how long a revocation elsewhere goes unnoticed here.
+func (a *Authority) Refresh(ctx context.Context) error {
+	keys, err := readKeys(ctx, a.vault)
 	if err != nil {
+		return err
+	}
+	revoked, err := readRevoked(ctx, a.vault)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.keys = keys
+	a.adoptLocked(revoked)
+	return nil
+}
+
+// adoptLocked adds what is revoked to what was, and cuts the streams that it concerns.
+func (a *Authority) adoptLocked(r revocations) {
+	now := a.clock.Now().UTC()
+	next := revocations{Sessions: current(a.revoked.Sessions, now), Subjects: current(a.revoked.Subjects, now)}
+	next.join(r)
+	a.revoked = next
+	for s := range a.streams {
+		if err := a.revokedLocked(s.principal); err != nil {
+			s.cut(err)
+		}
+	}
+}
+
+// join adds what others have revoked. The later instant of a name holds.
+func (r revocations) join(others revocations) {
+	for _, pair := range [][2]map[string]time.Time{{r.Sessions, others.Sessions}, {r.Subjects, others.Subjects}} {
+		for name, since := range pair[1] {
+			if since.After(pair[0][name]) {
+				pair[0][name] = since
+			}
+		}
+	}
+}
+
+// readKeys returns the signing keys of a vault, oldest first; none of an empty one.
+func readKeys(ctx context.Context, vault Vault) ([]signingKey, error) {
+	data, err := vault.Read(ctx, keysFile)
+	if err != nil || data == nil {
 		return nil, err
 	}
-	if len(a.keys) == 0 {
-		return nil, fmt.Errorf("%s holds no keys: restore it, or remove it to begin with a new one", filepath.Join(dir, keysFile))
+	return decodeKeys(vault, data)
+}
+
+func decodeKeys(vault Vault, data []byte) (keys []signingKey, err error) {
+	if err := decode(data, &keys); err != nil {
+		return nil, fmt.Errorf("%s is damaged: %w", vault.Where(keysFile), err)
 	}
-	for i := range a.keys {
-		if len(a.keys[i].Seed) != ed25519.SeedSize || mall.ValidID(a.keys[i].ID) != nil {
-			return nil, fmt.Errorf("%s: key %d is damaged: restore the file", filepath.Join(dir, keysFile), i+1)
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("%s holds no keys: restore it, or remove it to begin with a new one", vault.Where(keysFile))
+	}
+	for i := range keys {
+		if len(keys[i].Seed) != ed25519.SeedSize || mall.ValidID(keys[i].ID) != nil {
+			return nil, fmt.Errorf("%s: key %d is damaged: restore the file", vault.Where(keysFile), i+1)
 		}
-		a.keys[i].private = ed25519.NewKeyFromSeed(a.keys[i].Seed)
+		keys[i].private = ed25519.NewKeyFromSeed(keys[i].Seed)
 	}
-	return a, nil
+	return keys, nil
+}
+
+func readRevoked(ctx context.Context, vault Vault) (r revocations, err error) {
+	data, err := vault.Read(ctx, revokedFile)
+	if err != nil {
+		return r, err
+	}
+	return decodeRevoked(vault, data)
+}
+
+func decodeRevoked(vault Vault, data []byte) (r revocations, err error) {
+	if data != nil {
+		if err := decode(data, &r); err != nil {
+			return r, fmt.Errorf("%s is damaged: %w", vault.Where(revokedFile), err)
+		}
+	}
+	if r.Sessions == nil {
+		r.Sessions = map[string]time.Time{}
+	}
+	if r.Subjects == nil {
+		r.Subjects = map[string]time.Time{}
+	}
+	return r, nil
+}
+
+func decode(data []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	return d.Decode(into)
 }
 
 // Rotate signs with a new key from now on. Older keys are known as long as a token of theirs can live.
 func (a *Authority) Rotate() error {
+	return a.addKey(context.Background(), func([]signingKey) bool { return true })
+}
+
+// addKey adds a key to those in the vault where they want one. Processes that begin on an empty vault together so agree on
+// one first key.
+func (a *Authority) addKey(ctx context.Context, wanted func([]signingKey) bool) error {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return fmt.Errorf("new signing key: %w", err)
 	}
 	now := a.clock.Now()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	keys := slices.Clone(a.keys)
-	for len(keys) > 1 && now.Sub(keys[1].Created) > MaxTTL+leeway { // keys[0] was last used when keys[1] came
-		keys = keys[1:]
-	}
-	keys = append(keys, signingKey{ID: random(9), Created: now.UTC(), Seed: private.Seed(), private: private})
-	if err := a.save(keysFile, keys); err != nil {
+	var keys []signingKey
+	err = a.vault.Change(ctx, keysFile, func(old []byte) ([]byte, error) {
+		keys = nil
+		if old != nil {
+			if keys, err = decodeKeys(a.vault, old); err != nil {
+				return nil, err
+			}
+		}
+		if !wanted(keys) {
+			return old, nil
+		}
+		for len(keys) > 1 && now.Sub(keys[1].Created) > MaxTTL+leeway { // keys[0] was last used when keys[1] came
+			keys = keys[1:]
+		}
+		keys = append(keys, signingKey{ID: random(9), Created: now.UTC(), Seed: private.Seed(), private: private})
+		return json.Marshal(keys)
+	})
+	if err != nil {
 		return err
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.keys = keys
 	return nil
 }
@@ -335,18 +433,22 @@ func (a *Authority) RevokeSubject(role Role, subject string) error {
 }
 
 func (a *Authority) revoke(add func(revocations, time.Time)) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	now := a.clock.Now().UTC()
-	next := revocations{Sessions: current(a.revoked.Sessions, now), Subjects: current(a.revoked.Subjects, now)}
-	add(next, now)
-	a.revoked = next // holds at once, even where it cannot be written down
-	for s := range a.streams {
-		if err := a.revokedLocked(s.principal); err != nil {
-			s.cut(err)
+	added := revocations{Sessions: map[string]time.Time{}, Subjects: map[string]time.Time{}}
+	add(added, now)
+	a.mu.Lock()
+	a.adoptLocked(added) // holds at once, even where it cannot be written down
+	known := a.revoked
+	a.mu.Unlock()
+	return a.vault.Change(context.Background(), revokedFile, func(old []byte) ([]byte, error) {
+		stored, err := decodeRevoked(a.vault, old)
+		if err != nil {
+			return nil, err
 		}
-	}
-	return a.save(revokedFile, next)
+		next := revocations{Sessions: current(stored.Sessions, now), Subjects: current(stored.Subjects, now)}
+		next.join(known)
+		return json.Marshal(next)
+	})
 }
 
 func current(all map[string]time.Time, now time.Time) map[string]time.Time {
@@ -410,63 +512,6 @@ func (a *Authority) redeem(code string) (token string, p Principal, err error) {
 		return "", p, ErrLink
 	}
 	return a.Issue(l.grant)
-}
-
-func (a *Authority) load(name string, into any) error {
-	path := filepath.Join(a.dir, name)
-	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s can be read by others (mode %#o): run chmod 600 on it, and rotate the keys if somebody did", path, info.Mode().Perm())
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return fmt.Errorf("%s is damaged: %w", path, err)
-	}
-	return nil
-}
-
-// save replaces a file as a whole: after a power cut the old or the new one is there.
-func (a *Authority) save(name string, v any) (err error) {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	f, err := os.CreateTemp(a.dir, name+".*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("write %s: %w", name, err), os.Remove(f.Name()))
-		}
-	}()
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), filepath.Join(a.dir, name)); err != nil {
-		return err
-	}
-	return syncDir(a.dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // random returns n random bytes as text that is an id.
