@@ -40,7 +40,6 @@ var (
 const (
 	keyService = "keys"
 	sealedMark = "sealed:v1:"
-	keyLife    = 10 * time.Minute // in memory
 	keysHeld   = 65536
 	keySize    = 32 // AES-256
 
@@ -48,6 +47,9 @@ const (
 	plainMark   = "plain:"
 	wrappedMark = "wrap1:"
 )
+
+// KeyLife is how long a key may be held in memory after it was asked for.
+const KeyLife = 10 * time.Minute
 
 //go:embed keys/*.sql
 var keyFiles embed.FS
@@ -66,10 +68,13 @@ func KeyService() *Service {
 	}
 }
 
-// KeysConfig says where keys are. Store is required.
+// KeysConfig says where keys are: Store or Owner is required.
 type KeysConfig struct {
 	Store driver.Store // the database of the service keys
-	Clock Clock        // default the system's
+	// Owner is asked for keys where their database is another process's; Store and
+	// Master are that process's then.
+	Owner KeyOwner
+	Clock Clock // default the system's
 	// Master, 32 bytes, wraps the keys at rest, so that a stolen database or backup
 	// reveals nobody: it must then be kept elsewhere. Without it keys are stored as
 	// they are. Keys that were stored before it was given stay readable and are
@@ -113,8 +118,11 @@ type heldName struct {
 
 // OpenKeys returns the keys of a database. KeyService must run, or have run, there.
 func OpenKeys(cfg KeysConfig) (*Keys, error) {
-	if cfg.Store == nil {
-		return nil, errors.New("backbone.KeysConfig needs a Store")
+	if (cfg.Store == nil) == (cfg.Owner == nil) {
+		return nil, errors.New("backbone.KeysConfig needs a Store or an Owner")
+	}
+	if cfg.Owner != nil && cfg.Master != nil {
+		return nil, errors.New("backbone.KeysConfig: Master belongs to the owner of the keys")
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = systemClock{}
@@ -142,16 +150,11 @@ func (k *Keys) Seal(ctx context.Context, person, text string) (token string, err
 	if text == "" {
 		return "", nil
 	}
-	key, state, err := k.key(ctx, person)
-	if err == nil && state == keyUnknown {
-		if err = k.create(ctx, person); err == nil {
-			key, state, err = k.key(ctx, person)
-		}
-	}
+	key, state, err := k.key(ctx, person, true)
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("seal for %s: %w", person, err)
-	case state != keyAlive:
+	case state != KeyAlive:
 		return "", fmt.Errorf("seal for %s: %w", person, ErrForgotten)
 	}
 	return sealedMark + person + ":" + base64.RawURLEncoding.EncodeToString(key.seal(text, sealedMark+person)), nil
@@ -173,13 +176,13 @@ func (k *Keys) Reveal(ctx context.Context, token string) (text string, ok bool, 
 	if err != nil {
 		return "", false, fmt.Errorf("token of %s: %w", person, ErrNotSealed)
 	}
-	key, state, err := k.key(ctx, person)
+	key, state, err := k.key(ctx, person, false)
 	switch {
 	case err != nil:
 		return "", false, fmt.Errorf("reveal for %s: %w", person, err)
-	case state == keyDestroyed:
+	case state == KeyDestroyed:
 		return "", false, nil
-	case state == keyUnknown:
+	case state == KeyNone:
 		return "", false, fmt.Errorf("token of %s, who has no key: %w", person, ErrNotSealed)
 	}
 	text, err = decrypt(key.aead, sealed, sealedMark+person)
@@ -198,10 +201,25 @@ func (k *Keys) Destroy(ctx context.Context, person string) error {
 	if !ValidID(person) {
 		return fmt.Errorf("person %q is not a valid id", person)
 	}
+	err := k.destroy(ctx, person)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.destroyed++
+	delete(k.mem, person)
+	if err != nil {
+		return fmt.Errorf("destroy the key of %s: %w", person, err)
+	}
+	return nil
+}
+
+func (k *Keys) destroy(ctx context.Context, person string) error {
+	if k.cfg.Owner != nil {
+		return k.cfg.Owner.DestroyKey(ctx, person)
+	}
 	// First zeros of the same length in a row that does not grow: SQLite writes
 	// them over the key in its place, where a longer row would leave the old one in
 	// the page.
-	err := k.write(ctx,
+	return k.write(ctx,
 		driver.Statement{
 			SQL:  `UPDATE ` + k.table() + ` SET secret = substr($2, 1, length(secret)) WHERE person = $1`,
 			Args: []any{person, strings.Repeat("0", 256)},
@@ -211,14 +229,6 @@ func (k *Keys) Destroy(ctx context.Context, person string) error {
 			ON CONFLICT (person) DO UPDATE SET destroyed = excluded.destroyed WHERE p.destroyed = 0`,
 			Args: []any{person, k.cfg.Clock.Now().UnixMicro()},
 		})
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.destroyed++
-	delete(k.mem, person)
-	if err != nil {
-		return fmt.Errorf("destroy the key of %s: %w", person, err)
-	}
-	return nil
 }
 
 func (k *Keys) table() string { return k.cfg.Store.Name(keyService, "people") }
@@ -277,32 +287,53 @@ func (k *Keys) load(person, stored string) ([]byte, error) {
 	return []byte(text), nil
 }
 
-type keyState int
+// KeyState says what there is of a person's key.
+type KeyState int
 
+// The states of a key.
 const (
-	keyUnknown keyState = iota
-	keyAlive
-	keyDestroyed
+	KeyNone KeyState = iota // there never was one
+	KeyAlive
+	KeyDestroyed
 )
 
-// key returns the person's key, from memory or from the table.
-func (k *Keys) key(ctx context.Context, person string) (key personKey, state keyState, err error) {
-	now := k.cfg.Clock.Now()
-	k.mu.Lock()
-	k.expire(now)
-	held, ok := k.mem[person]
-	destroyed := k.destroyed
-	k.mu.Unlock()
-	if ok {
-		return held.personKey, keyAlive, nil
+// LentKey is a key as it stands in its table. Secret is set while it is alive; it
+// may be held in memory, for KeyLife at most.
+type LentKey struct {
+	State  KeyState
+	Secret []byte
+}
+
+// KeyOwner lends keys to a process that has no reach to their table. *Keys is one
+// where it has a Store.
+type KeyOwner interface {
+	// LendKey returns the key of a person; with create one is made where there never
+	// was any.
+	LendKey(ctx context.Context, person string, create bool) (LentKey, error)
+	// DestroyKey is Keys.Destroy.
+	DestroyKey(ctx context.Context, person string) error
+}
+
+// LendKey implements KeyOwner. It reads the table, whatever is held in memory.
+func (k *Keys) LendKey(ctx context.Context, person string, create bool) (LentKey, error) {
+	if !ValidID(person) {
+		return LentKey{}, fmt.Errorf("person %q is not a valid id", person)
+	}
+	if k.cfg.Owner != nil {
+		return k.cfg.Owner.LendKey(ctx, person, create)
 	}
 	stored, state, err := k.read(ctx, person)
-	if err != nil || state != keyAlive {
-		return key, state, err
+	if err == nil && state == KeyNone && create {
+		if err = k.create(ctx, person); err == nil {
+			stored, state, err = k.read(ctx, person)
+		}
+	}
+	if err != nil || state != KeyAlive {
+		return LentKey{State: state}, err
 	}
 	secret, err := k.load(person, stored)
 	if err != nil {
-		return key, keyUnknown, err
+		return LentKey{}, err
 	}
 	if k.master != nil && !strings.HasPrefix(stored, wrappedMark) {
 		// What was stored before there was a master key.
@@ -310,19 +341,40 @@ func (k *Keys) key(ctx context.Context, person string) (key personKey, state key
 			SQL:  `UPDATE ` + k.table() + ` SET secret = $2 WHERE person = $1 AND secret = $3`,
 			Args: []any{person, k.store(person, secret), stored},
 		}); err != nil {
-			return key, keyUnknown, err
+			return LentKey{}, err
 		}
 	}
-	if key, err = newPersonKey(secret); err != nil {
-		return key, keyUnknown, err
+	return LentKey{State: KeyAlive, Secret: secret}, nil
+}
+
+// DestroyKey implements KeyOwner; it is Destroy.
+func (k *Keys) DestroyKey(ctx context.Context, person string) error { return k.Destroy(ctx, person) }
+
+// key returns the person's key, from memory or from its owner.
+func (k *Keys) key(ctx context.Context, person string, create bool) (key personKey, state KeyState, err error) {
+	now := k.cfg.Clock.Now()
+	k.mu.Lock()
+	k.expire(now)
+	held, ok := k.mem[person]
+	destroyed := k.destroyed
+	k.mu.Unlock()
+	if ok {
+		return held.personKey, KeyAlive, nil
+	}
+	lent, err := k.LendKey(ctx, person, create)
+	if err != nil || lent.State != KeyAlive {
+		return key, lent.State, err
+	}
+	if key, err = newPersonKey(lent.Secret); err != nil {
+		return key, KeyNone, err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if _, again := k.mem[person]; k.destroyed == destroyed && !again {
-		k.mem[person] = heldKey{key, now.Add(keyLife)}
-		k.order = append(k.order, heldName{person, now.Add(keyLife)})
+		k.mem[person] = heldKey{key, now.Add(KeyLife)}
+		k.order = append(k.order, heldName{person, now.Add(KeyLife)})
 	}
-	return key, keyAlive, nil
+	return key, KeyAlive, nil
 }
 
 // expire drops the keys that were held for their time, and the oldest of too many.
@@ -337,23 +389,23 @@ func (k *Keys) expire(now time.Time) {
 	k.order = k.order[n:]
 }
 
-func (k *Keys) read(ctx context.Context, person string) (stored string, state keyState, err error) {
+func (k *Keys) read(ctx context.Context, person string) (stored string, state KeyState, err error) {
 	rows, err := k.cfg.Store.Query(ctx, `SELECT secret, destroyed FROM `+k.table()+` WHERE person = $1`, person)
 	if err != nil {
-		return "", keyUnknown, err
+		return "", KeyNone, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	if !rows.Next() {
-		return "", keyUnknown, rows.Err()
+		return "", KeyNone, rows.Err()
 	}
 	var destroyed int64
 	if err := rows.Scan(&stored, &destroyed); err != nil {
-		return "", keyUnknown, err
+		return "", KeyNone, err
 	}
 	if destroyed > 0 {
-		return "", keyDestroyed, nil
+		return "", KeyDestroyed, nil
 	}
-	return stored, keyAlive, nil
+	return stored, KeyAlive, nil
 }
 
 func newAEAD(secret []byte) (cipher.AEAD, error) {

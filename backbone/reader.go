@@ -34,6 +34,9 @@ func (r *Reader) Query(ctx context.Context, sql string, args ...any) (Rows, erro
 // ReadQuery selects records of a log.
 type ReadQuery = driver.ReadQuery
 
+// Kind says what a record of a log is.
+type Kind = driver.Kind
+
 // EventKinds selects what streams consist of: events, public and private. A query
 // for a stream that names them is answered from an index.
 func EventKinds() []driver.Kind { return []driver.Kind{driver.KindEvent, driver.KindPrivate} }
@@ -52,6 +55,10 @@ func (r *Reader) Log(ctx context.Context, q ReadQuery) ([]*Message, error) {
 	}
 	return messages, nil
 }
+
+// Head returns the position of the last record of the service's log, 0 where it has
+// none.
+func (r *Reader) Head(ctx context.Context) (int64, error) { return r.store.Head(ctx, r.service) }
 
 // Load folds the committed state of a stream. Version 0 means that the stream has
 // no events.

@@ -461,8 +461,8 @@ func current(all map[string]time.Time, now time.Time) map[string]time.Time {
 	return kept
 }
 
-// follow returns a context that ends when the principal's token is revoked, with a cause that wraps ErrToken. The caller calls done when its stream ends.
-func (a *Authority) follow(ctx context.Context, p *Principal) (_ context.Context, done func()) {
+// Follow returns a context that ends when the principal's token is revoked, with a cause that wraps ErrToken. The caller calls done when its stream ends.
+func (a *Authority) Follow(ctx context.Context, p *Principal) (_ context.Context, done func()) {
 	ctx, cut := context.WithCancelCause(ctx)
 	s := &stream{principal: p, cut: cut}
 	a.mu.Lock()

@@ -116,8 +116,8 @@ type Door struct {
 	mux         *http.ServeMux
 	routes      []Route
 	foreign     *http.CrossOriginProtection
-	callers     *limiter
-	addresses   *limiter
+	callers     *Limiter
+	addresses   *Limiter
 	flights     flights
 	inFlight    atomic.Int64
 	bodies      sync.Pool
@@ -163,7 +163,7 @@ func New(c Config) (*Door, error) {
 	d := &Door{
 		config: c, clock: c.Clock, log: c.Logger, authority: c.Authority, idempotency: c.Idempotency,
 		mux: http.NewServeMux(), foreign: http.NewCrossOriginProtection(),
-		callers: newLimiter(c.CallerRate, 65536), addresses: newLimiter(c.AddressRate, 65536),
+		callers: NewLimiter(c.CallerRate, 65536), addresses: NewLimiter(c.AddressRate, 65536),
 		streams: map[string]int{},
 	}
 	d.bodies.New = func() any { b := make([]byte, 0, 2048); return &b }
@@ -263,7 +263,7 @@ type visitor struct {
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := d.clock.Now()
 	v := &visitor{answer: answer{ResponseWriter: w}}
-	v.request.Trace, v.request.traceID = traceOf(r.Header["Traceparent"])
+	v.request.Trace, v.request.traceID = TraceOf(r.Header["Traceparent"])
 	h := w.Header()
 	h["Traceparent"] = []string{v.request.Trace}
 	h["X-Content-Type-Options"] = noSniff
@@ -286,7 +286,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			d.config.Observe(o)
 		}
 	}()
-	if wait := d.addresses.take(addressOf(r.RemoteAddr), started); wait > 0 {
+	if wait := d.addresses.Take(addressOf(r.RemoteAddr), started); wait > 0 {
 		d.tell(v, r, tooMany(wait))
 		return
 	}
@@ -325,7 +325,7 @@ func (d *Door) admit(v *visitor, r *http.Request) error {
 	}
 	if p != nil {
 		req.Caller.Principal = *p
-		if wait := d.callers.take(p.key, d.clock.Now()); wait > 0 {
+		if wait := d.callers.Take(p.key, d.clock.Now()); wait > 0 {
 			return tooMany(wait)
 		}
 	}
@@ -375,7 +375,7 @@ func (d *Door) stream(v *visitor, p *Principal) error {
 	ctx, done := v.request.Context(), func() {}
 	if p != nil {
 		key = p.key
-		ctx, done = d.authority.follow(ctx, p)
+		ctx, done = d.authority.Follow(ctx, p)
 	}
 	defer done()
 	d.streamsMu.Lock()

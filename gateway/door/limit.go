@@ -12,10 +12,10 @@ type Rate struct {
 	Burst     int
 }
 
-// limiter keeps one rate for many keys. It remembers for each key only the instant at which its bucket will be full again, and
+// Limiter keeps one rate for many keys. It remembers for each key only the instant at which its bucket will be full again, and
 // remembers a bounded number of keys: when there are more, those that were not seen for longest are forgotten, half of all at a time. Safe for
 // concurrent use.
-type limiter struct {
+type Limiter struct {
 	interval time.Duration // between two takes in the long run
 	slack    time.Duration // how far ahead of time a burst may run
 	most     int
@@ -24,13 +24,14 @@ type limiter struct {
 	now, old map[string]time.Time
 }
 
-func newLimiter(r Rate, most int) *limiter {
+// NewLimiter returns a limiter that remembers at most so many keys.
+func NewLimiter(r Rate, most int) *Limiter {
 	interval := time.Duration(float64(time.Second) / r.PerSecond)
-	return &limiter{interval: interval, slack: interval * time.Duration(r.Burst-1), most: most / 2, now: map[string]time.Time{}}
+	return &Limiter{interval: interval, slack: interval * time.Duration(r.Burst-1), most: most / 2, now: map[string]time.Time{}}
 }
 
-// take answers 0 when key may go on, or how long it has to wait. What may not go on costs nothing.
-func (l *limiter) take(key string, at time.Time) time.Duration {
+// Take answers 0 when key may go on, or how long it has to wait. What may not go on costs nothing.
+func (l *Limiter) Take(key string, at time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	full, ok := l.now[key]

@@ -27,9 +27,9 @@ func (r Role) valid() bool { return slices.Contains(Roles(), r) }
 func (r Role) Gates() []string {
 	switch r {
 	case Customer:
-		return []string{"online", "kiosk"}
+		return []string{"online", "kiosk", "rpc"}
 	case Staff:
-		return []string{"online", "kiosk", "staff"}
+		return []string{"online", "kiosk", "staff", "rpc"}
 	case Robot:
 		return []string{"robots"}
 	case Device:

@@ -5,9 +5,9 @@ import (
 	"math/rand/v2"
 )
 
-// traceOf continues the W3C trace of a request: the traceparent to carry on, and its trace id. A header that is missing or not as
+// TraceOf continues the W3C trace of a request: the traceparent to carry on, and its trace id. A header that is missing or not as
 // it must be is passed over and a trace begins here.
-func traceOf(header []string) (parent, id string) {
+func TraceOf(header []string) (parent, id string) {
 	if len(header) == 1 && validTrace(header[0]) {
 		return header[0], header[0][3:35]
 	}

@@ -323,8 +323,13 @@ func (h *House) Start(ctx context.Context) error {
 		return err
 	}
 	h.loops.Go(func() { h.pruneAnswers(run) })
+	programs, err := h.programs()
+	if err != nil {
+		return err
+	}
 	for _, l := range h.listeners {
 		server := h.Door.Server()
+		h.servePrograms(server, programs)
 		server.BaseContext = func(net.Listener) context.Context { return run }
 		h.servers = append(h.servers, server)
 		h.loops.Go(func() {

@@ -213,7 +213,7 @@ func (x *Item) GetQuantity() int64 {
 // with a Refusal.
 type Answer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The id of the command: the one of the request, or the one that it was given.
+	// The id of the command, as it stood in the request.
 	CommandId string `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
 	// The command had been answered before, and this is the first answer.
 	Repeated bool `protobuf:"varint,2,opt,name=repeated,proto3" json:"repeated,omitempty"`

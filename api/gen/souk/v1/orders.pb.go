@@ -158,7 +158,7 @@ func (FeedPart) EnumDescriptor() ([]byte, []int) {
 
 type PlaceOrderRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The id of the command; empty: the order's id makes one.
+	// The id of the command: a repeat gets the first answer. Every command has one, which its caller chose.
 	CommandId string `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
 	Order     string `protobuf:"bytes,2,opt,name=order,proto3" json:"order,omitempty"`
 	// The id that the client gave its message; may be empty.

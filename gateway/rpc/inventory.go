@@ -1,0 +1,103 @@
+package rpc
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+
+	"connectrpc.com/connect"
+
+	soukv1 "example.org/souk/api/gen/souk/v1"
+	"example.org/souk/api/gen/souk/v1/soukv1connect"
+	"example.org/souk/mall/command"
+	"example.org/souk/mall/inventory"
+)
+
+var inventoryPolicy = map[string]Access{
+	"ReceiveStock": shop,
+	"AdjustStock":  shop,
+	"SetThreshold": shop,
+	"ReserveStock": processes,
+	"CommitStock":  processes,
+	"ReleaseStock": processes,
+	"GetLevel":     everybody,
+	"ListLevels":   lookers,
+}
+
+// inventoryFace answers for inventory.
+type inventoryFace struct{ *server }
+
+func serveInventory(s *server, o ...connect.HandlerOption) (string, http.Handler) {
+	return soukv1connect.NewInventoryServiceHandler(inventoryFace{s}, o...)
+}
+
+func (h inventoryFace) ReceiveStock(ctx context.Context, r *connect.Request[soukv1.ReceiveStockRequest]) (*connect.Response[soukv1.ReceiveStockResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.ReceiveStock{SKU: r.Msg.GetSku(), Location: location(r.Msg.GetLocation()), Quantity: r.Msg.GetQuantity()})
+	return done(&soukv1.ReceiveStockResponse{Answer: a}, err)
+}
+
+func (h inventoryFace) AdjustStock(ctx context.Context, r *connect.Request[soukv1.AdjustStockRequest]) (*connect.Response[soukv1.AdjustStockResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.AdjustStock{SKU: r.Msg.GetSku(), Location: location(r.Msg.GetLocation()), Delta: r.Msg.GetDelta(), Reason: r.Msg.GetReason()})
+	return done(&soukv1.AdjustStockResponse{Answer: a}, err)
+}
+
+func (h inventoryFace) SetThreshold(ctx context.Context, r *connect.Request[soukv1.SetThresholdRequest]) (*connect.Response[soukv1.SetThresholdResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.SetThreshold{
+		SKU: r.Msg.GetSku(), Location: location(r.Msg.GetLocation()), Threshold: r.Msg.GetThreshold(), Quantity: r.Msg.GetQuantity(),
+	})
+	return done(&soukv1.SetThresholdResponse{Answer: a}, err)
+}
+
+func (h inventoryFace) ReserveStock(ctx context.Context, r *connect.Request[soukv1.ReserveStockRequest]) (*connect.Response[soukv1.ReserveStockResponse], error) {
+	expires, err := micros("expires", r.Msg.GetExpires())
+	if err != nil {
+		return nil, err
+	}
+	a, err := h.do(ctx, r.Msg, command.ReserveStock{
+		Order: r.Msg.GetOrder(), Lines: lines(r.Msg.GetLines()), Location: location(r.Msg.GetLocation()), Wait: r.Msg.GetWait(), Expires: expires,
+	})
+	return done(&soukv1.ReserveStockResponse{Answer: a}, err)
+}
+
+func (h inventoryFace) CommitStock(ctx context.Context, r *connect.Request[soukv1.CommitStockRequest]) (*connect.Response[soukv1.CommitStockResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.CommitStock{Order: r.Msg.GetOrder(), Lines: lines(r.Msg.GetLines()), Location: location(r.Msg.GetLocation())})
+	return done(&soukv1.CommitStockResponse{Answer: a}, err)
+}
+
+func (h inventoryFace) ReleaseStock(ctx context.Context, r *connect.Request[soukv1.ReleaseStockRequest]) (*connect.Response[soukv1.ReleaseStockResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.ReleaseStock{
+		Order: r.Msg.GetOrder(), Lines: lines(r.Msg.GetLines()), Location: location(r.Msg.GetLocation()), Reason: r.Msg.GetReason(),
+	})
+	return done(&soukv1.ReleaseStockResponse{Answer: a}, err)
+}
+
+func (h inventoryFace) GetLevel(ctx context.Context, r *connect.Request[soukv1.GetLevelRequest]) (*connect.Response[soukv1.GetLevelResponse], error) {
+	at := location(r.Msg.GetLocation())
+	if err := cmp.Or(validID("sku", r.Msg.GetSku()), validID("location", at)); err != nil {
+		return nil, err
+	}
+	l, err := inventory.Get(ctx, h.Reader("inventory"), r.Msg.GetSku(), at)
+	return done(&soukv1.GetLevelResponse{Level: levelOf(l)}, unread(err))
+}
+
+func (h inventoryFace) ListLevels(ctx context.Context, r *connect.Request[soukv1.ListLevelsRequest]) (*connect.Response[soukv1.ListLevelsResponse], error) {
+	n, err := limit(r.Msg.GetLimit(), 100, 1000)
+	if err == nil && r.Msg.GetAfterSku()+r.Msg.GetAfterLocation() != "" {
+		err = cmp.Or(validID("afterSku", r.Msg.GetAfterSku()), validID("afterLocation", location(r.Msg.GetAfterLocation())))
+	}
+	if err != nil {
+		return nil, err
+	}
+	list, err := inventory.List(ctx, h.Reader("inventory"), r.Msg.GetAfterSku(), r.Msg.GetAfterLocation(), n)
+	answer := &soukv1.ListLevelsResponse{}
+	for _, l := range list {
+		answer.Levels = append(answer.Levels, levelOf(l))
+	}
+	return done(answer, unread(err))
+}
+
+func levelOf(l inventory.Level) *soukv1.Level {
+	return &soukv1.Level{
+		Sku: l.SKU, Location: l.Location, OnHand: l.OnHand, Held: l.Held, Committed: l.Committed, Available: l.Available, Threshold: l.Threshold,
+	}
+}

@@ -1,0 +1,142 @@
+package rpc
+
+import (
+	"context"
+	"net/http"
+
+	"connectrpc.com/connect"
+
+	soukv1 "example.org/souk/api/gen/souk/v1"
+	"example.org/souk/api/gen/souk/v1/soukv1connect"
+	"example.org/souk/mall/command"
+	"example.org/souk/mall/stores"
+)
+
+var storesPolicy = map[string]Access{
+	"CreateStore":          shop,
+	"RebrandStore":         shop,
+	"EnableParticipation":  shop,
+	"DisableParticipation": shop,
+	"AddProduct":           shop,
+	"RebrandProduct":       shop,
+	"IncreasePrice":        shop,
+	"DecreasePrice":        shop,
+	"RemoveProduct":        shop,
+	"GetProduct":           everybody,
+	"FindProduct":          everybody,
+	"ListProducts":         everybody,
+	"ListPrices":           everybody,
+}
+
+// storesFace answers for stores.
+type storesFace struct{ *server }
+
+func serveStores(s *server, o ...connect.HandlerOption) (string, http.Handler) {
+	return soukv1connect.NewStoresServiceHandler(storesFace{s}, o...)
+}
+
+func (h storesFace) CreateStore(ctx context.Context, r *connect.Request[soukv1.CreateStoreRequest]) (*connect.Response[soukv1.CreateStoreResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.CreateStore{Store: r.Msg.GetStore(), Name: r.Msg.GetName(), Location: r.Msg.GetLocation()})
+	return done(&soukv1.CreateStoreResponse{Answer: a}, err)
+}
+
+func (h storesFace) RebrandStore(ctx context.Context, r *connect.Request[soukv1.RebrandStoreRequest]) (*connect.Response[soukv1.RebrandStoreResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.RebrandStore{Store: r.Msg.GetStore(), Name: r.Msg.GetName()})
+	return done(&soukv1.RebrandStoreResponse{Answer: a}, err)
+}
+
+func (h storesFace) EnableParticipation(ctx context.Context, r *connect.Request[soukv1.EnableParticipationRequest]) (*connect.Response[soukv1.EnableParticipationResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.EnableParticipation{Store: r.Msg.GetStore()})
+	return done(&soukv1.EnableParticipationResponse{Answer: a}, err)
+}
+
+func (h storesFace) DisableParticipation(ctx context.Context, r *connect.Request[soukv1.DisableParticipationRequest]) (*connect.Response[soukv1.DisableParticipationResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.DisableParticipation{Store: r.Msg.GetStore()})
+	return done(&soukv1.DisableParticipationResponse{Answer: a}, err)
+}
+
+func (h storesFace) AddProduct(ctx context.Context, r *connect.Request[soukv1.AddProductRequest]) (*connect.Response[soukv1.AddProductResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.AddProduct{
+		Product: r.Msg.GetProduct(), Store: r.Msg.GetStore(), Name: r.Msg.GetName(), Description: r.Msg.GetDescription(), SKU: r.Msg.GetSku(),
+		Barcode: r.Msg.GetBarcode(), Price: money(r.Msg.GetPrice()),
+		RestockThreshold: r.Msg.GetRestockThreshold(), RestockQuantity: r.Msg.GetRestockQuantity(),
+	})
+	return done(&soukv1.AddProductResponse{Answer: a}, err)
+}
+
+func (h storesFace) RebrandProduct(ctx context.Context, r *connect.Request[soukv1.RebrandProductRequest]) (*connect.Response[soukv1.RebrandProductResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.RebrandProduct{Product: r.Msg.GetProduct(), Name: r.Msg.GetName(), Description: r.Msg.GetDescription()})
+	return done(&soukv1.RebrandProductResponse{Answer: a}, err)
+}
+
+func (h storesFace) IncreasePrice(ctx context.Context, r *connect.Request[soukv1.IncreasePriceRequest]) (*connect.Response[soukv1.IncreasePriceResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.IncreasePrice{Product: r.Msg.GetProduct(), Price: money(r.Msg.GetPrice())})
+	return done(&soukv1.IncreasePriceResponse{Answer: a}, err)
+}
+
+func (h storesFace) DecreasePrice(ctx context.Context, r *connect.Request[soukv1.DecreasePriceRequest]) (*connect.Response[soukv1.DecreasePriceResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.DecreasePrice{Product: r.Msg.GetProduct(), Price: money(r.Msg.GetPrice())})
+	return done(&soukv1.DecreasePriceResponse{Answer: a}, err)
+}
+
+func (h storesFace) RemoveProduct(ctx context.Context, r *connect.Request[soukv1.RemoveProductRequest]) (*connect.Response[soukv1.RemoveProductResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.RemoveProduct{Product: r.Msg.GetProduct()})
+	return done(&soukv1.RemoveProductResponse{Answer: a}, err)
+}
+
+func (h storesFace) GetProduct(ctx context.Context, r *connect.Request[soukv1.GetProductRequest]) (*connect.Response[soukv1.GetProductResponse], error) {
+	if err := validID("product", r.Msg.GetProduct()); err != nil {
+		return nil, err
+	}
+	p, found, err := stores.Get(ctx, h.Reader("stores"), r.Msg.GetProduct())
+	if err == nil && !found {
+		return nil, ErrNotFound
+	}
+	return done(&soukv1.GetProductResponse{Product: productOf(p)}, unread(err))
+}
+
+func (h storesFace) FindProduct(ctx context.Context, r *connect.Request[soukv1.FindProductRequest]) (*connect.Response[soukv1.FindProductResponse], error) {
+	if err := shortText("skuOrName", r.Msg.GetSkuOrName()); err != nil {
+		return nil, err
+	}
+	p, found, err := stores.Find(ctx, h.Reader("stores"), r.Msg.GetSkuOrName())
+	if err == nil && !found {
+		return nil, ErrNotFound
+	}
+	return done(&soukv1.FindProductResponse{Product: productOf(p)}, unread(err))
+}
+
+func (h storesFace) ListProducts(ctx context.Context, r *connect.Request[soukv1.ListProductsRequest]) (*connect.Response[soukv1.ListProductsResponse], error) {
+	n, err := limit(r.Msg.GetLimit(), 100, 1000)
+	if err == nil && r.Msg.GetAfter() != "" {
+		err = validID("after", r.Msg.GetAfter())
+	}
+	if err != nil {
+		return nil, err
+	}
+	list, err := stores.List(ctx, h.Reader("stores"), r.Msg.GetAfter(), n)
+	answer := &soukv1.ListProductsResponse{}
+	for _, p := range list {
+		answer.Products = append(answer.Products, productOf(p))
+	}
+	return done(answer, unread(err))
+}
+
+func (h storesFace) ListPrices(ctx context.Context, r *connect.Request[soukv1.ListPricesRequest]) (*connect.Response[soukv1.ListPricesResponse], error) {
+	if err := validID("product", r.Msg.GetProduct()); err != nil {
+		return nil, err
+	}
+	list, err := stores.Prices(ctx, h.Reader("stores"), r.Msg.GetProduct())
+	answer := &soukv1.ListPricesResponse{}
+	for _, p := range list {
+		answer.Prices = append(answer.Prices, &soukv1.Price{Version: p.Version, Price: moneyOf(p.Price), Since: timeOf(p.Since)})
+	}
+	return done(answer, unread(err))
+}
+
+func productOf(p stores.Product) *soukv1.Product {
+	return &soukv1.Product{
+		Product: p.Product, Store: p.Store, Location: p.Location, Sku: p.SKU, Barcode: p.Barcode, Name: p.Name,
+		Description: p.Description, Price: moneyOf(p.Price), PriceVersion: p.PriceVersion, Orderable: p.Orderable,
+	}
+}

@@ -1,0 +1,74 @@
+package house
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"example.org/souk/gateway/door"
+	"example.org/souk/gateway/rpc"
+	"example.org/souk/mall"
+)
+
+// programs is the way in for programs of the shop: the application services that run here, for who bears a token.
+func (h *House) programs() (http.Handler, error) {
+	return rpc.New(rpc.Config{
+		Commands: h.Runtime, Reader: h.Runtime.Reader, Run: h.Runtime.Services(), Changed: h.Runtime.Changed, Control: h.Runtime,
+		Catalogue: priced{catalogue{h.Runtime.Reader("stores")}}, Keys: h.Keys, Caller: h.bearer, Logger: h.cfg.Logger,
+		Closing: h.closing, CallerRate: h.rate(1),
+	})
+}
+
+// servePrograms lets a server of the door speak gRPC, which needs HTTP/2, and takes what is for the application services to
+// their handler.
+func (h *House) servePrograms(server *http.Server, programs http.Handler) {
+	server.Protocols = new(http.Protocols)
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
+	server.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 256, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second}
+	others := server.Handler
+	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, prefix := range rpc.Paths() {
+			if strings.HasPrefix(r.URL.Path, prefix) {
+				programs.ServeHTTP(w, r)
+				return
+			}
+		}
+		others.ServeHTTP(w, r)
+	})
+}
+
+// bearer says who calls by the token that comes with the request. Cookies are not taken: no page calls here.
+func (h *House) bearer(r *http.Request) (*rpc.Caller, error) {
+	header := r.Header["Authorization"]
+	if len(header) == 0 {
+		return nil, nil
+	}
+	scheme, token, _ := strings.Cut(header[0], " ")
+	if len(header) > 1 || !strings.EqualFold(scheme, "Bearer") {
+		return nil, door.ErrToken
+	}
+	p, err := h.Authority.Verify(token, rpc.Gate)
+	if err != nil {
+		return nil, err
+	}
+	kinds := map[door.Role]rpc.Kind{door.Customer: rpc.Customer, door.Staff: rpc.Staff, door.Engineer: rpc.Engineer}
+	kind, ok := kinds[p.Role]
+	if !ok {
+		return nil, door.ErrToken
+	}
+	return &rpc.Caller{
+		Kind: kind, Subject: p.Subject, Expires: p.Expires,
+		Follow: func(ctx context.Context) (context.Context, func()) { return h.Authority.Follow(ctx, &p) },
+	}, nil
+}
+
+// priced shows the application services what can be ordered.
+type priced struct{ catalogue }
+
+// Product implements rpc.Catalogue.
+func (c priced) Product(ctx context.Context, id string) (mall.Item, bool, error) {
+	p, ok, err := c.catalogue.Product(ctx, id)
+	return mall.Item{Product: id, SKU: p.SKU, Name: p.Name, Price: p.Price}, ok, err
+}
