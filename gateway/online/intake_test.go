@@ -60,7 +60,9 @@ func (c *counter) Order(ctx context.Context, id string) (online.Order, bool, err
 	return online.Order{ID: id, Customer: v.Customer, Status: v.Shown(), Items: v.Items, Total: v.Total}, found, err
 }
 
-func (c *counter) Feed(context.Context, string, int64, int) ([]online.Entry, error) { return nil, errAway }
+func (c *counter) Feed(context.Context, string, int64, int) ([]online.Entry, error) {
+	return nil, errAway
+}
 
 // Product implements online.Catalogue as the owner does.
 func (c *counter) Product(ctx context.Context, id string) (online.Product, bool, error) {

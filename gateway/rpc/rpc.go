@@ -28,6 +28,8 @@ const Gate = "rpc"
 // Commands takes commands to the services that handle them. *backbone.Runtime is one.
 type Commands interface {
 	Do(ctx context.Context, c backbone.Command, options ...backbone.DoOption) (backbone.Answer, error)
+	// ReadCommand reads a command of a service that runs here.
+	ReadCommand(wire string, data []byte) (backbone.Command, error)
 }
 
 // Catalogue knows what can be ordered now, and at which price.
