@@ -4,16 +4,18 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"example.org/souk/internal/house"
 )
 
 type runCommand struct {
-	Parts     []string `arg:"" help:"Services and gateways to run here: orders, inventory, ..., online, console." placeholder:"PART"`
-	HTTP      string   `help:"Address of the pages and APIs of what runs here, of its metrics and health; loopback only." default:"127.0.0.1:0" env:"SOUK_HTTP"`
-	Listen    string   `help:"Address on which other processes are answered, over TLS." default:"127.0.0.1:0" env:"SOUK_LISTEN"`
-	Advertise string   `help:"Address under which other processes reach it; default the one of --listen." env:"SOUK_ADVERTISE" placeholder:"HOST:PORT"`
-	TestMode  bool     `help:"Add the routes that fill a test's world." env:"SOUK_TEST_MODE"`
+	Parts     []string      `arg:"" help:"Services and gateways to run here: orders, inventory, ..., online, console." placeholder:"PART"`
+	HTTP      string        `help:"Address of the pages and APIs of what runs here, of its metrics and health; loopback only." default:"127.0.0.1:0" env:"SOUK_HTTP"`
+	Listen    string        `help:"Address on which other processes are answered, over TLS." default:"127.0.0.1:0" env:"SOUK_LISTEN"`
+	Advertise string        `help:"Address under which other processes reach it; default the one of --listen." env:"SOUK_ADVERTISE" placeholder:"HOST:PORT"`
+	Drain     time.Duration `help:"How long a process that is asked to end still takes requests while it says that it is not ready." default:"0s" env:"SOUK_DRAIN"`
+	TestMode  bool          `help:"Add the routes that fill a test's world." env:"SOUK_TEST_MODE"`
 	mallFlags `embed:""`
 }
 
@@ -37,7 +39,7 @@ func (c *runCommand) Run(ctx context.Context, env Env, r *root) error {
 		return usageError{fmt.Errorf("several processes share a database: name it with --db postgres://...")}
 	}
 	config := c.config(r, env)
-	config.HTTP, config.Listen, config.Advertise, config.Run, config.TestMode = c.HTTP, c.Listen, c.Advertise, c.Parts, c.TestMode
+	config.Drain, config.HTTP, config.Listen, config.Advertise, config.Run, config.TestMode = c.Drain, c.HTTP, c.Listen, c.Advertise, c.Parts, c.TestMode
 	return runMall(ctx, r, config, func(h *house.House) error {
 		fmt.Fprintf(env.Stdout, "runs          %s\n", strings.Join(c.Parts, " "))
 		fmt.Fprintf(env.Stdout, "web           %s\n", h.URL())

@@ -129,9 +129,14 @@ func (h *House) SQLite() (*sqlitestore.Store, error) {
 }
 
 func (h *House) openPostgres(ctx context.Context) error {
-	shared, own, err := ParseDatabases(h.cfg.DB)
+	shared, each, err := ParseDatabases(h.cfg.DB)
 	if err != nil {
 		return err
+	}
+	if !h.cfg.Quiet {
+		if h.owner, h.disown, err = own(h.cfg.Data); err != nil {
+			return err
+		}
 	}
 	if err := h.claim(ctx, shared); err != nil {
 		return err
@@ -151,7 +156,7 @@ func (h *House) openPostgres(ctx context.Context) error {
 	if h.stores.shared, err = open(shared); err != nil {
 		return err
 	}
-	for service, address := range own {
+	for service, address := range each {
 		if h.stores.own[service], err = open(address); err != nil {
 			return fmt.Errorf("database of %s: %w", service, err)
 		}

@@ -63,6 +63,9 @@ type Config struct {
 	// Listen is where this process speaks to the others, host:port; default port 0 on
 	// loopback. Only with Run.
 	Listen string
+	// Drain is how long a process that was asked to end still takes requests, while it says that it is not ready, so
+	// that whoever spreads requests over several processes goes elsewhere. Only with Run; default 0.
+	Drain time.Duration
 	// Advertise is the address under which others reach Listen; default Listen's own.
 	Advertise string
 	// Broker is the URL of a broker that carries messages between the services; default
@@ -105,8 +108,10 @@ type House struct {
 
 	cfg       Config
 	stores    *databases
-	unlock    func()     // gives up a database that other machines can reach; nil where it is a file
-	taken     chan error // another mall has that database
+	owner     string       // how leases know this process; "": they need not
+	disown    func() error // gives up the data directory; nil where the database is in it
+	unlock    func()       // gives up a database that other machines can reach; nil where it is a file
+	taken     chan error   // another mall has that database
 	bus       driver.Transport
 	hub       online.Hub
 	standIn   *standIn
@@ -180,7 +185,7 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 			return nil, err
 		}
 	}
-	if h.bus, err = openTransport(ctx, cfg, h.stores.of); err != nil {
+	if h.bus, err = openTransport(ctx, cfg, h.owner, h.stores.of); err != nil {
 		return nil, err
 	}
 	h.Keys, err = backbone.OpenKeys(backbone.KeysConfig{Store: h.stores.of(backbone.KeyService().Name)})
@@ -206,7 +211,7 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 		retention = -1 // the command line does not know for how long the mall keeps what it keeps
 	}
 	h.Runtime, err = backbone.New(backbone.Config{
-		Parts: parts, Run: run, Store: h.stores.of, Transport: h.bus, Logger: cfg.Logger, Hooks: h.cfg.Hooks, SealHead: h.keepHead,
+		Parts: parts, Run: run, Store: h.stores.of, Transport: h.bus, Owner: h.owner, Logger: cfg.Logger, Hooks: h.cfg.Hooks, SealHead: h.keepHead,
 		Retention: retention,
 	})
 	if err != nil {
@@ -436,6 +441,10 @@ func (h *House) Stop(ctx context.Context) error {
 	h.once.Do(func() { close(h.closing) })
 	if h.peers != nil && h.started.Load() {
 		errs = append(errs, h.peers.Leave(ctx))
+		select {
+		case <-ctx.Done():
+		case <-time.After(h.cfg.Drain):
+		}
 	}
 	for _, s := range h.servers {
 		errs = append(errs, s.Shutdown(ctx))
@@ -476,6 +485,10 @@ func (h *House) close() error {
 	if h.stores != nil {
 		errs = append(errs, h.stores.close())
 		h.stores = nil
+	}
+	if h.disown != nil {
+		errs = append(errs, h.disown())
+		h.disown = nil
 	}
 	if h.unlock != nil {
 		h.unlock()

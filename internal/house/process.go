@@ -2,6 +2,7 @@ package house
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -9,9 +10,8 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/driver"
@@ -108,11 +108,9 @@ func (h *House) join(ctx context.Context) error {
 }
 
 func (h *House) open(ctx context.Context, p peers.Process) (*peers.Peers, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return nil, err
+	if p.ID = h.owner; p.ID == "" {
+		p.ID = "operator-" + strings.ToLower(rand.Text())
 	}
-	p.ID = id.String()
 	return peers.Open(ctx, peers.Config{Store: h.stores.shared, Clock: clock{}, Logger: h.cfg.Logger, Process: p})
 }
 

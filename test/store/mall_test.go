@@ -161,11 +161,16 @@ func (m *mall) ask(ctx context.Context, operation string, args control.Args) err
 
 // call makes a request; status 0 means that there was no answer.
 func (m *mall) call(method, path, body string, headers ...string) (status int, answer string) {
+	return callAt(m.t, m.url, method, path, body, headers...)
+}
+
+// callAt makes a request to one of several gateways.
+func callAt(t *testing.T, url, method, path, body string, headers ...string) (status int, answer string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, m.url+path, bytes.NewBufferString(body))
+	req, err := http.NewRequestWithContext(ctx, method, url+path, bytes.NewBufferString(body))
 	if err != nil {
-		m.t.Error(err)
+		t.Error(err)
 		return 0, ""
 	}
 	if body != "" {
