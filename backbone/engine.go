@@ -64,6 +64,9 @@ func New(cfg Config) (*Runtime, error) {
 	if cfg.CacheStates <= 0 {
 		cfg.CacheStates = 16384
 	}
+	if cfg.Lease <= 0 {
+		cfg.Lease = defaultLease
+	}
 	r := &Runtime{cfg: cfg, log: cfg.Logger, hosts: map[string]*host{}, handlerOf: map[string]string{}, ownerOf: map[string]string{}}
 	if r.cfg.Owner == "" {
 		r.cfg.Owner = r.ids.next(r.now())

@@ -20,7 +20,9 @@ import (
 	"example.org/souk/backbone/sqlitestore"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck"))
+}
 
 // A till takes amounts; a book keeps them; an alarm clock is set by them.
 type (

@@ -21,9 +21,9 @@ type tenure struct {
 	renewed  time.Time
 }
 
-// Times of tenures, by the database's clock.
+// Times of tenures.
 const (
-	tenureLease = 15 * time.Second
+	defaultLease = 15 * time.Second
 	// tenureEnd bounds how long a stop waits for the database that a tenure is given back at.
 	tenureEnd = 5 * time.Second
 )
@@ -33,7 +33,7 @@ func (t *tenure) held() bool { return t.h.store.Powers().Exclusive || t.epoch.Lo
 
 // hold takes the tenure, or prolongs it. It is new where another process may have had it since the last time.
 func (t *tenure) hold(ctx context.Context) (held, anew bool, err error) {
-	store, service, owner, lease := t.h.store, t.h.svc.Name, t.h.r.cfg.Owner, tenureLease
+	store, service, owner, lease := t.h.store, t.h.svc.Name, t.h.r.cfg.Owner, t.h.r.cfg.Lease
 	if store.Powers().Exclusive {
 		lease = 0
 	}
