@@ -540,4 +540,3 @@ func TestControl(t *testing.T) {
 		t.Errorf("what is not here: %s", code)
 	}
 }
-
