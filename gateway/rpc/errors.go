@@ -126,13 +126,12 @@ func ErrorOf(err error) error {
 			}
 		}
 	}
-	switch e.Code() {
-	case connect.CodeUnavailable:
-		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-			return fmt.Errorf("%w: %w", backbone.ErrUnavailable, err)
-		}
-		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
-	case connect.CodeDeadlineExceeded:
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return fmt.Errorf("%w: %w", backbone.ErrUnavailable, err)
+	}
+	switch code := e.Code(); {
+	case code == connect.CodeUnavailable, code == connect.CodeDeadlineExceeded,
+		!connect.IsWireError(err) && (code == connect.CodeInternal || code == connect.CodeUnknown):
 		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
 	}
 	return err

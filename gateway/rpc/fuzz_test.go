@@ -1,0 +1,223 @@
+package rpc
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/dynamicpb"
+	"pgregory.net/rapid"
+
+	"example.org/souk/gateway/door"
+)
+
+// nasty are JSON values that no field expects, or that only some do.
+func nasty() []string {
+	return []string{
+		`null`, `""`, `" "`, `"a b"`, `"\u0000"`, `"\u001b[2J"`, `"\r\nX: y"`, `"\ud800"`, `"ü"`, `"a/b"`, `"../../etc"`, `"*"`, `"'; DROP TABLE x; --"`,
+		`"` + strings.Repeat("x", 65) + `"`, `"` + strings.Repeat("x", 200_000) + `"`, `"sealed:v1:C1:AAAA"`, `"sealed:v1:"`,
+		`0`, `-1`, `1.5`, `1e400`, `9223372036854775807`, `-9223372036854775808`, `9223372036854775808`, `"9223372036854775807"`, `"NaN"`,
+		`true`, `{}`, `[]`, `[null]`, `[{}]`, `[[]]`, `{"a":1}`, `{"amount":"9223372036854775807","currency":"EUR"}`, `{"amount":"1","currency":"\u0000"}`,
+		`"0001-01-01T00:00:00Z"`, `"9999-12-31T23:59:59.999999999Z"`, `"yesterday"`, `"99999999999s"`,
+		`[` + strings.Repeat(`{"product":"pen","sku":"PEN","quantity":"1"},`, 200) + `{}]`,
+		`[{"product":"pen","sku":"PEN","name":"Pen","price":{"amount":"9223372036854775807","currency":"EUR"},"quantity":"1000000"}]`,
+		strings.Repeat(`[`, 2000) + strings.Repeat(`]`, 2000), strings.Repeat(`{"items":`, 2000) + `1` + strings.Repeat(`}`, 2000),
+	}
+}
+
+// plausible is a message with something in every field that has a chance, so that a nasty value gets past the others.
+func plausible(m protoreflect.MessageDescriptor) map[string]json.RawMessage {
+	all := map[string]json.RawMessage{}
+	for i := range m.Fields().Len() {
+		f := m.Fields().Get(i)
+		value := `"pen"`
+		switch {
+		case f.JSONName() == "lines" || f.JSONName() == "items":
+			value = `[{"product":"pen","sku":"PEN","quantity":"1"}]`
+		case f.JSONName() == "email":
+			value = `"a@b.example"`
+		case f.JSONName() == "sms":
+			value = `"+1"`
+		case f.JSONName() == "service":
+			value = `"payments"`
+		case f.IsList() || f.IsMap():
+			continue
+		case f.Kind() == protoreflect.MessageKind && f.Message().FullName() == "souk.v1.Money":
+			value = `{"amount":"5","currency":"EUR"}`
+		case f.Kind() == protoreflect.MessageKind && f.JSONName() == "until":
+			value = `"2026-01-02T00:00:00Z"`
+		case f.Kind() == protoreflect.MessageKind:
+			value = `"2026-01-01T00:00:00Z"`
+		case f.Kind() == protoreflect.BoolKind:
+			value = `true`
+		case f.Kind() != protoreflect.StringKind:
+			value = `1`
+		}
+		all[f.JSONName()] = json.RawMessage(value)
+	}
+	return all
+}
+
+// healthy fails where an answer says that something went wrong inside, or says nothing that a client understands.
+func (b *bench) healthy(caller, what, method string, m protoreflect.MethodDescriptor, contentType string, body []byte) {
+	b.t.Helper()
+	if m.IsStreamingServer() {
+		contentType = strings.Replace(contentType, "application/", "application/connect+", 1)
+		n := len(body)
+		body = append([]byte{0, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}, body...)
+	}
+	status, answer := b.post(caller, method, contentType, body)
+	text := string(answer)
+	// A database that chokes on what it is given is no database that is away.
+	bad := status >= http.StatusInternalServerError && status != http.StatusNotImplemented || strings.Contains(text, `"code":"unavailable"`)
+	bad = bad && !strings.Contains(text, "the service is not here")
+	for _, code := range []string{`"code":"internal"`, `"code":"unknown"`, "panic", "SQL"} {
+		bad = bad || strings.Contains(text, code)
+	}
+	if bad {
+		b.t.Errorf("%s with %s: %d %.300s", method, what, status, text)
+	}
+}
+
+// endless ends only when its caller does; what it reads is in no other way than what others read.
+func endless(m protoreflect.MethodDescriptor) bool { return m.Name() == "FollowFeeds" }
+
+// B1: whatever a program sends to whichever method, nothing breaks inside. Red when an id or a time is not validated, and when an
+// error of the database is passed on as it is.
+func TestB1_NothingBreaksAnyMethod(t *testing.T) {
+	t.Parallel()
+	b := begin(t, func(c *Config) { c.CallerRate = door.Rate{PerSecond: 1e6, Burst: 1e6} })
+	b.stock()
+	b.nastyTo("process:fuzz", func(protoreflect.MethodDescriptor) bool { return true })
+	// What comes from people is priced and sealed first.
+	b.nastyTo("staff:fuzz", func(m protoreflect.MethodDescriptor) bool {
+		return m.Name() == "PlaceOrder" || m.Parent().Name() == "CustomersService"
+	})
+	b.awake()
+}
+
+func (b *bench) nastyTo(caller string, which func(protoreflect.MethodDescriptor) bool) {
+	b.t.Helper()
+	tried := 0
+	for _, m := range methods() {
+		if endless(m) || !which(m) {
+			continue
+		}
+		method := strings.TrimPrefix(string(m.Parent().FullName()), "souk.v1.") + "/" + string(m.Name())
+		whole := append(nasty(), `{"unknown":1}`, `{"commandId":`, ``, "\x00", `{"commandId":"a","commandId":"b"}`)
+		for _, body := range whole {
+			b.healthy(caller, fmt.Sprintf("%.60q", body), method, m, "application/json", []byte(body))
+		}
+		n := 0
+		for field := range plausible(m.Input()) {
+			for _, value := range nasty() {
+				n++
+				message := plausible(m.Input())
+				if field != "commandId" && message["commandId"] != nil {
+					message["commandId"] = json.RawMessage(fmt.Sprintf(`"fuzz-%s-%d"`, m.Name(), n))
+				}
+				message[field] = json.RawMessage(value)
+				var body strings.Builder
+				body.WriteString("{")
+				for name, v := range message {
+					fmt.Fprintf(&body, "%q:%s,", name, v)
+				}
+				b.healthy(caller, fmt.Sprintf("%s=%.60q", field, value), method, m, "application/json", []byte(strings.TrimSuffix(body.String(), ",")+"}"))
+			}
+		}
+		tried += n + len(whole)
+	}
+	b.t.Logf("%d messages by %s", tried, caller)
+}
+
+// awake takes goods in and finds them, as ever.
+func (b *bench) awake() {
+	b.t.Helper()
+	if _, code := b.json("process:after", "InventoryService/ReceiveStock", `{"commandId":"after","sku":"AFTER","quantity":5}`); code != "" {
+		b.t.Errorf("afterwards: %s", code)
+	}
+	b.Settle(b.t)
+	answer, code := b.json("process:after", "InventoryService/GetLevel", `{"sku":"AFTER"}`)
+	if l, _ := answer["level"].(map[string]any); code != "" || l["available"] != "5" {
+		b.t.Errorf("afterwards: %s %v", code, answer)
+	}
+}
+
+// B1: the same for messages in binary, whole ones with random values and torn ones. Nothing of it may depend on how a message is written.
+func TestB1_RandomMessages(t *testing.T) {
+	t.Parallel()
+	b := begin(t)
+	b.stock()
+	all := methods()
+	rapid.Check(t, func(rt *rapid.T) {
+		for range 20 {
+			b.random(rt, all)
+		}
+	})
+	b.awake()
+}
+
+func (b *bench) random(rt *rapid.T, all []protoreflect.MethodDescriptor) {
+	m := rapid.SampledFrom(all).Draw(rt, "method")
+	if endless(m) || m.Name() == "PauseService" { // which would be found out by what is paused
+		return
+	}
+	message := dynamicpb.NewMessage(m.Input())
+	fill(rt, message, 0)
+	body, err := proto.Marshal(message)
+	if err != nil {
+		body = []byte(rapid.StringN(0, 100, 100).Draw(rt, "text"))
+	}
+	if n := rapid.IntRange(0, len(body)).Draw(rt, "cut"); rapid.IntRange(0, 3).Draw(rt, "torn") == 0 {
+		body = append(body[:n:n], rapid.SliceOfN(rapid.Byte(), 0, 20).Draw(rt, "rest")...)
+	}
+	method := strings.TrimPrefix(string(m.Parent().FullName()), "souk.v1.") + "/" + string(m.Name())
+	what, _ := protojson.Marshal(message) // for the report alone
+	b.healthy("process:fuzz", string(what), method, m, "application/proto", body)
+}
+
+// fill gives random fields random values.
+func fill(rt *rapid.T, m protoreflect.Message, depth int) {
+	fields := m.Descriptor().Fields()
+	for i := range fields.Len() {
+		f := fields.Get(i)
+		if f.IsMap() || depth > 3 || rapid.IntRange(0, 4).Draw(rt, "left out") == 0 {
+			continue
+		}
+		if f.IsList() {
+			list := m.Mutable(f).List()
+			for range rapid.IntRange(0, 3).Draw(rt, "entries") {
+				list.Append(value(rt, f, list.NewElement, depth))
+			}
+			continue
+		}
+		m.Set(f, value(rt, f, func() protoreflect.Value { return m.NewField(f) }, depth))
+	}
+}
+
+func value(rt *rapid.T, f protoreflect.FieldDescriptor, fresh func() protoreflect.Value, depth int) protoreflect.Value {
+	switch f.Kind() {
+	case protoreflect.MessageKind:
+		v := fresh()
+		fill(rt, v.Message(), depth+1)
+		return v
+	case protoreflect.EnumKind:
+		return protoreflect.ValueOfEnum(protoreflect.EnumNumber(rapid.Int32().Draw(rt, "number")))
+	case protoreflect.BoolKind:
+		return protoreflect.ValueOfBool(rapid.Bool().Draw(rt, "bool"))
+	case protoreflect.BytesKind:
+		return protoreflect.ValueOfBytes(rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(rt, "bytes"))
+	case protoreflect.Int32Kind:
+		return protoreflect.ValueOfInt32(rapid.Int32().Draw(rt, "int32"))
+	case protoreflect.Int64Kind:
+		return protoreflect.ValueOfInt64(rapid.OneOf(rapid.Int64(), rapid.Int64Range(0, 10)).Draw(rt, "int64"))
+	}
+	return protoreflect.ValueOfString(rapid.OneOf(
+		rapid.SampledFrom([]string{"pen", "PEN", "C1", "hall", "main", "orders", "EUR", "O1", ""}), rapid.String(),
+	).Draw(rt, "text"))
+}

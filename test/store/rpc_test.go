@@ -1,0 +1,133 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
+
+	soukv1 "example.org/souk/api/gen/souk/v1"
+	"example.org/souk/api/gen/souk/v1/soukv1connect"
+)
+
+// dial opens a gRPC client of its own to the mall.
+func (m *mall) dial() *grpc.ClientConn {
+	m.t.Helper()
+	conn, err := grpc.NewClient("passthrough:///"+strings.TrimPrefix(m.url, "http://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// bearer is the context of a call of a role.
+func (m *mall) bearer(role, subject string) context.Context {
+	m.t.Helper()
+	token := strings.TrimSpace(m.souk("token", "--role", role, "--subject", subject))
+	ctx, cancel := context.WithTimeout(m.t.Context(), 30*time.Second)
+	m.t.Cleanup(cancel)
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+}
+
+// B1 and F10 for programs: an order by gRPC is read as JSON and repeated, and is the same order in the online store; health
+// is for everybody who is known, reflection for engineers; what was taken is there after a kill -9. Red when the port does not speak HTTP/2, when
+// tokens are not asked for, and when an order is answered before it is durable.
+func TestC4_OrdersOfPrograms(t *testing.T) {
+	t.Parallel()
+	m := start(t, program(t), t.TempDir(), nil)
+	m.seed()
+	conn := m.dial()
+	customer := m.bearer("customer", "CUSTOMER_001")
+	request := &soukv1.PlaceOrderRequest{CommandId: "k1", Order: "ORDER_001", Customer: "CUSTOMER_001", Items: []*soukv1.Item{
+		{Product: "PRODUCT_001", Quantity: 3}, {Product: "PRODUCT_002", Quantity: 2},
+	}}
+	place := func(ctx context.Context) (*soukv1.Answer, error) {
+		r := &soukv1.PlaceOrderResponse{}
+		err := conn.Invoke(ctx, soukv1connect.OrdersServicePlaceOrderProcedure, request, r)
+		return r.GetAnswer(), err
+	}
+	if _, err := place(t.Context()); status.Code(err) != codes.Unauthenticated {
+		t.Errorf("without a token: %v", err)
+	}
+	if _, err := place(m.bearer("customer", "CUSTOMER_002")); status.Code(err) != codes.NotFound {
+		t.Errorf("for another: %v", err)
+	}
+	first, err := place(customer)
+	if err != nil || first.GetRepeated() {
+		t.Fatalf("%v %v", first, err)
+	}
+	again, err := place(customer)
+	if err != nil || !again.GetRepeated() || again.GetEvents()[0].GetId() != first.GetEvents()[0].GetId() {
+		t.Errorf("again: %v %v", again, err)
+	}
+	m.awaitStatus("ORDER_001", "APPROVED")
+	if a := m.available("PRODUCT_001"); a != 7 {
+		t.Errorf("available %d, want 7", a)
+	}
+
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, m.url+"/souk.v1.OrdersService/GetOrder", strings.NewReader(`{"order":"ORDER_001"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(m.souk("token", "--role", "staff", "--subject", "anna")))
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Order struct {
+			Status string
+			Total  struct{ Amount, Currency string }
+		}
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || json.Unmarshal(body, &answer) != nil || answer.Order.Status != "ORDER_STATUS_APPROVED" || answer.Order.Total.Amount != "4000" {
+		t.Errorf("%d %s %v", resp.StatusCode, body, err)
+	}
+
+	healthy, err := grpc_health_v1.NewHealthClient(conn).Check(customer, &grpc_health_v1.HealthCheckRequest{Service: "souk.v1.OrdersService"})
+	if err != nil || healthy.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
+		t.Errorf("health: %v %v", healthy, err)
+	}
+	reflect := func(ctx context.Context) (int, error) {
+		stream, err := grpc_reflection_v1.NewServerReflectionClient(conn).ServerReflectionInfo(ctx)
+		if err == nil {
+			_ = stream.Send(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}}) // Recv says why not
+		}
+		if err != nil {
+			return 0, err
+		}
+		list, err := stream.Recv()
+		return len(list.GetListServicesResponse().GetService()), err
+	}
+	if n, err := reflect(m.bearer("engineer", "eve")); err != nil || n < 10 {
+		t.Errorf("reflection for an engineer: %d services, %v", n, err)
+	}
+	if _, err := reflect(customer); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("reflection for a customer: %v", err)
+	}
+
+	request.CommandId, request.Order, request.Items = "k2", "ORDER_002", request.GetItems()[:1]
+	request.Items[0].Quantity = 2
+	if _, err := place(customer); err != nil {
+		t.Fatal(err)
+	}
+	m.proc.Kill9()
+	m.begin()
+	m.awaitStatus("ORDER_002", "APPROVED")
+	m.holds()
+}
