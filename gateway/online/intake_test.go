@@ -82,7 +82,7 @@ func order(id string, quantity int64) command.PlaceOrder {
 // by itself. Red when the event leads to nothing.
 func TestE5_WhatWasAcceptedGoesOn(t *testing.T) {
 	c := openCounter(t)
-	if err := c.Runtime().Pause("orders"); err != nil {
+	if err := c.Runtime().Pause(t.Context(), "orders"); err != nil {
 		t.Fatal(err)
 	}
 	a, err := c.intake.Do(t.Context(), order("o1", 2), backbone.WithID("place-o1"))
@@ -103,7 +103,7 @@ func TestE5_WhatWasAcceptedGoesOn(t *testing.T) {
 		t.Fatalf("an order of which nobody knows how it stands: %v", err)
 	}
 	c.away.Store(false)
-	if err := c.Runtime().Resume("orders"); err != nil {
+	if err := c.Runtime().Resume(t.Context(), "orders"); err != nil {
 		t.Fatal(err)
 	}
 	c.Settle(t)
@@ -118,7 +118,7 @@ func TestE5_WhatWasAcceptedGoesOn(t *testing.T) {
 // A cancel that was accepted before orders has heard of the order comes after it. Red when the two go by streams of their own.
 func TestE7_CancelComesAfterItsOrder(t *testing.T) {
 	c := openCounter(t)
-	if err := c.Runtime().Pause("orders"); err != nil {
+	if err := c.Runtime().Pause(t.Context(), "orders"); err != nil {
 		t.Fatal(err)
 	}
 	for id, cmd := range map[string]backbone.Command{"place-o1": order("o1", 2)} {
@@ -129,7 +129,7 @@ func TestE7_CancelComesAfterItsOrder(t *testing.T) {
 	if _, err := c.intake.Do(t.Context(), command.CancelOrder{Order: "o1", Reason: "changed my mind"}, backbone.WithID("cancel-o1")); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Runtime().Resume("orders"); err != nil {
+	if err := c.Runtime().Resume(t.Context(), "orders"); err != nil {
 		t.Fatal(err)
 	}
 	c.Settle(t)

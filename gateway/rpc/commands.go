@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"connectrpc.com/connect"
@@ -9,6 +10,7 @@ import (
 	soukv1 "example.org/souk/api/gen/souk/v1"
 	"example.org/souk/api/gen/souk/v1/soukv1connect"
 	"example.org/souk/backbone"
+	"example.org/souk/mall"
 )
 
 var commandsPolicy = map[string]Access{"Decide": processes}
@@ -21,9 +23,15 @@ func serveCommands(s *server, o ...connect.HandlerOption) (string, http.Handler)
 }
 
 func (h commandsFace) Decide(ctx context.Context, r *connect.Request[soukv1.DecideRequest]) (*connect.Response[soukv1.DecideResponse], error) {
-	c, err := h.Commands.ReadCommand(r.Msg.GetType(), r.Msg.GetData())
-	if err != nil {
+	if h.ReadCommand == nil {
+		return nil, backbone.ErrNotHandled
+	}
+	c, err := h.ReadCommand(r.Msg.GetType(), r.Msg.GetData())
+	switch {
+	case errors.Is(err, backbone.ErrNotHandled):
 		return nil, err
+	case err != nil:
+		return nil, &mall.FieldError{Field: "data", Reason: "is no command of this type"}
 	}
 	options := []backbone.DoOption{
 		backbone.By(r.Msg.GetActor()), backbone.CausedBy(r.Msg.GetCorrelation(), r.Msg.GetCausation()), backbone.WithTrace(r.Msg.GetTrace()),

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 
 	"connectrpc.com/connect"
 
@@ -15,48 +14,18 @@ import (
 	"example.org/souk/internal/peers"
 )
 
-// Pause stops a service's handling, in all processes that run it.
-func (h *House) Pause(ctx context.Context, service string) error {
-	if h.here(service) {
-		return h.Runtime.Pause(service)
-	}
-	return h.each(ctx, service, func(c soukv1connect.ControlServiceClient) error {
-		_, err := c.PauseService(ctx, connect.NewRequest(&soukv1.PauseServiceRequest{Service: service}))
-		return rpc.ErrorOf(err)
-	})
-}
-
-// Resume ends a pause.
-func (h *House) Resume(ctx context.Context, service string) error {
-	if h.here(service) {
-		return h.Runtime.Resume(service)
-	}
-	return h.each(ctx, service, func(c soukv1connect.ControlServiceClient) error {
-		_, err := c.ResumeService(ctx, connect.NewRequest(&soukv1.ResumeServiceRequest{Service: service}))
-		return rpc.ErrorOf(err)
-	})
-}
-
-// each asks every process that runs a service; "" stands for every process.
-func (h *House) each(ctx context.Context, service string, ask func(soukv1connect.ControlServiceClient) error) error {
+// each asks every process.
+func (h *House) each(ctx context.Context, ask func(soukv1connect.ControlServiceClient) error) error {
 	list, err := h.peers.Processes(ctx)
 	if err != nil {
 		return err
 	}
-	asked := 0
 	var errs []error
 	for _, p := range list {
-		if service != "" && !slices.Contains(p.Parts, service) {
-			continue
-		}
-		asked++
 		client := soukv1connect.NewControlServiceClient(h.peers.To(p), peers.URL(p.Parts[0]), connect.WithGRPC())
 		if err := ask(client); err != nil {
 			errs = append(errs, fmt.Errorf("process %s (%v): %w", p.ID, p.Parts, err))
 		}
-	}
-	if asked == 0 && service != "" {
-		return fmt.Errorf("%s: %w", service, peers.ErrAbsent)
 	}
 	return errors.Join(errs...)
 }
@@ -81,7 +50,7 @@ func (h *House) InFlight(ctx context.Context) (string, error) {
 // round asks every process once.
 func (h *House) round(ctx context.Context) (heads map[string]int64, busy string, err error) {
 	heads = map[string]int64{}
-	err = h.each(ctx, "", func(c soukv1connect.ControlServiceClient) error {
+	err = h.each(ctx, func(c soukv1connect.ControlServiceClient) error {
 		r, err := c.GetInFlight(ctx, connect.NewRequest(&soukv1.GetInFlightRequest{}))
 		if err != nil {
 			return rpc.ErrorOf(err)
