@@ -38,7 +38,8 @@ type share struct {
 	inbox      map[inboxKey]string // hash of each message of the batch that was handled, "" for new ones
 	writes     driver.Writes
 	statements []driver.Statement
-	flushed    int // statements that have run
+	flushed    int             // statements that have run
+	keys       map[string]bool // of rows of inline views that are written, and whether they are locked
 	timers     []timerOp
 	calls      []callOp
 	dirtySagas []*sagaEntry
@@ -149,11 +150,66 @@ func (b *batch) prefetch(units []*unit) error {
 		}
 	}
 	for _, s := range b.services {
+		if err := b.prefetchSagas(s); err != nil {
+			return err
+		}
+	}
+	b.foresee(units)
+	for _, s := range b.services {
 		if err := b.prefetchShare(s); err != nil {
 			return err
 		}
 	}
 	return b.loadInbox(units)
+}
+
+// foresee names the streams that the sagas of a batch may decide on. Where other processes write too all streams have to be
+// locked together: one that is locked later, while another waits for those that are held, would be a deadlock.
+func (b *batch) foresee(units []*unit) {
+	if b.w.store.Powers().Exclusive {
+		return
+	}
+	for _, u := range units {
+		if u.saga.Name == "" {
+			continue
+		}
+		s := b.of(u.host)
+		e := s.sagas[u.saga]
+		if e == nil || !e.exists {
+			continue
+		}
+		def := u.host.sagaVersions[u.saga.Name][e.row.Definition]
+		if def == nil {
+			continue
+		}
+		for _, ref := range u.host.localStreams(def, e.state.Data) {
+			if name := ref.Stream(); s.streams[name] == nil {
+				s.streams[name] = &entry{ref: ref, stream: name, version: -1}
+			}
+		}
+	}
+}
+
+// localStreams returns the streams of the commands that a saga decides in its own transaction, as far as they can be told from the data
+// that it carries now. What cannot be told yet is loaded when it is needed.
+func (h *host) localStreams(def SagaDefinition, data []byte) (refs []Ref) {
+	add := func(next func() (Command, error)) {
+		defer func() { _ = recover() }() // a step that is not due yet may lack what it needs
+		c, err := next()
+		if err != nil || c == nil {
+			return
+		}
+		if hd := h.handlers[c.CommandType()]; hd != nil {
+			refs = append(refs, hd.streams(c)...)
+		}
+	}
+	for i := range def.steps() {
+		if def.step(i).local {
+			add(func() (Command, error) { return def.command(i, data) })
+		}
+	}
+	add(func() (Command, error) { return def.rejected(data, "", Refusal{}) })
+	return refs
 }
 
 func (b *batch) prefetchShare(s *share) error {
@@ -181,9 +237,10 @@ func (b *batch) prefetchShare(s *share) error {
 		}
 		entries = append(entries, e)
 	}
-	if err := b.load(s, entries); err != nil {
-		return err
-	}
+	return b.load(s, entries)
+}
+
+func (b *batch) prefetchSagas(s *share) error {
 	var keys []driver.SagaKey
 	for k, e := range s.sagas {
 		if cached := s.host.cachedSaga(k); cached != nil {
@@ -428,6 +485,9 @@ func (b *batch) inline(u *unit, h *host, s *share, e Event, r *driver.Record, m 
 			return err
 		}
 		for _, v := range views {
+			if v.keyed != nil && !b.w.store.Powers().Exclusive {
+				s.writesKey(v.view.Name + "/" + v.keyed(e))
+			}
 			tx := &inlineTx{b: b, u: u, s: s, view: v.view, msg: msg}
 			if err := v.apply(context.Background(), tx, e); err != nil {
 				return fmt.Errorf("inline view %s: %w", v.view.Name, err)
@@ -577,10 +637,43 @@ func (b *batch) flushStatements(s *share) error {
 	if s.flushed == len(s.statements) {
 		return nil
 	}
+	if err := b.lockKeys(s); err != nil {
+		return err
+	}
 	if err := b.tx.Exec(context.Background(), s.statements[s.flushed:]); err != nil {
 		return err
 	}
 	s.flushed = len(s.statements)
+	return nil
+}
+
+// writesKey notes that rows of a key are written, which another process may be writing too.
+func (s *share) writesKey(key string) {
+	if s.keys == nil {
+		s.keys = map[string]bool{}
+	}
+	if _, known := s.keys[key]; !known {
+		s.keys[key] = false
+	}
+}
+
+// lockKeys locks the keys whose rows are about to be written. Streams are locked before, and the log's head afterwards.
+func (b *batch) lockKeys(s *share) error {
+	var free []string
+	for key, locked := range s.keys {
+		if !locked {
+			free = append(free, key)
+		}
+	}
+	if len(free) == 0 {
+		return nil
+	}
+	if err := b.tx.LockKeys(context.Background(), s.host.svc.Name, free); err != nil {
+		return err
+	}
+	for _, key := range free {
+		s.keys[key] = true
+	}
 	return nil
 }
 

@@ -48,6 +48,7 @@ type host struct {
 type inlineView struct {
 	view  *View
 	apply func(context.Context, ViewTx, Event) error
+	keyed func(Event) string // nil: by the event's stream
 }
 
 type sagaAborter struct {
@@ -78,7 +79,7 @@ func newHost(r *Runtime, svc *Service, store driver.Store, w *writer) *host {
 		}
 		if v.Inline {
 			for _, p := range v.Projections {
-				h.inline[p.sub.event] = append(h.inline[p.sub.event], inlineView{v, p.apply})
+				h.inline[p.sub.event] = append(h.inline[p.sub.event], inlineView{v, p.apply, p.sub.keyed})
 			}
 		}
 	}

@@ -154,6 +154,12 @@ type Tx interface {
 	// Sagas returns the rows that exist among the keys.
 	Sagas(ctx context.Context, service string, keys []SagaKey) (map[SagaKey]Saga, error)
 
+	// LockKeys has no other transaction pass that locks one of these keys of the
+	// service, until this one ends: what it reads of a key afterwards stays true.
+	// Transactions that lock all their keys in one call do not deadlock with each
+	// other. With an Exclusive store there is nothing to do.
+	LockKeys(ctx context.Context, service string, keys []string) error
+
 	// Exec runs statements in order. A failure is a *UnitError.
 	Exec(ctx context.Context, statements []Statement) error
 

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -319,6 +322,32 @@ func written(results pgx.BatchResults, b *sqlstore.Batch) error {
 		}
 	}
 	return nil
+}
+
+// lockBuckets bounds the locks that one transaction holds of a service's keys, since the server keeps them in a table of fixed size.
+// Keys that share a bucket wait for each other, which costs little: transactions on one log commit one after the other anyway.
+const lockBuckets = 64
+
+// LockKeys implements driver.Tx.
+func (t *tx) LockKeys(ctx context.Context, service string, keys []string) error {
+	buckets := map[int64]struct{}{}
+	for _, key := range keys {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(key)) // a hash takes everything
+		buckets[int64(h.Sum64()%lockBuckets)] = struct{}{}
+	}
+	if len(buckets) == 0 {
+		return nil
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte("keys of " + service))
+	base := int64(h.Sum64()) &^ (lockBuckets - 1)
+	sorted := slices.Sorted(maps.Keys(buckets))
+	for i := range sorted {
+		sorted[i] |= base
+	}
+	_, err := t.Conn.Exec(ctx, `SELECT pg_advisory_xact_lock(k) FROM (SELECT k FROM unnest($1::bigint[]) AS u(k) ORDER BY k OFFSET 0) AS s`, sorted)
+	return err
 }
 
 // Exec implements driver.Tx.

@@ -259,6 +259,9 @@ type tx struct {
 
 func (t *tx) session() *session { return t.Conn.(*session) }
 
+// LockKeys implements driver.Tx: nobody else writes.
+func (t *tx) LockKeys(context.Context, string, []string) error { return nil }
+
 // Exec implements driver.Tx.
 func (t *tx) Exec(ctx context.Context, statements []driver.Statement) error {
 	for i := range statements {
