@@ -13,6 +13,9 @@ func channel(service string) string { return "bb_" + service }
 // appendedTo has the listeners of a service told, soon: notifications of many
 // commits are sent as one, outside their transactions.
 func (s *Store) appendedTo(services map[string]struct{}) {
+	if s.pooled {
+		return
+	}
 	s.mu.Lock()
 	for service := range services {
 		s.appended[service] = struct{}{}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -24,7 +25,12 @@ import (
 
 // Config says where a database is. One of URL and Pool is needed.
 type Config struct {
-	// URL is a connection string as PostgreSQL's own programs read it.
+	// URL is a connection string as PostgreSQL's own programs read it. One that asks
+	// for default_query_exec_mode=exec is taken to lead to a pool that gives out
+	// connections for a transaction each (PgBouncer's mode transaction): such a
+	// store does not wake others after a commit, so they find out when they look by
+	// themselves, and Migrate only sees that nothing is to be done, since tables are
+	// made within a session.
 	URL string
 	// Pool is used instead of URL; the store does not close it.
 	Pool *pgxpool.Pool
@@ -46,6 +52,7 @@ type Store struct {
 	sqlstore.Core
 	pool   *pgxpool.Pool
 	own    bool
+	pooled bool // another program gives out the connections, for a transaction each
 	log    *slog.Logger
 	latest atomic.Int64 // what Now returned last
 
@@ -77,6 +84,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 		if config.MaxConns > 0 {
 			parsed.MaxConns = int32(config.MaxConns)
 		}
+		s.pooled = parsed.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeExec
 		if s.pool, err = pgxpool.NewWithConfig(ctx, parsed); err != nil {
 			return nil, fmt.Errorf("open PostgreSQL: %w", err)
 		}
@@ -109,7 +117,7 @@ func (s *Store) checkSettings(ctx context.Context) error {
 }
 
 // Powers implements driver.Store.
-func (s *Store) Powers() driver.StorePowers { return driver.StorePowers{Notify: true} }
+func (s *Store) Powers() driver.StorePowers { return driver.StorePowers{Notify: !s.pooled} }
 
 // Name implements driver.Store.
 func (s *Store) Name(service, table string) string { return tableName(service, table) }
@@ -187,14 +195,22 @@ var columnTypes = strings.NewReplacer(
 	"<clustered>", "",
 )
 
+// ErrPooled says that tables cannot be made or changed through a pool that gives out connections for a transaction each.
+var ErrPooled = errors.New("tables cannot be changed through a pool of connections that are given out for a transaction each")
+
 // Migrate implements driver.Store. Processes that migrate at the same time wait
 // for each other.
 func (s *Store) Migrate(ctx context.Context, schemas []driver.Schema) error {
 	for _, schema := range schemas {
-		if err := sqlstore.CheckName(schema.Service); err != nil {
-			return err
+		lacks, err := s.Plan(ctx, []driver.Schema{schema})
+		switch {
+		case err != nil:
+		case len(lacks) > 0 && s.pooled:
+			err = fmt.Errorf("%d are lacking, the first is %s: %w", len(lacks), lacks[0].File, ErrPooled)
+		case len(lacks) > 0:
+			err = s.migrate(ctx, schema)
 		}
-		if err := s.migrate(ctx, schema); err != nil {
+		if err != nil {
 			return fmt.Errorf("migrate %s: %w", schema.Service, classify(err))
 		}
 		s.Know(schema.Service)
@@ -202,9 +218,70 @@ func (s *Store) Migrate(ctx context.Context, schemas []driver.Schema) error {
 	return nil
 }
 
+// Pending is a migration that was not applied to a database.
+type Pending = sqlstore.Pending
+
+// Plan lists what Migrate would apply, in its order, and changes nothing. A
+// database without tables lacks all of them.
+func (s *Store) Plan(ctx context.Context, schemas []driver.Schema) ([]Pending, error) {
+	var list []Pending
+	for _, schema := range schemas {
+		sets, err := migrationsOf(schema)
+		if err != nil {
+			return nil, fmt.Errorf("plan %s: %w", schema.Service, err)
+		}
+		lacks, err := sqlstore.Plan(schema.Service, sets, func(versions string) ([]int64, error) {
+			return s.applied(ctx, schema.Service, versions)
+		})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, lacks...)
+	}
+	return list, nil
+}
+
+// applied reads a table of versions; one that does not exist is empty.
+func (s *Store) applied(ctx context.Context, service, versions string) ([]int64, error) {
+	name := tableName(service, versions)
+	var exists bool
+	if err := s.pool.QueryRow(ctx, "SELECT to_regclass($1::text) IS NOT NULL", name).Scan(&exists); err != nil || !exists {
+		return nil, classify(err)
+	}
+	rows, err := s.pool.Query(ctx, "SELECT version_id FROM "+name+" WHERE is_applied")
+	if err != nil {
+		return nil, classify(err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	return list, classify(err)
+}
+
+// migrationsOf returns a service's migrations in the order in which they are applied.
+func migrationsOf(schema driver.Schema) ([]sqlstore.MigrationSet, error) {
+	if err := sqlstore.CheckName(schema.Service); err != nil {
+		return nil, err
+	}
+	own, err := sqlstore.OwnMigrations(columnTypes, plain, plain, migrations)
+	if err != nil {
+		return nil, err
+	}
+	sets := []sqlstore.MigrationSet{{Own: true, Files: own, Versions: sqlstore.OwnVersions}}
+	if schema.Migrations == nil {
+		return sets, nil
+	}
+	files, err := sqlstore.ServiceMigrations(plain, schema.Migrations)
+	if err != nil {
+		return nil, err
+	}
+	return append(sets, sqlstore.MigrationSet{Files: files, Versions: sqlstore.ServiceVersions}), nil
+}
+
 func (s *Store) migrate(ctx context.Context, schema driver.Schema) (err error) {
 	config := s.pool.Config().ConnConfig.Copy()
-	config.RuntimeParams["search_path"] = pgx.Identifier{schema.Service}.Sanitize()
+	// Asked for within the session, not as it begins, which pools of connections refuse.
+	config.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		return conn.Exec(ctx, "SET search_path TO "+pgx.Identifier{schema.Service}.Sanitize()).Close()
+	}
 	locked, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return err
@@ -229,21 +306,16 @@ func (s *Store) migrate(ctx context.Context, schema driver.Schema) (err error) {
 func plain(table string) string { return pgx.Identifier{table}.Sanitize() }
 
 func migrateTables(ctx context.Context, db *sql.DB, schema driver.Schema) error {
-	own, err := sqlstore.OwnMigrations(columnTypes, plain, plain, migrations)
+	sets, err := migrationsOf(schema)
 	if err != nil {
 		return err
 	}
-	if err := sqlstore.Up(ctx, goose.DialectPostgres, db, own, sqlstore.OwnVersions, nil); err != nil {
-		return err
+	for _, set := range sets {
+		if err := sqlstore.Up(ctx, goose.DialectPostgres, db, set.Files, set.Versions, nil); err != nil {
+			return err
+		}
 	}
-	if schema.Migrations == nil {
-		return nil
-	}
-	files, err := sqlstore.ServiceMigrations(plain, schema.Migrations)
-	if err != nil {
-		return err
-	}
-	return sqlstore.Up(ctx, goose.DialectPostgres, db, files, sqlstore.ServiceVersions, nil)
+	return nil
 }
 
 // Close implements driver.Store. Connections of a pool of its own are closed when

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"slices"
 
 	"github.com/pressly/goose/v3"
 
@@ -14,11 +12,7 @@ import (
 )
 
 // Pending is a migration that was not applied to a database.
-type Pending struct {
-	Service string
-	Own     bool   // of the backbone's own tables, not of the service's
-	File    string // NNNN_name.sql
-}
+type Pending = sqlstore.Pending
 
 // Plan lists what Migrate would apply, in its order, and changes nothing. A
 // database without tables lacks all of them.
@@ -29,25 +23,13 @@ func (s *Store) Plan(ctx context.Context, schemas []driver.Schema) ([]Pending, e
 		if err != nil {
 			return nil, fmt.Errorf("plan %s: %w", schema.Service, err)
 		}
-		for _, set := range sets {
-			applied, err := s.applied(ctx, schema.Service+"_"+set.versions)
-			if err != nil {
-				return nil, fmt.Errorf("plan %s: %w", schema.Service, err)
-			}
-			names, err := fs.Glob(set.files, "*.sql")
-			if err != nil {
-				return nil, err
-			}
-			for _, name := range names {
-				version, err := goose.NumericComponent(name)
-				if err != nil {
-					return nil, fmt.Errorf("migration %s of %s: %w", name, schema.Service, err)
-				}
-				if !slices.Contains(applied, version) {
-					list = append(list, Pending{schema.Service, set.own, name})
-				}
-			}
+		lacks, err := sqlstore.Plan(schema.Service, sets, func(versions string) ([]int64, error) {
+			return s.applied(ctx, schema.Service+"_"+versions)
+		})
+		if err != nil {
+			return nil, err
 		}
+		list = append(list, lacks...)
 	}
 	return list, nil
 }
@@ -62,7 +44,7 @@ func Script(schema driver.Schema) (string, error) {
 	}
 	var all string
 	for _, set := range sets {
-		files, err := sqlstore.Export(goose.DialectSQLite3, set.files, tableName(schema.Service, set.versions), "")
+		files, err := sqlstore.Export(goose.DialectSQLite3, set.Files, tableName(schema.Service, set.Versions), "")
 		if err != nil {
 			return "", err
 		}
@@ -75,15 +57,8 @@ func Script(schema driver.Schema) (string, error) {
 	return all, nil
 }
 
-// migrationSet is a list of migrations with a table of versions of its own.
-type migrationSet struct {
-	own      bool
-	files    fs.FS
-	versions string
-}
-
 // migrationsOf returns a service's migrations in the order in which they are applied.
-func migrationsOf(schema driver.Schema) ([]migrationSet, error) {
+func migrationsOf(schema driver.Schema) ([]sqlstore.MigrationSet, error) {
 	if err := sqlstore.CheckName(schema.Service); err != nil {
 		return nil, err
 	}
@@ -92,7 +67,7 @@ func migrationsOf(schema driver.Schema) ([]migrationSet, error) {
 	if err != nil {
 		return nil, err
 	}
-	sets := []migrationSet{{true, own, sqlstore.OwnVersions}}
+	sets := []sqlstore.MigrationSet{{Own: true, Files: own, Versions: sqlstore.OwnVersions}}
 	if schema.Migrations == nil {
 		return sets, nil
 	}
@@ -100,7 +75,7 @@ func migrationsOf(schema driver.Schema) ([]migrationSet, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(sets, migrationSet{false, files, sqlstore.ServiceVersions}), nil
+	return append(sets, sqlstore.MigrationSet{Files: files, Versions: sqlstore.ServiceVersions}), nil
 }
 
 // applied reads a table of versions; one that does not exist is empty.

@@ -341,7 +341,7 @@ func migrate(ctx context.Context, db *sql.DB, schema driver.Schema) error {
 		return err
 	}
 	for _, set := range sets {
-		if err := sqlstore.Up(ctx, goose.DialectSQLite3, db, set.files, schema.Service+"_"+set.versions, nil); err != nil {
+		if err := sqlstore.Up(ctx, goose.DialectSQLite3, db, set.Files, schema.Service+"_"+set.Versions, nil); err != nil {
 			return err
 		}
 	}

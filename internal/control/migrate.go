@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 
-	"example.org/souk/backbone/sqlitestore"
 	"example.org/souk/internal/house"
 )
 
@@ -36,15 +35,11 @@ func migrate(ctx context.Context, h *house.House, _ Args, emit Emit) error {
 }
 
 // missing lists what the database lacks.
-func missing(ctx context.Context, h *house.House) ([]sqlitestore.Pending, error) {
-	store, err := h.SQLite()
-	if err != nil {
-		return nil, err
-	}
-	return store.Plan(ctx, house.Schemas(h.Runtime.Parts()))
+func missing(ctx context.Context, h *house.House) ([]house.Pending, error) {
+	return h.Lacks(ctx)
 }
 
-func emitPending(list []sqlitestore.Pending, emit Emit) error {
+func emitPending(list []house.Pending, emit Emit) error {
 	for _, p := range list {
 		tables := "service"
 		if p.Own {

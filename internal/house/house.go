@@ -16,6 +16,7 @@ import (
 
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/driver"
+	"example.org/souk/backbone/sqlitestore"
 	"example.org/souk/gateway/callback"
 	"example.org/souk/gateway/console"
 	"example.org/souk/gateway/door"
@@ -292,9 +293,53 @@ func Schemas(parts []*backbone.Service) []driver.Schema {
 	return list
 }
 
+// Pending is a migration that was not applied.
+type Pending = sqlitestore.Pending
+
+// Lacks lists what Migrate would apply, and changes nothing.
+func (h *House) Lacks(ctx context.Context) ([]Pending, error) {
+	var list []Pending
+	for _, store := range h.stores.all() {
+		var schemas []driver.Schema
+		for _, s := range h.schemas() {
+			if h.stores.of(s.Service) == store {
+				schemas = append(schemas, s)
+			}
+		}
+		lacks, err := h.lacksOf(ctx, store, schemas...)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, lacks...)
+	}
+	return list, nil
+}
+
+func (h *House) lacksOf(ctx context.Context, store driver.Store, schemas ...driver.Schema) ([]Pending, error) {
+	planner, ok := store.(interface {
+		Plan(ctx context.Context, schemas []driver.Schema) ([]Pending, error)
+	})
+	if !ok {
+		return nil, errors.New("this database cannot tell what it lacks")
+	}
+	return planner.Plan(ctx, schemas)
+}
+
+// schemas lists what stands in the databases.
+func (h *House) schemas() []driver.Schema {
+	list := Schemas(h.Runtime.Parts())
+	if h.Several() {
+		list = append(list, peers.Schema())
+	}
+	return list
+}
+
 // Migrate brings all tables up to date. Start does it too; who only reads calls it alone.
 func (h *House) Migrate(ctx context.Context) error {
 	schemas := []driver.Schema{doorSchema()}
+	if h.Several() {
+		schemas = append(schemas, peers.Schema())
+	}
 	if h.cfg.Quiet && h.partners != nil { // it does not run here, and is read
 		schemas = append(schemas, driver.Schema{Service: partner.ServiceName})
 	}

@@ -76,6 +76,9 @@ func (h *House) Reader(service string) *backbone.Reader {
 // join makes this process one of several: it finds the others, and they find it.
 func (h *House) join(ctx context.Context) error {
 	if h.cfg.Quiet {
+		if lacks, err := h.lacksOf(ctx, h.stores.shared, peers.Schema()); err != nil || len(lacks) > 0 {
+			return err // no process has ever run here
+		}
 		p, err := h.open(ctx, peers.Process{Parts: []string{"operator"}})
 		h.peers = p
 		return err
@@ -152,6 +155,9 @@ func (h *House) keepUp(ctx context.Context) {
 // Do has a command decided: here where its service runs here, else by the process that runs it.
 func (h *House) Do(ctx context.Context, c backbone.Command, options ...backbone.DoOption) (backbone.Answer, error) {
 	service := h.Runtime.HandlerOf(c.CommandType())
+	if h.Several() && h.peers == nil {
+		return backbone.Answer{}, errors.New("no mall has run on this database yet")
+	}
 	if h.here(service) || service == "" {
 		return h.Runtime.Do(ctx, c, options...)
 	}

@@ -303,3 +303,37 @@ func TestF12_RollingRestart(t *testing.T) {
 	}
 	t.Logf("%d orders through %d restarts", count.Load(), len(m.others))
 }
+
+// D7: the processes reach their database through a pool of connections: one that gives a connection for a session, and one that gives it
+// for a transaction, where statements must not be prepared and nobody is woken after a commit.
+func TestD7_ThroughPgBouncer(t *testing.T) {
+	t.Parallel()
+	binary := program(t)
+	for mode, settings := range map[string]string{"session": "", "transaction": "&default_query_exec_mode=exec"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			server := testserver.PostgresOwn(t)
+			direct := server.Database(t)
+			db := server.PgBouncer(t, mode)(direct) + settings
+			if mode == "transaction" {
+				refused(t, binary, t.TempDir(), 1, "tables cannot be changed through a pool", "--db", db, "migrate")
+				if out, code := souk(t, binary, t.TempDir(), "--db", direct, "migrate"); code != 0 {
+					t.Fatalf("migrate: exit %d\n%s", code, out)
+				}
+			}
+			m := split(t, binary, t.TempDir(), db, []string{"online stores customers keys", "orders inventory payments notifications analytics"})
+			m.seed()
+			accepted := m.load(t, 4, 100)
+			ids := accepted()
+			if len(ids) == 0 {
+				t.Fatal("nothing was accepted")
+			}
+			k := m.holds()
+			for _, id := range ids {
+				if _, found := k.placed[id]; !found {
+					t.Errorf("order %s was accepted and is gone", id)
+				}
+			}
+		})
+	}
+}
