@@ -177,7 +177,7 @@ func (t *tail) run() {
 			return
 		}
 	}
-	ticker := time.NewTicker(t.bus.config.Poll)
+	ticker := time.NewTicker(t.every())
 	defer ticker.Stop()
 	for {
 		select {
@@ -204,6 +204,14 @@ func (t *tail) run() {
 			}
 		}
 	}
+}
+
+// every is how often the log is looked at without a hint that it has grown: more often where no hint ever comes.
+func (t *tail) every() time.Duration {
+	if p := t.store.Powers(); !p.Notify && !p.Exclusive {
+		return t.bus.config.Poll / 4
+	}
+	return t.bus.config.Poll
 }
 
 // start asks for the head. The tail is registered already, so what is committed
