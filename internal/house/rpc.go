@@ -16,7 +16,7 @@ func (h *House) programs() (http.Handler, error) {
 	return rpc.New(rpc.Config{
 		Commands: h.Runtime, Reader: h.Runtime.Reader, Run: h.Runtime.Services(), Changed: h.Runtime.Changed, Control: h.Runtime,
 		Catalogue: priced{catalogue{h.Runtime.Reader("stores")}}, Keys: h.Keys, Caller: h.bearer, Logger: h.cfg.Logger,
-		Closing: h.closing, CallerRate: h.rate(1),
+		Closing: h.closing, CallerRate: h.rate(1), AddressRate: h.rate(5),
 	})
 }
 
