@@ -89,7 +89,7 @@ type batchMark struct {
 }
 
 type shareMark struct {
-	records, answers, inbox, fired, calls, ended, park, unpark, retry, block, unblock, moves, amend, requests, values, snapshots, statements, timers, dirty int
+	records, answers, inbox, fired, calls, ended, park, unpark, retry, block, unblock, moves, guards, amend, requests, values, snapshots, statements, timers, dirty int
 }
 
 func (b *batch) mark() batchMark {
@@ -98,7 +98,7 @@ func (b *batch) mark() batchMark {
 		w := &s.writes
 		m.shares[i] = shareMark{
 			len(w.Records), len(w.Answers), len(w.Inbox), len(w.FiredTimers), len(s.calls), len(w.EndedCalls),
-			len(w.Park), len(w.Unpark), len(w.Retry), len(w.Block), len(w.Unblock), len(w.Moves), len(w.Amendments), len(w.DoneRequests),
+			len(w.Park), len(w.Unpark), len(w.Retry), len(w.Block), len(w.Unblock), len(w.Moves), len(w.Guards), len(w.Amendments), len(w.DoneRequests),
 			len(w.Values), len(w.Snapshots), len(s.statements), len(s.timers), len(s.dirtySagas),
 		}
 	}
@@ -121,7 +121,7 @@ func (b *batch) undo(m batchMark) {
 		w.Park, w.Unpark, w.Retry = w.Park[:k.park], w.Unpark[:k.unpark], w.Retry[:k.retry]
 		w.Block, w.Unblock, w.Moves = w.Block[:k.block], w.Unblock[:k.unblock], w.Moves[:k.moves]
 		w.Amendments, w.DoneRequests, w.Snapshots = w.Amendments[:k.amend], w.DoneRequests[:k.requests], w.Snapshots[:k.snapshots]
-		w.Values = w.Values[:k.values]
+		w.Values, w.Guards = w.Values[:k.values], w.Guards[:k.guards]
 		s.statements, s.timers, s.dirtySagas = s.statements[:k.statements], s.timers[:k.timers], s.dirtySagas[:k.dirty]
 	}
 }
@@ -616,6 +616,7 @@ func (s *share) finish() {
 	for _, e := range s.dirtySagas {
 		if e.dirty {
 			e.dirty = false
+			e.row.Revision++
 			s.writes.Sagas = append(s.writes.Sagas, e.row)
 		}
 	}

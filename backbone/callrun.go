@@ -70,7 +70,7 @@ func (c *callRunner) run(ctx context.Context) {
 // be more.
 func (c *callRunner) claim(ctx context.Context) bool {
 	h := c.host
-	if h.paused.Load() || ctx.Err() != nil {
+	if h.closed() || ctx.Err() != nil {
 		return false
 	}
 	free := cap(c.slots) - len(c.slots)
@@ -85,7 +85,11 @@ func (c *callRunner) claim(ctx context.Context) bool {
 	}
 	lease := c.timeout() + 10*time.Second
 	until := time.Now().Add(lease) //souk:clock how long a claim lasts for whoever holds it
-	calls, err := h.store.ClaimCalls(ctx, h.svc.Name, c.kind.name, h.r.now().UnixMicro(), lease, free)
+	now, err := h.store.Now(ctx)   // not this process's: a claim of another would be over early
+	var calls []driver.Call
+	if err == nil {
+		calls, err = h.store.ClaimCalls(ctx, h.svc.Name, c.kind.name, now.UnixMicro(), lease, free)
+	}
 	if err != nil {
 		if ctx.Err() == nil {
 			h.r.log.WarnContext(ctx, "claim calls", "service", h.svc.Name, "call", c.kind.name, "error", err)

@@ -64,6 +64,9 @@ func New(cfg Config) (*Runtime, error) {
 	if cfg.CacheStates <= 0 {
 		cfg.CacheStates = 16384
 	}
+	if cfg.Lease <= 0 {
+		cfg.Lease = defaultLease
+	}
 	r := &Runtime{cfg: cfg, log: cfg.Logger, hosts: map[string]*host{}, handlerOf: map[string]string{}, ownerOf: map[string]string{}}
 	if r.cfg.Owner == "" {
 		r.cfg.Owner = r.ids.next(r.now())
@@ -119,7 +122,7 @@ func New(cfg Config) (*Runtime, error) {
 		return r, nil // it needs no relay
 	}
 	for _, h := range r.order {
-		h.relay = &relay{h: h}
+		h.relay = newRelay(h)
 	}
 	for _, svc := range cfg.Parts {
 		if r.hosts[svc.Name] == nil {
@@ -282,6 +285,9 @@ func (r *Runtime) Start(ctx context.Context) error {
 		if err := h.join(ctx); err != nil {
 			return err
 		}
+		if err := h.lookPaused(ctx); err != nil {
+			return err
+		}
 	}
 	r.started = true
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -311,6 +317,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 		}
 	}
 	r.loops.Go(func() { r.prune(run) })
+	r.listen(run)
 	for _, c := range ready {
 		select {
 		case <-c:
@@ -345,6 +352,30 @@ func (s *subscription) feed(ctx context.Context, ready chan struct{}) {
 			return
 		case <-time.After(wait):
 		}
+	}
+}
+
+// listenAgain is the pause before listening is tried again that failed.
+const listenAgain = time.Second
+
+// listen passes on what the databases tell of commits by other processes, until ctx ends.
+func (r *Runtime) listen(ctx context.Context) {
+	services := map[driver.Store][]string{}
+	for _, h := range r.order {
+		if h.store.Powers().Notify {
+			services[h.store] = append(services[h.store], h.svc.Name)
+		}
+	}
+	for store, names := range services {
+		r.loops.Go(func() {
+			for ctx.Err() == nil {
+				err := store.Listen(ctx, names, func(service string) { r.hosts[service].pulse() })
+				if ctx.Err() == nil {
+					r.log.InfoContext(ctx, "the database does not tell of commits; they are looked for", "error", err)
+					rest(ctx, listenAgain)
+				}
+			}
+		})
 	}
 }
 
@@ -506,7 +537,7 @@ func (r *Runtime) Do(ctx context.Context, c Command, options ...DoOption) (Answe
 		return Answer{}, ErrStopped
 	case h == nil:
 		return Answer{}, fmt.Errorf("%w here: %s", ErrNotHandled, c.CommandType())
-	case h.paused.Load():
+	case h.closed():
 		return Answer{}, fmt.Errorf("%s: %w", h.svc.Name, ErrPaused)
 	}
 	m := Meta{Time: r.now()}
@@ -546,6 +577,22 @@ func (r *Runtime) Do(ctx context.Context, c Command, options ...DoOption) (Answe
 	}
 }
 
+// ReadCommand reads a command of a service that runs here from its JSON, for whoever takes commands in for other processes.
+// For one that nobody here handles it is ErrNotHandled.
+func (r *Runtime) ReadCommand(wire string, data []byte) (Command, error) {
+	h := r.hosts[r.handlerOf[wire]]
+	if h == nil {
+		return nil, fmt.Errorf("%w here: %s", ErrNotHandled, wire)
+	}
+	return h.handlers[wire].decode(data)
+}
+
+// HandlerOf returns the service that handles a command, wherever it runs; "" where none does.
+func (r *Runtime) HandlerOf(wire string) string { return r.handlerOf[wire] }
+
+// Runs reports whether a service runs here.
+func (r *Runtime) Runs(service string) bool { return r.hosts[service] != nil }
+
 // Reader reads what a service has committed; nil if its database cannot be
 // reached from here.
 func (r *Runtime) Reader(service string) *Reader {
@@ -556,8 +603,10 @@ func (r *Runtime) Reader(service string) *Reader {
 	return &Reader{service: service, store: store}
 }
 
-// Changed returns a channel that receives a value (coalesced) after each commit
-// to the service's log, and a function that ends it.
+// Changed returns a channel that receives a value (coalesced) after each commit to the
+// service's log, and a function that ends it. Commits of other processes are told where
+// the database can do that (driver.StorePowers.Notify), and may be told late or not at
+// all: who waits for those looks now and then by itself.
 func (r *Runtime) Changed(service string) (<-chan struct{}, func()) {
 	c := make(chan struct{}, 1)
 	h := r.hosts[service]
@@ -575,25 +624,58 @@ func (r *Runtime) Changed(service string) (<-chan struct{}, func()) {
 }
 
 // Pause stops a service's handling: direct commands are refused with ErrPaused,
-// messages, timers and calls wait.
-func (r *Runtime) Pause(service string) error { return r.setPaused(service, true) }
+// messages, timers and calls wait. It holds in every process that runs the service, in
+// others within about two seconds, and over restarts, until Resume. The service need
+// not run here, if its database can be reached.
+func (r *Runtime) Pause(ctx context.Context, service string) error {
+	return r.setPaused(ctx, service, true)
+}
 
 // Resume ends a pause.
-func (r *Runtime) Resume(service string) error { return r.setPaused(service, false) }
+func (r *Runtime) Resume(ctx context.Context, service string) error {
+	return r.setPaused(ctx, service, false)
+}
 
-func (r *Runtime) setPaused(service string, paused bool) error {
-	h := r.hosts[service]
-	if h == nil {
-		return fmt.Errorf("service %q does not run here", service)
+// pausedNote names the value that says whether a service is paused.
+const pausedNote = "paused"
+
+func (r *Runtime) setPaused(ctx context.Context, service string, paused bool) error {
+	if !slices.ContainsFunc(r.cfg.Parts, func(s *Service) bool { return s.Name == service }) {
+		return fmt.Errorf("service %q is not in the parts list", service)
 	}
-	h.paused.Store(paused)
+	store := r.cfg.Store(service)
+	if store == nil {
+		return fmt.Errorf("the database of service %q cannot be reached from here", service)
+	}
+	if err := store.SetValue(ctx, service, pausedNote, fmt.Append(nil, paused)); err != nil {
+		return fmt.Errorf("pause of %s: %w", service, err)
+	}
+	if h := r.hosts[service]; h != nil {
+		h.setPaused(paused)
+	}
+	return nil
+}
+
+// lookPaused does as was said to any process.
+func (h *host) lookPaused(ctx context.Context) error {
+	noted, err := h.store.Value(ctx, h.svc.Name, pausedNote)
+	if err != nil {
+		return err
+	}
+	h.setPaused(string(noted) == "true")
+	return nil
+}
+
+func (h *host) setPaused(paused bool) {
+	if h.paused.Swap(paused) == paused {
+		return
+	}
 	for _, s := range h.subs {
 		s.mu.Lock()
 		s.paused = paused
 		s.work.Broadcast()
 		s.mu.Unlock()
 	}
-	return nil
 }
 
 // Services lists those that run here.

@@ -20,7 +20,9 @@ import (
 	"example.org/souk/backbone/sqlitestore"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck"))
+}
 
 // A till takes amounts; a book keeps them; an alarm clock is set by them.
 type (
@@ -512,7 +514,7 @@ func TestPauseAndStop(t *testing.T) {
 		return tx.Exec(ctx, `INSERT INTO {book} (entry, till, amount, n) VALUES ($1, $2, $3, $1)`, tx.Message().Position, e.Till, e.Amount)
 	}
 	w := run(t, path, tills(nil), books(count))
-	if err := w.Pause("books"); err != nil {
+	if err := w.Pause(t.Context(), "books"); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 100 {
@@ -521,7 +523,7 @@ func TestPauseAndStop(t *testing.T) {
 	if runs.Load() != 0 {
 		t.Errorf("%d handlers ran in the pause", runs.Load())
 	}
-	if err := w.Resume("books"); err != nil {
+	if err := w.Resume(t.Context(), "books"); err != nil {
 		t.Fatal(err)
 	}
 	w.await("some", func() bool { return runs.Load() > 10 })

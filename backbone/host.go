@@ -35,7 +35,8 @@ type host struct {
 	streams    generations[string, *entry]
 	instances  generations[driver.SagaKey, *sagaEntry]
 
-	paused atomic.Bool
+	paused    atomic.Bool // by an operator
+	resetting atomic.Bool
 
 	watch   sync.Mutex
 	pulses  map[chan struct{}]bool
@@ -103,6 +104,9 @@ func newHost(r *Runtime, svc *Service, store driver.Store, w *writer) *host {
 	h.seals = newSealer(h)
 	return h
 }
+
+// closed reports whether nothing is to be begun.
+func (h *host) closed() bool { return h.paused.Load() || h.resetting.Load() }
 
 func (h *host) reads(wire string) {
 	if base, version, err := splitVersion(wire); err == nil {
@@ -244,8 +248,13 @@ func (h *host) internal(units ...*unit) error {
 	return first
 }
 
-// timerLook is how long timers go without being looked at, at most.
-const timerLook = time.Second
+const (
+	// timerLook is how long timers go without being looked at, at most.
+	timerLook = time.Second
+	// timerGrace is how long who keeps the log has a timer to itself, so that processes do not fire the same ones. Who does
+	// not keep it fires what is due since then: the one that does may be gone.
+	timerGrace = 500 * time.Millisecond
+)
 
 // timers fires what is due, until ctx ends.
 func (h *host) timers(ctx context.Context) {
@@ -261,10 +270,14 @@ func (h *host) timers(ctx context.Context) {
 		}
 		next := timerLook
 		now, err := h.store.Now(ctx)
-		if err == nil && !h.paused.Load() {
+		grace := time.Duration(0)
+		if !h.seals.keeper.held() {
+			grace = timerGrace
+		}
+		if err == nil && !h.closed() {
 			var due []driver.Timer
 			var after int64
-			due, after, err = h.store.DueTimers(ctx, h.svc.Name, now.UnixMicro(), batch)
+			due, after, err = h.store.DueTimers(ctx, h.svc.Name, now.Add(-grace).UnixMicro(), batch)
 			units := make([]*unit, len(due))
 			for i := range due {
 				units[i] = h.fire(&due[i], now)
@@ -274,11 +287,11 @@ func (h *host) timers(ctx context.Context) {
 			case len(due) == batch:
 				next = 0
 			case after > 0:
-				next = min(next, max(time.UnixMicro(after).Sub(now), time.Millisecond))
+				next = min(next, max(time.UnixMicro(after).Add(grace).Sub(now), time.Millisecond))
 			}
 		}
-		if err == nil && !h.paused.Load() && len(h.sagas) > 0 {
-			err = h.fireSagas(ctx, now)
+		if err == nil && !h.closed() && len(h.sagas) > 0 {
+			err = h.fireSagas(ctx, now, now.Add(-grace))
 		}
 		if err != nil && ctx.Err() == nil {
 			h.r.log.WarnContext(ctx, "timers", "service", h.svc.Name, "error", err)
@@ -306,8 +319,9 @@ func (h *host) fire(t *driver.Timer, now time.Time) *unit {
 	}}
 }
 
-func (h *host) fireSagas(ctx context.Context, now time.Time) error {
-	due, err := h.store.DueSagas(ctx, h.svc.Name, now.UnixMicro(), 256)
+// fireSagas moves the sagas whose deadline has come before a time.
+func (h *host) fireSagas(ctx context.Context, now, before time.Time) error {
+	due, err := h.store.DueSagas(ctx, h.svc.Name, before.UnixMicro(), 256)
 	if err != nil {
 		return err
 	}
@@ -320,18 +334,31 @@ func (h *host) fireSagas(ctx context.Context, now time.Time) error {
 	return h.internal(units...)
 }
 
-// requests carries out what operators ask, until ctx ends.
+const (
+	requestsEvery = 500 * time.Millisecond
+	// requestsLooked is how many requests are looked at, the oldest first.
+	requestsLooked = 256
+	// pausedLook is after how many looks the one at a pause comes.
+	pausedLook = 2
+)
+
+// requests carries out what operators ask, until ctx ends: of the slices that are worked here, and, where this process
+// keeps the log, of sagas.
 func (h *host) requests(ctx context.Context) {
-	tick := time.NewTicker(500 * time.Millisecond)
+	tick := time.NewTicker(requestsEvery)
 	defer tick.Stop()
-	taken := map[int64]bool{}
-	for {
+	// What was handed to a slice is handed to another, or to the same one in a new term, if it is open still.
+	taken := map[int64]*slice{}
+	for looks := 1; ; looks++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		open, err := h.store.OpenRequests(ctx, h.svc.Name, 256)
+		if looks%pausedLook == 0 {
+			_ = h.lookPaused(ctx) // looked at again with a later tick
+		}
+		open, err := h.store.OpenRequests(ctx, h.svc.Name, requestsLooked)
 		if err != nil {
 			continue // asked again with the next tick
 		}
@@ -339,8 +366,15 @@ func (h *host) requests(ctx context.Context) {
 		for i := range open {
 			r := &open[i]
 			seen[r.ID] = true
-			if !taken[r.ID] && h.take(r) {
-				taken[r.ID] = true
+			switch r.Subject {
+			case "parked":
+				if sl := h.askSlice(r, taken[r.ID]); sl != nil {
+					taken[r.ID] = sl
+				}
+			case "saga":
+				if h.seals.keeper.held() {
+					h.askSaga(r)
+				}
 			}
 		}
 		for id := range taken {
@@ -351,32 +385,41 @@ func (h *host) requests(ctx context.Context) {
 	}
 }
 
-func (h *host) take(r *driver.Request) bool {
-	switch r.Subject {
-	case "parked":
-		for _, s := range h.subs {
-			if s.name == r.Subscription {
-				s.mu.Lock()
-				taken := s.offer(driver.SliceOf(r.Key, s.spec.Slices), item{request: r})
-				s.mu.Unlock()
-				return taken
-			}
+// askSlice hands a request to the slice of its key, if that is worked here and was not handed it before, and returns it.
+func (h *host) askSlice(r *driver.Request, before *slice) *slice {
+	for _, s := range h.subs {
+		if s.name != r.Subscription {
+			continue
 		}
-	case "saga":
-		key := driver.SagaKey{Name: r.Subscription, ID: r.Key}
-		m := Meta{Time: h.r.now(), Actor: r.Actor}
-		err := h.internal(&unit{host: h, saga: key, run: func(b *batch, u *unit) error {
-			b.of(h).writes.DoneRequests = append(b.of(h).writes.DoneRequests, r.ID)
-			return b.sagaOperator(u, h, key, r.Action, m)
-		}})
-		if err != nil && ClassOf(err) != ClassInfrastructure {
-			h.r.alarm(Alarm{Service: h.svc.Name, Subject: "request", Text: fmt.Sprintf("%s of saga %s/%s: %v", r.Action, key.Name, key.ID, err)})
-			err = h.internal(&unit{host: h, run: func(b *batch, _ *unit) error {
-				b.of(h).writes.DoneRequests = append(b.of(h).writes.DoneRequests, r.ID)
-				return nil
-			}})
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		number := driver.SliceOf(r.Key, s.spec.Slices)
+		if sl := s.slices[number]; sl != nil && sl != before && s.offer(number, item{request: r}) {
+			return sl
 		}
-		return err == nil
 	}
-	return false
+	return nil
+}
+
+// askSaga carries out what is asked of a saga. Another process that has done it, or keeps the log by now, lets it fail as a
+// conflict.
+func (h *host) askSaga(r *driver.Request) {
+	key := driver.SagaKey{Name: r.Subscription, ID: r.Key}
+	m := Meta{Time: h.r.now(), Actor: r.Actor}
+	done := func(b *batch, u *unit) {
+		if !h.store.Powers().Exclusive {
+			h.seals.keeper.guard(b, u)
+		}
+		sh := b.of(h)
+		sh.writes.DoneRequests = append(sh.writes.DoneRequests, r.ID)
+	}
+	err := h.internal(&unit{host: h, saga: key, run: func(b *batch, u *unit) error {
+		done(b, u)
+		return b.sagaOperator(u, h, key, r.Action, m)
+	}})
+	if err == nil || ClassOf(err) == ClassInfrastructure {
+		return // what is open still is taken up with the next look
+	}
+	h.r.alarm(Alarm{Service: h.svc.Name, Subject: "request", Text: fmt.Sprintf("%s of saga %s/%s: %v", r.Action, key.Name, key.ID, err)})
+	_ = h.internal(&unit{host: h, run: func(b *batch, u *unit) error { done(b, u); return nil }}) // what fails is taken up again
 }

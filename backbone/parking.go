@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"example.org/souk/backbone/driver"
@@ -116,7 +117,7 @@ func (s *subscription) tailUnit(sl *slice, it item, rows int, settle func(*batch
 // parkUnit parks a message that has failed, or notes another failure of a head.
 func (s *subscription) parkUnit(sl *slice, f *failure) (*unit, error) {
 	if f.it.request != nil {
-		return s.doneRequest(f.it.request, f.err), nil
+		return s.doneRequest(sl, f.it.request, f.err), nil
 	}
 	attempts := 1
 	if f.it.redrive != nil {
@@ -138,6 +139,7 @@ func (s *subscription) parkUnit(sl *slice, f *failure) (*unit, error) {
 			sh := b.of(s.host)
 			row.Unit = u.index
 			sh.writes.Retry = append(sh.writes.Retry, row)
+			sl.hold(b, u)
 			return nil
 		}}, nil
 	}
@@ -218,6 +220,7 @@ func (s *subscription) stillDue(rows []driver.Parked, head *driver.Parked) bool 
 // once that is committed; rows begin with the head.
 func (s *subscription) unparkOp(sl *slice, head *driver.Parked, rows []driver.Parked) (settle func(*batch, *unit), after func()) {
 	settle = func(b *batch, u *unit) {
+		sl.hold(b, u)
 		sh := b.of(s.host)
 		sh.writes.Unpark = append(sh.writes.Unpark, driver.ParkedKey{Unit: u.index, Subscription: s.name, Key: head.Key, Seq: head.Seq})
 		driver.CrashPoint("redrive.before")
@@ -290,6 +293,13 @@ func (s *subscription) requestUnit(ctx context.Context, sl *slice, r *driver.Req
 	if err != nil {
 		return nil, infrastructure(err)
 	}
+	open, err := s.host.store.OpenRequests(ctx, s.host.svc.Name, requestsLooked)
+	if err != nil {
+		return nil, infrastructure(err)
+	}
+	if !slices.ContainsFunc(open, func(o driver.Request) bool { return o.ID == r.ID }) {
+		return &unit{host: s.host, run: func(*batch, *unit) error { return nil }}, nil // the slice's owner before has done it
+	}
 	var row *driver.Parked
 	for i := range rows {
 		if rows[i].Seq == r.Seq || (r.Seq == 0 && i == 0) {
@@ -298,11 +308,11 @@ func (s *subscription) requestUnit(ctx context.Context, sl *slice, r *driver.Req
 		}
 	}
 	if row == nil {
-		return s.doneRequest(r, nil), nil // it is gone already
+		return s.doneRequest(sl, r, nil), nil // it is gone already
 	}
 	now := s.host.r.now().UnixMicro()
 	isHead := row.Seq == rows[0].Seq
-	done := s.doneRequest(r, nil)
+	done := s.doneRequest(sl, r, nil)
 	run := done.run
 	done.run = func(b *batch, u *unit) error {
 		sh := b.of(s.host)
@@ -323,11 +333,12 @@ func (s *subscription) requestUnit(ctx context.Context, sl *slice, r *driver.Req
 }
 
 // doneRequest ends a request.
-func (s *subscription) doneRequest(r *driver.Request, failed error) *unit {
+func (s *subscription) doneRequest(sl *slice, r *driver.Request, failed error) *unit {
 	if failed != nil {
 		s.alarm("request", fmt.Sprintf("request %d (%s %s) failed: %v", r.ID, r.Action, r.Key, failed))
 	}
-	return &unit{host: s.host, run: func(b *batch, _ *unit) error {
+	return &unit{host: s.host, run: func(b *batch, u *unit) error {
+		sl.hold(b, u)
 		sh := b.of(s.host)
 		sh.writes.DoneRequests = append(sh.writes.DoneRequests, r.ID)
 		return nil

@@ -25,7 +25,6 @@ const (
 	relayNote  = "relay.anchors"
 	relayChunk = 512
 	relayBytes = 4 << 20
-	relayLease = 15 * time.Second
 	relayPoll  = time.Second
 	relayLook  = 10 * time.Second // how often the newest anchor is asked for where all is quiet
 	// relayAnchors is how many anchors are kept, the older ones farther apart, and
@@ -50,7 +49,7 @@ type relay struct {
 	leased  atomic.Bool  // this process has the lease
 
 	// Of the loop alone.
-	epoch    int64
+	lease    tenure
 	cursor   int64 // stored
 	at       int64 // behind the cursor where records are published again
 	anchors  []relayAnchor
@@ -59,33 +58,17 @@ type relay struct {
 	failures int
 	verified bool
 	looked   time.Time // when the newest anchor was last known to hold
-	renewed  time.Time
 }
+
+func newRelay(h *host) *relay { return &relay{h: h, lease: tenure{h: h, name: RelayName}} }
 
 // run relays until ctx ends.
 func (y *relay) run(ctx context.Context) {
 	changed, end := y.h.r.Changed(y.h.svc.Name)
 	defer end()
-	woken := make(chan struct{}, 1)
-	if y.h.store.Powers().Notify {
-		y.h.r.loops.Go(func() {
-			for ctx.Err() == nil {
-				err := y.h.store.Listen(ctx, []string{y.h.svc.Name}, func(string) {
-					select {
-					case woken <- struct{}{}:
-					default:
-					}
-				})
-				if ctx.Err() == nil { // the relay looks by itself meanwhile
-					y.h.r.log.InfoContext(ctx, "the relay is not told of commits, and looks by itself", "service", y.h.svc.Name, "error", err)
-					rest(ctx, relayPoll)
-				}
-			}
-		})
-	}
 	poll := time.NewTicker(relayPoll)
 	defer poll.Stop()
-	defer y.release(ctx)
+	defer y.lease.release(ctx)
 	for wait := 50 * time.Millisecond; ; {
 		more, err := y.step(ctx)
 		switch {
@@ -94,7 +77,7 @@ func (y *relay) run(ctx context.Context) {
 		case err != nil:
 			y.verified = false
 			if errors.Is(err, driver.ErrConflict) {
-				y.epoch = 0
+				y.lease.lost()
 			}
 			y.h.r.log.WarnContext(ctx, "the relay was interrupted, trying again", "service", y.h.svc.Name, "error", err)
 			if y.failures++; y.failures == relayTries {
@@ -114,7 +97,6 @@ func (y *relay) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-changed:
-		case <-woken:
 		case <-poll.C:
 		}
 	}
@@ -193,40 +175,17 @@ func (y *relay) step(ctx context.Context) (more bool, err error) {
 
 // hold takes the log's lease, or prolongs it, and reports whether this process has it.
 func (y *relay) hold(ctx context.Context) (bool, error) {
-	store, name, owner := y.h.store, y.h.svc.Name, y.h.r.cfg.Owner
-	lease := relayLease
-	if store.Powers().Exclusive {
-		lease = 0
+	held, anew, err := y.lease.hold(ctx)
+	if err != nil || !anew {
+		return held, err
 	}
-	now := time.Now() //souk:clock a lease is measured by the process's own monotonic clock
-	if y.epoch > 0 && (lease == 0 || now.Sub(y.renewed) < lease/3) {
-		return true, nil
-	}
-	if y.epoch > 0 {
-		kept, err := store.Renew(ctx, name, RelayName, owner, lease)
-		if err != nil {
-			return false, err
-		}
-		if len(kept) > 0 {
-			y.renewed = now
-			return true, nil
-		}
-		y.epoch = 0
-	}
-	if _, err := store.InitSubscription(ctx, name, RelayName, 1, map[string]int64{name: 0}); err != nil {
-		return false, err
-	}
-	cps, err := store.Claim(ctx, name, RelayName, owner, 1, lease)
-	if err != nil || len(cps) == 0 {
-		return false, err
-	}
-	y.epoch, y.cursor, y.at, y.renewed, y.verified, y.anchors, y.fresh = cps[0].Epoch, cps[0].Position, cps[0].Position, now, false, nil, nil
-	noted, err := store.Value(ctx, name, relayNote)
+	y.cursor, y.at, y.verified, y.anchors, y.fresh = y.lease.position, y.lease.position, false, nil, nil
+	noted, err := y.h.store.Value(ctx, y.h.svc.Name, relayNote)
 	if err == nil && noted != nil {
 		err = json.Unmarshal(noted, &y.anchors)
 	}
 	if err != nil {
-		y.epoch = 0
+		y.lease.lost()
 		return false, fmt.Errorf("anchors: %w", err)
 	}
 	// What lies above the newest anchor that was written down nothing vouches for: publishing again may have been cut off.
@@ -237,15 +196,6 @@ func (y *relay) hold(ctx context.Context) (bool, error) {
 		}
 	}
 	return true, nil
-}
-
-func (y *relay) release(ctx context.Context) {
-	if y.epoch == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	_ = y.h.store.Release(ctx, y.h.svc.Name, RelayName, y.h.r.cfg.Owner, []int{0}) // else the lease runs out
 }
 
 // verify asks the broker for what the anchors name, and goes back to the last one before the first that is gone, at most by
@@ -347,7 +297,7 @@ func (y *relay) note() error {
 
 // keep moves the cursor to what the broker has confirmed, and now and then writes the anchors down with it.
 func (y *relay) keep(position int64, anchor driver.Anchor) error {
-	from, to := y.cursor, max(y.cursor, position)
+	to := max(y.cursor, position)
 	if asked, ok := y.h.r.cfg.Transport.(driver.Anchored); ok && anchor != nil {
 		newest, err := asked.Newest(y.fresh, anchor)
 		if err != nil {
@@ -369,11 +319,8 @@ func (y *relay) keep(position int64, anchor driver.Anchor) error {
 		y.noted = now
 	}
 	err := y.h.internal(&unit{host: y.h, run: func(b *batch, u *unit) error {
-		sh := b.of(y.h)
-		sh.writes.Moves = append(sh.writes.Moves, driver.Move{
-			Unit: u.index, Subscription: RelayName, Source: y.h.svc.Name, Slice: 0, Epoch: y.epoch, From: from, To: to,
-		})
-		if noted != nil {
+		y.lease.move(b, u, to)
+		if sh := b.of(y.h); noted != nil {
 			sh.writes.Values = append(sh.writes.Values, driver.Value{Name: relayNote, Data: noted})
 		}
 		return nil
@@ -382,7 +329,7 @@ func (y *relay) keep(position int64, anchor driver.Anchor) error {
 		y.at = at
 		return err
 	}
-	y.cursor = to
+	y.cursor, y.lease.position = to, to
 	return nil
 }
 

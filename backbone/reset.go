@@ -12,11 +12,17 @@ import (
 // Reset empties everything that the services of this process keep, for a world of
 // tests: intake stops, what is in flight settles, all tables are emptied in one
 // transaction while positions go on, and intake begins again. It must never be
-// within reach of a shop's customers.
+// within reach of a shop's customers. Where another process runs one of the services it
+// is refused: that one would go on with what it has in memory.
 func (r *Runtime) Reset(ctx context.Context) error {
 	for _, h := range r.order {
-		h.paused.Store(true)
-		defer h.paused.Store(false)
+		if err := h.sole(ctx); err != nil {
+			return err
+		}
+	}
+	for _, h := range r.order {
+		h.resetting.Store(true)
+		defer h.resetting.Store(false)
 		h.seals.turn.Lock() // what is sealed is sealed before, or after
 		defer h.seals.turn.Unlock()
 	}
@@ -67,6 +73,35 @@ func (r *Runtime) Reset(ctx context.Context) error {
 		if err := h.seals.restart(ctx); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// sole is an error where another process seems to run the service too.
+func (h *host) sole(ctx context.Context) error {
+	if h.store.Powers().Exclusive {
+		return nil
+	}
+	now, err := h.store.Now(ctx)
+	if err != nil {
+		return err
+	}
+	cps, err := h.store.Checkpoints(ctx, h.svc.Name, "")
+	if err != nil {
+		return err
+	}
+	owners := map[string]bool{} // of slices: the transport has a name of its own
+	for _, c := range cps {
+		switch {
+		case c.Owner == "" || c.LeaseUntil <= now.UnixMicro():
+		case c.Subscription != KeeperName && c.Subscription != RelayName:
+			owners[c.Owner] = true
+		case c.Owner != h.r.cfg.Owner:
+			return fmt.Errorf("service %s runs in another process too", h.svc.Name)
+		}
+	}
+	if len(owners) > 1 {
+		return fmt.Errorf("service %s runs in %d processes", h.svc.Name, len(owners))
 	}
 	return nil
 }

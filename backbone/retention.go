@@ -10,6 +10,7 @@ import (
 const (
 	defaultRetention = 7 * 24 * time.Hour
 	pruneEvery       = time.Minute
+	pruneLook        = time.Second // how soon a process that has just come to keep a log begins
 	// pruneBite bounds the rows that go in one transaction, for which commands wait.
 	pruneBite = 1000
 	// prunePause is what writers have to themselves between two looks that removed nothing.
@@ -19,9 +20,11 @@ const (
 // Prune removes what is older than Config.Retention from the databases of the
 // services that run here: answers, inbox rows and requests that are done, and from
 // their logs the commands, replies and calls that every subscription has passed.
-// Events, private events and seals stay. A runtime does it by itself when it starts
-// and once a minute; it may be called at any time after Start.
-func (r *Runtime) Prune(ctx context.Context) error {
+// Events, private events and seals stay. The runtime that keeps a log does it by
+// itself when it starts and once a minute; it may be called at any time after Start.
+func (r *Runtime) Prune(ctx context.Context) error { return r.pruneLogs(ctx, r.order) }
+
+func (r *Runtime) pruneLogs(ctx context.Context, hosts []*host) error {
 	retention := r.cfg.Retention
 	switch {
 	case retention < 0:
@@ -32,7 +35,7 @@ func (r *Runtime) Prune(ctx context.Context) error {
 	passed, err := r.readersPassed(ctx)
 	errs := []error{err} // what goes by its age alone goes all the same
 	before := r.now().Add(-retention).UnixMicro()
-	for _, h := range r.order {
+	for _, h := range hosts {
 		for {
 			n, more, err := h.store.Prune(ctx, h.svc.Name, before, passed[h.svc.Name], pruneBite)
 			if err != nil {
@@ -47,18 +50,25 @@ func (r *Runtime) Prune(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// prune does it again and again until ctx ends.
+// prune does it again and again, with the logs that this process keeps, until ctx ends.
 func (r *Runtime) prune(ctx context.Context) {
-	tick := time.NewTicker(pruneEvery)
-	defer tick.Stop()
+	pruned := map[*host]time.Time{}
 	for {
-		if err := r.Prune(ctx); err != nil && ctx.Err() == nil {
-			r.log.WarnContext(ctx, "prune", "error", err)
+		now := time.Now() //souk:clock a pause
+		var due []*host
+		for _, h := range r.order {
+			if last, ever := pruned[h]; h.seals.keeper.held() && (!ever || now.Sub(last) >= pruneEvery) {
+				due = append(due, h)
+				pruned[h] = now
+			}
 		}
-		select {
-		case <-ctx.Done():
+		if len(due) > 0 {
+			if err := r.pruneLogs(ctx, due); err != nil && ctx.Err() == nil {
+				r.log.WarnContext(ctx, "prune", "error", err)
+			}
+		}
+		if !rest(ctx, pruneLook) {
 			return
-		case <-tick.C:
 		}
 	}
 }

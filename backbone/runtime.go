@@ -45,6 +45,10 @@ type Config struct {
 	SealHead func(service string, head Seal) error
 	// Owner names this process in leases; default a random id.
 	Owner string
+	// Lease is how long a task that one process at a time has, to keep a log or to relay
+	// it, stays with a process that does not renew it, by the database's clock. Default
+	// 15 s.
+	Lease time.Duration
 }
 
 // DoOption modifies one call of Runtime.Do.

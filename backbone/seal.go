@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -37,9 +38,15 @@ type Seal struct {
 	Marks string `json:"marks,omitempty"`
 }
 
+// KeeperName is the name under which stands, among the checkpoints of its service, who keeps a log: which process seals it,
+// fires its timers first, carries out what operators ask of its sagas, and removes what is old. The position is that of the
+// last seal, so that no other process can seal the same range.
+const KeeperName = "keeper"
+
 type sealer struct {
-	host *host
-	turn sync.Mutex // held while a seal is made
+	host   *host
+	keeper tenure
+	turn   sync.Mutex // held while a seal is made
 
 	mu      sync.Mutex
 	pending []driver.Record // committed by this process, not sealed yet
@@ -49,13 +56,15 @@ type sealer struct {
 	passed  int64 // up to here there is nothing to seal
 }
 
-func newSealer(h *host) *sealer { return &sealer{host: h, wake: make(chan struct{}, 1)} }
+func newSealer(h *host) *sealer {
+	return &sealer{host: h, keeper: tenure{h: h, name: KeeperName}, wake: make(chan struct{}, 1)}
+}
 
-// offer hands over what was committed. What does not fit is read from the log.
+// offer hands over what was committed. What does not fit, or another process seals, is read from the log.
 func (s *sealer) offer(records []driver.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.pending)+len(records) > 4*sealRecords {
+	if !s.keeper.held() || len(s.pending)+len(records) > 4*sealRecords {
 		s.pending, s.lost = nil, true
 		return
 	}
@@ -68,18 +77,31 @@ func (s *sealer) offer(records []driver.Record) {
 	}
 }
 
+// run keeps the log until ctx ends, as long as no other process does.
 func (s *sealer) run(ctx context.Context) {
 	tick := time.NewTicker(sealEvery)
 	defer tick.Stop()
+	defer s.keeper.release(ctx)
 	for begun := false; ; {
-		if !begun {
-			if err := s.begin(ctx); err != nil {
-				if ctx.Err() != nil {
-					return
-				}
-				s.host.r.log.WarnContext(ctx, "seal", "service", s.host.svc.Name, "error", err)
-			} else {
-				begun = true
+		held, anew, err := s.keeper.hold(ctx)
+		begun = begun && held && !anew
+		if err == nil && held && !begun {
+			err = s.begin(ctx)
+			begun = err == nil
+		}
+		for begun && err == nil {
+			var more bool
+			if more, err = s.seal(ctx); !more {
+				break
+			}
+		}
+		if errors.Is(err, driver.ErrConflict) {
+			s.keeper.lost()
+		}
+		if err != nil {
+			begun = false // the chain is read again before it goes on
+			if ctx.Err() == nil {
+				s.host.r.log.WarnContext(ctx, "the log is not sealed, trying again", "service", s.host.svc.Name, "error", err)
 			}
 		}
 		select {
@@ -91,25 +113,17 @@ func (s *sealer) run(ctx context.Context) {
 		case <-tick.C:
 		case <-s.wake:
 		}
-		for begun {
-			more, err := s.seal(ctx)
-			if err != nil {
-				begun = false // the chain is read again before it goes on
-			}
-			if !more || err != nil {
-				break
-			}
-		}
 	}
 }
 
+// begin reads where the chain stands. Nobody else adds to it while this process keeps the log.
 func (s *sealer) begin(ctx context.Context) error {
 	last, err := lastSeal(ctx, s.host.store, s.host.svc.Name)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
-	s.last, s.passed = last, last.To
+	s.pending, s.lost, s.last, s.passed = nil, true, last, last.To
 	s.mu.Unlock()
 	return nil
 }
@@ -194,11 +208,13 @@ func (s *sealer) seal(ctx context.Context) (more bool, err error) {
 			Kind: driver.KindSeal, ID: h.r.ids.next(now), Stream: "seal",
 			Type: "backbone.Sealed.v1", Data: data, Meta: []byte("{}"), Time: now.UnixMicro(),
 		})
+		s.keeper.move(b, u, next.To)
 		return nil
 	}})
 	if err != nil {
 		return false, err
 	}
+	s.keeper.position = next.To
 	s.mu.Lock()
 	s.last, s.passed = next, next.To
 	s.forget(next.To)

@@ -60,7 +60,8 @@ type slice struct {
 	sub    *subscription
 	number int
 	epoch  int64
-	gen    int64 // raised on the writer when a unit fails: units made before are void
+	guard  *driver.Guard // of what moves no checkpoint; nil where slices are not leased
+	gen    int64         // raised on the writer when a unit fails: units made before are void
 
 	// Guarded by sub.mu.
 	items   []item
@@ -119,7 +120,7 @@ func (s *subscription) Assign(cps []driver.Checkpoint) {
 	for _, cp := range cps {
 		sl := s.slices[cp.Slice]
 		if sl == nil || sl.revoked || sl.epoch != cp.Epoch {
-			sl = &slice{sub: s, number: cp.Slice, epoch: cp.Epoch, blocked: blocked[cp.Slice], stopped: err, redriving: map[string]bool{}}
+			sl = &slice{sub: s, number: cp.Slice, epoch: cp.Epoch, guard: cp.Guard, blocked: blocked[cp.Slice], stopped: err, redriving: map[string]bool{}}
 			if sl.blocked == nil {
 				sl.blocked = map[string]int{}
 			}
@@ -567,18 +568,24 @@ func (s *subscription) settleOp(sl *slice, d driver.Delivery) func(b *batch, u *
 		}
 	}
 	return func(b *batch, u *unit) {
+		sl.hold(b, u)
 		sh := b.of(s.host)
-		if d.Guard != nil {
-			guard := *d.Guard
-			guard.Unit = u.index
-			sh.writes.Moves = append(sh.writes.Moves, guard)
-		}
 		if u.inbox == nil { // the id was handled before, with another body
 			return
 		}
 		row := *u.inbox
 		row.Unit = u.index
 		sh.writes.Inbox = append(sh.writes.Inbox, row)
+	}
+}
+
+// hold has a batch stand only as long as the slice is this process's.
+func (sl *slice) hold(b *batch, u *unit) {
+	if sl.guard != nil {
+		guard := *sl.guard
+		guard.Unit = u.index
+		sh := b.of(sl.sub.host)
+		sh.writes.Guards = append(sh.writes.Guards, guard)
 	}
 }
 

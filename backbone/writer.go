@@ -158,9 +158,18 @@ func (w *writer) next() int {
 	return n
 }
 
+const (
+	// loneTries is how often a unit by itself is run that meets other processes: each time another one of them has won, and
+	// whoever waits for the answer need not know.
+	loneTries = 50
+	// sliceTries is how often one is run that keeps a slice's order, which may be another process's by now.
+	sliceTries = 4
+)
+
 // work brings every unit to its end: committed, failed by itself, or handed back.
 func (w *writer) work(units []*unit, depth int) {
 	var suspects []*unit
+	alone := 0
 	for rerun := depth; len(units) > 0; rerun++ {
 		b, err := w.attempt(units, rerun)
 		if err == nil {
@@ -180,7 +189,7 @@ func (w *writer) work(units []*unit, depth int) {
 				u.done(u, err)
 				break
 			}
-			if rerun >= 4 {
+			if alone++; alone > loneTries || u.slice != nil && alone > sliceTries {
 				u.done(u, infrastructure(err))
 				break
 			}

@@ -211,7 +211,7 @@ type Writes struct {
 	Snapshots []Snapshot
 	Answers   []Answer // an id that exists is ErrConflict
 	Inbox     []InboxRow
-	Sagas     []Saga // written over
+	Sagas     []Saga // of the revision below; one that stands elsewhere is ErrConflict
 	SetTimers []Timer
 	// CancelTimers names timers to be removed; one that does not exist is fine.
 	CancelTimers []string
@@ -230,9 +230,12 @@ type Writes struct {
 	Block   []BlockedKey // one that exists is fine
 	Unblock []BlockedKey
 	Moves   []Move
+	// Guards change nothing; one that does not hold is ErrConflict.
+	Guards []Guard
 	// Amendments are edits and discards that rebuilds apply.
 	Amendments []Amendment
-	// DoneRequests are operators' requests that were carried out.
+	// DoneRequests are operators' requests that were carried out; one that was done
+	// before is ErrConflict.
 	DoneRequests []int64
 	// Values are written over; see Slices.SetValue.
 	Values []Value
@@ -248,7 +251,7 @@ type Value struct {
 func (w *Writes) Empty() bool {
 	return len(w.Records)+len(w.Snapshots)+len(w.Answers)+len(w.Inbox)+len(w.Sagas)+len(w.SetTimers)+len(w.CancelTimers)+
 		len(w.FiredTimers)+len(w.AddCalls)+len(w.EndedCalls)+len(w.DropCalls)+len(w.Park)+len(w.Unpark)+len(w.Retry)+
-		len(w.Block)+len(w.Unblock)+len(w.Moves)+len(w.Amendments)+len(w.DoneRequests)+len(w.Values) == 0
+		len(w.Block)+len(w.Unblock)+len(w.Moves)+len(w.Guards)+len(w.Amendments)+len(w.DoneRequests)+len(w.Values) == 0
 }
 
 // Answer is the recorded outcome of a command.
@@ -283,6 +286,9 @@ type Saga struct {
 	Due        int64  // next deadline in microseconds, 0 for none
 	Started    int64
 	Updated    int64
+	// Revision counts the writes of the row, from 1. Who writes gives the one above
+	// that which it has read.
+	Revision int64
 }
 
 // Timer is a message that becomes due. Setting a name again raises its generation.
@@ -370,6 +376,16 @@ type Move struct {
 	From, To     int64
 }
 
+// Guard holds as long as nobody else was given a slice since: its epoch stands. It
+// names one source of the slice, whichever.
+type Guard struct {
+	Unit         int
+	Subscription string
+	Source       string
+	Slice        int
+	Epoch        int64
+}
+
 // Amendment is an operator's change to a message, which rebuilds apply too.
 type Amendment struct {
 	Subscription string
@@ -403,6 +419,9 @@ type Checkpoint struct {
 	Epoch        int64
 	Owner        string
 	LeaseUntil   int64
+	// Guard, in Sink.Assign and where slices are leased, is written with every effect
+	// of the slice that does not move its checkpoint. It stands in no row.
+	Guard *Guard
 }
 
 // Slices hands out the slices of subscriptions, and the rows that their owners

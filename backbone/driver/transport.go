@@ -146,7 +146,7 @@ type Delivery struct {
 	// Guard, where the transport has no LogPositions, is written with the effect in
 	// its transaction, if it is not nil: it holds as long as nobody else was given
 	// the slice.
-	Guard *Move
+	Guard *Guard
 }
 
 // Sink receives what a subscription asked for. A transport calls it from one

@@ -16,7 +16,7 @@ func testBatch(t *testing.T, open Opener) {
 		Records: []driver.Record{event("a", 1), command("c1", "inventory"), event("a", 2), event("b", 1)},
 		Answers: []driver.Answer{{ID: "cmd", Fingerprint: "f", Outcome: 2, Data: []byte(`{"x":1}`), Time: 7}},
 		Inbox:   []driver.InboxRow{{Subscription: "sub", Source: "src", ID: "m", Hash: "h", Time: 7}},
-		Sagas:   []driver.Saga{{SagaKey: driver.SagaKey{Name: "checkout", ID: "o1"}, Definition: 3, State: "running", Data: []byte(`{}`)}},
+		Sagas:   []driver.Saga{{SagaKey: driver.SagaKey{Name: "checkout", ID: "o1"}, Definition: 3, State: "running", Data: []byte(`{}`), Revision: 1}},
 	}
 	tx := begin(t, s)
 	loaded, err := tx.LoadStreams(ctx, service, []driver.StreamWant{{Stream: "b"}, {Stream: "a"}})

@@ -66,6 +66,10 @@ func testGuardConflicts(t *testing.T, open Opener) {
 			{Unit: 1, Subscription: "sub", Source: "src", Slice: 0, Epoch: epoch, From: 0, To: 5},
 			{Unit: 2, Subscription: "sub", Source: "src", Slice: 1, Epoch: epoch - 1, From: 0, To: 5},
 		}},
+		"slice's guard": {Guards: []driver.Guard{
+			{Unit: 1, Subscription: "sub", Source: "src", Slice: 0, Epoch: epoch},
+			{Unit: 2, Subscription: "sub", Source: "src", Slice: 1, Epoch: epoch - 1},
+		}},
 		"checkpoint's position": {Moves: []driver.Move{
 			{Unit: 1, Subscription: "sub", Source: "src", Slice: 0, Epoch: epoch, From: 0, To: 5},
 			{Unit: 2, Subscription: "sub", Source: "src", Slice: 1, Epoch: epoch, From: 1, To: 5},
@@ -89,7 +93,13 @@ func testGuardConflicts(t *testing.T, open Opener) {
 		EndedCalls:  []driver.CallEnd{{ID: "k", Epoch: calls[0].Epoch, Done: true}},
 		Unpark:      []driver.ParkedKey{{Subscription: "sub", Key: "key", Seq: seq}},
 		Moves:       []driver.Move{{Subscription: "sub", Source: "src", Slice: 1, Epoch: epoch, From: 0, To: 5}},
+		Guards: []driver.Guard{
+			{Subscription: "sub", Source: "src", Slice: 1, Epoch: epoch}, {Subscription: "sub", Source: "src", Slice: 1, Epoch: epoch},
+		},
 	}))
+	cps, err := s.Checkpoints(ctx, service, "sub")
+	must(t, err)
+	equal(t, "checkpoint after a guard", fmt.Sprint(cps[1].Position, cps[1].Epoch), fmt.Sprint(5, epoch))
 }
 
 // Two transactions that record the same answer: one wins, the other learns of it.

@@ -222,7 +222,9 @@ func testAmendments(t *testing.T, open Opener) {
 func testSagas(t *testing.T, open Opener) {
 	s, ctx := opened(t, open), t.Context()
 	g := func(id, state string, due, started int64) driver.Saga {
-		return driver.Saga{SagaKey: driver.SagaKey{Name: "checkout", ID: id}, Definition: 1, State: state, Data: []byte("{}"), Due: due, Started: started}
+		return driver.Saga{
+			SagaKey: driver.SagaKey{Name: "checkout", ID: id}, Definition: 1, State: state, Data: []byte("{}"), Due: due, Started: started, Revision: 1,
+		}
 	}
 	must(t, write(ctx, s, &driver.Writes{Sagas: []driver.Saga{g("a", "running", 10, 3), g("b", "waiting", 5, 2), g("c", "completed", 0, 1)}}))
 	ids := func(rows []driver.Saga, err error) string {
@@ -239,8 +241,13 @@ func testSagas(t *testing.T, open Opener) {
 	equal(t, "another name", ids(s.SagaRows(ctx, service, "other", "", 0)), "")
 	equal(t, "due", ids(s.DueSagas(ctx, service, 7, 0)), "b")
 	equal(t, "all due", ids(s.DueSagas(ctx, service, 99, 0)), "ba")
-	// Written over; the last of a batch counts.
-	must(t, write(ctx, s, &driver.Writes{Sagas: []driver.Saga{g("b", "running", 0, 2), g("b", "compensated", 0, 2)}}))
+	// Written over by who has read what stands there; the last of a batch counts.
+	stale := g("b", "running", 0, 2)
+	want(t, write(ctx, s, &driver.Writes{Sagas: []driver.Saga{stale}}), driver.ErrConflict)
+	next, last := stale, g("b", "compensated", 0, 2)
+	next.Revision, last.Revision = 2, 2
+	must(t, write(ctx, s, &driver.Writes{Sagas: []driver.Saga{next, last}}))
+	want(t, write(ctx, s, &driver.Writes{Sagas: []driver.Saga{last}}), driver.ErrConflict)
 	equal(t, "due after", ids(s.DueSagas(ctx, service, 99, 0)), "a")
 	equal(t, "state after", ids(s.SagaRows(ctx, service, "checkout", "compensated", 0)), "b")
 }
@@ -377,6 +384,7 @@ func testRequests(t *testing.T, open Opener) {
 	if len(open2) != 1 || open2[0].ID != two {
 		t.Fatalf("open: %+v", open2)
 	}
+	want(t, write(ctx, s, &driver.Writes{DoneRequests: []int64{one}}), driver.ErrConflict)
 }
 
 func testPrune(t *testing.T, open Opener) {

@@ -173,7 +173,7 @@ func testStrangeText(t *testing.T, open Opener) {
 		saga := driver.SagaKey{Name: text, ID: text}
 		must(t, write(ctx, s, &driver.Writes{
 			Records: []driver.Record{r}, Answers: []driver.Answer{{ID: text}},
-			Sagas: []driver.Saga{{SagaKey: saga, State: text}},
+			Sagas: []driver.Saga{{SagaKey: saga, State: text, Revision: 1}},
 			Park:  []driver.Parked{{Subscription: text, Key: text, ID: text}},
 		}))
 		got := read(t, s, driver.ReadQuery{ID: text + "-1"})

@@ -322,8 +322,8 @@ func (in *instance) applyOnce(ds []driver.Delivery) error {
 	f := in.f
 	f.mu.Lock()
 	for i, d := range ds {
-		if d.Guard != nil && !slices.Contains(w.Moves, *d.Guard) {
-			w.Moves = append(w.Moves, *d.Guard)
+		if d.Guard != nil && !slices.Contains(w.Guards, *d.Guard) {
+			w.Guards = append(w.Guards, *d.Guard)
 		}
 		if known[i] != "" || slices.ContainsFunc(ds[:i], func(o driver.Delivery) bool { return o.ID == d.ID }) {
 			continue

@@ -240,6 +240,7 @@ func (s *subscription) assign(ctx context.Context, cps []driver.Checkpoint) {
 		slot.marks[f.index] = mark{prev: c.Position, epoch: c.Epoch}
 		joins[f.index] = append(joins[f.index], join{c.Slice, slot.term, c.Position})
 		slot.mu.Unlock()
+		c.Guard = &driver.Guard{Subscription: s.Name, Source: c.Source, Slice: c.Slice, Epoch: c.Epoch}
 		known = append(known, c)
 	}
 	if len(known) == 0 {

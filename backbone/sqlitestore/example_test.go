@@ -144,4 +144,5 @@ func ExampleSchema() {
 	// CREATE TABLE "shop_bb_head" (
 	// INSERT INTO "shop_bb_head" (one, position, pruned) VALUES (1, 0, 0);
 	// INSERT INTO "shop_bb_version" (version_id, is_applied) VALUES (1, TRUE);
+	// INSERT INTO "shop_bb_version" (version_id, is_applied) VALUES (3, TRUE);
 }

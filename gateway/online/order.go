@@ -84,7 +84,10 @@ func (g *gateway) place(w http.ResponseWriter, r *door.Request) error {
 		return err
 	}
 	known, ok, find := g.Orders.Order(r.Context(), c.Order)
-	if find != nil {
+	switch {
+	case find != nil && err == nil: // accepted; how it stands cannot be seen now
+		return answerOrder(w, http.StatusOK, c.Order, "PENDING")
+	case find != nil:
 		return errors.Join(backbone.ErrUnavailable, find)
 	}
 	switch {

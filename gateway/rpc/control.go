@@ -48,10 +48,10 @@ func (h controlFace) ResumeService(ctx context.Context, r *connect.Request[soukv
 	return done(&soukv1.ResumeServiceResponse{}, err)
 }
 
-func (h controlFace) steer(ctx context.Context, what, service string, do func(string) error) error {
+func (h controlFace) steer(ctx context.Context, what, service string, do func(context.Context, string) error) error {
 	if !slices.Contains(h.Run, service) {
 		return ErrNotFound
 	}
 	h.Logger.WarnContext(ctx, "service "+what, "service", service, "actor", visitOf(ctx).actor)
-	return do(service)
+	return do(ctx, service)
 }

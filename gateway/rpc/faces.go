@@ -32,6 +32,7 @@ func faces() []face {
 		{"notifications", soukv1.File_souk_v1_notifications_proto, notificationsPolicy, serveNotifications},
 		{"analytics", soukv1.File_souk_v1_analytics_proto, analyticsPolicy, serveAnalytics},
 		{"keys", soukv1.File_souk_v1_keys_proto, keysPolicy, serveKeys},
+		{"", soukv1.File_souk_v1_commands_proto, commandsPolicy, serveCommands},
 		{"", soukv1.File_souk_v1_log_proto, logPolicy, serveLog},
 		{"", soukv1.File_souk_v1_control_proto, controlPolicy, serveControl},
 	}

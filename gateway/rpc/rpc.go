@@ -46,13 +46,16 @@ type Keys interface {
 // Control steers this process. *backbone.Runtime is one.
 type Control interface {
 	InFlight(ctx context.Context) (string, error)
-	Pause(service string) error
-	Resume(service string) error
+	Pause(ctx context.Context, service string) error
+	Resume(ctx context.Context, service string) error
 }
 
 // Config says what stands behind the gateway. Commands, Reader, Changed, Control and Caller are required.
 type Config struct {
 	Commands Commands
+	// ReadCommand reads a command of a service that runs here, as another process sends it; see backbone.Runtime.ReadCommand. Without
+	// it none is taken so.
+	ReadCommand func(wire string, data []byte) (backbone.Command, error)
 	// Reader reads a service that runs here.
 	Reader func(service string) *backbone.Reader
 	// Run names the services that run here. Those that have a face show it.

@@ -134,14 +134,14 @@ func fillMall(ctx context.Context, dir string, events int, log io.Writer) (head 
 	if err := h.Migrate(ctx); err != nil {
 		return 0, err
 	}
-	if err := fill(ctx, h.Store(), events, log); err != nil {
+	if err := fill(ctx, h.Store("orders"), events, log); err != nil {
 		return 0, err
 	}
-	if head, err = h.Store().Head(ctx, "orders"); err != nil {
+	if head, err = h.Store("orders").Head(ctx, "orders"); err != nil {
 		return 0, err
 	}
 	for _, part := range h.Runtime.Services() {
-		if err := pass(ctx, h.Store(), part, head); err != nil {
+		if err := pass(ctx, h.Store("orders"), part, head); err != nil {
 			return 0, fmt.Errorf("pass the history of %s: %w", part, err)
 		}
 	}
@@ -151,7 +151,7 @@ func fillMall(ctx context.Context, dir string, events int, log io.Writer) (head 
 	if err := sealed(ctx, h, head, log); err != nil {
 		return 0, err
 	}
-	return h.Store().Head(ctx, "orders")
+	return h.Store("orders").Head(ctx, "orders")
 }
 
 // pass moves all checkpoints of a service in the orders log to a position.

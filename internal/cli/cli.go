@@ -23,9 +23,12 @@ type Env struct {
 
 type root struct {
 	Data   string `help:"Directory of the database, the keys and what the stand-ins keep." default:"./souk-data" env:"SOUK_DATA" type:"path"`
+	DB     string `help:"URL of a PostgreSQL database, and of those of services that have one of their own: URL,orders=URL; default the file souk.db in the data directory." name:"db" env:"SOUK_DB" placeholder:"URL"`
 	Output string `help:"How results are written: table, json or jsonl." short:"o" enum:"table,json,jsonl" default:"table" env:"SOUK_OUTPUT"`
 
 	Up        upCommand        `cmd:"" help:"Run the whole mall in this process: the online store, all services, a demo shop on first start."`
+	Run       runCommand       `cmd:"" help:"Run parts of the mall in this process, as one of several on the same PostgreSQL databases."`
+	Process   processCommand   `cmd:"" help:"The processes of a mall."`
 	Order     orderCommand     `cmd:"" help:"Orders."`
 	Customer  customerCommand  `cmd:"" help:"Customers."`
 	Stock     stockCommand     `cmd:"" help:"Stock."`

@@ -29,7 +29,7 @@ func (c *doctorCommand) Run(ctx context.Context, env Env, r *root) error {
 	t := newTable(env.Stdout, r.Output)
 	t.wide = true
 	failed := 0
-	err := control.Examine(ctx, control.Examination{Data: r.Data, HTTP: c.HTTP, Full: c.Full, Added: env.Added}, func(f control.Finding) error {
+	err := control.Examine(ctx, control.Examination{Data: r.Data, DB: r.DB, HTTP: c.HTTP, Full: c.Full, Added: env.Added}, func(f control.Finding) error {
 		if f.State == control.Failed {
 			failed++
 		}

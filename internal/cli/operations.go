@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os/user"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"example.org/souk/gateway/door"
 	"example.org/souk/internal/control"
+	"example.org/souk/internal/house"
 )
 
 // do runs an operation and writes its rows as the user asked for them.
@@ -28,7 +28,7 @@ func (r *root) doOr(ctx context.Context, env Env, name string, a control.Args, n
 	}
 	t := newTable(env.Stdout, r.Output)
 	t.live = a["follow"] != "" || name == "view rebuild"
-	err := control.Call(ctx, r.Data, name, a, env.Added, t.row)
+	err := control.Call(ctx, control.Mall{Data: r.Data, DB: r.DB, Added: env.Added}, name, a, t.row)
 	if err == nil && t.header == "" && t.form == "table" && nothing != "" {
 		fmt.Fprintln(env.Stdout, nothing)
 	}
@@ -483,9 +483,9 @@ func (tokenCommand) Help() string {
 	return "Example:\n  curl -H \"Authorization: Bearer $(souk token --role customer --subject amina)\" http://127.0.0.1:8080/stock/lamp"
 }
 
-// Run prints a bearer token, signed with the keys in the data directory.
-func (c *tokenCommand) Run(env Env, r *root) error {
-	authority, err := door.OpenAuthority(filepath.Join(r.Data, "keys"), systemClock{})
+// Run prints a bearer token, signed with the keys of the mall.
+func (c *tokenCommand) Run(ctx context.Context, env Env, r *root) error {
+	authority, err := house.OpenAuthority(ctx, r.Data, r.DB)
 	if err != nil {
 		return err
 	}
@@ -497,6 +497,18 @@ func (c *tokenCommand) Run(env Env, r *root) error {
 	return nil
 }
 
-type systemClock struct{}
+type processCommand struct {
+	List processList `cmd:"" help:"List the processes that run parts of a mall."`
+}
 
-func (systemClock) Now() time.Time { return time.Now() }
+type processList struct{}
+
+// Help implements kong's long help.
+func (processList) Help() string {
+	return "Example:\n  souk --db postgres://localhost/mall process list"
+}
+
+// Run lists the processes.
+func (processList) Run(ctx context.Context, env Env, r *root) error {
+	return r.doOr(ctx, env, "process list", control.Args{}, "no process runs")
+}

@@ -14,13 +14,9 @@ import (
 	"example.org/souk/internal/house"
 )
 
-type upCommand struct {
-	HTTP          string        `help:"Address of the online store; loopback only." default:"127.0.0.1:8080" env:"SOUK_HTTP"`
-	TestMode      bool          `help:"Add the routes that fill and empty a test's world; listens on ports 8900 and 8901 as well." env:"SOUK_TEST_MODE"`
-	Empty         bool          `help:"Leave the demo shop out." env:"SOUK_EMPTY"`
-	Without       []string      `help:"Services to leave out; what is meant for them waits." placeholder:"PART"`
+// mallFlags are those of every way to run the mall.
+type mallFlags struct {
 	Currency      string        `help:"The shop's currency." default:"EUR" env:"SOUK_CURRENCY"`
-	DB            string        `help:"URL of a PostgreSQL database; default the file souk.db in the data directory." name:"db" env:"SOUK_DB" placeholder:"URL"`
 	Broker        string        `help:"URL of a broker that carries messages between the services; default none, the log itself does." env:"SOUK_BROKER" placeholder:"URL"`
 	Partner       []string      `help:"URL of a broker that partners order through and are told of orders: amqp:// for RabbitMQ, kafka:// for Kafka, nats:// for NATS. May be given several times; in the environment they stand apart by spaces." sep:" " env:"SOUK_PARTNERS" placeholder:"URL"`
 	PartnerAcct   string        `help:"Customer that the orders of partners belong to." name:"partner-account" default:"PARTNER_001" env:"SOUK_PARTNER_ACCOUNT" placeholder:"CUSTOMER"`
@@ -36,6 +32,14 @@ type upCommand struct {
 	SMTPPassword  string        `help:"File with the password at the mail server." env:"SOUK_SMTP_PASSWORD_FILE" type:"path" placeholder:"FILE"`
 	CallerRate    int           `help:"Requests a second of one caller." default:"1000" env:"SOUK_CALLER_RATE"`
 	MailFrom      string        `help:"Sender of mail." default:"souk <shop@souk.example>" env:"SOUK_MAIL_FROM"`
+}
+
+type upCommand struct {
+	HTTP      string   `help:"Address of the online store; loopback only." default:"127.0.0.1:8080" env:"SOUK_HTTP"`
+	TestMode  bool     `help:"Add the routes that fill and empty a test's world; listens on ports 8900 and 8901 as well." env:"SOUK_TEST_MODE"`
+	Empty     bool     `help:"Leave the demo shop out." env:"SOUK_EMPTY"`
+	Without   []string `help:"Services to leave out; what is meant for them waits." placeholder:"PART"`
+	mallFlags `embed:""`
 }
 
 // Help implements kong's long help.
@@ -64,18 +68,32 @@ func tuneCollector() {
 	}
 }
 
-// Run runs the mall until ctx ends, then drains.
-func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
-	tuneCollector()
-	log := slog.New(slog.NewJSONHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	h, err := house.Open(ctx, house.Config{
-		Data: r.Data, HTTP: c.HTTP, TestMode: c.TestMode, Empty: c.Empty, Without: c.Without, Currency: c.Currency,
+// config is what the flags say of a house.
+func (c *mallFlags) config(r *root, env Env) house.Config {
+	return house.Config{
+		Data: r.Data, DB: r.DB, Currency: c.Currency,
 		Payment: house.PaymentConfig{URL: c.Payment, KeyFile: c.PaymentKey, CallbackSecretFile: c.PaymentSecret},
 		Mail:    house.MailConfig{SMTP: c.SMTP, Plain: c.SMTPPlain, Username: c.SMTPUser, PasswordFile: c.SMTPPassword, From: c.MailFrom},
-		Logger:  log, Added: env.Added, CallerRate: c.CallerRate, OrderPatience: c.OrderPatience,
-		StepPatience: c.StepPatience, Retention: c.Retention, Broker: c.Broker, DB: c.DB,
-		Partners: c.Partner, PartnerAccount: c.PartnerAcct,
+		Logger:  slog.New(slog.NewJSONHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Added: env.Added,
+		CallerRate: c.CallerRate, OrderPatience: c.OrderPatience, StepPatience: c.StepPatience, Retention: c.Retention,
+		Broker: c.Broker, Partners: c.Partner, PartnerAccount: c.PartnerAcct,
+	}
+}
+
+// Run runs the mall until ctx ends, then drains.
+func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
+	config := c.config(r, env)
+	config.HTTP, config.TestMode, config.Empty, config.Without = c.HTTP, c.TestMode, c.Empty, c.Without
+	return runMall(ctx, r, config, func(h *house.House) error {
+		fmt.Fprintf(env.Stdout, "online store  %s\n", h.URL())
+		return welcome(env, h)
 	})
+}
+
+// runMall runs a house until ctx ends, then drains. begun tells people about it once it takes orders.
+func runMall(ctx context.Context, r *root, config house.Config, begun func(*house.House) error) error {
+	tuneCollector()
+	h, err := house.Open(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -95,8 +113,24 @@ func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
 	serving, end := context.WithCancel(ctx)
 	defer end()
 	go func() { served <- control.Serve(serving, h, socket) }()
-	fmt.Fprintf(env.Stdout, "online store  %s\n", h.URL())
-	if c.TestMode {
+	if err := begun(h); err != nil {
+		end()
+		return errors.Join(err, <-served, stop())
+	}
+	select {
+	case <-ctx.Done():
+	case err := <-h.Taken():
+		end()
+		return errors.Join(err, <-served, stop())
+	case err := <-served:
+		return errors.Join(err, stop())
+	}
+	return errors.Join(<-served, stop())
+}
+
+// welcome prints how to come in.
+func welcome(env Env, h *house.House) error {
+	if h.TestMode() {
 		fmt.Fprintln(env.Stdout, "test mode     requests without a token are let in as staff: for tests on this machine only")
 	}
 	for _, g := range []door.Grant{{Role: door.Customer, Subject: "amina"}, {Role: door.Staff, Subject: "staff"}, {Role: door.Engineer, Subject: "engineer"}} {
@@ -107,13 +141,5 @@ func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
 		fmt.Fprintf(env.Stdout, "sign in       %-9s %s/sign-in/%s\n", g.Role, h.URL(), code)
 	}
 	fmt.Fprintln(env.Stdout, "ready")
-	select {
-	case <-ctx.Done():
-	case err := <-h.Taken():
-		end()
-		return errors.Join(err, <-served, stop())
-	case err := <-served:
-		return errors.Join(err, stop())
-	}
-	return errors.Join(<-served, stop())
+	return nil
 }

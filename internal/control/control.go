@@ -1,6 +1,7 @@
 // Package control carries out what the command line asks of a mall: through the
 // socket in its data directory where one runs, else in this process, which then
-// takes the directory's lock.
+// takes the directory's lock. Of a mall in several processes it reads the
+// databases, and asks the processes for what they alone can do.
 package control
 
 import (
@@ -121,8 +122,20 @@ func Running(ctx context.Context, data string) bool {
 	return true
 }
 
-// Call runs an operation on the mall of a data directory.
-func Call(ctx context.Context, data, name string, a Args, added []*backbone.Service, emit func(json.RawMessage) error) error {
+// Mall says which mall is meant.
+type Mall struct {
+	Data string
+	// DB is the databases of a mall in several processes; "": it runs, or ran, in one, on the data directory.
+	DB    string
+	Added []*backbone.Service
+}
+
+// Call runs an operation on a mall.
+func Call(ctx context.Context, m Mall, name string, a Args, emit func(json.RawMessage) error) error {
+	if m.DB != "" {
+		return here(ctx, m, name, a, emit)
+	}
+	data := m.Data
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", Socket(data))
 	if err == nil {
 		defer func() { _ = conn.Close() }()
@@ -134,7 +147,7 @@ func Call(ctx context.Context, data, name string, a Args, added []*backbone.Serv
 	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
 		return err
 	}
-	return here(ctx, data, name, a, added, emit)
+	return here(ctx, m, name, a, emit)
 }
 
 func ask(ctx context.Context, conn net.Conn, name string, a Args, emit func(json.RawMessage) error) error {
@@ -174,21 +187,23 @@ func ask(ctx context.Context, conn net.Conn, name string, a Args, emit func(json
 }
 
 // here runs an operation in this process.
-func here(ctx context.Context, data, name string, a Args, added []*backbone.Service, emit func(json.RawMessage) error) (err error) {
+func here(ctx context.Context, m Mall, name string, a Args, emit func(json.RawMessage) error) (err error) {
 	op, known := operations()[name]
 	if !known {
 		return fmt.Errorf("unknown operation %q", name)
 	}
-	if _, err := os.Stat(filepath.Join(data, "souk.db")); err != nil {
-		return fmt.Errorf("no mall runs on %s, and no database lies there; start one with: souk --data %s up", data, data)
+	if _, err := os.Stat(filepath.Join(m.Data, "souk.db")); err != nil && m.DB == "" {
+		return fmt.Errorf("no mall runs on %s, and no database lies there; start one with: souk --data %s up", m.Data, m.Data)
 	}
-	h, err := house.Open(ctx, house.Config{Data: data, Quiet: true, Empty: true, Added: added, Logger: slog.New(slog.DiscardHandler)})
+	h, err := house.Open(ctx, house.Config{
+		Data: m.Data, DB: m.DB, Quiet: true, Empty: true, Added: m.Added, Logger: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Stop(context.WithoutCancel(ctx))) }()
 	switch {
-	case op.bare:
+	case op.bare, m.DB != "": // its processes have begun it, and run it
 	case op.reads:
 		err = h.Migrate(ctx)
 	default:

@@ -42,6 +42,7 @@ const (
 // Examination says what is examined.
 type Examination struct {
 	Data string
+	DB   string // the databases of a mall in several processes; "": it is in Data
 	HTTP string // the address that the mall is to listen on
 	Full bool   // every page of the database and every seal, however long that takes
 	// Added services run beside the mall's own.
@@ -67,12 +68,16 @@ var earliest = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // changes. An error is one of emit, of ctx, or of what could not be asked; what is wrong with the mall is a Finding.
 func Examine(ctx context.Context, x Examination, emit func(Finding) error) error {
 	running := Running(ctx, x.Data)
-	for _, check := range []func(Examination, bool) Finding{directory, disk, keys, port, wallClock} {
+	local := []func(Examination, bool) Finding{directory, disk, keys, port, wallClock}
+	if x.DB != "" { // each process has a directory and ports of its own
+		local = []func(Examination, bool) Finding{wallClock}
+	}
+	for _, check := range local {
 		if err := emit(check(x, running)); err != nil {
 			return err
 		}
 	}
-	if _, err := os.Stat(filepath.Join(x.Data, "souk.db")); errors.Is(err, fs.ErrNotExist) && !running {
+	if _, err := os.Stat(filepath.Join(x.Data, "souk.db")); errors.Is(err, fs.ErrNotExist) && !running && x.DB == "" {
 		return emit(Finding{"database", Well, "there is none yet; the first souk up makes it", ""})
 	}
 	full := ""
@@ -83,7 +88,7 @@ func Examine(ctx context.Context, x Examination, emit func(Finding) error) error
 	defer give(nil)
 	silence := time.AfterFunc(patience, func() { give(errSilent) })
 	defer silence.Stop()
-	err := Call(asked, x.Data, "doctor", Args{"full": full}, x.Added, func(row json.RawMessage) error {
+	err := Call(asked, Mall{Data: x.Data, DB: x.DB, Added: x.Added}, "doctor", Args{"full": full}, func(row json.RawMessage) error {
 		silence.Stop()
 		var f Finding
 		if err := json.Unmarshal(row, &f); err != nil {
@@ -200,6 +205,9 @@ func wallClock(Examination, bool) Finding {
 // examine checks a mall from inside.
 func examine(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	checks := []func(context.Context, *house.House, bool) (Finding, error){newest, lag, letters, stuck, seals}
+	if h.Several() {
+		checks = append(checks, processes)
+	}
 	if _, err := h.SQLite(); err == nil {
 		lacks, err := missing(ctx, h)
 		if err != nil {
@@ -210,7 +218,7 @@ func examine(ctx context.Context, h *house.House, a Args, emit Emit) error {
 		}
 		checks = append([]func(context.Context, *house.House, bool) (Finding, error){settings, integrity}, checks...)
 	}
-	if h.URL() == "" { // nothing is applied; it only makes the tables known
+	if _, err := h.SQLite(); err == nil && h.URL() == "" { // nothing is applied; it only makes the tables known
 		if err := h.Migrate(ctx); err != nil {
 			return err
 		}
@@ -258,7 +266,7 @@ func integrity(ctx context.Context, h *house.House, full bool) (Finding, error) 
 
 // column returns the first column of a query's first row as text.
 func column(ctx context.Context, h *house.House, sql string) (value string, err error) {
-	rows, err := h.Store().Query(ctx, sql)
+	rows, err := h.Store("orders").Query(ctx, sql)
 	if err != nil {
 		return "", err
 	}
@@ -275,8 +283,8 @@ func column(ctx context.Context, h *house.House, sql string) (value string, err 
 
 // newest checks that the clock has not gone back behind what was recorded.
 func newest(ctx context.Context, h *house.House, _ bool) (Finding, error) {
-	for _, name := range h.Runtime.Services() {
-		list, err := h.Runtime.Reader(name).Log(ctx, backbone.ReadQuery{Limit: 1, Descending: true})
+	for _, name := range h.Services() {
+		list, err := h.Reader(name).Log(ctx, backbone.ReadQuery{Limit: 1, Descending: true})
 		if err != nil {
 			return Finding{}, err
 		}
@@ -295,7 +303,7 @@ func newest(ctx context.Context, h *house.House, _ bool) (Finding, error) {
 // lag checks that subscriptions keep up.
 func lag(ctx context.Context, h *house.House, _ bool) (Finding, error) {
 	c, err := telemetry.NewCollector(telemetry.CollectorConfig{
-		Parts: h.Runtime.Parts(), Source: func(string) telemetry.Source { return h.Store() }, Backlogs: h.Backlogs(),
+		Parts: h.Runtime.Parts(), Source: func(service string) telemetry.Source { return h.Store(service) }, Backlogs: h.Backlogs(),
 	})
 	if err != nil {
 		return Finding{}, err
@@ -334,7 +342,7 @@ func letters(ctx context.Context, h *house.House, _ bool) (Finding, error) {
 	dead, retrying := 0, 0
 	for _, svc := range h.Runtime.Parts() {
 		for _, sub := range subscriptions(svc) {
-			heads, err := h.Store().ParkedRows(ctx, svc.Name, sub, "", 1000)
+			heads, err := h.Store(svc.Name).ParkedRows(ctx, svc.Name, sub, "", 1000)
 			if err != nil {
 				return Finding{}, err
 			}
@@ -361,7 +369,7 @@ func stuck(ctx context.Context, h *house.House, _ bool) (Finding, error) {
 		if len(svc.Sagas) == 0 {
 			continue
 		}
-		list, err := h.Store().SagaRows(ctx, svc.Name, "", "stuck", 1000)
+		list, err := h.Store(svc.Name).SagaRows(ctx, svc.Name, "", "stuck", 1000)
 		if err != nil {
 			return Finding{}, err
 		}
@@ -381,16 +389,16 @@ func stuck(ctx context.Context, h *house.House, _ bool) (Finding, error) {
 // seals checks the newest seals of every log against what was kept beside it, or all seals.
 func seals(ctx context.Context, h *house.House, full bool) (Finding, error) {
 	checked := 0
-	for _, name := range h.Runtime.Services() {
+	for _, name := range h.Services() {
 		kept, err := h.Head(name)
 		if err != nil {
 			return Finding{"seals", Failed, err.Error(), "put a copy of the file back, or remove it if you know why it is damaged"}, nil //nolint:nilerr // it is what was found
 		}
 		var report backbone.AuditReport
 		if full {
-			report, err = h.Runtime.Reader(name).Verify(ctx, kept)
+			report, err = h.Reader(name).Verify(ctx, kept)
 		} else {
-			report, err = h.Runtime.Reader(name).VerifyTail(ctx, kept, tailSeals)
+			report, err = h.Reader(name).VerifyTail(ctx, kept, tailSeals)
 		}
 		if tampered, ok := errors.AsType[*backbone.TamperError](err); ok {
 			return Finding{"seals", Failed, tampered.Error(), "somebody changed the log: keep a copy of it, and restore the last backup that verifies"}, nil
@@ -405,4 +413,22 @@ func seals(ctx context.Context, h *house.House, full bool) (Finding, error) {
 		what = "all"
 	}
 	return Finding{"seals", Well, fmt.Sprintf("%s seals hold (%d)", what, checked), ""}, nil
+}
+
+// processes checks that every service runs somewhere.
+func processes(ctx context.Context, h *house.House, _ bool) (Finding, error) {
+	list, err := h.Processes(ctx)
+	if err != nil {
+		return Finding{}, err
+	}
+	absent := h.Services()
+	for _, p := range list {
+		absent = slices.DeleteFunc(absent, func(s string) bool { return slices.Contains(p.Parts, s) })
+	}
+	f := Finding{"processes", Well, fmt.Sprintf("%d run, and every service in one of them", len(list)), ""}
+	if len(absent) > 0 {
+		f.State, f.Found = Warned, fmt.Sprintf("%d run, and none of them runs %s", len(list), strings.Join(absent, ", "))
+		f.Do = "souk run " + strings.Join(absent, " ") + "; what is meant for them waits until then"
+	}
+	return f, nil
 }

@@ -49,6 +49,7 @@ func operations() map[string]operation {
 		"backup":            {run: backup, reads: true},
 		"wait":              {run: wait},
 		"payment authorize": {run: authorizePayment},
+		"process list":      {run: listProcesses, reads: true},
 	}
 }
 
@@ -71,7 +72,7 @@ type text struct {
 }
 
 func showOrder(ctx context.Context, h *house.House, a Args, emit Emit) error {
-	v, found, err := orders.Get(ctx, h.Runtime.Reader("orders"), a["order"])
+	v, found, err := orders.Get(ctx, h.Reader("orders"), a["order"])
 	if err != nil || !found {
 		return cmp.Or(err, fmt.Errorf("there is no order %q", a["order"]))
 	}
@@ -99,7 +100,7 @@ func receiveStock(ctx context.Context, h *house.House, a Args, emit Emit) error 
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	answer, err := h.Runtime.Do(ctx, c, backbone.By("operator:"+a["actor"]))
+	answer, err := h.Do(ctx, c, backbone.By("operator:"+a["actor"]))
 	if err := errors.Join(err, answer.Err()); err != nil {
 		return err
 	}
@@ -107,7 +108,7 @@ func receiveStock(ctx context.Context, h *house.House, a Args, emit Emit) error 
 }
 
 func showStock(ctx context.Context, h *house.House, a Args, emit Emit) error {
-	r := h.Runtime.Reader("inventory")
+	r := h.Reader("inventory")
 	if a["sku"] != "" {
 		l, err := inventory.Get(ctx, r, a["sku"], a["location"])
 		if err != nil {
@@ -143,7 +144,7 @@ func rowOf(m *backbone.Message) row {
 
 // tail prints the newest records of one log or all, and with follow what comes.
 func tail(ctx context.Context, h *house.House, a Args, emit Emit) error {
-	services := h.Runtime.Services()
+	services := h.Services()
 	if a["service"] != "" {
 		services = []string{a["service"]}
 	}
@@ -161,7 +162,7 @@ func tail(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	var found []row
 	at := map[string]int64{}
 	for _, s := range services {
-		r := h.Runtime.Reader(s)
+		r := h.Reader(s)
 		if r == nil {
 			return fmt.Errorf("there is no service %q", s)
 		}
@@ -192,7 +193,7 @@ func tail(ctx context.Context, h *house.House, a Args, emit Emit) error {
 		case <-tick.C:
 		}
 		for _, s := range services {
-			list, err := h.Runtime.Reader(s).Log(ctx, backbone.ReadQuery{After: at[s], Stream: q.Stream, Kinds: q.Kinds, Types: q.Types, Limit: 1000})
+			list, err := h.Reader(s).Log(ctx, backbone.ReadQuery{After: at[s], Stream: q.Stream, Kinds: q.Kinds, Types: q.Types, Limit: 1000})
 			if err != nil {
 				return err
 			}
@@ -209,7 +210,7 @@ func tail(ctx context.Context, h *house.House, a Args, emit Emit) error {
 // trace prints the conversations that an order belongs to, over all logs: what came of placing it, and of each thing that
 // was asked of it later.
 func trace(ctx context.Context, h *house.House, a Args, emit Emit) error {
-	own, err := h.Runtime.Reader("orders").Log(ctx, backbone.ReadQuery{Stream: "order/" + a["order"], Kinds: backbone.EventKinds(), Limit: 1000})
+	own, err := h.Reader("orders").Log(ctx, backbone.ReadQuery{Stream: "order/" + a["order"], Kinds: backbone.EventKinds(), Limit: 1000})
 	if err != nil {
 		return err
 	}
@@ -223,8 +224,8 @@ func trace(ctx context.Context, h *house.House, a Args, emit Emit) error {
 			continue
 		}
 		asked[e.Correlation] = true
-		for _, s := range h.Runtime.Services() {
-			list, err := h.Runtime.Reader(s).Log(ctx, backbone.ReadQuery{Correlation: e.Correlation, Limit: 10_000})
+		for _, s := range h.Services() {
+			list, err := h.Reader(s).Log(ctx, backbone.ReadQuery{Correlation: e.Correlation, Limit: 10_000})
 			if err != nil {
 				return err
 			}
@@ -243,8 +244,8 @@ func trace(ctx context.Context, h *house.House, a Args, emit Emit) error {
 }
 
 func listTopics(ctx context.Context, h *house.House, _ Args, emit Emit) error {
-	for _, s := range h.Runtime.Services() {
-		head, err := h.Store().Head(ctx, s)
+	for _, s := range h.Services() {
+		head, err := h.Store(s).Head(ctx, s)
 		if err != nil {
 			return err
 		}
@@ -272,7 +273,7 @@ func subscriptions(svc *backbone.Service) []string {
 func listParked(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	for _, svc := range h.Runtime.Parts() {
 		for _, sub := range subscriptions(svc) {
-			rows, err := h.Store().ParkedRows(ctx, svc.Name, sub, a["key"], 1000)
+			rows, err := h.Store(svc.Name).ParkedRows(ctx, svc.Name, sub, a["key"], 1000)
 			if err != nil {
 				return err
 			}
@@ -304,14 +305,14 @@ func actOnParked(ctx context.Context, h *house.House, a Args, emit Emit) error {
 		return errors.New("the new data is not JSON")
 	}
 	sub := cmp.Or(a["subscription"], a["service"])
-	rows, err := h.Store().ParkedRows(ctx, a["service"], sub, a["key"], 1)
+	rows, err := h.Store(a["service"]).ParkedRows(ctx, a["service"], sub, a["key"], 1)
 	if err != nil {
 		return err
 	}
 	if len(rows) == 0 {
 		return fmt.Errorf("nothing is parked under key %q of %s", a["key"], sub)
 	}
-	id, err := h.Store().PutRequest(ctx, a["service"], driver.Request{
+	id, err := h.Store(a["service"]).PutRequest(ctx, a["service"], driver.Request{
 		Subject: "parked", Action: a["action"], Subscription: sub, Key: a["key"], Seq: rows[0].Seq, Data: []byte(a["data"]),
 		Actor: "operator:" + a["actor"], Why: a["why"], Time: time.Now().UnixMicro(),
 	})
@@ -332,7 +333,7 @@ func listSagas(ctx context.Context, h *house.House, a Args, emit Emit) error {
 		if len(svc.Sagas) == 0 {
 			continue
 		}
-		rows, err := h.Store().SagaRows(ctx, svc.Name, "", a["state"], 1000)
+		rows, err := h.Store(svc.Name).SagaRows(ctx, svc.Name, "", a["state"], 1000)
 		if err != nil {
 			return err
 		}
@@ -359,7 +360,7 @@ func actOnSaga(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	if a["why"] == "" {
 		return errors.New("say why: --why \"...\"")
 	}
-	id, err := h.Store().PutRequest(ctx, a["service"], driver.Request{
+	id, err := h.Store(a["service"]).PutRequest(ctx, a["service"], driver.Request{
 		Subject: "saga", Action: a["action"], Subscription: a["saga"], Key: a["id"],
 		Actor: "operator:" + a["actor"], Why: a["why"], Time: time.Now().UnixMicro(),
 	})
@@ -401,23 +402,23 @@ func rebuildView(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	})
 }
 
-func pause(_ context.Context, h *house.House, a Args, _ Emit) error {
-	return h.Runtime.Pause(a["service"])
+func pause(ctx context.Context, h *house.House, a Args, _ Emit) error {
+	return h.Runtime.Pause(ctx, a["service"])
 }
 
-func resume(_ context.Context, h *house.House, a Args, _ Emit) error {
-	return h.Runtime.Resume(a["service"])
+func resume(ctx context.Context, h *house.House, a Args, _ Emit) error {
+	return h.Runtime.Resume(ctx, a["service"])
 }
 
 // verify checks every log against its seals and the head that was kept beside it.
 func verify(ctx context.Context, h *house.House, _ Args, emit Emit) error {
 	var bad error
-	for _, s := range h.Runtime.Services() {
+	for _, s := range h.Services() {
 		head, err := h.Head(s)
 		if err != nil {
 			return err
 		}
-		report, err := h.Runtime.Reader(s).Verify(ctx, head)
+		report, err := h.Reader(s).Verify(ctx, head)
 		var tampered *backbone.TamperError
 		if err != nil && !errors.As(err, &tampered) {
 			return err
@@ -480,7 +481,7 @@ func wait(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	defer tick.Stop()
 	busy := ""
 	for {
-		look, err := h.Runtime.InFlight(ctx)
+		look, err := h.InFlight(ctx)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			busy = err.Error() // a broker that is away is asked again
@@ -508,7 +509,7 @@ func authorizePayment(ctx context.Context, h *house.House, a Args, emit Emit) er
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	answer, err := h.Runtime.Do(ctx, c, backbone.By("operator:"+a["actor"]))
+	answer, err := h.Do(ctx, c, backbone.By("operator:"+a["actor"]))
 	if err := errors.Join(err, answer.Err()); err != nil {
 		return err
 	}
@@ -516,4 +517,18 @@ func authorizePayment(ctx context.Context, h *house.House, a Args, emit Emit) er
 		Payment string     `json:"payment"`
 		Amount  mall.Money `json:"amount"`
 	}{c.Payment, amount})
+}
+
+// listProcesses prints the processes of a mall that runs as several.
+func listProcesses(ctx context.Context, h *house.House, _ Args, emit Emit) error {
+	list, err := h.Processes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range list {
+		if err := emit(p); err != nil {
+			return err
+		}
+	}
+	return nil
 }

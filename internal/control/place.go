@@ -41,7 +41,7 @@ func placeOrder(ctx context.Context, h *house.House, a Args, emit Emit) error {
 		Order: cmp.Or(a["order"], newID()), Customer: a["customer"], Payment: a["payment"], WaitForStock: a["wait"] != "",
 	}
 	for _, i := range items {
-		p, err := product(ctx, h.Runtime.Reader("stores"), i.Product)
+		p, err := product(ctx, h.Reader("stores"), i.Product)
 		if err != nil {
 			return err
 		}
@@ -54,7 +54,7 @@ func placeOrder(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	if err != nil {
 		return err
 	}
-	answer, err := h.Runtime.Do(ctx, c, backbone.By("operator:"+a["actor"]))
+	answer, err := h.Do(ctx, c, backbone.By("operator:"+a["actor"]))
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func registerCustomer(ctx context.Context, h *house.House, a Args, emit Emit) er
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	answer, err := h.Runtime.Do(ctx, c, backbone.By("operator:"+a["actor"]))
+	answer, err := h.Do(ctx, c, backbone.By("operator:"+a["actor"]))
 	if err := errors.Join(err, answer.Err()); err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func replay(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	}
 	shown := false
 	for _, svc := range h.Runtime.Parts() {
-		found, err := svc.Replay(ctx, h.Runtime.Reader(svc.Name), a["stream"], func(m *backbone.Message, state any) error {
+		found, err := svc.Replay(ctx, h.Reader(svc.Name), a["stream"], func(m *backbone.Message, state any) error {
 			if past(m) {
 				return errEnough
 			}

@@ -21,25 +21,37 @@ func newView(h *House) view { return view{h, flowsOf(backbone.Describe(h.Runtime
 // Snapshot implements console.Source.
 func (v view) Snapshot(ctx context.Context) (s console.Snapshot, err error) {
 	s.Flows = v.flows
-	for _, name := range v.h.Runtime.Services() {
-		head, err := v.h.store.Head(ctx, name)
+	for _, name := range v.h.Services() {
+		head, err := v.h.stores.of(name).Head(ctx, name)
 		if err != nil {
 			return s, err
 		}
 		s.Services = append(s.Services, console.Service{Name: name, Records: head})
 	}
-	latest, err := orders.Latest(ctx, v.h.Runtime.Reader("orders"), 12)
+	latest, err := orders.Latest(ctx, v.h.Reader("orders"), 12)
 	if err != nil {
 		return s, err
 	}
 	for _, o := range latest {
 		s.Orders = append(s.Orders, console.Order{ID: o.Order, Customer: o.Customer, Status: o.Status, Total: o.Total.String(), Placed: o.Placed})
 	}
-	levels, err := inventory.List(ctx, v.h.Runtime.Reader("inventory"), "", "", 20)
+	levels, err := inventory.List(ctx, v.h.Reader("inventory"), "", "", 20)
 	for _, l := range levels {
 		s.Stock = append(s.Stock, console.Stock{SKU: l.SKU, OnHand: l.OnHand, Held: l.Held, Committed: l.Committed, Available: l.Available})
 	}
 	return s, err
+}
+
+// Services lists those of the mall whose logs can be read here.
+func (h *House) Services() []string {
+	if !h.Several() {
+		return h.Runtime.Services()
+	}
+	names := make([]string, 0, len(h.Runtime.Parts()))
+	for _, p := range h.Runtime.Parts() {
+		names = append(names, p.Name)
+	}
+	return names
 }
 
 // flowsOf counts the types of commands and events that go from one service to

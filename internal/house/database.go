@@ -7,15 +7,102 @@ import (
 	"hash/fnv"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"example.org/souk/backbone/driver"
 	"example.org/souk/backbone/pgstore"
 	"example.org/souk/backbone/sqlitestore"
+	"example.org/souk/gateway/door"
+	"example.org/souk/internal/peers"
 )
 
-// openStore opens the database: the file in the data directory, or the PostgreSQL database that was named.
+// databases are where the services keep what is theirs.
+type databases struct {
+	shared driver.Store            // of all that have none of their own; what processes share stands there
+	own    map[string]driver.Store // by service
+}
+
+// of returns the database of a service.
+func (d *databases) of(service string) driver.Store {
+	if s := d.own[service]; s != nil {
+		return s
+	}
+	return d.shared
+}
+
+// all returns every database once, the shared one first.
+func (d *databases) all() []driver.Store {
+	list := []driver.Store{d.shared}
+	for _, s := range d.own {
+		if !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// know makes the tables of services accessible that other processes have prepared.
+func (d *databases) know(services []string) {
+	for _, s := range services {
+		if k, ok := d.of(s).(interface{ Know(service string) }); ok {
+			k.Know(s)
+		}
+	}
+}
+
+func (d *databases) close() error {
+	var errs []error
+	for _, s := range d.all() {
+		if s != nil {
+			errs = append(errs, s.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// addressOfOne finds where in a list of databases another one begins.
+var addressOfOne = regexp.MustCompile(`,(?:[a-z][a-z0-9]*=)?postgres(?:ql)?://`)
+
+// ParseDatabases reads "URL,orders=URL,...": the database of all services, and of those that have one of their own. The
+// addresses may name several hosts, which stand apart by commas too.
+func ParseDatabases(text string) (shared string, own map[string]string, err error) {
+	own = map[string]string{}
+	for text != "" {
+		one := text
+		if at := addressOfOne.FindStringIndex(text); at != nil {
+			one, text = text[:at[0]], text[at[0]+1:]
+		} else {
+			text = ""
+		}
+		name, address := "", one
+		if i := strings.Index(one, "="); i >= 0 && i < strings.Index(one, "://") {
+			name, address = one[:i], one[i+1:]
+		}
+		switch {
+		case !strings.HasPrefix(address, "postgres://") && !strings.HasPrefix(address, "postgresql://"):
+			return "", nil, errors.New("database: an address begins with postgres://, or with NAME=postgres:// for the database of one service")
+		case name == "" && shared != "":
+			return "", nil, errors.New("database: two of them are for all services; write NAME=postgres:// for the database of one service")
+		case name != "" && own[name] != "":
+			return "", nil, fmt.Errorf("database: service %s has two", name)
+		case name == "":
+			shared = address
+		default:
+			own[name] = address
+		}
+	}
+	if shared == "" {
+		return "", nil, errors.New("database: name one without a service: what all processes share stands there")
+	}
+	return shared, own, nil
+}
+
+// openStore opens the databases: the file in the data directory, or the PostgreSQL databases that were named.
 func (h *House) openStore(ctx context.Context) (err error) {
 	if h.cfg.DB != "" {
 		return h.openPostgres(ctx)
@@ -28,21 +115,65 @@ func (h *House) openStore(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	h.store = store
+	h.stores = &databases{shared: store}
 	return nil
 }
 
 // SQLite returns the database as the file that it is. A mall on PostgreSQL has none, and the error says what is done
 // instead.
 func (h *House) SQLite() (*sqlitestore.Store, error) {
-	if s, ok := h.store.(*sqlitestore.Store); ok {
+	if s, ok := h.stores.shared.(*sqlitestore.Store); ok {
 		return s, nil
 	}
 	return nil, errors.New("this mall is on PostgreSQL: use its own tools for that (pg_dump, psql)")
 }
 
-func (h *House) openPostgres(ctx context.Context) (err error) {
-	lock := &databaseLock{url: h.cfg.DB, taken: h.taken}
+func (h *House) openPostgres(ctx context.Context) error {
+	shared, each, err := ParseDatabases(h.cfg.DB)
+	if err != nil {
+		return err
+	}
+	if !h.cfg.Quiet {
+		if h.owner, h.disown, err = own(h.cfg.Data); err != nil {
+			return err
+		}
+	}
+	if err := h.claim(ctx, shared); err != nil {
+		return err
+	}
+	h.stores = &databases{own: map[string]driver.Store{}}
+	opened := map[string]driver.Store{}
+	open := func(address string) (driver.Store, error) {
+		if s := opened[address]; s != nil {
+			return s, nil
+		}
+		s, err := pgstore.Open(ctx, pgstore.Config{URL: address, Log: h.cfg.Logger})
+		if err == nil {
+			opened[address] = s
+		}
+		return s, err
+	}
+	if h.stores.shared, err = open(shared); err != nil {
+		return err
+	}
+	for service, address := range each {
+		if h.stores.own[service], err = open(address); err != nil {
+			return fmt.Errorf("database of %s: %w", service, err)
+		}
+	}
+	h.first, err = lacksOrders(ctx, h.stores.of("orders"))
+	return err
+}
+
+// claim sees that a mall in one process has its databases for itself, and that several processes share theirs with no such mall.
+func (h *House) claim(ctx context.Context, shared string) error {
+	lock := &databaseLock{url: shared, taken: h.taken}
+	switch {
+	case h.cfg.Quiet:
+		return nil
+	case h.cfg.Run != nil:
+		return lock.look(ctx)
+	}
 	if err := lock.take(ctx); err != nil {
 		return err
 	}
@@ -50,24 +181,23 @@ func (h *House) openPostgres(ctx context.Context) (err error) {
 	kept := make(chan struct{})
 	go func() { defer close(kept); lock.keep(keep) }()
 	h.unlock = func() { end(); <-kept }
-	store, err := pgstore.Open(ctx, pgstore.Config{URL: h.cfg.DB, Log: h.cfg.Logger})
-	if err != nil {
-		return err
-	}
-	h.store = store
+	return nil
+}
+
+// lacksOrders tells whether no mall has ever run on a database.
+func lacksOrders(ctx context.Context, store driver.Store) (_ bool, err error) {
 	rows, err := store.Query(ctx, "SELECT count(*) FROM information_schema.schemata WHERE schema_name = 'orders'")
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	count := 0
 	if rows.Next() {
 		if err := rows.Scan(&count); err != nil {
-			return err
+			return false, err
 		}
 	}
-	h.first = count == 0
-	return rows.Err()
+	return count == 0, rows.Err()
 }
 
 // errTaken says that somebody else's mall uses the database.
@@ -92,10 +222,8 @@ func (l *databaseLock) take(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("database: %w", err)
 	}
-	name := fnv.New64a()
-	_, _ = name.Write([]byte("souk mall")) // a hash takes everything
 	locked := false
-	err = conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", int64(name.Sum64())).Scan(&locked)
+	err = conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", lockName()).Scan(&locked)
 	if err == nil && !locked {
 		err = errTaken
 	}
@@ -105,6 +233,33 @@ func (l *databaseLock) take(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+func lockName() int64 {
+	name := fnv.New64a()
+	_, _ = name.Write([]byte("souk mall")) // a hash takes everything
+	return int64(name.Sum64())
+}
+
+// look is errTaken where a mall in one process has the lock. It asks within a transaction, so that it can do so through a pool of
+// connections too.
+func (l *databaseLock) look(ctx context.Context) error {
+	config, err := pgx.ParseConfig(l.url)
+	if err != nil {
+		return fmt.Errorf("database: %w", err)
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return fmt.Errorf("database: %w", err)
+	}
+	l.conn = conn
+	defer l.drop(ctx)
+	free := false
+	err = conn.QueryRow(ctx, "SELECT pg_try_advisory_xact_lock_shared($1)", lockName()).Scan(&free)
+	if err == nil && !free {
+		err = errTaken
+	}
+	return err
 }
 
 func (l *databaseLock) drop(ctx context.Context) {
@@ -139,4 +294,22 @@ func (l *databaseLock) keep(ctx context.Context) {
 		}
 		cancel()
 	}
+}
+
+// OpenAuthority opens the authority over the tokens of a mall: of the one in a data directory, or of one in several processes on
+// databases that ParseDatabases can read. The caller need not close it.
+func OpenAuthority(ctx context.Context, data, db string) (*door.Authority, error) {
+	if db == "" {
+		return door.OpenAuthority(filepath.Join(data, "keys"), clock{})
+	}
+	shared, _, err := ParseDatabases(db)
+	if err != nil {
+		return nil, err
+	}
+	store, err := pgstore.Open(ctx, pgstore.Config{URL: shared})
+	if err != nil {
+		return nil, err
+	}
+	authority, err := door.OpenAuthorityIn(ctx, peers.NewVault(store), clock{})
+	return authority, errors.Join(err, store.Close())
 }

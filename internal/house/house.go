@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +21,7 @@ import (
 	"example.org/souk/gateway/door"
 	"example.org/souk/gateway/online"
 	"example.org/souk/gateway/partner"
+	"example.org/souk/internal/peers"
 )
 
 // Config says what a house runs and where. The zero value with a Data directory
@@ -52,9 +52,22 @@ type Config struct {
 	// until then a command of an order may come again. Default 7 days, or
 	// OrderPatience where that is longer.
 	Retention time.Duration
-	// DB is the URL of a PostgreSQL database that holds what the services keep; default
-	// none: the file souk.db in the data directory. One mall at a time uses it.
+	// DB is the URL of a PostgreSQL database that holds what the services keep, and of
+	// those of services that have one of their own; see ParseDatabases. Default none:
+	// the file souk.db in the data directory.
 	DB string
+	// Run names the parts that run here, services and gateways, as one of several
+	// processes on the same databases. Default nil: all of them run here, and no other
+	// process uses the databases.
+	Run []string
+	// Listen is where this process speaks to the others, host:port; default port 0 on
+	// loopback. Only with Run.
+	Listen string
+	// Drain is how long a process that was asked to end still takes requests, while it says that it is not ready, so
+	// that whoever spreads requests over several processes goes elsewhere. Only with Run; default 0.
+	Drain time.Duration
+	// Advertise is the address under which others reach Listen; default Listen's own.
+	Advertise string
 	// Broker is the URL of a broker that carries messages between the services; default
 	// none: the log itself does.
 	Broker string
@@ -94,15 +107,19 @@ type House struct {
 	Keys      *backbone.Keys
 
 	cfg       Config
-	store     driver.Store
-	unlock    func()     // gives up a database that other machines can reach; nil where it is a file
-	taken     chan error // another mall has that database
+	stores    *databases
+	owner     string       // how leases know this process; "": they need not
+	disown    func() error // gives up the data directory; nil where the database is in it
+	unlock    func()       // gives up a database that other machines can reach; nil where it is a file
+	taken     chan error   // another mall has that database
 	bus       driver.Transport
 	hub       online.Hub
 	standIn   *standIn
 	reports   *reports // nil: the payment provider does not call back
 	mailer    interface{ Close() error }
 	partners  *partner.Gateway // nil: there are none
+	peers     *peers.Peers     // nil: this is the only process
+	between   net.Listener     // of other processes; nil: there are none
 	taking    sync.WaitGroup   // what the partners' messages are taken in by
 	servers   []*http.Server
 	listeners []net.Listener
@@ -163,11 +180,15 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 	if err := h.openStore(ctx); err != nil {
 		return nil, err
 	}
-	storeOf := func(string) driver.Store { return h.store }
-	if h.bus, err = openTransport(ctx, cfg, storeOf); err != nil {
+	if h.Several() {
+		if err := h.join(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if h.bus, err = openTransport(ctx, cfg, h.owner, h.stores.of); err != nil {
 		return nil, err
 	}
-	h.Keys, err = backbone.OpenKeys(backbone.KeysConfig{Store: h.store})
+	h.Keys, err = backbone.OpenKeys(backbone.KeysConfig{Store: h.stores.of(backbone.KeyService().Name)})
 	if err != nil {
 		return nil, err
 	}
@@ -176,22 +197,9 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 		return nil, err
 	}
 	parts := Parts(ports, cfg.Added...)
-	var run []string
-	for _, p := range parts {
-		if p.Name == doorTables {
-			return nil, fmt.Errorf("no service can be named %q: the door keeps its tables under that name", doorTables)
-		}
-		if cfg.Quiet && p.Name == partner.ServiceName {
-			continue // the command line has no connections; what is for partners waits for the mall
-		}
-		if !slices.Contains(cfg.Without, p.Name) {
-			run = append(run, p.Name)
-		}
-	}
-	for _, name := range cfg.Without {
-		if !slices.ContainsFunc(parts, func(p *backbone.Service) bool { return p.Name == name }) {
-			return nil, fmt.Errorf("there is no part %q to leave out", name)
-		}
+	run, err := h.choose(parts)
+	if err != nil {
+		return nil, err
 	}
 	if !cfg.Quiet {
 		if err := h.openMetrics(); err != nil {
@@ -203,13 +211,16 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 		retention = -1 // the command line does not know for how long the mall keeps what it keeps
 	}
 	h.Runtime, err = backbone.New(backbone.Config{
-		Parts: parts, Run: run, Store: storeOf, Transport: h.bus, Logger: cfg.Logger, Hooks: h.cfg.Hooks, SealHead: h.keepHead,
+		Parts: parts, Run: run, Store: h.stores.of, Transport: h.bus, Owner: h.owner, Logger: cfg.Logger, Hooks: h.cfg.Hooks, SealHead: h.keepHead,
 		Retention: retention,
 	})
 	if err != nil {
 		return nil, err
 	}
 	if cfg.Quiet {
+		if h.Several() {
+			h.stores.know(h.Services())
+		}
 		return h, nil
 	}
 	return h, h.openDoor()
@@ -228,10 +239,15 @@ func loopback(address string) error {
 }
 
 func (h *House) openDoor() (err error) {
-	if h.Authority, err = door.OpenAuthority(filepath.Join(h.cfg.Data, "keys"), clock{}); err != nil {
+	if h.peers != nil {
+		h.Authority, err = door.OpenAuthorityIn(context.Background(), peers.NewVault(h.stores.shared), clock{})
+	} else {
+		h.Authority, err = door.OpenAuthority(filepath.Join(h.cfg.Data, "keys"), clock{})
+	}
+	if err != nil {
 		return err
 	}
-	h.answers = newAnswers(h.store, h.loops.Go)
+	h.answers = newAnswers(h.stores.shared, h.loops.Go)
 	h.Door, err = door.New(door.Config{
 		Authority: h.Authority, Logger: h.cfg.Logger, TestMode: h.cfg.TestMode, Idempotency: h.answers,
 		CallerRate: h.rate(1), AddressRate: h.rate(5), Ready: h.probes(), Observe: h.metrics.observe,
@@ -239,14 +255,10 @@ func (h *House) openDoor() (err error) {
 	if err != nil {
 		return err
 	}
-	book := orderBook{h.Runtime.Reader("orders")}
-	seeder := worlds{h}
-	if err := online.Register(h.Door, online.Config{
-		Commands: h.Runtime, Catalogue: catalogue{h.Runtime.Reader("stores")}, Orders: book,
-		Stock:  stock{h.Runtime.Reader("stores"), h.Runtime.Reader("inventory")},
-		Pulses: &h.hub, Seeder: seeder, Currency: h.cfg.Currency,
-	}); err != nil {
-		return err
+	if h.runs(online.ServiceName) {
+		if err := online.Register(h.Door, h.onlineStore()); err != nil {
+			return err
+		}
 	}
 	if h.reports != nil {
 		if err := callback.Register(h.Door, h.Runtime, h.reports.open); err != nil {
@@ -255,6 +267,9 @@ func (h *House) openDoor() (err error) {
 	}
 	if err := h.serveMetrics(); err != nil {
 		return err
+	}
+	if !h.runs(consolePart) {
+		return nil
 	}
 	return console.Register(h.Door, newView(h), h.closing)
 }
@@ -283,7 +298,7 @@ func (h *House) Migrate(ctx context.Context) error {
 	if h.cfg.Quiet && h.partners != nil { // it does not run here, and is read
 		schemas = append(schemas, driver.Schema{Service: partner.ServiceName})
 	}
-	if err := h.store.Migrate(ctx, schemas); err != nil {
+	if err := h.stores.shared.Migrate(ctx, schemas); err != nil {
 		return err
 	}
 	return h.Runtime.Migrate(ctx)
@@ -299,7 +314,7 @@ func (h *House) Start(ctx context.Context) error {
 	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	h.cancel = cancel
-	if h.first && !h.cfg.Empty && !h.cfg.TestMode {
+	if h.first && !h.cfg.Empty && !h.cfg.TestMode && h.peers == nil {
 		if err := h.seedDemo(ctx); err != nil {
 			return fmt.Errorf("demo shop: %w", err)
 		}
@@ -307,7 +322,11 @@ func (h *House) Start(ctx context.Context) error {
 	if h.cfg.Quiet {
 		return nil
 	}
-	h.loops.Go(func() { h.tellFeeds(run) })
+	if h.peers == nil {
+		h.loops.Go(func() { h.tellFeeds(run) })
+	} else if err := h.serveOthers(run); err != nil {
+		return err
+	}
 	h.loops.Go(func() { h.pruneAnswers(run) })
 	programs, err := h.programs()
 	if err != nil {
@@ -358,6 +377,17 @@ func (h *House) URL() string {
 	return "http://" + h.listeners[0].Addr().String()
 }
 
+// Address returns where other processes are answered; "" where there are none.
+func (h *House) Address() string {
+	if h.between == nil {
+		return ""
+	}
+	return h.between.Addr().String()
+}
+
+// TestMode tells whether requests without a token are let in.
+func (h *House) TestMode() bool { return h.cfg.TestMode }
+
 // tellFeeds wakes the feeds of customers whose orders went on. Where nobody
 // listens it reads nothing.
 func (h *House) tellFeeds(ctx context.Context) {
@@ -375,7 +405,7 @@ func (h *House) tellFeeds(ctx context.Context) {
 			at = 0
 			continue
 		}
-		head, err := h.store.Head(ctx, "orders")
+		head, err := h.stores.of("orders").Head(ctx, "orders")
 		if err != nil {
 			continue // feeds look by themselves as well
 		}
@@ -409,6 +439,13 @@ func (h *House) tellFeeds(ctx context.Context) {
 func (h *House) Stop(ctx context.Context) error {
 	var errs []error
 	h.once.Do(func() { close(h.closing) })
+	if h.peers != nil && h.started.Load() {
+		errs = append(errs, h.peers.Leave(ctx))
+		select {
+		case <-ctx.Done():
+		case <-time.After(h.cfg.Drain):
+		}
+	}
 	for _, s := range h.servers {
 		errs = append(errs, s.Shutdown(ctx))
 	}
@@ -427,6 +464,9 @@ func (h *House) close() error {
 	for _, l := range h.listeners {
 		_ = l.Close() // its server has closed it already, if there was one
 	}
+	if h.between != nil {
+		_ = h.between.Close() // likewise
+	}
 	if h.standIn != nil {
 		h.standIn.stop()
 	}
@@ -442,9 +482,13 @@ func (h *House) close() error {
 		errs = append(errs, h.bus.Close())
 		h.bus = nil
 	}
-	if h.store != nil {
-		errs = append(errs, h.store.Close())
-		h.store = nil
+	if h.stores != nil {
+		errs = append(errs, h.stores.close())
+		h.stores = nil
+	}
+	if h.disown != nil {
+		errs = append(errs, h.disown())
+		h.disown = nil
 	}
 	if h.unlock != nil {
 		h.unlock()
@@ -453,8 +497,8 @@ func (h *House) close() error {
 	return errors.Join(errs...)
 }
 
-// Store returns the database.
-func (h *House) Store() driver.Store { return h.store }
+// Store returns the database of a service.
+func (h *House) Store(service string) driver.Store { return h.stores.of(service) }
 
 // Currency returns the shop's currency.
 func (h *House) Currency() string { return h.cfg.Currency }

@@ -63,9 +63,9 @@ func (m *metrics) observe(o door.Observation) {
 
 // serveMetrics adds the route that Prometheus scrapes.
 func (h *House) serveMetrics() error {
-	store := h.store // a scrape may outlast the stop
+	stores := h.stores // a scrape may outlast the stop
 	collector, err := telemetry.NewCollector(telemetry.CollectorConfig{
-		Parts: h.Runtime.Parts(), Source: func(string) telemetry.Source { return store }, Backlogs: h.Backlogs(), Logger: h.cfg.Logger,
+		Parts: h.Runtime.Parts(), Source: func(service string) telemetry.Source { return stores.of(service) }, Backlogs: h.Backlogs(), Logger: h.cfg.Logger,
 	})
 	if err != nil {
 		return err

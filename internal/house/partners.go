@@ -2,18 +2,21 @@ package house
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/driver"
 	"example.org/souk/gateway/partner"
+	"example.org/souk/internal/peers"
 	"example.org/souk/mall"
 	"example.org/souk/mall/customers"
 	"example.org/souk/mall/stores"
@@ -28,10 +31,17 @@ func (h *House) openPartners(ctx context.Context) (_ *partner.Gateway, err error
 	if c.Account == "" {
 		c.Account = defaultPartner
 	}
-	if c.Instance, err = instance(h.cfg.Data); err != nil {
+	if c.Instance, err = h.instance(ctx); err != nil {
 		return nil, err
 	}
 	switch {
+	case h.Several():
+		switch {
+		case !h.runs(partner.ServiceName):
+			c.URLs = nil // other processes have the connections
+		case len(c.URLs) == 0:
+			return nil, errors.New("the part that speaks to partners runs here, and no partner is named")
+		}
 	case h.cfg.Quiet:
 		if ran, err := h.ranHere(ctx, partner.ServiceName); !ran || err != nil {
 			return nil, err
@@ -47,9 +57,22 @@ func (h *House) openPartners(ctx context.Context) (_ *partner.Gateway, err error
 	return g, err
 }
 
-// instance names the mall of a data directory, for brokers that several malls read from.
-func instance(data string) (string, error) {
-	dir, err := filepath.Abs(data)
+// instanceSecret is where processes keep how their mall is named at brokers.
+const instanceSecret = "partner-instance"
+
+// instance names this mall, for brokers that several malls read from: by its data directory, or by what its processes have agreed on.
+func (h *House) instance(ctx context.Context) (name string, err error) {
+	if h.Several() {
+		err = peers.NewVault(h.stores.shared).Change(ctx, instanceSecret, func(old []byte) ([]byte, error) {
+			if old == nil {
+				old = []byte("souk-" + strings.ToLower(rand.Text()))
+			}
+			name = string(old)
+			return old, nil
+		})
+		return name, err
+	}
+	dir, err := filepath.Abs(h.cfg.Data)
 	if err != nil {
 		return "", err
 	}
@@ -80,12 +103,19 @@ func (h *House) takeFromPartners(ctx context.Context) {
 	if h.partners == nil {
 		return
 	}
+	if !h.runs(partner.ServiceName) {
+		return
+	}
 	h.taking.Go(func() {
 		account := h.partners.Account
-		if c, err := customers.Get(ctx, h.Runtime.Reader("customers"), account); err == nil && c.Status == customers.Unknown && !h.cfg.TestMode {
+		if c, err := customers.Get(ctx, h.Reader("customers"), account); err == nil && c.Status == customers.Unknown && !h.cfg.TestMode {
 			h.cfg.Logger.Warn("orders of partners are rejected until their customer is registered", "customer", account)
 		}
-		h.partners.Run(ctx, h.Runtime, offers{h.Runtime.Reader("stores")})
+		var list partner.Catalogue = offers{h.Reader("stores")}
+		if h.Several() {
+			list = elsewhere{h.peers.Client()}
+		}
+		h.partners.Run(ctx, h.Runtime, list)
 	})
 }
 

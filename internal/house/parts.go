@@ -2,6 +2,7 @@ package house
 
 import (
 	"example.org/souk/backbone"
+	"example.org/souk/gateway/online"
 	"example.org/souk/gateway/partner"
 	"example.org/souk/mall/analytics"
 	"example.org/souk/mall/customers"
@@ -19,6 +20,8 @@ type Ports struct {
 	Sender   notifications.Sender
 	// Partners is the gateway to partners, which has a service of its own; nil where there is none.
 	Partners *partner.Gateway
+	// Intake says that the online store takes orders in by a service of its own, since others may be away.
+	Intake bool
 }
 
 // Parts lists every service of the mall, in the order in which the map shows them,
@@ -33,6 +36,9 @@ func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
 		notifications.Service(p.Sender),
 		analytics.Service(),
 		backbone.KeyService(),
+	}
+	if p.Intake {
+		parts = append(parts, online.Service())
 	}
 	if p.Partners != nil {
 		parts = append(parts, p.Partners.Service())

@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"example.org/souk/backbone"
 	"example.org/souk/gateway/callback"
 	"example.org/souk/mall/orders"
 	"example.org/souk/provider/mail"
@@ -92,18 +91,18 @@ func (s *standIn) stop() {
 
 // ports fills what services need from outside.
 func (h *House) ports(ctx context.Context) (p Ports, err error) {
-	p = Ports{Orders: orders.Config{Patience: h.cfg.OrderPatience, StepPatience: h.cfg.StepPatience}}
+	p = Ports{Intake: h.Several(), Orders: orders.Config{Patience: h.cfg.OrderPatience, StepPatience: h.cfg.StepPatience}}
 	if p.Partners, err = h.openPartners(ctx); err != nil {
 		return p, err
 	}
 	url, keyFile, secretFile := h.cfg.Payment.URL, h.cfg.Payment.KeyFile, h.cfg.Payment.CallbackSecretFile
 	switch {
-	case h.cfg.Quiet:
-		secretFile = "" // nobody can call
+	case h.cfg.Quiet || !h.runs("payments"):
+		url, secretFile = "", "" // nobody can call
 	case url == "" && secretFile != "":
 		return p, errors.New("the payment stand-in has a callback secret of its own: name one for a provider of yours only")
 	}
-	if url == "" && !h.cfg.Quiet {
+	if url == "" && !h.cfg.Quiet && h.runs("payments") {
 		dir := filepath.Join(h.cfg.Data, "payment-stand-in")
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return p, err
@@ -138,7 +137,7 @@ func (h *House) ports(ctx context.Context) (p Ports, err error) {
 		p.Provider = provider{client}
 	}
 	if secretFile != "" {
-		if h.reports, err = openReports(secretFile, backbone.NewReader("payments", h.store)); err != nil {
+		if h.reports, err = openReports(secretFile, h.Reader("payments")); err != nil {
 			return p, err
 		}
 	}
@@ -148,7 +147,7 @@ func (h *House) ports(ctx context.Context) (p Ports, err error) {
 // mail opens what sends mail.
 func (h *House) mail(p *Ports) error {
 	c := h.cfg.Mail
-	if h.cfg.Quiet {
+	if h.cfg.Quiet || !h.runs("notifications") {
 		return nil
 	}
 	if c.From == "" {
@@ -160,7 +159,7 @@ func (h *House) mail(p *Ports) error {
 			return err
 		}
 		h.mailer = box
-		p.Sender = post{h.Keys, backbone.NewReader("notifications", h.store), box}
+		p.Sender = post{h.Keys, h.Reader("notifications"), box}
 		return nil
 	}
 	config := mail.SenderConfig{Address: c.SMTP, From: c.From, Username: c.Username, PasswordFile: c.PasswordFile}
@@ -171,6 +170,6 @@ func (h *House) mail(p *Ports) error {
 	if err != nil {
 		return err
 	}
-	p.Sender = post{h.Keys, backbone.NewReader("notifications", h.store), sender}
+	p.Sender = post{h.Keys, h.Reader("notifications"), sender}
 	return nil
 }

@@ -14,7 +14,10 @@ import (
 // probes say when the house is ready, which is not when it is alive: it has started, it is not stopping, and its database
 // takes writes.
 func (h *House) probes() []door.Probe {
-	store := h.store
+	store, service := h.stores.shared, doorTables
+	if list := h.Runtime.Services(); h.Several() && len(list) > 0 {
+		service, store = list[0], h.stores.of(list[0])
+	}
 	database := &writable{
 		every: time.Second, now: clock{}.Now, run: h.loops.Go,
 		write: func(ctx context.Context) error {
@@ -22,7 +25,7 @@ func (h *House) probes() []door.Probe {
 			if h.noRoom.Load() {
 				value = make([]byte, roomy)
 			}
-			err := store.SetValue(ctx, "orders", "probe", value)
+			err := store.SetValue(ctx, service, "probe", value)
 			if err == nil && value != nil {
 				h.noRoom.Store(false)
 			}

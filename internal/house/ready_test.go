@@ -130,7 +130,7 @@ func TestReadyNeedsRoom(t *testing.T) {
 				t.Errorf("%s: %v", p.Name, err)
 			}
 		}
-		value, err := h.store.Value(t.Context(), "orders", "probe")
+		value, err := h.stores.shared.Value(t.Context(), doorTables, "probe")
 		if err != nil {
 			t.Fatal(err)
 		}

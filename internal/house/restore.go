@@ -152,7 +152,7 @@ func (h *House) integrity(ctx context.Context) error {
 
 // value returns the first column of a query's first row as text.
 func (h *House) value(ctx context.Context, sql string) (value string, err error) {
-	rows, err := h.store.Query(ctx, sql)
+	rows, err := h.stores.shared.Query(ctx, sql)
 	if err != nil {
 		return "", err
 	}

@@ -8,14 +8,13 @@ import (
 
 	"example.org/souk/gateway/door"
 	"example.org/souk/gateway/rpc"
-	"example.org/souk/mall"
 )
 
 // programs is the way in for programs of the shop: the application services that run here, for who bears a token.
 func (h *House) programs() (http.Handler, error) {
 	return rpc.New(rpc.Config{
-		Commands: h.Runtime, Reader: h.Runtime.Reader, Run: h.Runtime.Services(), Changed: h.Runtime.Changed, Control: h.Runtime,
-		Catalogue: priced{catalogue{h.Runtime.Reader("stores")}}, Keys: h.Keys, Caller: h.bearer, Logger: h.cfg.Logger,
+		Commands: h.Runtime, ReadCommand: h.Runtime.ReadCommand, Reader: h.Reader, Run: h.Runtime.Services(), Changed: h.Runtime.Changed, Control: h.Runtime,
+		Catalogue: h.prices(), Keys: h.Keys, Caller: h.caller, Clock: clock{}, Logger: h.cfg.Logger,
 		Closing: h.closing, CallerRate: h.rate(1), AddressRate: h.rate(5),
 	})
 }
@@ -62,13 +61,4 @@ func (h *House) bearer(r *http.Request) (*rpc.Caller, error) {
 		Kind: kind, Subject: p.Subject, Expires: p.Expires,
 		Follow: func(ctx context.Context) (context.Context, func()) { return h.Authority.Follow(ctx, &p) },
 	}, nil
-}
-
-// priced shows the application services what can be ordered.
-type priced struct{ catalogue }
-
-// Product implements rpc.Catalogue.
-func (c priced) Product(ctx context.Context, id string) (mall.Item, bool, error) {
-	p, ok, err := c.catalogue.Product(ctx, id)
-	return mall.Item{Product: id, SKU: p.SKU, Name: p.Name, Price: p.Price}, ok, err
 }

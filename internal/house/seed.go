@@ -69,7 +69,7 @@ func (h *House) seedDemo(ctx context.Context) error {
 // command carries an id of its own; tag tells seeds of different worlds apart.
 func (h *House) seed(ctx context.Context, tag string, list []goods, people []person) error {
 	do := func(id string, c backbone.Command) error {
-		a, err := h.Runtime.Do(ctx, c, backbone.WithID("seed-"+tag+"-"+id), backbone.By("system:seed"))
+		a, err := h.Do(ctx, c, backbone.WithID("seed-"+tag+"-"+id), backbone.By("system:seed"))
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.CommandType(), err)
 		}
@@ -87,7 +87,7 @@ func (h *House) seed(ctx context.Context, tag string, list []goods, people []per
 	}
 	for _, p := range people {
 		// What an earlier version sealed is another token each time, so whoever is there is not registered again.
-		if c, err := customers.Get(ctx, h.Runtime.Reader("customers"), p.id); err != nil || c.Status != customers.Unknown {
+		if c, err := customers.Get(ctx, h.Reader("customers"), p.id); err != nil || c.Status != customers.Unknown {
 			errs = append(errs, err)
 			continue
 		}
@@ -133,18 +133,18 @@ func (w worlds) Reset(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return w.h.store.SetValue(ctx, "stores", "world", value)
+	return w.h.stores.of("stores").SetValue(ctx, "stores", "world", value)
 }
 
 // Ready implements online.Seeder.
 func (w worlds) Ready(ctx context.Context) error {
-	_, err := w.h.store.Head(ctx, "orders")
+	_, err := w.h.stores.of("orders").Head(ctx, "orders")
 	return err
 }
 
 // epoch counts the resets of this database.
 func (w worlds) epoch(ctx context.Context) (n int64, err error) {
-	value, err := w.h.store.Value(ctx, "stores", "world")
+	value, err := w.h.stores.of("stores").Value(ctx, "stores", "world")
 	if err != nil || value == nil {
 		return 0, err
 	}

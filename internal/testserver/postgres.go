@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -193,17 +192,12 @@ func findPostgres() (string, error) {
 func (pg *postgres) create() error {
 	if os.Geteuid() == 0 {
 		// PostgreSQL refuses to run as root.
-		owner, err := user.Lookup("postgres")
+		owner, err := credentialOf("postgres")
 		if err != nil {
-			return fmt.Errorf("run PostgreSQL as another user than root: %w", err)
-		}
-		uid, errUID := strconv.ParseUint(owner.Uid, 10, 32)
-		gid, errGID := strconv.ParseUint(owner.Gid, 10, 32)
-		if err := errors.Join(errUID, errGID); err != nil {
 			return err
 		}
-		pg.owner = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		if err := os.Chown(pg.dir, int(uid), int(gid)); err != nil {
+		pg.owner = owner
+		if err := os.Chown(pg.dir, int(owner.Uid), int(owner.Gid)); err != nil {
 			return err
 		}
 	}

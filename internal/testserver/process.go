@@ -98,6 +98,16 @@ func (p *Process) Pid() int { return p.pid }
 // Done is closed once the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.ended }
 
+// Ended reports whether the process has ended.
+func (p *Process) Ended() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // Stdout returns what the process has written to its standard output so far.
 func (p *Process) Stdout() string {
 	p.mu.Lock()

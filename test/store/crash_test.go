@@ -228,7 +228,7 @@ func (m *mall) redriveAll() {
 func (m *mall) redrive(ctx context.Context) (left int, err error) {
 	type head struct{ Service, Subscription, Key, State string }
 	var heads []head
-	err = control.Call(ctx, m.dir, "dlq list", nil, nil, func(row json.RawMessage) error {
+	err = control.Call(ctx, control.Mall{Data: m.dir}, "dlq list", nil, func(row json.RawMessage) error {
 		heads = append(heads, head{})
 		return json.Unmarshal(row, &heads[len(heads)-1])
 	})
@@ -316,7 +316,7 @@ func TestF1_ControlDamageIsNamed(t *testing.T) {
 			if err := db.Close(); err != nil {
 				t.Fatal(err)
 			}
-			_, broken := invariants(t, dir, "", out, true)
+			_, broken := invariants(t, place{dir: dir}, out, true)
 			if !slices.ContainsFunc(broken, func(b string) bool { return strings.Contains(b, damage.named) }) {
 				t.Errorf("nobody noticed; what was named is %q", broken)
 			}

@@ -315,7 +315,7 @@ func TestE5_DiskFull(t *testing.T) {
 	copied := filepath.Join(t.TempDir(), "souk.db")
 	m.souk("backup", copied)
 	m.stop()
-	if k := report(t, filepath.Dir(copied), "", out, false); len(k.placed) < accepted+1 {
+	if k := report(t, place{dir: filepath.Dir(copied)}, out, false); len(k.placed) < accepted+1 {
 		t.Errorf("%d orders were accepted and %d are there", accepted+1, len(k.placed))
 	}
 }

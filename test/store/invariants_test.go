@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -12,7 +13,8 @@ import (
 	"testing"
 	"time"
 
-	_ "modernc.org/sqlite" // to look at a database behind its owner's back
+	_ "github.com/jackc/pgx/v5/stdlib" // to look at databases behind their owners' backs
+	_ "modernc.org/sqlite"
 
 	"example.org/souk/backbone"
 	"example.org/souk/internal/house"
@@ -32,6 +34,7 @@ type kept struct {
 // check looks at a data directory and notes what is broken.
 type check struct {
 	t      *testing.T
+	at     place
 	h      *house.House
 	kept   kept
 	broken []string
@@ -41,13 +44,34 @@ func (c *check) fail(format string, args ...any) {
 	c.broken = append(c.broken, fmt.Sprintf(format, args...))
 }
 
-// invariants opens the data directory of a mall that has ended and checks everything that must hold whatever happened;
+// place is where a mall keeps what it keeps.
+type place struct {
+	dir    string
+	db     string // its PostgreSQL databases; "": the file in the directory
+	broker string // what carries its messages; "": the log
+}
+
+// rows runs a query on the database of a service, behind its owner's back. Tables of the service stand in braces.
+func (p place) rows(t *testing.T, service, query string) []string {
+	t.Helper()
+	source, joint := filepath.Join(p.dir, "souk.db"), "_"
+	if p.db != "" {
+		shared, own, err := house.ParseDatabases(p.db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source, joint = cmp.Or(own[service], shared), "."
+	}
+	return rowsOf(t, source, strings.NewReplacer("{", service+joint, "}", "").Replace(query))
+}
+
+// invariants opens what a mall that has ended has kept and checks everything that must hold whatever happened;
 // where it had settled also that nothing is left over, and with out that the outside saw the same.
-func invariants(t *testing.T, dir, broker string, out *outside, settled bool) (kept, []string) {
+func invariants(t *testing.T, at place, out *outside, settled bool) (kept, []string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	h, err := house.Open(ctx, house.Config{Data: dir, Broker: broker, Quiet: true, Empty: true})
+	h, err := house.Open(ctx, house.Config{Data: at.dir, DB: at.db, Broker: at.broker, Quiet: true, Empty: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,28 +87,28 @@ func invariants(t *testing.T, dir, broker string, out *outside, settled bool) (k
 		idle, err := h.Runtime.Idle(ctx)
 		return err == nil && idle
 	})
-	c := &check{t: t, h: h, kept: kept{map[string]event.OrderPlaced{}, map[string]orders.Status{}}}
-	for _, service := range h.Runtime.Services() {
-		c.log(ctx, service, filepath.Join(dir, "souk.db"))
+	c := &check{t: t, at: at, h: h, kept: kept{map[string]event.OrderPlaced{}, map[string]orders.Status{}}}
+	for _, service := range h.Services() {
+		c.log(ctx, service)
 	}
 	c.orders(ctx)
 	c.stock(ctx)
 	c.feed(ctx)
 	if settled {
-		c.leftovers(filepath.Join(dir, "souk.db"))
+		c.leftovers()
 	}
 	if out != nil {
 		c.money(ctx, out)
 		c.letters(ctx, out)
 	}
-	c.views(ctx, filepath.Join(dir, "souk.db"))
+	c.views(ctx)
 	return c.kept, c.broken
 }
 
 // events calls fn for every event of a service with one of these types.
 func (c *check) events(ctx context.Context, service string, fn func(*backbone.Message), types ...string) {
 	c.t.Helper()
-	r := c.h.Runtime.Reader(service)
+	r := c.h.Reader(service)
 	for after := int64(0); ; {
 		list, err := r.Log(ctx, backbone.ReadQuery{After: after, Limit: 5000, Types: types})
 		if err != nil {
@@ -101,9 +125,9 @@ func (c *check) events(ctx context.Context, service string, fn func(*backbone.Me
 }
 
 // log: positions, above what was pruned, and the versions of each stream are dense, and the seals hold.
-func (c *check) log(ctx context.Context, service, file string) {
+func (c *check) log(ctx context.Context, service string) {
 	c.t.Helper()
-	pruned, err := strconv.ParseInt(c.rows(file, `SELECT pruned FROM `+service+`_bb_head`)[0], 10, 64)
+	pruned, err := strconv.ParseInt(c.at.rows(c.t, service, `SELECT pruned FROM {bb_head}`)[0], 10, 64)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -124,7 +148,7 @@ func (c *check) log(ctx context.Context, service, file string) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	if _, err := c.h.Runtime.Reader(service).Verify(ctx, head); err != nil {
+	if _, err := c.h.Reader(service).Verify(ctx, head); err != nil {
 		c.fail("%v", err)
 	}
 }
@@ -145,7 +169,7 @@ func (c *check) orders(ctx context.Context) {
 		c.kept.placed[e.Order] = e
 	}, event.OrderPlacedV1, event.OrderApprovedV1)
 	for id := range c.kept.placed {
-		v, found, err := orders.Get(ctx, c.h.Runtime.Reader("orders"), id)
+		v, found, err := orders.Get(ctx, c.h.Reader("orders"), id)
 		if err != nil || !found {
 			c.t.Fatal(id, found, err)
 		}
@@ -170,7 +194,7 @@ func (c *check) stock(ctx context.Context) {
 			}
 		}
 	}
-	levels, err := inventory.List(ctx, c.h.Runtime.Reader("inventory"), "", "", 1000)
+	levels, err := inventory.List(ctx, c.h.Reader("inventory"), "", "", 1000)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -199,7 +223,7 @@ func (c *check) feed(ctx context.Context) {
 	c.t.Helper()
 	for _, customer := range []string{"CUSTOMER_001", "CUSTOMER_002"} {
 		for since := int64(0); ; {
-			list, err := orders.Feed(ctx, c.h.Runtime.Reader("orders"), customer, since, 500)
+			list, err := orders.Feed(ctx, c.h.Reader("orders"), customer, since, 500)
 			if err != nil {
 				c.t.Fatal(err)
 			}
@@ -216,15 +240,13 @@ func (c *check) feed(ctx context.Context) {
 	}
 }
 
-func (c *check) rows(file, query string) []string {
-	c.t.Helper()
-	return rowsOf(c.t, file, query)
-}
-
-// rowsOf runs a query on a database file itself and returns each row as text.
-func rowsOf(t *testing.T, file, query string) (list []string) {
+// rowsOf runs a query on a database itself, which is a file or a PostgreSQL URL, and returns each row as text.
+func rowsOf(t *testing.T, source, query string) (list []string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+file+"?mode=ro&_pragma=busy_timeout(5000)")
+	db, err := sql.Open("sqlite", "file:"+source+"?mode=ro&_pragma=busy_timeout(5000)")
+	if strings.HasPrefix(source, "postgres://") {
+		db, err = sql.Open("pgx", source)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,24 +281,25 @@ func rowsOf(t *testing.T, file, query string) (list []string) {
 }
 
 // leftovers: nothing is parked and no call waits to be made; and where a watcher ran, it was told everything once.
-func (c *check) leftovers(file string) {
+func (c *check) leftovers() {
 	c.t.Helper()
-	watched := false
-	for _, table := range c.rows(file, `SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name`) {
-		switch {
-		case strings.HasSuffix(table, "_bb_parked"), strings.HasSuffix(table, "_bb_call"), strings.HasSuffix(table, "_bb_blocked"):
-			for _, row := range c.rows(file, `SELECT * FROM `+table+` LIMIT 3`) {
-				c.fail("%s holds %s", table, row)
+	services := c.h.Services()
+	watched := c.at.db == "" && len(c.at.rows(c.t, "", `SELECT name FROM sqlite_master WHERE name = 'watcher_seen'`)) > 0
+	if watched {
+		services = append(services, "watcher")
+	}
+	for _, service := range services {
+		for _, table := range []string{"bb_parked", "bb_call", "bb_blocked"} {
+			for _, row := range c.at.rows(c.t, service, `SELECT * FROM {`+table+`} LIMIT 3`) {
+				c.fail("%s of %s holds %s", table, service, row)
 			}
-		case table == "watcher_seen":
-			watched = true
 		}
 	}
 	if !watched {
 		return
 	}
 	seen := map[string]bool{}
-	for _, row := range c.rows(file, `SELECT order_id || ' ' || event, times FROM watcher_seen`) {
+	for _, row := range c.at.rows(c.t, "watcher", `SELECT order_id || ' ' || event, times FROM {seen}`) {
 		what, times, _ := strings.Cut(row, "|")
 		seen[what] = true
 		if times != "1" {
@@ -302,7 +325,7 @@ func (c *check) money(ctx context.Context, out *outside) {
 			c.fail("the provider executed %s %d times", key, n)
 		}
 	}
-	r := c.h.Runtime.Reader("payments")
+	r := c.h.Reader("payments")
 	for id, account := range theirs.Payments {
 		p, err := payments.Get(ctx, r, id)
 		if err != nil {
@@ -382,7 +405,7 @@ func (c *check) letters(ctx context.Context, out *outside) {
 }
 
 // views: rebuilt from the log each equals the one that was live.
-func (c *check) views(ctx context.Context, file string) {
+func (c *check) views(ctx context.Context) {
 	c.t.Helper()
 	for _, svc := range c.h.Runtime.Parts() {
 		for _, v := range svc.Views {
@@ -392,7 +415,7 @@ func (c *check) views(ctx context.Context, file string) {
 			}
 			content := func() (list []string) {
 				for _, table := range tables {
-					rows := c.rows(file, `SELECT * FROM `+svc.Name+`_`+table)
+					rows := c.at.rows(c.t, svc.Name, `SELECT * FROM {`+table+`}`)
 					slices.Sort(rows)
 					list = append(list, rows...)
 				}
@@ -420,13 +443,12 @@ func (m *mall) settle() {
 	})
 	await(m.t, "no call waits", func() bool {
 		m.souk("wait", "--idle", "--timeout", "60s")
-		file := filepath.Join(m.dir, "souk.db")
 		calling := []string{"payments", "notifications"}
 		if slices.Contains(m.flags, "--partner") {
 			calling = append(calling, "partner")
 		}
 		for _, service := range calling {
-			if waiting = rowsOf(m.t, file, `SELECT id, attempts, cause FROM `+service+`_bb_call`); len(waiting) > 0 {
+			if waiting = m.place().rows(m.t, service, `SELECT id, attempts, cause FROM {bb_call}`); len(waiting) > 0 {
 				return false
 			}
 		}
@@ -438,25 +460,21 @@ func (m *mall) settle() {
 // an invariant is broken.
 func (m *mall) holds() kept {
 	m.t.Helper()
-	select {
-	case <-m.proc.Done():
-		m.begin()
-	default:
-	}
+	m.beginWhatEnded()
 	m.settle()
 	m.stop()
-	return report(m.t, m.dir, m.broker(), m.out, true)
+	return report(m.t, m.place(), m.out, true)
 }
 
 // holds checks a data directory that no mall runs on; calls to the outside may wait in it.
 func holds(t *testing.T, dir string) kept {
 	t.Helper()
-	return report(t, dir, "", nil, false)
+	return report(t, place{dir: dir}, nil, false)
 }
 
-func report(t *testing.T, dir, broker string, out *outside, settled bool) kept {
+func report(t *testing.T, at place, out *outside, settled bool) kept {
 	t.Helper()
-	k, broken := invariants(t, dir, broker, out, settled)
+	k, broken := invariants(t, at, out, settled)
 	for _, b := range broken[:min(len(broken), 20)] {
 		t.Error(b)
 	}

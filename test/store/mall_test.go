@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,10 +23,21 @@ type mall struct {
 	t      *testing.T
 	binary string
 	dir    string
-	flags  []string // of "up", beside those that every test uses
+	flags  []string // of "up" or "run", beside those that every test uses
 	url    string
-	proc   *testserver.Process
-	out    *outside // nil: the stand-ins that souk starts by itself
+	proc   *testserver.Process // that answers customers
+	out    *outside            // nil: the stand-ins that souk starts by itself
+	// Of a mall that runs as several processes: its databases, and what runs where.
+	db     string
+	others []*part
+}
+
+// part is a process of a mall that runs as several.
+type part struct {
+	name  string // of its data directory
+	parts []string
+	url   string
+	proc  *testserver.Process
 }
 
 // program builds souk, with crash points where asked.
@@ -52,12 +65,71 @@ func startWith(t *testing.T, out *outside, binary, dir string, env []string, fla
 // begin runs souk, again where it ran before.
 func (m *mall) begin(env ...string) {
 	m.t.Helper()
+	if m.others != nil {
+		for _, p := range m.others {
+			m.beginPart(p, env...)
+		}
+		return
+	}
 	args := append([]string{m.binary, "--data", m.dir, "up", "--http", "127.0.0.1:0", "--test-mode", "--caller-rate", "100000"}, m.flags...)
 	m.proc = testserver.Command{Args: args, Env: env}.Start(m.t)
 	line := m.proc.WaitLine("online store")
 	m.proc.WaitLine("ready")
 	m.url = strings.TrimSpace(strings.TrimPrefix(line, "online store"))
 }
+
+// split runs souk as several processes, each with the parts that stand apart by spaces.
+func split(t *testing.T, binary, dir, db string, parts []string, flags ...string) *mall {
+	t.Helper()
+	m := &mall{t: t, binary: binary, dir: dir, db: db, flags: flags}
+	for i, p := range parts {
+		m.others = append(m.others, &part{name: fmt.Sprintf("%d-%s", i, strings.Fields(p)[0]), parts: strings.Fields(p)})
+	}
+	m.begin()
+	return m
+}
+
+// beginPart runs one process of several, and waits until it is ready.
+func (m *mall) beginPart(p *part, env ...string) {
+	m.t.Helper()
+	args := append([]string{m.binary, "--data", filepath.Join(m.dir, p.name), "--db", m.db, "run"}, p.parts...)
+	args = append(append(args, "--test-mode", "--caller-rate", "100000"), m.flags...)
+	p.proc = testserver.Command{Args: args, Env: env}.Start(m.t)
+	line := p.proc.WaitLine("web ")
+	p.proc.WaitLine("ready")
+	p.url = strings.TrimSpace(strings.TrimPrefix(line, "web"))
+	if slices.Contains(p.parts, "online") {
+		m.url, m.proc = p.url, p.proc
+	}
+}
+
+// of returns the process that runs a part, the first of several.
+func (m *mall) of(name string) *part {
+	m.t.Helper()
+	for _, p := range m.others {
+		if slices.Contains(p.parts, name) {
+			return p
+		}
+	}
+	m.t.Fatalf("nobody runs %s", name)
+	return nil
+}
+
+// beginWhatEnded runs again what does not run.
+func (m *mall) beginWhatEnded() {
+	m.t.Helper()
+	if m.others == nil && m.proc.Ended() {
+		m.begin()
+	}
+	for _, p := range m.others {
+		if p.proc.Ended() {
+			m.beginPart(p)
+		}
+	}
+}
+
+// place is where the mall keeps what it keeps.
+func (m *mall) place() place { return place{m.dir, m.db, m.broker()} }
 
 // broker returns the URL of the broker that carries the mall's messages, "" where the log does.
 func (m *mall) broker() string {
@@ -72,6 +144,9 @@ func (m *mall) broker() string {
 // souk runs a command line on the mall, which must succeed, and returns what it printed.
 func (m *mall) souk(args ...string) string {
 	m.t.Helper()
+	if m.db != "" {
+		args = append([]string{"--db", m.db}, args...)
+	}
 	out, code := souk(m.t, m.binary, m.dir, args...)
 	if code != 0 {
 		m.t.Fatalf("souk %s: exit %d\n%s", strings.Join(args, " "), code, out)
@@ -81,16 +156,21 @@ func (m *mall) souk(args ...string) string {
 
 // ask runs an operation of the command line without a process of its own.
 func (m *mall) ask(ctx context.Context, operation string, args control.Args) error {
-	return control.Call(ctx, m.dir, operation, args, nil, func(json.RawMessage) error { return nil })
+	return control.Call(ctx, control.Mall{Data: m.dir, DB: m.db}, operation, args, func(json.RawMessage) error { return nil })
 }
 
 // call makes a request; status 0 means that there was no answer.
 func (m *mall) call(method, path, body string, headers ...string) (status int, answer string) {
+	return callAt(m.t, m.url, method, path, body, headers...)
+}
+
+// callAt makes a request to one of several gateways.
+func callAt(t *testing.T, url, method, path, body string, headers ...string) (status int, answer string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, m.url+path, bytes.NewBufferString(body))
+	req, err := http.NewRequestWithContext(ctx, method, url+path, bytes.NewBufferString(body))
 	if err != nil {
-		m.t.Error(err)
+		t.Error(err)
 		return 0, ""
 	}
 	if body != "" {
@@ -197,8 +277,19 @@ func (m *mall) available(product string) int {
 // stop ends the mall in good order.
 func (m *mall) stop() {
 	m.t.Helper()
-	m.proc.Signal(syscall.SIGTERM)
-	if e := m.proc.Wait(); e.Code != 0 {
-		m.t.Errorf("souk ended with %v\n%s", e, m.proc.Stderr())
+	procs := []*testserver.Process{m.proc}
+	if m.others != nil {
+		procs = nil
+	}
+	for _, p := range m.others {
+		procs = append(procs, p.proc)
+	}
+	for _, p := range procs {
+		p.Signal(syscall.SIGTERM)
+	}
+	for _, p := range procs {
+		if e := p.Wait(); e.Code != 0 {
+			m.t.Errorf("souk ended with %v\n%s", e, p.Stderr())
+		}
 	}
 }

@@ -221,7 +221,7 @@ func TestE9_Discard(t *testing.T) {
 	m.settle()
 	m.stop()
 	// Everything holds but that the watcher was told, which is what was asked for.
-	if _, broken := invariants(t, m.dir, m.broker(), nil, true); !slices.Equal(broken, []string{"the watcher was never told that order POISON1 was placed"}) {
+	if _, broken := invariants(t, m.place(), nil, true); !slices.Equal(broken, []string{"the watcher was never told that order POISON1 was placed"}) {
 		t.Errorf("broken is %q", broken)
 	}
 }

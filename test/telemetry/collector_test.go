@@ -140,14 +140,14 @@ souk_consumer_lag_messages{service="talk",source="talk",subscription="talk"} 0
 `
 	until(fmt.Sprintf(quiet, 0), "souk_consumer_lag_messages")
 
-	if err := runtime.Pause("ear"); err != nil {
+	if err := runtime.Pause(t.Context(), "ear"); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 7 {
 		speak(fmt.Sprintf("s%d", i), "later")
 	}
 	until(fmt.Sprintf(quiet, 7), "souk_consumer_lag_messages")
-	if err := runtime.Resume("ear"); err != nil {
+	if err := runtime.Resume(t.Context(), "ear"); err != nil {
 		t.Fatal(err)
 	}
 	until(fmt.Sprintf(quiet, 0), "souk_consumer_lag_messages")

@@ -21,7 +21,7 @@ type partition struct {
 	sub    *subscription
 	number int
 	epoch  int64
-	guard  driver.Move
+	guard  driver.Guard
 	from   map[string]int64 // where the reading of each source's log stands
 
 	running   sync.WaitGroup
@@ -61,7 +61,7 @@ type entry struct {
 func newPartition(s *subscription, number int, epoch int64) *partition {
 	p := &partition{
 		sub: s, number: number, epoch: epoch, from: map[string]int64{}, lines: map[int]*line{}, open: map[messageID]*entry{},
-		guard: driver.Move{Subscription: s.leases, Source: epochOf, Slice: number, Epoch: epoch},
+		guard: driver.Guard{Subscription: s.leases, Source: epochOf, Slice: number, Epoch: epoch},
 	}
 	p.work.L, p.room.L = &p.mu, &p.mu
 	return p

@@ -249,7 +249,7 @@ func (s *subscription) assign(ctx context.Context, cps []driver.Checkpoint) {
 			p := newPartition(s, c.Slice, c.Epoch)
 			taken = append(taken, p)
 			for _, n := range s.slicesOf(c.Slice) {
-				told = append(told, driver.Checkpoint{Subscription: s.Name, Slice: n, Epoch: c.Epoch})
+				told = append(told, driver.Checkpoint{Subscription: s.Name, Slice: n, Epoch: c.Epoch, Guard: &p.guard})
 			}
 		}
 		taken[len(taken)-1].from[c.Source] = c.Position

@@ -50,9 +50,12 @@ var (
 			{"due", Int},
 			{"started", Int},
 			{"updated", Int},
+			{"revision", Int},
 		},
+		Guard: true,
 		Tail: `ON CONFLICT (name, id) DO UPDATE SET definition = excluded.definition, state = excluded.state,
-			data = excluded.data, due = excluded.due, started = excluded.started, updated = excluded.updated`,
+			data = excluded.data, due = excluded.due, started = excluded.started, updated = excluded.updated,
+			revision = excluded.revision WHERE t.revision = excluded.revision - 1`,
 	}
 	deleteTimers = &Shape{Verb: Delete, Table: "bb_timer", Columns: []Column{{"name", Text}}}
 	insertTimers = &Shape{
@@ -139,6 +142,11 @@ var (
 			{"position", Int},
 		},
 	}
+	// guardShape writes an epoch over itself: whoever raises it waits, or was before.
+	guardShape = &Shape{
+		Verb: Update, Table: "bb_checkpoint", Guard: true, Set: 1,
+		Columns: []Column{{"epoch", Int}, {"subscription", Text}, {"source", Text}, {"slice", Int}, {"epoch", Int}},
+	}
 	upsertAmendments = &Shape{
 		Verb: Insert, Table: "bb_amendment",
 		Columns: []Column{
@@ -154,7 +162,10 @@ var (
 		Tail: `ON CONFLICT (subscription, source, id) DO UPDATE SET discard = excluded.discard, data = excluded.data,
 			actor = excluded.actor, why = excluded.why, time = excluded.time`,
 	}
-	endRequests  = &Shape{Verb: Update, Table: "bb_request", Guard: true, Set: 1, Columns: []Column{{"done", Int}, {"id", Int}}}
+	endRequests = &Shape{
+		Verb: Update, Table: "bb_request", Guard: true, Set: 1,
+		Columns: []Column{{"done", Int}, {"id", Int}, {"done", Int}},
+	}
 	upsertValues = &Shape{
 		Verb: Insert, Table: "bb_value", Columns: []Column{{"name", Text}, {"value", Bytes}},
 		Tail: "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -284,7 +295,7 @@ func batchesOf(w *driver.Writes) []*Batch {
 	})
 	add(upsertSagas, len(w.Sagas), func(b *Batch) {
 		for _, s := range latest(w.Sagas, func(a, b *driver.Saga) int { return compareText(a.Name, b.Name, a.ID, b.ID) }) {
-			b.text(s.Name).text(s.ID).int(int64(s.Definition)).text(s.State).bytes(s.Data).int(s.Due).int(s.Started).int(s.Updated)
+			b.text(s.Name).text(s.ID).int(int64(s.Definition)).text(s.State).bytes(s.Data).int(s.Due).int(s.Started).int(s.Updated).int(s.Revision)
 		}
 	})
 	addTimers(w, add)
@@ -299,7 +310,14 @@ func batchesOf(w *driver.Writes) []*Batch {
 	})
 	add(endRequests, len(w.DoneRequests), func(b *Batch) {
 		for _, id := range w.DoneRequests {
-			b.int(1).int(id)
+			b.int(1).int(id).int(0)
+		}
+	})
+	add(guardShape, len(w.Guards), func(b *Batch) {
+		for _, g := range latest(w.Guards, func(a, b *driver.Guard) int {
+			return cmp.Or(compareText(a.Subscription, b.Subscription, a.Source, b.Source), cmp.Compare(a.Slice, b.Slice), cmp.Compare(a.Epoch, b.Epoch))
+		}) {
+			b.unit(g.Unit).int(g.Epoch).text(g.Subscription).text(g.Source).int(int64(g.Slice)).int(g.Epoch)
 		}
 	})
 	add(moveShape, len(w.Moves), func(b *Batch) {

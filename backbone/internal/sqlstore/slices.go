@@ -215,7 +215,7 @@ func (c *Core) Amendments(ctx context.Context, service, subscription string) ([]
 	})
 }
 
-const sagaColumns = "name, id, definition, state, data, due, started, updated"
+const sagaColumns = "name, id, definition, state, data, due, started, updated, revision"
 
 // SagaRows implements driver.Slices.
 func (c *Core) SagaRows(ctx context.Context, service, name, state string, limit int) ([]driver.Saga, error) {

@@ -24,7 +24,7 @@ var (
 	selectSagas = &Shape{
 		Verb:    Select,
 		Columns: []Column{{"name", Text}, {"id", Text}},
-		SQL: `WITH v(name, id) AS ({rows}) SELECT s.name, s.id, s.definition, s.state, s.data, s.due, s.started, s.updated
+		SQL: `WITH v(name, id) AS ({rows}) SELECT s.name, s.id, s.definition, s.state, s.data, s.due, s.started, s.updated, s.revision
 			FROM v CROSS JOIN {bb_saga} s WHERE s.name = v.name AND s.id = v.id`,
 	}
 	// lockHeads makes a row for each stream that has none and locks all of them,
@@ -266,7 +266,7 @@ func (t *Tx) lockHeads(ctx context.Context, service string, wants []driver.Strea
 }
 
 func scanSaga(rows driver.Rows, s *driver.Saga) error {
-	return rows.Scan(&s.Name, &s.ID, &s.Definition, &s.State, &s.Data, &s.Due, &s.Started, &s.Updated)
+	return rows.Scan(&s.Name, &s.ID, &s.Definition, &s.State, &s.Data, &s.Due, &s.Started, &s.Updated, &s.Revision)
 }
 
 // sorted returns rows in the order of a key, so that batches lock rows in one

@@ -1,0 +1,67 @@
+package house
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	"connectrpc.com/connect"
+
+	soukv1 "example.org/souk/api/gen/souk/v1"
+	"example.org/souk/api/gen/souk/v1/soukv1connect"
+	"example.org/souk/gateway/rpc"
+	"example.org/souk/internal/peers"
+)
+
+// each asks every process.
+func (h *House) each(ctx context.Context, ask func(soukv1connect.ControlServiceClient) error) error {
+	list, err := h.peers.Processes(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, p := range list {
+		client := soukv1connect.NewControlServiceClient(h.peers.To(p), peers.URL(p.Parts[0]), connect.WithGRPC())
+		if err := ask(client); err != nil {
+			errs = append(errs, fmt.Errorf("process %s (%v): %w", p.ID, p.Parts, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// InFlight says for people what is in flight, "" for nothing: in this process, or in all of a mall that runs as several. Those are idle when
+// all say so in two rounds, and no log has grown between them.
+func (h *House) InFlight(ctx context.Context) (string, error) {
+	if h.peers == nil || !h.cfg.Quiet {
+		return h.Runtime.InFlight(ctx)
+	}
+	before, busy, err := h.round(ctx)
+	if err != nil || busy != "" {
+		return busy, err
+	}
+	after, busy, err := h.round(ctx)
+	if err == nil && busy == "" && !maps.Equal(before, after) {
+		busy = "a log has grown"
+	}
+	return busy, err
+}
+
+// round asks every process once.
+func (h *House) round(ctx context.Context) (heads map[string]int64, busy string, err error) {
+	heads = map[string]int64{}
+	err = h.each(ctx, func(c soukv1connect.ControlServiceClient) error {
+		r, err := c.GetInFlight(ctx, connect.NewRequest(&soukv1.GetInFlightRequest{}))
+		if err != nil {
+			return rpc.ErrorOf(err)
+		}
+		if busy == "" {
+			busy = r.Msg.GetInFlight()
+		}
+		for service, head := range r.Msg.GetHeads() {
+			heads[service] = max(heads[service], head)
+		}
+		return nil
+	})
+	return heads, busy, err
+}

@@ -1,0 +1,305 @@
+package store
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.org/souk/internal/testserver"
+)
+
+// apart is every service and gateway in a process of its own.
+var apart = []string{"online", "stores", "customers", "orders", "inventory", "payments", "notifications", "analytics", "keys", "console"}
+
+// carriers are the ways to carry messages between processes: the log, and the brokers.
+func carriers() []string {
+	names := []string{"log"}
+	for _, b := range brokers {
+		names = append(names, b.name)
+	}
+	return names
+}
+
+// carrier starts what carries messages and returns the flags for it, and what kills and starts it again.
+func carrier(t *testing.T, name string) (flags []string, restart func()) {
+	for _, b := range brokers {
+		if b.name == name {
+			url, again := b.open(t)
+			return []string{"--broker", url}, again
+		}
+	}
+	return nil, func() {}
+}
+
+// databasesOf are the databases of a mall: one for all, or one a service.
+func databasesOf(t *testing.T, server *testserver.Server, each bool) string {
+	db := server.Database(t)
+	if each {
+		for _, service := range []string{"stores", "customers", "orders", "inventory", "payments", "notifications", "analytics", "keys", "online", "partner"} {
+			db += "," + service + "=" + server.Database(t)
+		}
+	}
+	return db
+}
+
+// D7, B20: with every service in a process of its own the mall does what it does in one, and everything that must hold holds:
+// with the database and the broker killed and started again in the middle of a load, and each service killed as well. On one database
+// and on one a service, carried by the log and by each broker.
+func TestD7_Processes(t *testing.T) {
+	t.Parallel()
+	binary := program(t)
+	for _, name := range carriers() {
+		for _, each := range []bool{false, true} {
+			if os.Getenv("SOUK_PROVE") == "" && (name != "log" || each) {
+				continue // they take minutes; make prove-short runs them
+			}
+			way := name + ", one database"
+			if each {
+				way = name + ", one database a service"
+			}
+			t.Run(way, func(t *testing.T) {
+				if os.Getenv("SOUK_PROVE") == "" {
+					t.Parallel()
+				}
+				server := testserver.PostgresOwn(t, "max_connections=600")
+				flags, restart := carrier(t, name)
+				m := split(t, binary, t.TempDir(), databasesOf(t, server, each), apart, flags...)
+				orders := m.busyDay()
+				if got := m.available("PRODUCT_001"); got != 5 {
+					t.Errorf("%d available, want 5", got)
+				}
+				accepted := m.load(t, 4, 150)
+				server.Restart()
+				restart()
+				ids := accepted()
+				for _, service := range []string{"orders", "inventory", "customers", "payments", "notifications", "stores", "analytics"} {
+					accepted := m.loadOf(t, 2, 20, numbered(service))
+					m.of(service).proc.Kill9()
+					ids = append(ids, accepted()...)
+					m.beginWhatEnded()
+				}
+				k := m.holds()
+				if len(ids) < 100 {
+					t.Errorf("only %d orders were accepted", len(ids))
+				}
+				for _, id := range append(ids, orders...) {
+					if _, found := k.placed[id]; !found {
+						t.Errorf("order %s was accepted and is gone", id)
+					}
+				}
+			})
+		}
+	}
+}
+
+// numbered makes orders whose ids begin with a word.
+func numbered(word string) func(int) (id, body string) {
+	return func(n int) (id, body string) {
+		id = fmt.Sprintf("%s-%04d", word, n)
+		return id, order(id, customerOf(n), item{"PRODUCT_002", 5, 1})
+	}
+}
+
+// E5: whichever service is away, an order is accepted, waits, and goes on by itself when the service comes; what nobody can answer
+// meanwhile is refused with the time after which to ask again. Red when the gateway asks the service before it accepts.
+func TestE5_ProcessesOffline(t *testing.T) {
+	t.Parallel()
+	server := testserver.PostgresOwn(t)
+	m := split(t, program(t), t.TempDir(), server.Database(t), apart)
+	m.seed()
+	m.must(202, "POST", "/order", order("FIRST", "CUSTOMER_001", item{"PRODUCT_002", 5, 1})) // the gateway has heard of the catalogue
+	m.awaitStatus("FIRST", "APPROVED")
+	for _, service := range []string{"orders", "customers", "inventory", "payments", "notifications", "stores", "keys", "analytics"} {
+		p := m.of(service)
+		p.proc.Kill9()
+		id := "WITHOUT-" + service
+		m.must(202, "POST", "/order", order(id, "CUSTOMER_001", item{"PRODUCT_002", 5, 1}))
+		if service == "orders" {
+			m.refusedForNow("GET", "/order/"+id, "")
+			if status, answer := m.call("POST", "/order", order(id, "CUSTOMER_001", item{"PRODUCT_002", 5, 1})); status != 200 || !strings.Contains(answer, "PENDING") {
+				t.Errorf("a repeat while orders is away: %d %s", status, answer)
+			}
+		}
+		if service == "inventory" {
+			m.refusedForNow("GET", "/stock/PRODUCT_002", "")
+		}
+		m.beginPart(p)
+		m.awaitStatus(id, "APPROVED")
+	}
+	server.Kill()
+	m.refusedForNow("POST", "/order", order("NOBASE", "CUSTOMER_001", item{"PRODUCT_002", 5, 1}))
+	server.Restart()
+	await(t, "orders are taken again", func() bool {
+		status, _ := m.call("POST", "/order", order("NOBASE", "CUSTOMER_001", item{"PRODUCT_002", 5, 1}))
+		return status == 202 || status == 200
+	})
+	m.awaitStatus("NOBASE", "APPROVED")
+	m.holds()
+}
+
+// refusedForNow makes a request that is refused with 503 and the time after which to ask again, as soon as what it needs is found to be
+// away.
+func (m *mall) refusedForNow(method, path, body string) {
+	m.t.Helper()
+	await(m.t, method+" "+path+" is refused for now", func() bool {
+		status, header := m.request(method, path, body)
+		return status == http.StatusServiceUnavailable && saysWhen(header)
+	})
+}
+
+// balancer hands requests to the gateways that say that they are ready.
+type balancer struct {
+	mu    sync.Mutex
+	all   []string
+	ready []string
+	turn  int
+}
+
+// look asks every gateway how it is, as a load balancer does.
+func (b *balancer) look() {
+	b.mu.Lock()
+	all := slices.Clone(b.all)
+	b.mu.Unlock()
+	var ready []string
+	for _, url := range all {
+		resp, err := http.Get(url + "/readyz") //nolint:noctx // it is bounded by the server, which is ours
+		if err != nil {
+			continue
+		}
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			ready = append(ready, url)
+		}
+	}
+	b.mu.Lock()
+	b.ready = ready
+	b.mu.Unlock()
+}
+
+func (b *balancer) set(urls []string) {
+	b.mu.Lock()
+	b.all = urls
+	b.mu.Unlock()
+	b.look()
+}
+
+func (b *balancer) next() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.ready) == 0 {
+		return ""
+	}
+	b.turn++
+	return b.ready[b.turn%len(b.ready)]
+}
+
+// F12: each process has a second one that runs the same, and all are ended and started again, one after the other, under load: no
+// request fails, no handler sees a message twice, and nothing is lost. Red when a process stops answering the moment it is asked to
+// end, when a subscription gives its slices back before what it began is done, or keeps them until its lease ends.
+func TestF12_RollingRestart(t *testing.T) {
+	t.Parallel()
+	const drain = "1s" // the balancer below looks several times meanwhile
+	server := testserver.PostgresOwn(t, "max_connections=600")
+	runs := filepath.Join(t.TempDir(), "runs")
+	env := "WATCHER_RUNS=" + runs
+	parts := []string{"online stores customers keys watcher", "orders inventory payments notifications analytics"}
+	m := &mall{t: t, binary: testserver.Build(t, "example.org/souk/test/store/watched"), dir: t.TempDir(), db: server.Database(t), flags: []string{"--drain", drain}}
+	for i, p := range append(slices.Clone(parts), parts...) {
+		m.others = append(m.others, &part{name: fmt.Sprint(i), parts: strings.Fields(p)})
+	}
+	m.begin(env)
+	m.seed()
+	b := &balancer{}
+	gateways := func() (urls []string) {
+		for _, p := range m.others {
+			if p.parts[0] == "online" {
+				urls = append(urls, p.url)
+			}
+		}
+		return urls
+	}
+	b.set(gateways())
+	done := make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(50 * time.Millisecond):
+				b.look()
+			}
+		}
+	})
+	var accepted sync.Map
+	var count atomic.Int64
+	for client := range 4 {
+		running.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				id := fmt.Sprintf("R%d-%05d", client, n)
+				status, answer := callAt(t, b.next(), "POST", "/order", order(id, customerOf(n), item{"PRODUCT_002", 5, 1}))
+				if status != http.StatusAccepted {
+					t.Errorf("order %s: %d %s", id, status, answer)
+					return
+				}
+				accepted.Store(id, true)
+				count.Add(1)
+				if status, answer := callAt(t, b.next(), "GET", "/order/"+id, ""); status != http.StatusOK {
+					t.Errorf("look at order %s: %d %s", id, status, answer)
+					return
+				}
+			}
+		})
+	}
+	for _, p := range m.others {
+		before := count.Load()
+		await(t, "orders come in", func() bool { return count.Load() > before+20 || t.Failed() })
+		p.proc.Signal(syscall.SIGTERM)
+		if e := p.proc.Wait(); e.Code != 0 {
+			t.Errorf("process %s ended with %v\n%s", p.name, e, p.proc.Stderr())
+		}
+		m.beginPart(p, env)
+		b.set(gateways())
+	}
+	close(done)
+	running.Wait()
+	m.settle()
+	m.stop()
+	k := report(t, m.place(), nil, true)
+	accepted.Range(func(id, _ any) bool {
+		if _, found := k.placed[id.(string)]; !found {
+			t.Errorf("order %s was accepted and is gone", id)
+		}
+		return true
+	})
+	text, err := os.ReadFile(runs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	times := map[string]int{}
+	for line := range strings.Lines(string(text)) {
+		times[strings.TrimSpace(line)]++
+	}
+	for what, n := range times {
+		if n != 1 {
+			t.Errorf("the watcher's handler saw %s %d times", what, n)
+		}
+	}
+	if len(times) < int(count.Load()) {
+		t.Errorf("the watcher's handler saw %d events of %d orders", len(times), count.Load())
+	}
+	t.Logf("%d orders through %d restarts", count.Load(), len(m.others))
+}
