@@ -44,8 +44,13 @@ servers: ## install the servers that tests start, where they are missing
 modules: ## load the modules of others that the tests and checks need; both then need no network
 	@for dir in $(MODULES); do (cd "$$dir" && $(GO) mod download && { $(GO) mod tidy -diff >/dev/null || true; }); done
 
+# The contract's tests call it; built here, its two minutes are nobody's time-out.
+.PHONY: buf
+buf:
+	@scripts/tool buf >/dev/null
+
 .PHONY: test
-test: servers modules ## run all tests, and the pure packages once more under the race detector
+test: servers modules buf ## run all tests, and the pure packages once more under the race detector
 	$(GO) test -timeout $(TEST_TIMEOUT) ./...
 	for dir in $(OUTSIDE); do (cd "$$dir" && $(GO) test -timeout $(TEST_TIMEOUT) ./...); done
 	$(GO) test -race -timeout $(TEST_TIMEOUT) $(RACE)

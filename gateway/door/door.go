@@ -286,7 +286,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			d.config.Observe(o)
 		}
 	}()
-	if wait := d.addresses.Take(addressOf(r.RemoteAddr), started); wait > 0 {
+	if wait := d.addresses.Take(AddressOf(r.RemoteAddr), started); wait > 0 {
 		d.tell(v, r, tooMany(wait))
 		return
 	}
@@ -502,8 +502,8 @@ func carriesToken(u *url.URL) bool {
 	return false
 }
 
-// addressOf returns whom the other end of a connection counts as. What headers say about it is the client's own invention.
-func addressOf(remote string) string {
+// AddressOf returns whom the other end of a connection counts as. What headers say about it is the client's own invention.
+func AddressOf(remote string) string {
 	a, err := netip.ParseAddrPort(remote)
 	if err != nil {
 		return remote

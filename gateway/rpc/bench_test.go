@@ -91,6 +91,12 @@ func testCaller(r *http.Request) (*Caller, error) {
 
 func begin(t *testing.T, change ...func(*Config)) *bench {
 	t.Helper()
+	return beginOn(t, 0, change...)
+}
+
+// beginOn is begin with a server that bounds how long an answer may take.
+func beginOn(t *testing.T, writeTimeout time.Duration, change ...func(*Config)) *bench {
+	t.Helper()
 	w := backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{
 		stores.Service(), customers.Service(), orders.Service(orders.Config{}), inventory.Service(), payments.Service(provider{}),
 		notifications.Service(sender{}), analytics.Service(), backbone.KeyService(),
@@ -116,7 +122,7 @@ func begin(t *testing.T, change ...func(*Config)) *bench {
 	server.Config.Protocols = new(http.Protocols)
 	server.Config.Protocols.SetHTTP1(true)
 	server.Config.Protocols.SetUnencryptedHTTP2(true)
-	server.Config.WriteTimeout = 3 * time.Second // streams outlive it
+	server.Config.WriteTimeout = writeTimeout
 	server.Start()
 	t.Cleanup(server.Close)
 	conn, err := grpc.NewClient("passthrough:///"+server.Listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -33,6 +34,9 @@ func (h commandsFace) Decide(ctx context.Context, r *connect.Request[soukv1.Deci
 	case err != nil:
 		return nil, &mall.FieldError{Field: "data", Reason: "is no command of this type"}
 	}
+	if err := acceptable(r.Msg, c); err != nil {
+		return nil, err
+	}
 	options := []backbone.DoOption{
 		backbone.By(r.Msg.GetActor()), backbone.CausedBy(r.Msg.GetCorrelation(), r.Msg.GetCausation()), backbone.WithTrace(r.Msg.GetTrace()),
 	}
@@ -51,6 +55,24 @@ func (h commandsFace) Decide(ctx context.Context, r *connect.Request[soukv1.Deci
 		answer.Refusal = &soukv1.Refusal{Code: f.Code, Detail: f.Detail, Data: f.Data}
 	}
 	return done(answer, nil)
+}
+
+// acceptable judges what another process sends as it would be judged where it came in.
+func acceptable(r *soukv1.DecideRequest, c backbone.Command) error {
+	if r.GetCommandId() != "" {
+		if err := validID("commandId", r.GetCommandId()); err != nil {
+			return err
+		}
+	}
+	if err := cmp.Or(
+		shortText("actor", r.GetActor()), shortText("correlation", r.GetCorrelation()), shortText("causation", r.GetCausation()), shortText("trace", r.GetTrace()),
+	); err != nil {
+		return err
+	}
+	if v, ok := c.(interface{ Validate() error }); ok {
+		return v.Validate()
+	}
+	return nil
 }
 
 // AnswerOf is what another process has answered to a command.

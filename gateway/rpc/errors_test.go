@@ -74,7 +74,7 @@ func TestErrorsConform(t *testing.T) {
 		{inside, codes.Internal, func(err error) bool { return connect.CodeOf(err) == connect.CodeInternal }, false},
 	} {
 		commands.err = c.err
-		if _, isText := c.err.(*mall.FieldError); !isText && !errors.Is(c.err, refusal) {
+		if _, isField := errors.AsType[*mall.FieldError](c.err); !isField && !errors.Is(c.err, refusal) {
 			commands.err = fmt.Errorf("wrapped with %w: %w", inside, c.err)
 		}
 		request := &soukv1.RemoveProductRequest{CommandId: "c1", Product: "pen"}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"example.org/souk/gateway/door"
+	"example.org/souk/mall/command"
 )
 
 // nasty are JSON values that no field expects, or that only some do.
@@ -98,7 +100,27 @@ func TestB1_NothingBreaksAnyMethod(t *testing.T) {
 	b.nastyTo("staff:fuzz", func(m protoreflect.MethodDescriptor) bool {
 		return m.Name() == "PlaceOrder" || m.Parent().Name() == "CustomersService"
 	})
+	b.nastyCommands()
 	b.awake()
+}
+
+// nastyCommands sends every command in the way of the mall's own processes.
+func (b *bench) nastyCommands() {
+	b.t.Helper()
+	at := slices.IndexFunc(methods(), func(m protoreflect.MethodDescriptor) bool { return m.Name() == "Decide" })
+	for _, c := range command.All() {
+		zero, err := json.Marshal(c)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		for _, data := range append(nasty(), string(zero), "", "\x00") {
+			body, err := json.Marshal(map[string]any{"type": c.CommandType(), "data": []byte(data)})
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			b.healthy("process:fuzz", fmt.Sprintf("%.60q", data), "CommandsService/Decide", methods()[at], "application/json", body)
+		}
+	}
 }
 
 func (b *bench) nastyTo(caller string, which func(protoreflect.MethodDescriptor) bool) {

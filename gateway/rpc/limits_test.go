@@ -22,6 +22,7 @@ import (
 	"example.org/souk/api/gen/souk/v1/soukv1connect"
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/door"
+	"example.org/souk/mall/command"
 )
 
 // F10: a message one byte too long, also one that is so only when it is unpacked, is refused. Red without the bound.
@@ -114,11 +115,18 @@ func TestF11_OverloadAndDeadlines(t *testing.T) {
 	if err := b.remove("staff:bert"); err != nil {
 		t.Errorf("another caller: %v", err)
 	}
+	b = begin(t, func(c *Config) { c.AddressRate = door.Rate{PerSecond: 0.001, Burst: 2} })
+	for i, want := range []codes.Code{codes.Unauthenticated, codes.Unauthenticated, codes.ResourceExhausted} {
+		if err := b.remove("stranger"); status.Code(err) != want {
+			t.Errorf("knock %d of an address: %v", i, err)
+		}
+	}
 
 	held = &barrier{make(chan struct{}, 1), nil}
 	b = begin(t, func(c *Config) { c.Commands, c.Timeout = held, 50*time.Millisecond })
-	if err := b.remove("staff:anna"); status.Code(err) != codes.DeadlineExceeded {
-		t.Errorf("for ever: %v", err)
+	begun := time.Now()
+	if err := b.remove("staff:anna"); status.Code(err) != codes.DeadlineExceeded || time.Since(begun) > 10*time.Second { // the client gives up at 20 s
+		t.Errorf("for ever: %v after %v", err, time.Since(begun))
 	}
 }
 
@@ -236,3 +244,37 @@ type recorder struct {
 func (r *recorder) Header() http.Header         { return r.header }
 func (r *recorder) WriteHeader(status int)      { r.status = status }
 func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
+
+// A reader that takes nothing is let go, so that it holds nothing for ever. Red when a message of a stream may take as long as it likes.
+func TestSlowReadersAreLetGo(t *testing.T) {
+	t.Parallel()
+	b := begin(t, func(c *Config) { c.SlowAfter, c.StreamsPerCaller = 100*time.Millisecond, 1 })
+	for i := range 500 { // more than a connection holds for a reader that takes nothing
+		b.Do(t, command.ReceiveStock{SKU: "INK", Location: "main", Quantity: int64(i + 1)})
+	}
+	s, err := b.grpc.NewStream(b.as("process:slow"), &grpc.StreamDesc{ServerStreams: true}, soukv1connect.LogServiceReadLogProcedure)
+	if err == nil {
+		err = s.SendMsg(&soukv1.ReadLogRequest{Service: "inventory"})
+	}
+	if err == nil {
+		err = s.CloseSend()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Header(); err != nil { // the first piece is under way
+		t.Fatal(err)
+	}
+	if _, err := b.log("process:slow", &soukv1.ReadLogRequest{Service: "inventory", Limit: 1}); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("beside the slow one: %v", err)
+	}
+	for begun := time.Now(); ; {
+		_, err := b.log("process:slow", &soukv1.ReadLogRequest{Service: "inventory", Limit: 1})
+		if err == nil {
+			break
+		}
+		if status.Code(err) != codes.ResourceExhausted || time.Since(begun) > 15*time.Second {
+			t.Fatalf("the slow reader is still there: %v", err)
+		}
+	}
+}

@@ -85,8 +85,9 @@ type Config struct {
 	MaxInFlight int
 	// MaxStreams bounds the open streams, StreamsPerCaller those of one caller; defaults 1,024 and 64.
 	MaxStreams, StreamsPerCaller int
-	// CallerRate bounds the calls of one caller that is no process; default 1,000/s and bursts of 2,000.
-	CallerRate door.Rate
+	// CallerRate bounds the calls of one caller that is no process, AddressRate those of one address whoever calls, unless it
+	// shows a certificate; defaults 1,000/s and bursts of 2,000 for a caller, five times that for an address.
+	CallerRate, AddressRate door.Rate
 }
 
 // Paths are the beginnings of the paths that the handler serves.
@@ -95,13 +96,13 @@ func Paths() []string { return []string{"/souk.v1.", "/grpc.health.v1.", "/grpc.
 // server is what the handlers of all faces share.
 type server struct {
 	Config
-	faces    map[string]*face // by the service that runs here
-	policy   map[string]Access
-	stream   map[string]bool
-	mux      *http.ServeMux
-	refuse   *connect.ErrorWriter
-	callers  *door.Limiter
-	inFlight atomic.Int64
+	faces              map[string]*face // by the service that runs here
+	policy             map[string]Access
+	stream             map[string]bool
+	mux                *http.ServeMux
+	refuse             *connect.ErrorWriter
+	callers, addresses *door.Limiter
+	inFlight           atomic.Int64
 
 	mu      sync.Mutex
 	streams map[string]int
@@ -127,9 +128,10 @@ func New(c Config) (http.Handler, error) {
 	fallback(&c.MaxStreams, 1024)
 	fallback(&c.StreamsPerCaller, 64)
 	fallback(&c.CallerRate, door.Rate{PerSecond: 1000, Burst: 2000})
+	fallback(&c.AddressRate, door.Rate{PerSecond: 5 * c.CallerRate.PerSecond, Burst: 5 * c.CallerRate.Burst})
 	s := &server{
 		Config: c, faces: map[string]*face{}, policy: map[string]Access{}, stream: map[string]bool{}, mux: http.NewServeMux(),
-		callers: door.NewLimiter(c.CallerRate, 65536), streams: map[string]int{},
+		callers: door.NewLimiter(c.CallerRate, 65536), addresses: door.NewLimiter(c.AddressRate, 65536), streams: map[string]int{},
 	}
 	options := []connect.HandlerOption{
 		connect.WithReadMaxBytes(c.MaxMessage), connect.WithInterceptors(judge{s}), connect.WithRecover(s.survive),
@@ -218,6 +220,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer release()
+	w.Header()["Traceparent"] = []string{v.trace}
 	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), visitKey{}, v))
 	defer cancel()
 	if s.stream[r.URL.Path] {
@@ -250,6 +253,11 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // admit finds out who calls and whether they may. release is called when the call has ended.
 func (s *server) admit(r *http.Request) (release func(), v *visit, err error) {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		if wait := s.addresses.Take(door.AddressOf(r.RemoteAddr), s.Clock.Now()); wait > 0 {
+			return nil, nil, tooMany(wait)
+		}
+	}
 	caller, err := s.Caller(r)
 	if err != nil {
 		return nil, nil, connect.NewError(connect.CodeUnauthenticated, errors.New("the credentials are not accepted; get new ones"))

@@ -273,7 +273,12 @@ func TestKeysAreLent(t *testing.T) {
 	if _, _, err := remote.Reveal(t.Context(), "sealed:v1:C2:AAAA"); !errors.Is(err, backbone.ErrNotSealed) {
 		t.Errorf("nobody's token: %v", err)
 	}
-	if err := b.keys.Destroy(t.Context(), "C1"); err != nil {
+	// A second owner on the same table destroys it, while the first still has it in memory.
+	second, err := backbone.OpenKeys(backbone.KeysConfig{Store: b.Store(), Clock: b.Clock})
+	if err == nil {
+		err = second.Destroy(t.Context(), "C1")
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	clock.Set(clock.Now().Add(backbone.KeyLife))
@@ -403,12 +408,14 @@ func TestLogIsReadWhole(t *testing.T) {
 // Who follows the feeds is told whose grew, from where it asks, and is let go when the process stops.
 func TestFeedsAreFollowed(t *testing.T) {
 	t.Parallel()
+	const writeTimeout = time.Second
 	closing := make(chan struct{})
-	b := begin(t, func(c *Config) { c.Closing = closing })
+	b := beginOn(t, writeTimeout, func(c *Config) { c.Closing = closing })
 	b.stock()
-	if _, err := b.place("customer:C1", "k1", "O1", "C1", 1); err != nil {
-		t.Fatal(err)
+	order := func(id, customer string) command.PlaceOrder {
+		return command.PlaceOrder{Order: id, Customer: customer, Items: []mall.Item{{Product: "pen", SKU: "PEN", Name: "Pen", Price: eur(1000), Quantity: 1}}}
 	}
+	b.Do(t, order("O1", "C1"))
 	b.Settle(t)
 	follow := func(after int64) grpc.ClientStream {
 		stream, err := b.grpc.NewStream(b.as("process:online"), &grpc.StreamDesc{ServerStreams: true}, soukv1connect.OrdersServiceFollowFeedsProcedure)
@@ -439,16 +446,14 @@ func TestFeedsAreFollowed(t *testing.T) {
 	if m := next(past); !slices.Equal(m.GetCustomers(), []string{"C1"}) || m.GetPosition() != from.GetPosition() {
 		t.Errorf("from the first on: %v", m)
 	}
-	if _, err := b.place("customer:C2", "k2", "O2", "C2", 1); err != nil {
-		t.Fatal(err)
-	}
+	b.Do(t, order("O2", "C2"))
 	for _, s := range []grpc.ClientStream{now, past} {
 		if m := next(s); !slices.Equal(m.GetCustomers(), []string{"C2"}) || m.GetPosition() <= from.GetPosition() {
 			t.Errorf("told %v", m)
 		}
 	}
 	// A stream lives longer than the server lets a request take.
-	time.AfterFunc(4*time.Second, func() { close(closing) })
+	time.AfterFunc(2*writeTimeout, func() { close(closing) })
 	for {
 		err := now.RecvMsg(&soukv1.FollowFeedsResponse{})
 		if err == nil {

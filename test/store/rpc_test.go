@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,7 @@ import (
 
 	soukv1 "example.org/souk/api/gen/souk/v1"
 	"example.org/souk/api/gen/souk/v1/soukv1connect"
+	"example.org/souk/internal/testserver"
 )
 
 // dial opens a gRPC client of its own to the mall.
@@ -130,4 +133,37 @@ func TestC4_OrdersOfPrograms(t *testing.T) {
 	m.begin()
 	m.awaitStatus("ORDER_002", "APPROVED")
 	m.holds()
+}
+
+// What docs/rpc.md shows is run as it stands there, in the shop that a first start fills.
+func TestDocsOfPrograms(t *testing.T) {
+	t.Parallel()
+	binary, dir := program(t), t.TempDir()
+	p := testserver.Command{Args: []string{binary, "--data", dir, "up", "--http", "127.0.0.1:0"}}.Start(t)
+	url := strings.TrimSpace(strings.TrimPrefix(p.WaitLine("online store"), "online store"))
+	p.WaitLine("ready")
+	page, err := os.ReadFile("../../docs/rpc.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "## With curl\n")
+	part, _, found := strings.Cut(rest, "\n## ")
+	if !found {
+		t.Fatal("the page has no part about curl")
+	}
+	var script strings.Builder
+	for line := range strings.Lines(part) {
+		command, indented := strings.CutPrefix(line, "    ")
+		if indented && !strings.HasPrefix(command, "{") {
+			script.WriteString(command)
+		}
+	}
+	commands := strings.NewReplacer("souk token", binary+" --data "+dir+" token", "http://127.0.0.1:8080", url).Replace(script.String())
+	cmd := exec.CommandContext(t.Context(), "bash", "-euc", commands)
+	out, err := cmd.CombinedOutput()
+	for _, want := range []string{`"commandId":"till-7-0001"`, `"type":"souk.orders.OrderPlaced.v1"`, `"order":"R-1"`, `"name":"Mint tea, 250 g"`} {
+		if err != nil || !strings.Contains(strings.ReplaceAll(string(out), ": ", ":"), want) {
+			t.Fatalf("%v: no %s in\n%s\nof\n%s", err, want, out, commands)
+		}
+	}
 }
