@@ -297,9 +297,9 @@ func (s *subscription) stop(ctx context.Context) {
 	idle := s.lagging(1)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()
-	slices := s.held.Quit()
+	s.held.Quit()
 	s.advance(ctx, idle, true)
-	if err := s.held.Leave(ctx, slices); err != nil {
+	if err := s.held.Leave(ctx); err != nil {
 		s.bus.config.Logger.Warn("releasing slices failed, their leases run out", "subscription", s.Name, "error", err)
 	}
 }

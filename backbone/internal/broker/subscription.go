@@ -118,9 +118,10 @@ func (s *subscription) run(ctx context.Context, ready chan<- struct{}) (err erro
 		close(ready)
 	}
 	err = s.share(ctx)
+	s.held.Quit()
 	released, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()
-	if err := s.held.Leave(released, s.held.Quit()); err != nil {
+	if err := s.held.Leave(released); err != nil {
 		c.Logger.Warn("releasing partitions failed, their leases run out", "subscription", s.Name, "error", err)
 	}
 	return err

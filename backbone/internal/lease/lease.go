@@ -90,17 +90,18 @@ func (h *Holder) Tend(ctx context.Context) time.Duration {
 	return h.Lease / 3
 }
 
-// Quit revokes what is held and returns it, for Leave.
-func (h *Holder) Quit() []int {
-	held := h.Held()
-	h.revoke(held)
-	return held
-}
+// Quit revokes what is held.
+func (h *Holder) Quit() { h.revoke(h.Held()) }
 
-// Leave gives slices up at the database, which were revoked, and takes back the note of one who waits for others.
-func (h *Holder) Leave(ctx context.Context, slices []int) error {
+// Leave gives everything up at the database, after Quit, and takes back the note of one who waits: also what a claim has got
+// whose answer was not waited for.
+func (h *Holder) Leave(ctx context.Context) error {
+	all := make([]int, h.Slices)
+	for i := range all {
+		all[i] = i
+	}
 	err := h.waitNoMore(ctx)
-	return errors.Join(err, h.release(ctx, slices))
+	return errors.Join(err, h.release(ctx, all))
 }
 
 func (h *Holder) release(ctx context.Context, slices []int) error {
@@ -225,14 +226,18 @@ func (h *Holder) balance(ctx context.Context) error {
 	case h.idle.IsZero():
 		h.idle = time.Now()
 	}
-	if len(h.held) == 0 {
+	switch noted := waiting[h.Owner] - now; {
+	case len(h.held) > 0 && noted > 0:
+		return h.waitNoMore(ctx)
+	case len(h.held) == 0 && noted < h.Lease.Microseconds()/2:
 		return h.wait(ctx, waiting, now)
 	}
 	return nil
 }
 
 // An owner without slices is not to be seen in the checkpoints, so it notes that it waits. The note is one value that all
-// write: a note may be lost to another and is written again at the next look, and only fairness hangs on it.
+// write, so that a note may be lost to another, or come back: it is written as seldom as may be, and only fairness hangs on
+// it. A lost one is written again at a later look, and slices that are left to nobody are taken after a moment.
 
 func (h *Holder) note() string { return "logbus.waiting." + h.Subscription }
 
