@@ -369,7 +369,13 @@ func (r *Runtime) listen(ctx context.Context) {
 	for store, names := range services {
 		r.loops.Go(func() {
 			for ctx.Err() == nil {
-				err := store.Listen(ctx, names, func(service string) { r.hosts[service].pulse() })
+				err := store.Listen(ctx, names, func(service string, freed bool) {
+					h := r.hosts[service]
+					h.pulse()
+					if freed {
+						h.freed()
+					}
+				})
 				if ctx.Err() == nil {
 					r.log.InfoContext(ctx, "the database does not tell of commits; they are looked for", "error", err)
 					rest(ctx, listenAgain)

@@ -106,6 +106,22 @@ func newHost(r *Runtime, svc *Service, store driver.Store, w *writer) *host {
 	return h
 }
 
+// freed looks for slices and tasks that another process has given up.
+func (h *host) freed() {
+	h.recheck()
+	select {
+	case h.seals.wake <- struct{}{}: // the log may be nobody's to keep
+	default:
+	}
+}
+
+// recheck has the transport look at once at which slices are this process's.
+func (h *host) recheck() {
+	if t, ok := h.r.cfg.Transport.(driver.Rechecker); ok {
+		t.Recheck(h.svc.Name)
+	}
+}
+
 // closed reports whether nothing is to be begun.
 func (h *host) closed() bool { return h.paused.Load() || h.resetting.Load() }
 

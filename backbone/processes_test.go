@@ -146,7 +146,13 @@ type process struct {
 	alarms []string
 }
 
+// newProcess starts one whose leases are short.
 func newProcess(t *testing.T, url string, parts []*backbone.Service) *process {
+	t.Helper()
+	return newLeasedProcess(t, url, parts, 2*time.Second)
+}
+
+func newLeasedProcess(t *testing.T, url string, parts []*backbone.Service, lease time.Duration) *process {
 	t.Helper()
 	store, err := pgstore.Open(t.Context(), pgstore.Config{URL: url})
 	if err != nil {
@@ -154,7 +160,6 @@ func newProcess(t *testing.T, url string, parts []*backbone.Service) *process {
 	}
 	p := &process{t: t, store: &drivertest.FaultyStore{Store: store}}
 	of := func(string) driver.Store { return p.store }
-	const lease = 2 * time.Second
 	p.bus = logbus.New(logbus.Config{Store: of, Lease: lease})
 	p.Runtime, err = backbone.New(backbone.Config{
 		Parts: parts, Store: of, Transport: p.bus, Lease: lease,

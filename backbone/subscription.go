@@ -458,6 +458,9 @@ func (s *subscription) finish(g *group) {
 		switch class := ClassOf(g.failed.err); {
 		case errors.Is(g.failed.err, errAgain), errors.Is(g.failed.err, errSkipped):
 		case class == ClassInfrastructure:
+			if errors.Is(g.failed.err, driver.ErrConflict) { // the slice may be another process's by now
+				s.host.recheck()
+			}
 			sl.backoff = min(max(2*sl.backoff, 20*time.Millisecond), 2*time.Second)
 			delay = sl.backoff
 		default:

@@ -69,9 +69,7 @@ func (t *tenure) lost() { t.epoch.Store(0) }
 
 // release gives the tenure back, so that the next process need not wait for the end of the lease.
 func (t *tenure) release(ctx context.Context) {
-	if t.epoch.Swap(0) == 0 {
-		return
-	}
+	t.epoch.Store(0) // a claim may have got it whose answer was not waited for
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tenureEnd)
 	defer cancel()
 	_ = t.h.store.Release(ctx, t.h.svc.Name, t.name, t.h.r.cfg.Owner, []int{0}) // else the lease runs out

@@ -89,9 +89,10 @@ type Store interface {
 	Read(ctx context.Context, service string, q ReadQuery) ([]Record, error)
 
 	// Listen calls wake (never blocking, possibly coalesced or spurious) after a
-	// transaction of any process appended to the service's log, until ctx ends.
-	// It is only a hint. Stores without the power Notify return an error.
-	Listen(ctx context.Context, services []string, wake func(service string)) error
+	// transaction of any process appended to the service's log, and, freed, after any
+	// process gave slices of the service's subscriptions up, until ctx ends. It is
+	// only a hint. Stores without the power Notify return an error.
+	Listen(ctx context.Context, services []string, wake func(service string, freed bool)) error
 
 	Slices
 	Rebuilder

@@ -211,6 +211,13 @@ type Committed interface {
 	Committed(source string, rs []Record)
 }
 
+// Rechecker is implemented by transports whose slices are leased.
+type Rechecker interface {
+	// Recheck has the subscriptions of a service look soon at which slices are theirs:
+	// some may be free, or another process's. It does not block.
+	Recheck(service string)
+}
+
 // Backlogger is implemented by transports whose broker can be asked how many messages
 // the subscriptions of this process have not settled.
 type Backlogger interface {

@@ -45,6 +45,7 @@ type Bus struct {
 	listeners map[driver.Store]*listener
 	names     map[[2]string]bool // subscriptions of this Bus: service, name
 	feeds     map[*feed]bool     // that are running
+	subs      map[*subscription]bool
 }
 
 // New returns a Bus. It does nothing until something subscribes.
@@ -64,7 +65,7 @@ func New(c Config) *Bus {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Bus{
 		config: c, ctx: ctx, close: cancel,
-		tails: map[string]*tail{}, listeners: map[driver.Store]*listener{}, names: map[[2]string]bool{}, feeds: map[*feed]bool{},
+		tails: map[string]*tail{}, listeners: map[driver.Store]*listener{}, names: map[[2]string]bool{}, feeds: map[*feed]bool{}, subs: map[*subscription]bool{},
 	}
 }
 
@@ -97,6 +98,17 @@ func (b *Bus) Committed(source string, rs []driver.Record) {
 	b.mu.RUnlock()
 	if t != nil && len(rs) > 0 {
 		t.committed(rs)
+	}
+}
+
+// Recheck implements driver.Rechecker.
+func (b *Bus) Recheck(service string) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for s := range b.subs {
+		if s.Service == service {
+			poke(s.recheck)
+		}
 	}
 }
 

@@ -35,6 +35,8 @@ func (s *subscription) share(ctx context.Context, failed <-chan error) error {
 			return err
 		case <-sweep.C:
 			s.sweep(ctx)
+		case <-s.recheck:
+			next.Reset(0)
 		case <-next.C:
 			next.Reset(s.held.Tend(ctx))
 		}

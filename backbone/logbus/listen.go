@@ -64,7 +64,7 @@ func (b *Bus) runListener(ctx context.Context, l *listener, store driver.Store) 
 		listening, stop := context.WithCancel(ctx)
 		ended := make(chan error, 1)
 		go func() {
-			ended <- store.Listen(listening, slices.Sorted(maps.Keys(tails)), func(service string) {
+			ended <- store.Listen(listening, slices.Sorted(maps.Keys(tails)), func(service string, _ bool) {
 				if t := tails[service]; t != nil {
 					t.changed()
 				}

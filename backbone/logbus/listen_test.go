@@ -19,7 +19,7 @@ type deaf struct {
 	listens int
 }
 
-func (d *deaf) Listen(ctx context.Context, _ []string, _ func(string)) error {
+func (d *deaf) Listen(ctx context.Context, _ []string, _ func(string, bool)) error {
 	d.mu.Lock()
 	d.listens++
 	d.mu.Unlock()

@@ -27,7 +27,7 @@ type memory struct {
 
 type listening struct {
 	services []string
-	wake     func(string)
+	wake     func(string, bool)
 }
 
 func newMemory(p driver.StorePowers) *memory {
@@ -61,7 +61,7 @@ func (m *memory) commit(source string, rs ...driver.Record) []driver.Record {
 	}
 	m.logs[source] = append(m.logs[source], rs...)
 	out := slices.Clone(rs)
-	var wakes []func(string)
+	var wakes []func(string, bool)
 	for l := range m.wakes {
 		if slices.Contains(l.services, source) {
 			wakes = append(wakes, l.wake)
@@ -69,7 +69,7 @@ func (m *memory) commit(source string, rs ...driver.Record) []driver.Record {
 	}
 	m.mu.Unlock()
 	for _, w := range wakes {
-		w(source)
+		w(source, false)
 	}
 	return out
 }
@@ -109,7 +109,7 @@ func (m *memory) Read(_ context.Context, service string, q driver.ReadQuery) ([]
 	return out, nil
 }
 
-func (m *memory) Listen(ctx context.Context, services []string, wake func(string)) error {
+func (m *memory) Listen(ctx context.Context, services []string, wake func(string, bool)) error {
 	l := &listening{services, wake}
 	m.mu.Lock()
 	m.wakes[l] = true

@@ -29,7 +29,8 @@ type subscription struct {
 	slots []*slot
 	feeds []*feed
 
-	held *lease.Holder // nil for a broadcast; only Subscribe's goroutine uses it, but for Lapsed
+	recheck chan struct{}
+	held    *lease.Holder // nil for a broadcast; only Subscribe's goroutine uses it, but for Lapsed
 }
 
 // slot is one slice of a subscription. Its lock is held while the sink is given
@@ -83,7 +84,15 @@ func (b *Bus) Subscribe(ctx context.Context, s driver.Subscription, sink driver.
 	defer cancel(nil)
 	defer context.AfterFunc(b.ctx, func() { cancel(ErrClosed) })()
 
-	sub := &subscription{Subscription: s, bus: b, sink: sink}
+	sub := &subscription{Subscription: s, bus: b, sink: sink, recheck: make(chan struct{}, 1)}
+	b.mu.Lock()
+	b.subs[sub] = true
+	b.mu.Unlock()
+	defer func() {
+		b.mu.Lock()
+		delete(b.subs, sub)
+		b.mu.Unlock()
+	}()
 	err := sub.run(ctx, ready)
 	if outer.Err() != nil && (err == nil || ctx.Err() != nil) {
 		return nil
@@ -288,9 +297,9 @@ func (s *subscription) stop(ctx context.Context) {
 	idle := s.lagging(1)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()
-	slices := s.held.Quit()
+	s.held.Quit()
 	s.advance(ctx, idle, true)
-	if err := s.held.Release(ctx, slices); err != nil {
+	if err := s.held.Leave(ctx); err != nil {
 		s.bus.config.Logger.Warn("releasing slices failed, their leases run out", "subscription", s.Name, "error", err)
 	}
 }

@@ -53,7 +53,7 @@ func (s *Store) notify(ctx context.Context) {
 
 // Listen implements driver.Store. It connects again for as long as ctx lives, and
 // wakes everybody whenever it has, since notifications may have been missed.
-func (s *Store) Listen(ctx context.Context, services []string, wake func(service string)) error {
+func (s *Store) Listen(ctx context.Context, services []string, wake func(service string, freed bool)) error {
 	byChannel := map[string]string{}
 	for _, service := range services {
 		if err := s.Check(service); err != nil {
@@ -80,7 +80,7 @@ func (s *Store) Listen(ctx context.Context, services []string, wake func(service
 	}
 }
 
-func (s *Store) listenOnce(ctx context.Context, byChannel map[string]string, wake func(string), connected func()) error {
+func (s *Store) listenOnce(ctx context.Context, byChannel map[string]string, wake func(string, bool), connected func()) error {
 	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig.Copy())
 	if err != nil {
 		return err
@@ -93,7 +93,7 @@ func (s *Store) listenOnce(ctx context.Context, byChannel map[string]string, wak
 	}
 	connected()
 	for _, service := range byChannel {
-		wake(service)
+		wake(service, true)
 	}
 	for {
 		n, err := conn.WaitForNotification(ctx)
@@ -101,7 +101,22 @@ func (s *Store) listenOnce(ctx context.Context, byChannel map[string]string, wak
 			return err
 		}
 		if service, ok := byChannel[n.Channel]; ok {
-			wake(service)
+			wake(service, n.Payload == freed)
 		}
 	}
+}
+
+// freed is the payload of notifications that slices were given up.
+const freed = "freed"
+
+// Release implements driver.Slices. Processes that may take the slices are told before it returns, as the one that gives
+// them up may be about to end.
+func (s *Store) Release(ctx context.Context, service, subscription, owner string, held []int) error {
+	if err := s.Core.Release(ctx, service, subscription, owner, held); err != nil || len(held) == 0 {
+		return err
+	}
+	if _, err := s.pool.Exec(ctx, "SELECT pg_notify($1, $2)", channel(service), freed); err != nil {
+		s.log.Warn("notification not sent", "error", err) // the others look by themselves
+	}
+	return nil
 }

@@ -19,7 +19,7 @@ func TestListenerIsCutOffAgainAndAgain(t *testing.T) {
 	listened := make(chan struct{})
 	go func() {
 		defer close(listened)
-		_ = w.through.Listen(listening, []string{service}, func(name string) { // it ends as it is told to
+		_ = w.through.Listen(listening, []string{service}, func(name string, _ bool) { // it ends as it is told to
 			select {
 			case woken <- name:
 			default:

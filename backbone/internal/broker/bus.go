@@ -317,6 +317,20 @@ func (b *Bus) Behind(ctx context.Context) (int64, error) {
 	return behind, nil
 }
 
+// Recheck implements driver.Rechecker.
+func (b *Bus) Recheck(service string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for s := range b.groups {
+		if s.Service == service {
+			select {
+			case s.recheck <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
 // Backlogs implements driver.Backlogger.
 func (b *Bus) Backlogs(ctx context.Context) ([]driver.Backlog, error) {
 	subs := b.subscriptions()
@@ -401,4 +415,5 @@ var (
 	_ driver.Behinder  = (*Bus)(nil)
 
 	_ driver.Backlogger = (*Bus)(nil)
+	_ driver.Rechecker  = (*Bus)(nil)
 )

@@ -31,6 +31,8 @@ type subscription struct {
 	joined map[string]int64 // up to here the log of a source is read instead of the broker
 	failed chan error
 
+	recheck chan struct{}
+
 	held *lease.Holder // only Subscribe's goroutine uses it, but for Lapsed
 
 	mu         sync.Mutex
@@ -71,7 +73,7 @@ func (b *Bus) Subscribe(ctx context.Context, s driver.Subscription, sink driver.
 	defer context.AfterFunc(b.ctx, func() { cancel(ErrClosed) })()
 
 	sub := &subscription{
-		Subscription: s, bus: b, sink: sink, leases: s.Name + "/partitions", failed: make(chan error, 1), partitions: map[int]*partition{},
+		Subscription: s, bus: b, sink: sink, leases: s.Name + "/partitions", failed: make(chan error, 1), recheck: make(chan struct{}, 1), partitions: map[int]*partition{},
 	}
 	err := sub.run(ctx, ready)
 	if outer.Err() != nil && (err == nil || ctx.Err() != nil) {
@@ -116,9 +118,10 @@ func (s *subscription) run(ctx context.Context, ready chan<- struct{}) (err erro
 		close(ready)
 	}
 	err = s.share(ctx)
+	s.held.Quit()
 	released, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()
-	if err := s.held.Release(released, s.held.Quit()); err != nil {
+	if err := s.held.Leave(released); err != nil {
 		c.Logger.Warn("releasing partitions failed, their leases run out", "subscription", s.Name, "error", err)
 	}
 	return err
@@ -134,6 +137,10 @@ func (s *subscription) share(ctx context.Context) error {
 			return nil
 		case err := <-s.failed:
 			return err
+		case <-s.recheck:
+			if s.store.Powers().Exclusive {
+				continue
+			}
 		case <-next.C:
 		}
 		if !s.store.Powers().Exclusive {

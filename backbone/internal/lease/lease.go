@@ -6,6 +6,7 @@ package lease
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -46,6 +47,8 @@ type Holder struct {
 	began    time.Time
 	renewed  time.Time
 	deadline atomic.Int64
+
+	idle time.Time // since when slices were seen that nobody works, zero if there are none
 }
 
 // New returns a Holder that holds nothing.
@@ -78,21 +81,30 @@ func (h *Holder) Tend(ctx context.Context) time.Duration {
 		h.Logger.Warn("tending slices failed, trying again", "subscription", h.Subscription, "error", err)
 		return min(h.Poll, h.Lease/12)
 	}
-	if len(h.held) == 0 {
+	switch {
+	case !h.idle.IsZero():
+		return min(h.Poll, h.Lease/3) / 2
+	case len(h.held) == 0:
 		return min(h.Poll, h.Lease/3)
 	}
 	return h.Lease / 3
 }
 
-// Quit revokes what is held and returns it, for Release.
-func (h *Holder) Quit() []int {
-	held := h.Held()
-	h.revoke(held)
-	return held
+// Quit revokes what is held.
+func (h *Holder) Quit() { h.revoke(h.Held()) }
+
+// Leave gives everything up at the database, after Quit, and takes back the note of one who waits: also what a claim has got
+// whose answer was not waited for.
+func (h *Holder) Leave(ctx context.Context) error {
+	all := make([]int, h.Slices)
+	for i := range all {
+		all[i] = i
+	}
+	err := h.waitNoMore(ctx)
+	return errors.Join(err, h.release(ctx, all))
 }
 
-// Release gives slices up at the database, which were revoked.
-func (h *Holder) Release(ctx context.Context, slices []int) error {
+func (h *Holder) release(ctx context.Context, slices []int) error {
 	if len(slices) == 0 {
 		return nil
 	}
@@ -181,18 +193,22 @@ func (h *Holder) balance(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for owner := range waiting {
-		owners[owner] = true
+	// Who waits is left its share. It takes that at once, so that slices which stay free are for the others.
+	free := h.Slices - len(taken) - len(h.held)
+	if h.idle.IsZero() || time.Since(h.idle) < min(h.Poll, h.Lease/3) {
+		for owner := range waiting {
+			owners[owner] = true
+		}
 	}
 	share := (h.Slices + len(owners) - 1) / len(owners)
 	switch held := h.Held(); {
 	case len(held) > share:
 		excess := held[share:]
 		h.revoke(excess)
-		if err := h.Release(ctx, excess); err != nil {
+		if err := h.release(ctx, excess); err != nil {
 			return err
 		}
-	case len(held) < share && len(taken)+len(held) < h.Slices:
+	case len(held) < share && free > 0:
 		// A claim raises the epochs of slices that are held already too, so nothing of them may be in flight.
 		h.revoke(held)
 		start := time.Now()
@@ -202,15 +218,26 @@ func (h *Holder) balance(ctx context.Context) error {
 		}
 		h.leased(start)
 		h.assign(ctx, got)
+		free = h.Slices - len(taken) - len(h.held)
 	}
-	if len(h.held) == 0 {
+	switch {
+	case free <= 0:
+		h.idle = time.Time{}
+	case h.idle.IsZero():
+		h.idle = time.Now()
+	}
+	switch noted := waiting[h.Owner] - now; {
+	case len(h.held) > 0 && noted > 0:
+		return h.waitNoMore(ctx)
+	case len(h.held) == 0 && noted < h.Lease.Microseconds()/2:
 		return h.wait(ctx, waiting, now)
 	}
 	return nil
 }
 
 // An owner without slices is not to be seen in the checkpoints, so it notes that it waits. The note is one value that all
-// write: a note may be lost to another and is written again at the next look, and only fairness hangs on it.
+// write, so that a note may be lost to another, or come back: it is written as seldom as may be, and only fairness hangs on
+// it. A lost one is written again at a later look, and slices that are left to nobody are taken after a moment.
 
 func (h *Holder) note() string { return "logbus.waiting." + h.Subscription }
 
@@ -237,6 +264,20 @@ func (h *Holder) waiting(ctx context.Context, now int64) (map[string]int64, erro
 // wait notes that this owner wants slices.
 func (h *Holder) wait(ctx context.Context, waiting map[string]int64, now int64) error {
 	waiting[h.Owner] = now + h.Lease.Microseconds()
+	return h.write(ctx, waiting)
+}
+
+// waitNoMore takes the note back: as long as it stands, others leave slices to this owner.
+func (h *Holder) waitNoMore(ctx context.Context) error {
+	waiting, err := h.waiting(ctx, 0)
+	if err != nil || waiting[h.Owner] == 0 {
+		return err
+	}
+	delete(waiting, h.Owner)
+	return h.write(ctx, waiting)
+}
+
+func (h *Holder) write(ctx context.Context, waiting map[string]int64) error {
 	raw, err := json.Marshal(waiting)
 	if err != nil {
 		return err
