@@ -18,6 +18,7 @@ import (
 	"example.org/souk/backbone/driver"
 	"example.org/souk/backbone/telemetry"
 	"example.org/souk/gateway/door"
+	"example.org/souk/gateway/partner"
 	"example.org/souk/internal/house"
 )
 
@@ -421,7 +422,7 @@ func processes(ctx context.Context, h *house.House, _ bool) (Finding, error) {
 	if err != nil {
 		return Finding{}, err
 	}
-	absent := h.Services()
+	absent := slices.DeleteFunc(h.Services(), func(s string) bool { return s == partner.ServiceName }) // not every mall has partners
 	for _, p := range list {
 		absent = slices.DeleteFunc(absent, func(s string) bool { return slices.Contains(p.Parts, s) })
 	}

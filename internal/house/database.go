@@ -161,7 +161,25 @@ func (h *House) openPostgres(ctx context.Context) error {
 			return fmt.Errorf("database of %s: %w", service, err)
 		}
 	}
+	if !h.Several() {
+		if err := h.seesNobody(ctx); err != nil {
+			return err
+		}
+	}
 	h.first, err = lacksOrders(ctx, h.stores.of("orders"))
+	return err
+}
+
+// seesNobody is an error where processes of a mall run on the database.
+func (h *House) seesNobody(ctx context.Context) error {
+	lacks, err := h.lacksOf(ctx, h.stores.shared, peers.Schema())
+	if err != nil || len(lacks) > 0 {
+		return err
+	}
+	list, err := peers.List(ctx, h.stores.shared)
+	if err == nil && len(list) > 0 {
+		err = fmt.Errorf("%d processes run on this database: end them before one process takes it for itself", len(list))
+	}
 	return err
 }
 

@@ -4,6 +4,10 @@ import (
 	"context"
 	"net/http"
 
+	"connectrpc.com/connect"
+
+	"example.org/souk/api/gen/souk/v1/soukv1connect"
+	"example.org/souk/backbone"
 	"example.org/souk/gateway/online"
 	"example.org/souk/gateway/rpc"
 	"example.org/souk/internal/peers"
@@ -16,6 +20,16 @@ func (h *House) caller(r *http.Request) (*rpc.Caller, error) {
 		return &rpc.Caller{Kind: rpc.Process, Subject: id}, nil
 	}
 	return h.bearer(r)
+}
+
+// keysConfig says where the keys of persons are: in the database of their service, or, where that runs elsewhere, with the process that
+// runs it, which lends them for a while.
+func (h *House) keysConfig() backbone.KeysConfig {
+	owner := backbone.KeyService().Name
+	if h.peers == nil || !h.cfg.Quiet && h.runs(owner) {
+		return backbone.KeysConfig{Store: h.stores.of(owner)}
+	}
+	return backbone.KeysConfig{Owner: rpc.RemoteKeys(soukv1connect.NewKeysServiceClient(h.peers.Client(), peers.URL(owner), connect.WithGRPC()))}
 }
 
 // prices is the catalogue that orders of programs are priced from, wherever its service runs.

@@ -189,7 +189,7 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 	if h.bus, err = openTransport(ctx, cfg, h.owner, h.stores.of); err != nil {
 		return nil, err
 	}
-	h.Keys, err = backbone.OpenKeys(backbone.KeysConfig{Store: h.stores.of(backbone.KeyService().Name)})
+	h.Keys, err = backbone.OpenKeys(h.keysConfig())
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func (e elsewhere) do(ctx context.Context, service string, c backbone.Command, o
 		Type: c.CommandType(), Data: data, CommandId: m.ID, Actor: m.Actor, Correlation: m.Correlation, Causation: m.Causation, Trace: m.Trace,
 	}))
 	if err != nil {
-		return backbone.Answer{}, rpc.ErrorOf(err)
+		return backbone.Answer{}, wrong(err)
 	}
 	return rpc.AnswerOf(r.Msg), nil
 }
@@ -77,7 +77,7 @@ func (e elsewhere) Find(ctx context.Context, skuOrName string) (mall.Item, bool,
 func (e elsewhere) level(ctx context.Context, sku string) (online.Level, error) {
 	r, err := e.inventory().GetLevel(ctx, connect.NewRequest(&soukv1.GetLevelRequest{Sku: sku, Location: mall.MainLocation}))
 	if err != nil {
-		return online.Level{}, rpc.ErrorOf(err)
+		return online.Level{}, wrong(err)
 	}
 	l := r.Msg.GetLevel()
 	return online.Level{OnHand: l.GetOnHand(), Held: l.GetHeld(), Committed: l.GetCommitted(), Available: l.GetAvailable()}, nil
@@ -116,7 +116,7 @@ var feedParts = map[soukv1.FeedPart]online.Part{
 func (e elsewhere) Feed(ctx context.Context, customer string, after int64, limit int) ([]online.Entry, error) {
 	r, err := e.orders().ListFeed(ctx, connect.NewRequest(&soukv1.ListFeedRequest{Customer: customer, After: after, Limit: int32(limit)}))
 	if err != nil {
-		return nil, rpc.ErrorOf(err)
+		return nil, wrong(err)
 	}
 	entries := make([]online.Entry, len(r.Msg.GetEntries()))
 	for i, f := range r.Msg.GetEntries() {
@@ -133,7 +133,7 @@ func (e elsewhere) Feed(ctx context.Context, customer string, after int64, limit
 func (e elsewhere) follow(ctx context.Context, notify func(customer string)) error {
 	stream, err := e.orders().FollowFeeds(ctx, connect.NewRequest(&soukv1.FollowFeedsRequest{}))
 	if err != nil {
-		return rpc.ErrorOf(err)
+		return wrong(err)
 	}
 	defer func() { _ = stream.Close() }()
 	for stream.Receive() {
@@ -141,7 +141,15 @@ func (e elsewhere) follow(ctx context.Context, notify func(customer string)) err
 			notify(c)
 		}
 	}
-	return rpc.ErrorOf(stream.Err())
+	return wrong(stream.Err())
+}
+
+// wrong is what an answer's error was on the other side. Where nobody is there to ask, nothing was done.
+func wrong(err error) error {
+	if errors.Is(err, peers.ErrAbsent) {
+		return fmt.Errorf("%w: %w", backbone.ErrUnavailable, peers.ErrAbsent)
+	}
+	return rpc.ErrorOf(err)
 }
 
 // found splits an answer's error into whether there is such a thing and what went wrong.
@@ -149,7 +157,7 @@ func found(err error) (bool, error) {
 	if failed, ok := errors.AsType[*connect.Error](err); ok && failed.Code() == connect.CodeNotFound {
 		return false, nil
 	}
-	return err == nil, rpc.ErrorOf(err)
+	return err == nil, wrong(err)
 }
 
 func money(m *soukv1.Money) mall.Money {

@@ -337,3 +337,58 @@ func TestD7_ThroughPgBouncer(t *testing.T) {
 		})
 	}
 }
+
+// B20: the command line works on all processes of a mall by their databases: what it asks of one of them is done there, what it reads it
+// reads everywhere, and what nobody can answer it says.
+func TestB20_CommandLineOfProcesses(t *testing.T) {
+	t.Parallel()
+	binary := program(t)
+	server := testserver.Postgres(t)
+	db := databasesOf(t, server, true)
+	refused(t, binary, t.TempDir(), 2, "name it with --db", "run", "orders")
+	refused(t, binary, t.TempDir(), 1, "no mall has run on this database yet", "--db", db, "stock", "receive", "PRODUCT_001", "1")
+	refused(t, binary, t.TempDir(), 1, "there is no part \"robots\"", "--db", db, "run", "robots")
+	m := split(t, binary, t.TempDir(), db, []string{"online stores customers", "orders inventory", "payments notifications analytics keys console"})
+	refused(t, binary, filepath.Join(m.dir, m.others[0].name), 1, "another process uses the data directory", "--db", db, "run", "orders")
+	refused(t, binary, t.TempDir(), 1, "processes run on this database", "--db", strings.Split(db, ",")[0], "up", "--http", "127.0.0.1:0")
+	m.seed()
+	m.souk("customer", "register", "--customer", "dora", "--name", "Dora", "--email", "dora@souk.example")
+	m.souk("order", "place", "--customer", "dora", "--item", "PRODUCT_001=2", "--order", "ORDER_D")
+	m.awaitStatus("ORDER_D", "APPROVED")
+	m.souk("wait", "--idle")
+	m.settle() // the letter has gone out: its address was revealed by another process
+	for _, c := range []struct{ says, args string }{
+		{"APPROVED", "order show ORDER_D"},
+		{"souk.notifications.NotificationSent.v1", "trace ORDER_D"},
+		{"completed", "saga list"},
+		{"souk.orders.OrderApproved.v1", "event tail -n 50 --service orders"},
+		{"true", "audit verify"},
+		{"online", "topic list"},
+		{"sales", "view list"},
+		{"orders inventory", "process list"},
+		{"every service in one of them", "doctor"},
+	} {
+		if out := m.souk(strings.Fields(c.args)...); !strings.Contains(strings.NewReplacer(`["`, "", `"]`, "", `","`, " ").Replace(out), c.says) {
+			t.Errorf("souk %s does not say %q:\n%s", c.args, c.says, out)
+		}
+	}
+	m.souk("service", "pause", "inventory")
+	m.must(202, "POST", "/order", order("PAUSED", "CUSTOMER_001", item{"PRODUCT_002", 5, 1}))
+	m.awaitStatus("PAUSED", "PENDING")
+	m.souk("service", "resume", "inventory")
+	m.awaitStatus("PAUSED", "APPROVED")
+	token := strings.TrimSpace(m.souk("token", "--role", "engineer", "--subject", "eve"))
+	if status, answer := callAt(t, m.of("console").url, "GET", "/metrics", "", "Authorization", "Bearer "+token); status != 200 {
+		t.Errorf("a token of the command line at a process: %d %s", status, answer)
+	}
+	m.of("orders").proc.Kill9()
+	if out := m.souk("doctor"); !strings.Contains(out, "none of them runs") && !strings.Contains(out, "every service") {
+		t.Errorf("doctor says nothing of the processes:\n%s", out)
+	}
+	m.beginWhatEnded()
+	m.stop()
+	if out := m.souk("process", "list"); !strings.Contains(out, "no process runs") {
+		t.Errorf("after the end of all: %s", out)
+	}
+	refused(t, binary, t.TempDir(), 1, "no process that runs it can be reached", "--db", db, "stock", "receive", "PRODUCT_001", "1")
+}
