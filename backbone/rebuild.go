@@ -25,6 +25,9 @@ const (
 	rebuildClose = 2000 // this near to the end the live view is held and swapped
 )
 
+// ErrNoView says that a service has no view of a name.
+var ErrNoView = errors.New("there is no view")
+
 // Rebuild makes a view's tables again from the first event, beside the live ones,
 // and puts them in their place in one transaction. The live view goes on until the
 // swap. A rebuild makes no calls, sends nothing and counts nothing twice: a view
@@ -40,7 +43,7 @@ func (r *Runtime) Rebuild(ctx context.Context, service, view string, progress fu
 			return b.run(ctx)
 		}
 	}
-	return fmt.Errorf("service %s has no view %q", service, view)
+	return fmt.Errorf("service %s: %w %q", service, ErrNoView, view)
 }
 
 type rebuild struct {

@@ -2,19 +2,23 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	soukv1 "example.org/souk/api/gen/souk/v1"
 	"example.org/souk/api/gen/souk/v1/soukv1connect"
+	"example.org/souk/backbone"
 )
 
 var controlPolicy = map[string]Access{
 	"GetInFlight":   machinery,
 	"PauseService":  machinery,
 	"ResumeService": machinery,
+	"RebuildView":   machinery,
 }
 
 // controlFace steers the process.
@@ -46,6 +50,31 @@ func (h controlFace) PauseService(ctx context.Context, r *connect.Request[soukv1
 func (h controlFace) ResumeService(ctx context.Context, r *connect.Request[soukv1.ResumeServiceRequest]) (*connect.Response[soukv1.ResumeServiceResponse], error) {
 	err := h.steer(ctx, "resumed", r.Msg.GetService(), h.Control.Resume)
 	return done(&soukv1.ResumeServiceResponse{}, err)
+}
+
+func (h controlFace) RebuildView(ctx context.Context, r *connect.Request[soukv1.RebuildViewRequest], stream *connect.ServerStream[soukv1.RebuildViewResponse]) error {
+	service, view := r.Msg.GetService(), r.Msg.GetView()
+	if !slices.Contains(h.Run, service) {
+		return ErrNotFound
+	}
+	h.Logger.WarnContext(ctx, "view is rebuilt", "service", service, "view", view, "actor", visitOf(ctx).actor)
+	ctx, give := context.WithCancelCause(ctx)
+	defer give(nil)
+	err := h.Control.Rebuild(ctx, service, view, func(p backbone.RebuildProgress) {
+		err := send(ctx, stream, &soukv1.RebuildViewResponse{
+			Done: p.Done, Total: p.Total, EventsPerSecond: p.Rate, Remaining: durationpb.New(p.Remaining),
+		})
+		if err != nil {
+			give(err)
+		}
+	})
+	switch {
+	case errors.Is(err, backbone.ErrNoView):
+		return ErrNotFound
+	case err != nil && context.Cause(ctx) != nil:
+		return context.Cause(ctx)
+	}
+	return unread(err)
 }
 
 func (h controlFace) steer(ctx context.Context, what, service string, do func(context.Context, string) error) error {

@@ -48,6 +48,7 @@ type Control interface {
 	InFlight(ctx context.Context) (string, error)
 	Pause(ctx context.Context, service string) error
 	Resume(ctx context.Context, service string) error
+	Rebuild(ctx context.Context, service, view string, progress func(backbone.RebuildProgress)) error
 }
 
 // Config says what stands behind the gateway. Commands, Reader, Changed, Control and Caller are required.

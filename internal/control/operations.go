@@ -388,7 +388,7 @@ func listViews(_ context.Context, h *house.House, _ Args, emit Emit) error {
 
 func rebuildView(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	var last time.Time
-	return h.Runtime.Rebuild(ctx, a["service"], a["view"], func(p backbone.RebuildProgress) {
+	return h.Rebuild(ctx, a["service"], a["view"], func(p backbone.RebuildProgress) {
 		if p.Done < p.Total && time.Since(last) < 500*time.Millisecond {
 			return
 		}

@@ -10,9 +10,30 @@ import (
 
 	soukv1 "example.org/souk/api/gen/souk/v1"
 	"example.org/souk/api/gen/souk/v1/soukv1connect"
+	"example.org/souk/backbone"
 	"example.org/souk/gateway/rpc"
 	"example.org/souk/internal/peers"
 )
+
+// Rebuild makes a view again, in this process or in one that runs its service; see backbone.Runtime.Rebuild.
+func (h *House) Rebuild(ctx context.Context, service, view string, progress func(backbone.RebuildProgress)) error {
+	if h.here(service) {
+		return h.Runtime.Rebuild(ctx, service, view, progress)
+	}
+	client := soukv1connect.NewControlServiceClient(h.peers.Client(), peers.URL(service), connect.WithGRPC())
+	stream, err := client.RebuildView(ctx, connect.NewRequest(&soukv1.RebuildViewRequest{Service: service, View: view}))
+	if err != nil {
+		return wrong(err)
+	}
+	defer func() { _ = stream.Close() }() // its error is told by Err
+	for stream.Receive() {
+		m := stream.Msg()
+		progress(backbone.RebuildProgress{
+			Service: service, View: view, Done: m.GetDone(), Total: m.GetTotal(), Rate: m.GetEventsPerSecond(), Remaining: m.GetRemaining().AsDuration(),
+		})
+	}
+	return wrong(stream.Err())
+}
 
 // each asks every process.
 func (h *House) each(ctx context.Context, ask func(soukv1connect.ControlServiceClient) error) error {

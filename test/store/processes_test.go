@@ -372,6 +372,9 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 			t.Errorf("souk %s does not say %q:\n%s", c.args, c.says, out)
 		}
 	}
+	for _, view := range []string{"orders feed", "analytics sales", "online catalogue"} {
+		m.souk(append([]string{"view", "rebuild"}, strings.Fields(view)...)...)
+	}
 	m.souk("service", "pause", "inventory")
 	m.must(202, "POST", "/order", order("PAUSED", "CUSTOMER_001", item{"PRODUCT_002", 5, 1}))
 	m.awaitStatus("PAUSED", "PENDING")

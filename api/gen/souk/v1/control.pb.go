@@ -9,6 +9,7 @@ package soukv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -272,11 +273,132 @@ func (*ResumeServiceResponse) Descriptor() ([]byte, []int) {
 	return file_souk_v1_control_proto_rawDescGZIP(), []int{5}
 }
 
+type RebuildViewRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	View          string                 `protobuf:"bytes,2,opt,name=view,proto3" json:"view,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RebuildViewRequest) Reset() {
+	*x = RebuildViewRequest{}
+	mi := &file_souk_v1_control_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RebuildViewRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RebuildViewRequest) ProtoMessage() {}
+
+func (x *RebuildViewRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_control_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RebuildViewRequest.ProtoReflect.Descriptor instead.
+func (*RebuildViewRequest) Descriptor() ([]byte, []int) {
+	return file_souk_v1_control_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RebuildViewRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *RebuildViewRequest) GetView() string {
+	if x != nil {
+		return x.View
+	}
+	return ""
+}
+
+type RebuildViewResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Positions of the logs that were read, of so many.
+	Done            int64                `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	Total           int64                `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
+	EventsPerSecond float64              `protobuf:"fixed64,3,opt,name=events_per_second,json=eventsPerSecond,proto3" json:"events_per_second,omitempty"`
+	Remaining       *durationpb.Duration `protobuf:"bytes,4,opt,name=remaining,proto3" json:"remaining,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *RebuildViewResponse) Reset() {
+	*x = RebuildViewResponse{}
+	mi := &file_souk_v1_control_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RebuildViewResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RebuildViewResponse) ProtoMessage() {}
+
+func (x *RebuildViewResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_control_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RebuildViewResponse.ProtoReflect.Descriptor instead.
+func (*RebuildViewResponse) Descriptor() ([]byte, []int) {
+	return file_souk_v1_control_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RebuildViewResponse) GetDone() int64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *RebuildViewResponse) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *RebuildViewResponse) GetEventsPerSecond() float64 {
+	if x != nil {
+		return x.EventsPerSecond
+	}
+	return 0
+}
+
+func (x *RebuildViewResponse) GetRemaining() *durationpb.Duration {
+	if x != nil {
+		return x.Remaining
+	}
+	return nil
+}
+
 var File_souk_v1_control_proto protoreflect.FileDescriptor
 
 const file_souk_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x15souk/v1/control.proto\x12\asouk.v1\"\x14\n" +
+	"\x15souk/v1/control.proto\x12\asouk.v1\x1a\x1egoogle/protobuf/duration.proto\"\x14\n" +
 	"\x12GetInFlightRequest\"\xab\x01\n" +
 	"\x13GetInFlightResponse\x12\x1b\n" +
 	"\tin_flight\x18\x01 \x01(\tR\binFlight\x12=\n" +
@@ -290,11 +412,20 @@ const file_souk_v1_control_proto_rawDesc = "" +
 	"\x14PauseServiceResponse\"0\n" +
 	"\x14ResumeServiceRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\"\x17\n" +
-	"\x15ResumeServiceResponse2\xfc\x01\n" +
+	"\x15ResumeServiceResponse\"B\n" +
+	"\x12RebuildViewRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
+	"\x04view\x18\x02 \x01(\tR\x04view\"\xa4\x01\n" +
+	"\x13RebuildViewResponse\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\x03R\x04done\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x03R\x05total\x12*\n" +
+	"\x11events_per_second\x18\x03 \x01(\x01R\x0feventsPerSecond\x127\n" +
+	"\tremaining\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\tremaining2\xc8\x02\n" +
 	"\x0eControlService\x12M\n" +
 	"\vGetInFlight\x12\x1b.souk.v1.GetInFlightRequest\x1a\x1c.souk.v1.GetInFlightResponse\"\x03\x90\x02\x01\x12K\n" +
 	"\fPauseService\x12\x1c.souk.v1.PauseServiceRequest\x1a\x1d.souk.v1.PauseServiceResponse\x12N\n" +
-	"\rResumeService\x12\x1d.souk.v1.ResumeServiceRequest\x1a\x1e.souk.v1.ResumeServiceResponseB)Z'example.org/souk/api/gen/souk/v1;soukv1b\x06proto3"
+	"\rResumeService\x12\x1d.souk.v1.ResumeServiceRequest\x1a\x1e.souk.v1.ResumeServiceResponse\x12J\n" +
+	"\vRebuildView\x12\x1b.souk.v1.RebuildViewRequest\x1a\x1c.souk.v1.RebuildViewResponse0\x01B)Z'example.org/souk/api/gen/souk/v1;soukv1b\x06proto3"
 
 var (
 	file_souk_v1_control_proto_rawDescOnce sync.Once
@@ -308,7 +439,7 @@ func file_souk_v1_control_proto_rawDescGZIP() []byte {
 	return file_souk_v1_control_proto_rawDescData
 }
 
-var file_souk_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_souk_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_souk_v1_control_proto_goTypes = []any{
 	(*GetInFlightRequest)(nil),    // 0: souk.v1.GetInFlightRequest
 	(*GetInFlightResponse)(nil),   // 1: souk.v1.GetInFlightResponse
@@ -316,21 +447,27 @@ var file_souk_v1_control_proto_goTypes = []any{
 	(*PauseServiceResponse)(nil),  // 3: souk.v1.PauseServiceResponse
 	(*ResumeServiceRequest)(nil),  // 4: souk.v1.ResumeServiceRequest
 	(*ResumeServiceResponse)(nil), // 5: souk.v1.ResumeServiceResponse
-	nil,                           // 6: souk.v1.GetInFlightResponse.HeadsEntry
+	(*RebuildViewRequest)(nil),    // 6: souk.v1.RebuildViewRequest
+	(*RebuildViewResponse)(nil),   // 7: souk.v1.RebuildViewResponse
+	nil,                           // 8: souk.v1.GetInFlightResponse.HeadsEntry
+	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
 }
 var file_souk_v1_control_proto_depIdxs = []int32{
-	6, // 0: souk.v1.GetInFlightResponse.heads:type_name -> souk.v1.GetInFlightResponse.HeadsEntry
-	0, // 1: souk.v1.ControlService.GetInFlight:input_type -> souk.v1.GetInFlightRequest
-	2, // 2: souk.v1.ControlService.PauseService:input_type -> souk.v1.PauseServiceRequest
-	4, // 3: souk.v1.ControlService.ResumeService:input_type -> souk.v1.ResumeServiceRequest
-	1, // 4: souk.v1.ControlService.GetInFlight:output_type -> souk.v1.GetInFlightResponse
-	3, // 5: souk.v1.ControlService.PauseService:output_type -> souk.v1.PauseServiceResponse
-	5, // 6: souk.v1.ControlService.ResumeService:output_type -> souk.v1.ResumeServiceResponse
-	4, // [4:7] is the sub-list for method output_type
-	1, // [1:4] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	8, // 0: souk.v1.GetInFlightResponse.heads:type_name -> souk.v1.GetInFlightResponse.HeadsEntry
+	9, // 1: souk.v1.RebuildViewResponse.remaining:type_name -> google.protobuf.Duration
+	0, // 2: souk.v1.ControlService.GetInFlight:input_type -> souk.v1.GetInFlightRequest
+	2, // 3: souk.v1.ControlService.PauseService:input_type -> souk.v1.PauseServiceRequest
+	4, // 4: souk.v1.ControlService.ResumeService:input_type -> souk.v1.ResumeServiceRequest
+	6, // 5: souk.v1.ControlService.RebuildView:input_type -> souk.v1.RebuildViewRequest
+	1, // 6: souk.v1.ControlService.GetInFlight:output_type -> souk.v1.GetInFlightResponse
+	3, // 7: souk.v1.ControlService.PauseService:output_type -> souk.v1.PauseServiceResponse
+	5, // 8: souk.v1.ControlService.ResumeService:output_type -> souk.v1.ResumeServiceResponse
+	7, // 9: souk.v1.ControlService.RebuildView:output_type -> souk.v1.RebuildViewResponse
+	6, // [6:10] is the sub-list for method output_type
+	2, // [2:6] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_souk_v1_control_proto_init() }
@@ -344,7 +481,7 @@ func file_souk_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_v1_control_proto_rawDesc), len(file_souk_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

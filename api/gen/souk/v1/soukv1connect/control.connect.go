@@ -42,6 +42,9 @@ const (
 	// ControlServiceResumeServiceProcedure is the fully-qualified name of the ControlService's
 	// ResumeService RPC.
 	ControlServiceResumeServiceProcedure = "/souk.v1.ControlService/ResumeService"
+	// ControlServiceRebuildViewProcedure is the fully-qualified name of the ControlService's
+	// RebuildView RPC.
+	ControlServiceRebuildViewProcedure = "/souk.v1.ControlService/RebuildView"
 )
 
 // ControlServiceClient is a client for the souk.v1.ControlService service.
@@ -52,6 +55,9 @@ type ControlServiceClient interface {
 	PauseService(context.Context, *connect.Request[v1.PauseServiceRequest]) (*connect.Response[v1.PauseServiceResponse], error)
 	// ResumeService ends a pause.
 	ResumeService(context.Context, *connect.Request[v1.ResumeServiceRequest]) (*connect.Response[v1.ResumeServiceResponse], error)
+	// RebuildView makes a view again from the logs, beside the live one, and puts it in its place. It says how far that is, and ends when the
+	// view is in its place; whoever stops listening stops it.
+	RebuildView(context.Context, *connect.Request[v1.RebuildViewRequest]) (*connect.ServerStreamForClient[v1.RebuildViewResponse], error)
 }
 
 // NewControlServiceClient constructs a client for the souk.v1.ControlService service. By default,
@@ -84,6 +90,12 @@ func NewControlServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithSchema(controlServiceMethods.ByName("ResumeService")),
 			connect.WithClientOptions(opts...),
 		),
+		rebuildView: connect.NewClient[v1.RebuildViewRequest, v1.RebuildViewResponse](
+			httpClient,
+			baseURL+ControlServiceRebuildViewProcedure,
+			connect.WithSchema(controlServiceMethods.ByName("RebuildView")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -92,6 +104,7 @@ type controlServiceClient struct {
 	getInFlight   *connect.Client[v1.GetInFlightRequest, v1.GetInFlightResponse]
 	pauseService  *connect.Client[v1.PauseServiceRequest, v1.PauseServiceResponse]
 	resumeService *connect.Client[v1.ResumeServiceRequest, v1.ResumeServiceResponse]
+	rebuildView   *connect.Client[v1.RebuildViewRequest, v1.RebuildViewResponse]
 }
 
 // GetInFlight calls souk.v1.ControlService.GetInFlight.
@@ -109,6 +122,11 @@ func (c *controlServiceClient) ResumeService(ctx context.Context, req *connect.R
 	return c.resumeService.CallUnary(ctx, req)
 }
 
+// RebuildView calls souk.v1.ControlService.RebuildView.
+func (c *controlServiceClient) RebuildView(ctx context.Context, req *connect.Request[v1.RebuildViewRequest]) (*connect.ServerStreamForClient[v1.RebuildViewResponse], error) {
+	return c.rebuildView.CallServerStream(ctx, req)
+}
+
 // ControlServiceHandler is an implementation of the souk.v1.ControlService service.
 type ControlServiceHandler interface {
 	// GetInFlight says what this process has in hand.
@@ -117,6 +135,9 @@ type ControlServiceHandler interface {
 	PauseService(context.Context, *connect.Request[v1.PauseServiceRequest]) (*connect.Response[v1.PauseServiceResponse], error)
 	// ResumeService ends a pause.
 	ResumeService(context.Context, *connect.Request[v1.ResumeServiceRequest]) (*connect.Response[v1.ResumeServiceResponse], error)
+	// RebuildView makes a view again from the logs, beside the live one, and puts it in its place. It says how far that is, and ends when the
+	// view is in its place; whoever stops listening stops it.
+	RebuildView(context.Context, *connect.Request[v1.RebuildViewRequest], *connect.ServerStream[v1.RebuildViewResponse]) error
 }
 
 // NewControlServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -145,6 +166,12 @@ func NewControlServiceHandler(svc ControlServiceHandler, opts ...connect.Handler
 		connect.WithSchema(controlServiceMethods.ByName("ResumeService")),
 		connect.WithHandlerOptions(opts...),
 	)
+	controlServiceRebuildViewHandler := connect.NewServerStreamHandler(
+		ControlServiceRebuildViewProcedure,
+		svc.RebuildView,
+		connect.WithSchema(controlServiceMethods.ByName("RebuildView")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/souk.v1.ControlService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ControlServiceGetInFlightProcedure:
@@ -153,6 +180,8 @@ func NewControlServiceHandler(svc ControlServiceHandler, opts ...connect.Handler
 			controlServicePauseServiceHandler.ServeHTTP(w, r)
 		case ControlServiceResumeServiceProcedure:
 			controlServiceResumeServiceHandler.ServeHTTP(w, r)
+		case ControlServiceRebuildViewProcedure:
+			controlServiceRebuildViewHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -172,4 +201,8 @@ func (UnimplementedControlServiceHandler) PauseService(context.Context, *connect
 
 func (UnimplementedControlServiceHandler) ResumeService(context.Context, *connect.Request[v1.ResumeServiceRequest]) (*connect.Response[v1.ResumeServiceResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.ControlService.ResumeService is not implemented"))
+}
+
+func (UnimplementedControlServiceHandler) RebuildView(context.Context, *connect.Request[v1.RebuildViewRequest], *connect.ServerStream[v1.RebuildViewResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.ControlService.RebuildView is not implemented"))
 }
