@@ -62,6 +62,7 @@ type walk struct {
 	flags   []string                           // of the mall
 	broker  bool                               // a broker carries the messages
 	besides func(ctx context.Context, m *mall) // runs until the mall is gone
+	split   []string                           // what runs in which process; nil: all of it in one
 	heal    bool                               // the watcher heals while the load runs, so that what is parked goes on
 	passes  func(passes []int) (few []int)     // which passes of the point can be reached; default all
 }
@@ -139,6 +140,38 @@ func TestF1_CrashWalk(t *testing.T) {
 	}
 }
 
+// F1: the same with the mall in several processes on PostgreSQL. Whichever reaches the point first dies; the others go on meanwhile.
+func TestF1_CrashWalkOfProcesses(t *testing.T) {
+	t.Parallel()
+	binary := testserver.Build(t, "example.org/souk/test/store/watched", "crashpoints")
+	names := points(t)
+	pass := 20
+	if os.Getenv("SOUK_PROVE") == "" {
+		names, pass = []string{"commit.after"}, 13 // a process each takes seconds to begin; make prove-short walks all of them
+	}
+	for _, point := range names {
+		w, pass := walks[point], pass
+		if w.passes != nil {
+			pass = w.passes([]int{pass})[0]
+		}
+		w.split = []string{"online stores customers keys", "orders inventory payments watcher", "notifications analytics"}
+		t.Run(point, func(t *testing.T) { crash(t, binary, point, pass, w) })
+	}
+}
+
+// start runs souk in the way of a walk.
+func (w *walk) start(t *testing.T, out *outside, binary string, env []string, flags []string) *mall {
+	if w.split == nil {
+		return startWith(t, out, binary, t.TempDir(), env, flags...)
+	}
+	m := &mall{t: t, binary: binary, dir: t.TempDir(), db: testserver.Postgres(t).Database(t), flags: append(out.flags(), flags...), out: out}
+	for i, p := range w.split {
+		m.others = append(m.others, &part{name: fmt.Sprint(i), parts: strings.Fields(p)})
+	}
+	m.begin(env...)
+	return m
+}
+
 func crash(t *testing.T, binary, point string, pass int, w walk) {
 	t.Helper()
 	out := startOutside(t, binary)
@@ -147,7 +180,7 @@ func crash(t *testing.T, binary, point string, pass int, w walk) {
 	if w.broker {
 		flags = append(flags, "--broker", testserver.NATSOwn(t).URL())
 	}
-	m := startWith(t, out, binary, t.TempDir(), []string{healed}, flags...)
+	m := w.start(t, out, binary, []string{healed}, flags)
 	m.seed()
 	for _, product := range []string{"PRODUCT_001", "PRODUCT_002"} {
 		if err := m.ask(t.Context(), "stock receive", control.Args{"sku": product, "quantity": "1000"}); err != nil {
@@ -182,7 +215,7 @@ func crash(t *testing.T, binary, point string, pass int, w walk) {
 			}
 		})
 	}
-	e := m.proc.Wait()
+	e := m.firstEnded().Wait()
 	end()
 	others.Wait()
 	if _, err := os.Stat(mark); err != nil || e.Signal == 0 {
@@ -194,7 +227,7 @@ func crash(t *testing.T, binary, point string, pass int, w walk) {
 	}
 	out.troubleMoney(t, `{}`)
 	heal(t, healed)
-	m.begin(healed)
+	m.beginWhatEnded(healed)
 	m.redriveAll()
 	k := m.holds()
 	for _, id := range ids {
@@ -228,7 +261,7 @@ func (m *mall) redriveAll() {
 func (m *mall) redrive(ctx context.Context) (left int, err error) {
 	type head struct{ Service, Subscription, Key, State string }
 	var heads []head
-	err = control.Call(ctx, control.Mall{Data: m.dir}, "dlq list", nil, func(row json.RawMessage) error {
+	err = control.Call(ctx, control.Mall{Data: m.dir, DB: m.db}, "dlq list", nil, func(row json.RawMessage) error {
 		heads = append(heads, head{})
 		return json.Unmarshal(row, &heads[len(heads)-1])
 	})

@@ -116,16 +116,32 @@ func (m *mall) of(name string) *part {
 }
 
 // beginWhatEnded runs again what does not run.
-func (m *mall) beginWhatEnded() {
+func (m *mall) beginWhatEnded(env ...string) {
 	m.t.Helper()
 	if m.others == nil && m.proc.Ended() {
-		m.begin()
+		m.begin(env...)
 	}
 	for _, p := range m.others {
 		if p.proc.Ended() {
-			m.beginPart(p)
+			m.beginPart(p, env...)
 		}
 	}
+}
+
+// firstEnded waits until one of the mall's processes has ended, and returns it.
+func (m *mall) firstEnded() *testserver.Process {
+	m.t.Helper()
+	ended := m.proc
+	await(m.t, "a process has ended", func() bool {
+		for _, p := range m.others {
+			if p.proc.Ended() {
+				ended = p.proc
+				return true
+			}
+		}
+		return ended.Ended()
+	})
+	return ended
 }
 
 // place is where the mall keeps what it keeps.
