@@ -1,0 +1,167 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"example.org/souk/backbone/driver"
+	"example.org/souk/backbone/kafkabus"
+	"example.org/souk/backbone/natsbus"
+	"example.org/souk/backbone/rabbitbus"
+	"example.org/souk/backbone/sqlitestore"
+	"example.org/souk/internal/testserver"
+)
+
+var (
+	isQuick = flag.Bool("quick", true, "small sizes and one round: that everything works, in seconds")
+	rounds  = flag.Int("rounds", 5, "how often everything is measured")
+	large   = flag.Int("large-rounds", 5, "how often a large backlog is measured")
+	systems = flag.String("systems", "nats,rabbitmq,kafka,relay", "what is measured")
+	only    = flag.String("measures", "publish,consume,lanes,latency,backlog", "what is measured of a broker")
+	output  = flag.String("json", "", "a file that the figures are written to as JSON; without it they follow the table")
+)
+
+// TestFigures measures everything, prints a table, and fails where something was lost, not where it is slow.
+func TestFigures(t *testing.T) {
+	figures := &Figures{say: io.Discard}
+	if testing.Verbose() {
+		figures.say = os.Stderr
+	}
+	for _, s := range []struct {
+		name string
+		run  func(*testing.T, *Figures)
+	}{{"nats", onNATS}, {"rabbitmq", onRabbit}, {"kafka", onKafka}} {
+		if slices.Contains(strings.Split(*systems, ","), s.name) {
+			t.Run(s.name, func(t *testing.T) { s.run(t, figures) })
+		}
+	}
+	if t.Failed() {
+		return
+	}
+	var table, text bytes.Buffer
+	if err := errors.Join(figures.Table(&table), figures.JSON(&text)); err != nil {
+		t.Fatal(err)
+	}
+	if *output == "" {
+		table.Write(text.Bytes())
+	} else if err := os.WriteFile(*output, text.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if testing.Verbose() {
+		if _, err := table.WriteTo(os.Stdout); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// sizes returns those for a broker that carries about so many messages a second.
+func sizes(perSecond int) plan {
+	if *isQuick {
+		return quick()
+	}
+	p := full(*rounds, perSecond)
+	p.largeRounds = *large
+	return p
+}
+
+// readerStore returns the database of the service that subscribes; others have none here.
+func readerStore(t *testing.T) func(string) driver.Store {
+	store, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Path: filepath.Join(t.TempDir(), "reader.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := store.Migrate(t.Context(), []driver.Schema{{Service: reader}}); err != nil {
+		t.Fatal(err)
+	}
+	return func(service string) driver.Store {
+		if service == reader {
+			return store
+		}
+		return nil
+	}
+}
+
+func quiet(t *testing.T) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+func must[T any](t *testing.T) func(v T, err error) T {
+	t.Helper()
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// compare measures what was asked for.
+func compare(t *testing.T, system string, p plan, figures *Figures, bus transport, raw, bare, mill, tuned contender) {
+	candidates := []candidate{{nameRaw, raw}, {nameBare, bare}, {nameSouk, souk{bus}}, {nameMill, mill}}
+	if tuned != nil {
+		candidates = append(candidates, candidate{nameTuned, tuned})
+	}
+	b := must[*broker](t)(newBroker(system, p, figures, candidates))
+	defer func() {
+		if err := b.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, m := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"publish", b.publish}, {"consume", b.consume}, {"lanes", b.slowly}, {"latency", b.latency}, {"backlog", b.backlog}} {
+		if slices.Contains(strings.Split(*only, ","), m.name) {
+			if err := m.run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func onNATS(t *testing.T, figures *Figures) {
+	url := testserver.NATSOwn(t).URL()
+	bus := must[*natsbus.Bus](t)(natsbus.New(natsbus.Config{
+		Client: natsbus.ClientConfig{URL: url}, Store: readerStore(t), Logger: quiet(t),
+	}))
+	raw := must[*rawNATS](t)
+	mill := must[*millNATS](t)
+	compare(t, "NATS JetStream", sizes(50_000), figures, bus,
+		raw(newRawNATS(url)), raw(newRawNATS(url)), mill(newMillNATS(url, false)), mill(newMillNATS(url, true)))
+}
+
+func onRabbit(t *testing.T, figures *Figures) {
+	url := testserver.RabbitOwn(t).URL()
+	bus := must[*rabbitbus.Bus](t)(rabbitbus.New(rabbitbus.Config{
+		Client: rabbitbus.ClientConfig{URL: url}, Store: readerStore(t), Logger: quiet(t),
+	}))
+	raw := must[*rawRabbit](t)
+	mill := must[*millRabbit](t)
+	compare(t, "RabbitMQ", sizes(15_000), figures, bus,
+		raw(newRawRabbit(url)), raw(newRawRabbit(url)), mill(newMillRabbit(url, false)), mill(newMillRabbit(url, true)))
+}
+
+func onKafka(t *testing.T, figures *Figures) {
+	addresses := testserver.KafkaOwn(t, 1).Addresses()
+	bus := must[*kafkabus.Bus](t)(kafkabus.New(kafkabus.Config{
+		Client: kafkabus.ClientConfig{Brokers: addresses}, Store: readerStore(t), Partitions: kafkaPartitions, Logger: quiet(t),
+	}))
+	raw := must[*rawKafka](t)
+	compare(t, "Kafka protocol (kfake)", sizes(100_000), figures, bus,
+		raw(newRawKafka(addresses)), raw(newRawKafka(addresses)), must[*millKafka](t)(newMillKafka(addresses)), nil)
+}

@@ -1,0 +1,212 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/ThreeDotsLabs/watermill"
+	wnats "github.com/ThreeDotsLabs/watermill-nats/v2/pkg/nats"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// window is how many messages a consumer may hold without having settled them, for all contenders.
+const window = 1024
+
+// rawNATS is the client library of NATS.
+type rawNATS struct {
+	nc *nats.Conn
+	js jetstream.JetStream
+}
+
+func newRawNATS(url string) (*rawNATS, error) {
+	nc, err := nats.Connect(url)
+	if err != nil {
+		return nil, err
+	}
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4096))
+	return &rawNATS{nc, js}, err
+}
+
+func (r *rawNATS) stream(ctx context.Context, name string) error {
+	_, err := r.js.CreateStream(ctx, jetstream.StreamConfig{Name: name, Subjects: []string{name}, Storage: jetstream.FileStorage})
+	return err
+}
+
+func (r *rawNATS) topic(ctx context.Context, name string) (topic, error) {
+	if err := r.stream(ctx, name); err != nil {
+		return nil, err
+	}
+	_, err := r.js.CreateConsumer(ctx, name, jetstream.ConsumerConfig{
+		Durable: name, AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: window,
+	})
+	return rawNATSTopic{r, name}, err
+}
+
+func (r *rawNATS) close() error {
+	r.nc.Close()
+	return nil
+}
+
+type rawNATSTopic struct {
+	*rawNATS
+	name string
+}
+
+func (t rawNATSTopic) message(m *message) *nats.Msg {
+	msg := &nats.Msg{Subject: t.name, Data: m.record.Data}
+	if len(m.attributes) > 0 {
+		msg.Header = make(nats.Header, len(m.attributes)+1)
+		for _, a := range m.attributes {
+			msg.Header["ce-"+a.name] = []string{a.value}
+		}
+		msg.Header["ce-datacontenttype"] = []string{"application/json"}
+	}
+	return msg
+}
+
+func (t rawNATSTopic) publish(ctx context.Context, ms []message) error {
+	if len(ms) == 1 {
+		_, err := t.js.PublishMsg(ctx, t.message(&ms[0]))
+		return err
+	}
+	return publishAsync(ctx, t.js, len(ms), func(i int) (*nats.Msg, error) { return t.message(&ms[i]), nil })
+}
+
+// publishAsync publishes n messages and waits for all confirmations.
+func publishAsync(ctx context.Context, js jetstream.JetStream, n int, next func(int) (*nats.Msg, error)) error {
+	futures := make([]jetstream.PubAckFuture, n)
+	for i := range futures {
+		m, err := next(i)
+		if err != nil {
+			return err
+		}
+		if futures[i], err = js.PublishMsgAsync(m); err != nil {
+			return err
+		}
+	}
+	for _, f := range futures {
+		select {
+		case <-f.Ok():
+		case err := <-f.Err():
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (t rawNATSTopic) fill(ctx context.Context, ms []message) error { return t.publish(ctx, ms) }
+
+func (t rawNATSTopic) consume(ctx context.Context, lanes int, handle func([]byte)) error {
+	consumer, err := t.js.Consumer(ctx, t.name, t.name)
+	if err != nil {
+		return err
+	}
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(window / 2))
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, messages.Stop)()
+	defer messages.Stop()
+	return inLanes(lanes, func(hand func(jetstream.Msg) error) error {
+		for {
+			m, err := messages.Next()
+			if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+				return nil
+			}
+			if err == nil {
+				err = hand(m)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}, func(m jetstream.Msg) error {
+		handle(m.Data())
+		return m.Ack()
+	})
+}
+
+// inLanes has what receive hands over worked by so many goroutines, or at once where that is one.
+func inLanes[M any](lanes int, receive func(hand func(M) error) error, work func(M) error) error {
+	if lanes == 1 {
+		return receive(work)
+	}
+	queue := make(chan M)
+	errs := make([]error, lanes)
+	var all sync.WaitGroup
+	for i := range lanes {
+		all.Go(func() {
+			for m := range queue {
+				errs[i] = errors.Join(errs[i], work(m))
+			}
+		})
+	}
+	err := receive(func(m M) error {
+		queue <- m
+		return nil
+	})
+	close(queue)
+	all.Wait()
+	return errors.Join(append(errs, err)...)
+}
+
+// millNATS is Watermill over JetStream; its streams are made before, so that it does not ask for them with each message.
+type millNATS struct {
+	raw       *rawNATS
+	url       string
+	publisher *wnats.Publisher
+	tuned     bool
+}
+
+func newMillNATS(url string, tuned bool) (*millNATS, error) {
+	raw, err := newRawNATS(url)
+	if err != nil {
+		return nil, err
+	}
+	publisher, err := wnats.NewPublisher(wnats.PublisherConfig{URL: url}, watermill.NopLogger{})
+	return &millNATS{raw, url, publisher, tuned}, err
+}
+
+func (w *millNATS) topic(ctx context.Context, name string) (topic, error) {
+	return millNATSTopic{millTopic{w.publisher, name}, w}, w.raw.stream(ctx, name)
+}
+
+func (w *millNATS) close() error { return errors.Join(w.publisher.Close(), w.raw.close()) }
+
+type millNATSTopic struct {
+	millTopic
+	w *millNATS
+}
+
+func (t millNATSTopic) fill(ctx context.Context, ms []message) error {
+	return publishAsync(ctx, t.w.raw.js, len(ms), func(i int) (*nats.Msg, error) {
+		return (&wnats.NATSMarshaler{}).Marshal(t.name, millMessage(&ms[i]))
+	})
+}
+
+func (t millNATSTopic) consume(ctx context.Context, lanes int, handle func([]byte)) error {
+	config := wnats.SubscriberConfig{
+		URL: t.w.url, SubscribersCount: lanes,
+		JetStream: wnats.JetStreamConfig{
+			DurablePrefix: t.name, SubscribeOptions: []nats.SubOpt{nats.DeliverAll(), nats.AckExplicit()},
+		},
+	}
+	pending := window
+	if lanes > 1 {
+		// The server gives the first of a queue group all that it may have before the others are there.
+		config.QueueGroupPrefix, pending = t.name, 4*lanes
+	}
+	if t.w.tuned {
+		config.JetStream.AckAsync = true // else each acknowledgement is waited for
+		config.JetStream.SubscribeOptions = append(config.JetStream.SubscribeOptions, nats.MaxAckPending(pending))
+	}
+	subscriber, err := wnats.NewSubscriber(config, watermill.NopLogger{})
+	if err != nil {
+		return err
+	}
+	return millConsume(ctx, subscriber, t.name, 1, lanes, handle)
+}
