@@ -17,6 +17,8 @@ const (
 	nameMill = "Watermill"
 	// Watermill with settings of its own that suit what is measured.
 	nameTuned = "Watermill, tuned"
+	// A relay that is written by hand, in the place of the raw client.
+	nameHand = "by hand"
 )
 
 // plan says how much is measured.
@@ -194,6 +196,9 @@ const (
 	latency50   = "latency, p50"
 	latency99   = "latency, p99"
 	backlog     = "backlog of 500,000 against 5,000"
+	relayAll    = "commit to confirmation"
+	relay50     = "commit to delivery, p50"
+	relay99     = "commit to delivery, p99"
 )
 
 func (b *broker) publish(ctx context.Context) error {

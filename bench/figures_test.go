@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"example.org/souk/backbone/driver"
 	"example.org/souk/backbone/kafkabus"
@@ -39,7 +41,7 @@ func TestFigures(t *testing.T) {
 	for _, s := range []struct {
 		name string
 		run  func(*testing.T, *Figures)
-	}{{"nats", onNATS}, {"rabbitmq", onRabbit}, {"kafka", onKafka}} {
+	}{{"nats", onNATS}, {"rabbitmq", onRabbit}, {"kafka", onKafka}, {"relay", onRelay}} {
 		if slices.Contains(strings.Split(*systems, ","), s.name) {
 			t.Run(s.name, func(t *testing.T) { s.run(t, figures) })
 		}
@@ -164,4 +166,56 @@ func onKafka(t *testing.T, figures *Figures) {
 	raw := must[*rawKafka](t)
 	compare(t, "Kafka protocol (kfake)", sizes(100_000), figures, bus,
 		raw(newRawKafka(addresses)), raw(newRawKafka(addresses)), must[*millKafka](t)(newMillKafka(addresses)), nil)
+}
+
+// onRelay measures the relays on one PostgreSQL server and one NATS server; each round has a database of its own.
+func onRelay(t *testing.T, figures *Figures) {
+	rows, few, turns, span := 100_000, 10_000, *rounds, 4*time.Second
+	if *isQuick {
+		rows, few, turns, span = 2_000, 500, 1, 500*time.Millisecond
+	}
+	pg, url := testserver.PostgresOwn(t), testserver.NATSOwn(t).URL()
+	raw := must[*rawNATS](t)(newRawNATS(url))
+	defer func() {
+		if err := raw.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	names := []string{nameHand, nameSouk, nameMill}
+	made := 0
+	open := func(name string) relay {
+		made++
+		at := fmt.Sprintf("r%d", made)
+		switch database := pg.Database(t); name {
+		case nameHand:
+			return must[*relayByHand](t)(newRelayByHand(t.Context(), at, database, raw))
+		case nameSouk:
+			return must[*soukRelay](t)(newSoukRelay(t.Context(), at, database, url, quiet(t)))
+		default:
+			return must[*millRelay](t)(newMillRelay(t.Context(), at, database, url, raw))
+		}
+	}
+	const system = "PostgreSQL to NATS"
+	for round := range turns {
+		for i := range names {
+			name := names[(round+i)%len(names)]
+			n := rows
+			if name == nameMill {
+				n = few
+			}
+			r := open(name)
+			spent, err := relaying(t.Context(), r, raw, n)
+			if err = errors.Join(err, r.close()); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			figures.add(system, relayAll, name, "rows/s", spent.rate(), &spent)
+			r = open(name)
+			taken, err := relayLatencies(t.Context(), r, raw, perSecond, span)
+			if err = errors.Join(err, r.close()); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			figures.add(system, relay50, name, "ms", quantile(taken, 0.50).Seconds()*1000, nil)
+			figures.add(system, relay99, name, "ms", quantile(taken, 0.99).Seconds()*1000, nil)
+		}
+	}
 }

@@ -28,7 +28,7 @@ func (f *Figures) Table(w io.Writer) error {
 			}
 			own := f.of(system, measure, nameSouk)
 			fmt.Fprintf(t, "%s\t%s\t%s\n",
-				share(own, f.of(system, measure, nameRaw)), share(own, f.of(system, measure, nameMill)), share(own, f.of(system, measure, nameTuned)))
+				share(own, f.beside(system, measure)), share(own, f.of(system, measure, nameMill)), share(own, f.of(system, measure, nameTuned)))
 			if !spent {
 				continue
 			}
@@ -72,6 +72,14 @@ func (f *Figures) JSON(w io.Writer) error {
 	}{f.All, ratios})
 }
 
+// beside returns the figure of the client, or of what is written by hand with it, that souk is measured by.
+func (f *Figures) beside(system, measure string) *Figure {
+	if g := f.of(system, measure, nameRaw); g != nil {
+		return g
+	}
+	return f.of(system, measure, nameHand)
+}
+
 // text is a figure in a cell.
 func (g *Figure) text() string {
 	if g == nil {
@@ -101,7 +109,7 @@ func (f *Figures) measures(system string) []string {
 
 // contenders are in the order of their names' constants.
 func (f *Figures) contenders(system string) (names []string) {
-	for _, name := range []string{nameRaw, nameBare, nameSouk, nameMill, nameTuned} {
+	for _, name := range []string{nameRaw, nameHand, nameBare, nameSouk, nameMill, nameTuned} {
 		for _, g := range f.All {
 			if g.System == system && g.Contender == name {
 				names = append(names, name)
