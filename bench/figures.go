@@ -13,8 +13,10 @@ import (
 const (
 	nameRaw  = "raw"
 	nameBare = "bare"
-	nameSouk = "souk"
-	nameMill = "Watermill"
+	// The raw client with the partitions that souk has, which keep the order of a stream where several receive.
+	nameDivided = "raw, 8 partitions"
+	nameSouk    = "souk"
+	nameMill    = "Watermill"
 	// Watermill with settings of its own that suit what is measured.
 	nameTuned = "Watermill, tuned"
 	// A relay that is written by hand, in the place of the raw client.
@@ -43,7 +45,7 @@ const (
 // full returns the sizes for a broker that carries about so many messages a second.
 func full(rounds int, perSecond int) plan {
 	return plan{
-		rounds: rounds, span: 2 * time.Second, limit: 10 * time.Second, consumed: 2 * perSecond, slow: 1600,
+		rounds: rounds, span: time.Second, limit: 10 * time.Second, consumed: perSecond, slow: 1600,
 		small: 5_000, large: 500_000, largeRounds: rounds,
 	}
 }
@@ -161,6 +163,7 @@ func (b *broker) topic(ctx context.Context, c candidate) (topic, error) {
 func (b *broker) filled(ctx context.Context, c candidate, n int) (topic, error) {
 	t, err := b.topic(ctx, c)
 	ms := b.messages(c)
+	const piece = 2048 // divides the messages
 	for at := 0; at < n && err == nil; at += piece {
 		from := at % len(ms)
 		err = t.fill(ctx, ms[from:from+min(piece, n-at)])
@@ -168,12 +171,12 @@ func (b *broker) filled(ctx context.Context, c candidate, n int) (topic, error) 
 	return t, err
 }
 
-// inTurns does f with each candidate in each round, beginning with another one each time.
-func (b *broker) inTurns(ctx context.Context, rounds int, but string, f func(c candidate) error) error {
+// inTurns does f with each candidate but some in each round, beginning with another one each time.
+func (b *broker) inTurns(ctx context.Context, rounds int, but []string, f func(c candidate) error) error {
 	for round := range rounds {
 		for i := range b.candidates {
 			c := b.candidates[(round+i)%len(b.candidates)]
-			if c.name == but {
+			if slices.Contains(but, c.name) {
 				continue
 			}
 			if err := ctx.Err(); err != nil {
@@ -206,7 +209,7 @@ func (b *broker) publish(ctx context.Context) error {
 		name         string
 		callers, one int
 	}{{publishOne, callers, 1}, {publishMany, 1, piece}} {
-		err := b.inTurns(ctx, b.p.rounds, "", func(c candidate) error {
+		err := b.inTurns(ctx, b.p.rounds, nil, func(c candidate) error {
 			t, err := b.topic(ctx, c)
 			if err != nil {
 				return err
@@ -228,7 +231,7 @@ func (b *broker) publish(ctx context.Context) error {
 }
 
 func (b *broker) consume(ctx context.Context) error {
-	return b.inTurns(ctx, b.p.rounds, "", func(c candidate) error {
+	return b.inTurns(ctx, b.p.rounds, nil, func(c candidate) error {
 		spent, err := b.drain(ctx, c, b.p.consumed, 1, 0)
 		if err == nil {
 			b.figures.add(b.system, consumeAll, c.name, "msg/s", spent.rate(), &spent)
@@ -238,7 +241,7 @@ func (b *broker) consume(ctx context.Context) error {
 }
 
 func (b *broker) slowly(ctx context.Context) error {
-	return b.inTurns(ctx, b.p.rounds, nameBare, func(c candidate) error {
+	return b.inTurns(ctx, b.p.rounds, []string{nameBare}, func(c candidate) error {
 		spent, err := b.drain(ctx, c, b.p.slow, lanes, slowWork)
 		if err == nil {
 			b.figures.add(b.system, consumeSlow, c.name, "msg/s", spent.rate(), &spent)
@@ -257,7 +260,7 @@ func (b *broker) drain(ctx context.Context, c candidate, n, lanes int, work time
 }
 
 func (b *broker) latency(ctx context.Context) error {
-	return b.inTurns(ctx, b.p.rounds, nameBare, func(c candidate) error {
+	return b.inTurns(ctx, b.p.rounds, []string{nameBare}, func(c candidate) error {
 		t, err := b.topic(ctx, c)
 		if err != nil {
 			return err
@@ -275,7 +278,7 @@ func (b *broker) latency(ctx context.Context) error {
 
 // backlog compares the rate with a large backlog to the median of five rates with a small one, which last a moment only.
 func (b *broker) backlog(ctx context.Context) error {
-	return b.inTurns(ctx, b.p.largeRounds, nameBare, func(c candidate) error {
+	return b.inTurns(ctx, b.p.largeRounds, []string{nameBare, nameDivided, nameTuned}, func(c candidate) error {
 		var small []float64
 		for range 5 {
 			spent, err := b.drain(ctx, c, b.p.small, 1, 0)

@@ -29,6 +29,7 @@ var (
 	large   = flag.Int("large-rounds", 5, "how often a large backlog is measured")
 	systems = flag.String("systems", "nats,rabbitmq,kafka,relay", "what is measured")
 	only    = flag.String("measures", "publish,consume,lanes,latency,backlog", "what is measured of a broker")
+	whose   = flag.String("contenders", "", "of whom, such as souk;raw; default all")
 	output  = flag.String("json", "", "a file that the figures are written to as JSON; without it they follow the table")
 )
 
@@ -112,12 +113,14 @@ func must[T any](t *testing.T) func(v T, err error) T {
 	}
 }
 
+// leftOut reports whether a contender was not asked for.
+func leftOut(name string) bool {
+	return *whose != "" && !slices.Contains(strings.Split(*whose, ";"), name)
+}
+
 // compare measures what was asked for.
-func compare(t *testing.T, system string, p plan, figures *Figures, bus transport, raw, bare, mill, tuned contender) {
-	candidates := []candidate{{nameRaw, raw}, {nameBare, bare}, {nameSouk, souk{bus}}, {nameMill, mill}}
-	if tuned != nil {
-		candidates = append(candidates, candidate{nameTuned, tuned})
-	}
+func compare(t *testing.T, system string, p plan, figures *Figures, candidates ...candidate) {
+	candidates = slices.DeleteFunc(candidates, func(c candidate) bool { return leftOut(c.name) })
 	b := must[*broker](t)(newBroker(system, p, figures, candidates))
 	defer func() {
 		if err := b.close(); err != nil {
@@ -139,23 +142,27 @@ func compare(t *testing.T, system string, p plan, figures *Figures, bus transpor
 func onNATS(t *testing.T, figures *Figures) {
 	url := testserver.NATSOwn(t).URL()
 	bus := must[*natsbus.Bus](t)(natsbus.New(natsbus.Config{
-		Client: natsbus.ClientConfig{URL: url}, Store: readerStore(t), Logger: quiet(t),
+		Client: natsbus.ClientConfig{URL: url}, Store: readerStore(t), Partitions: partitions, Logger: quiet(t),
 	}))
 	raw := must[*rawNATS](t)
 	mill := must[*millNATS](t)
-	compare(t, "NATS JetStream", sizes(50_000), figures, bus,
-		raw(newRawNATS(url)), raw(newRawNATS(url)), mill(newMillNATS(url, false)), mill(newMillNATS(url, true)))
+	compare(t, "NATS JetStream", sizes(50_000), figures,
+		candidate{nameRaw, raw(newRawNATS(url, 1))}, candidate{nameSouk, souk{bus}}, candidate{nameMill, mill(newMillNATS(url, false))},
+		candidate{nameDivided, raw(newRawNATS(url, partitions))}, candidate{nameBare, raw(newRawNATS(url, 1))},
+		candidate{nameTuned, mill(newMillNATS(url, true))})
 }
 
 func onRabbit(t *testing.T, figures *Figures) {
 	url := testserver.RabbitOwn(t).URL()
 	bus := must[*rabbitbus.Bus](t)(rabbitbus.New(rabbitbus.Config{
-		Client: rabbitbus.ClientConfig{URL: url}, Store: readerStore(t), Logger: quiet(t),
+		Client: rabbitbus.ClientConfig{URL: url}, Store: readerStore(t), Partitions: partitions, Logger: quiet(t),
 	}))
 	raw := must[*rawRabbit](t)
 	mill := must[*millRabbit](t)
-	compare(t, "RabbitMQ", sizes(15_000), figures, bus,
-		raw(newRawRabbit(url)), raw(newRawRabbit(url)), mill(newMillRabbit(url, false)), mill(newMillRabbit(url, true)))
+	compare(t, "RabbitMQ", sizes(15_000), figures,
+		candidate{nameRaw, raw(newRawRabbit(url, 1))}, candidate{nameSouk, souk{bus}}, candidate{nameMill, mill(newMillRabbit(url, false))},
+		candidate{nameDivided, raw(newRawRabbit(url, partitions))}, candidate{nameBare, raw(newRawRabbit(url, 1))},
+		candidate{nameTuned, mill(newMillRabbit(url, true))})
 }
 
 func onKafka(t *testing.T, figures *Figures) {
@@ -164,24 +171,25 @@ func onKafka(t *testing.T, figures *Figures) {
 		Client: kafkabus.ClientConfig{Brokers: addresses}, Store: readerStore(t), Partitions: kafkaPartitions, Logger: quiet(t),
 	}))
 	raw := must[*rawKafka](t)
-	compare(t, "Kafka protocol (kfake)", sizes(100_000), figures, bus,
-		raw(newRawKafka(addresses)), raw(newRawKafka(addresses)), must[*millKafka](t)(newMillKafka(addresses)), nil)
+	compare(t, "Kafka protocol (kfake)", sizes(50_000), figures,
+		candidate{nameRaw, raw(newRawKafka(addresses))}, candidate{nameSouk, souk{bus}},
+		candidate{nameMill, must[*millKafka](t)(newMillKafka(addresses))}, candidate{nameBare, raw(newRawKafka(addresses))})
 }
 
 // onRelay measures the relays on one PostgreSQL server and one NATS server; each round has a database of its own.
 func onRelay(t *testing.T, figures *Figures) {
-	rows, few, turns, span := 100_000, 10_000, *rounds, 4*time.Second
+	rows, few, turns, span := 50_000, 5_000, *rounds, 2*time.Second
 	if *isQuick {
 		rows, few, turns, span = 2_000, 500, 1, 500*time.Millisecond
 	}
 	pg, url := testserver.PostgresOwn(t), testserver.NATSOwn(t).URL()
-	raw := must[*rawNATS](t)(newRawNATS(url))
+	raw := must[*rawNATS](t)(newRawNATS(url, 1))
 	defer func() {
 		if err := raw.close(); err != nil {
 			t.Error(err)
 		}
 	}()
-	names := []string{nameHand, nameSouk, nameMill}
+	names := slices.DeleteFunc([]string{nameHand, nameSouk, nameMill}, leftOut)
 	made := 0
 	open := func(name string) relay {
 		made++

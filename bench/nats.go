@@ -3,34 +3,46 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill"
 	wnats "github.com/ThreeDotsLabs/watermill-nats/v2/pkg/nats"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"example.org/souk/backbone/driver"
 )
 
 // window is how many messages a consumer may hold without having settled them, for all contenders.
 const window = 1024
 
-// rawNATS is the client library of NATS.
+// partitions is how many partitions souk's topics have on NATS and RabbitMQ, its default.
+const partitions = 8
+
+// partitionOf returns the one that souk puts a message into.
+func partitionOf(m *message, partitions int) int { return driver.SliceOf(m.record.Stream, partitions) }
+
+// rawNATS is the client library of NATS: a stream with one subject and one consumer a topic, or, divided, with a subject and
+// a consumer a partition.
 type rawNATS struct {
-	nc *nats.Conn
-	js jetstream.JetStream
+	nc         *nats.Conn
+	js         jetstream.JetStream
+	partitions int // 1, or those of the divided
 }
 
-func newRawNATS(url string) (*rawNATS, error) {
+func newRawNATS(url string, partitions int) (*rawNATS, error) {
 	nc, err := nats.Connect(url)
 	if err != nil {
 		return nil, err
 	}
 	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4096))
-	return &rawNATS{nc, js}, err
+	return &rawNATS{nc, js, partitions}, err
 }
 
 func (r *rawNATS) stream(ctx context.Context, name string) error {
-	_, err := r.js.CreateStream(ctx, jetstream.StreamConfig{Name: name, Subjects: []string{name}, Storage: jetstream.FileStorage})
+	_, err := r.js.CreateStream(ctx, jetstream.StreamConfig{Name: name, Subjects: []string{name, name + ".*"}, Storage: jetstream.FileStorage})
 	return err
 }
 
@@ -38,11 +50,23 @@ func (r *rawNATS) topic(ctx context.Context, name string) (topic, error) {
 	if err := r.stream(ctx, name); err != nil {
 		return nil, err
 	}
-	_, err := r.js.CreateConsumer(ctx, name, jetstream.ConsumerConfig{
-		Durable: name, AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: window,
-	})
-	return rawNATSTopic{r, name}, err
+	for p := range r.partitions {
+		config := jetstream.ConsumerConfig{
+			Durable: consumerName(name, p), AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: window,
+		}
+		if r.partitions > 1 {
+			config.FilterSubject = subject(name, p)
+		}
+		if _, err := r.js.CreateConsumer(ctx, name, config); err != nil {
+			return nil, err
+		}
+	}
+	return rawNATSTopic{r, name}, nil
 }
+
+func consumerName(topic string, partition int) string { return fmt.Sprintf("%s-%d", topic, partition) }
+
+func subject(topic string, partition int) string { return topic + "." + strconv.Itoa(partition) }
 
 func (r *rawNATS) close() error {
 	r.nc.Close()
@@ -56,6 +80,9 @@ type rawNATSTopic struct {
 
 func (t rawNATSTopic) message(m *message) *nats.Msg {
 	msg := &nats.Msg{Subject: t.name, Data: m.record.Data}
+	if t.partitions > 1 {
+		msg.Subject = subject(t.name, partitionOf(m, t.partitions))
+	}
 	if len(m.attributes) > 0 {
 		msg.Header = make(nats.Header, len(m.attributes)+1)
 		for _, a := range m.attributes {
@@ -101,7 +128,22 @@ func publishAsync(ctx context.Context, js jetstream.JetStream, n int, next func(
 func (t rawNATSTopic) fill(ctx context.Context, ms []message) error { return t.publish(ctx, ms) }
 
 func (t rawNATSTopic) consume(ctx context.Context, lanes int, handle func([]byte)) error {
-	consumer, err := t.js.Consumer(ctx, t.name, t.name)
+	return divided(t.partitions, lanes, func(partition, lanes int) error { return t.part(ctx, partition, lanes, handle) })
+}
+
+// divided consumes partitions side by side and divides the lanes among them.
+func divided(partitions, lanes int, consume func(partition, lanes int) error) error {
+	errs := make([]error, partitions)
+	var all sync.WaitGroup
+	for p := range partitions {
+		all.Go(func() { errs[p] = consume(p, max(1, lanes/partitions)) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+func (t rawNATSTopic) part(ctx context.Context, partition, lanes int, handle func([]byte)) error {
+	consumer, err := t.js.Consumer(ctx, t.name, consumerName(t.name, partition))
 	if err != nil {
 		return err
 	}
@@ -163,7 +205,7 @@ type millNATS struct {
 }
 
 func newMillNATS(url string, tuned bool) (*millNATS, error) {
-	raw, err := newRawNATS(url)
+	raw, err := newRawNATS(url, 1)
 	if err != nil {
 		return nil, err
 	}

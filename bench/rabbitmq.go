@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/ThreeDotsLabs/watermill"
 	wamqp "github.com/ThreeDotsLabs/watermill-amqp/v3/pkg/amqp"
@@ -13,14 +14,16 @@ import (
 // callers is how many publish at once.
 const callers = 64
 
-// rawRabbit is the client library of RabbitMQ: a channel a caller, a quorum queue a topic.
+// rawRabbit is the client library of RabbitMQ: a channel a caller, and a quorum queue a topic; or, divided, a topic exchange
+// and a queue a partition.
 type rawRabbit struct {
 	publishing, consuming *amqp.Connection
 	idle                  chan *amqp.Channel
+	partitions            int // 1, or those of the divided
 }
 
-func newRawRabbit(url string) (*rawRabbit, error) {
-	r := &rawRabbit{idle: make(chan *amqp.Channel, callers)}
+func newRawRabbit(url string, partitions int) (*rawRabbit, error) {
+	r := &rawRabbit{idle: make(chan *amqp.Channel, callers), partitions: partitions}
 	var err error
 	if r.publishing, err = amqp.Dial(url); err != nil {
 		return nil, err
@@ -46,19 +49,29 @@ func (r *rawRabbit) topic(_ context.Context, name string) (topic, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = ch.QueueDeclare(name, true, false, false, false, amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum})
+	if r.partitions > 1 {
+		err = ch.ExchangeDeclare(name, amqp.ExchangeTopic, true, false, false, false, nil)
+	}
+	for p := 0; p < r.partitions && err == nil; p++ {
+		if _, err = ch.QueueDeclare(subject(name, p), true, false, false, false, amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum}); err != nil {
+			break
+		}
+		if r.partitions > 1 {
+			err = ch.QueueBind(subject(name, p), strconv.Itoa(p)+".#", name, false, nil)
+		}
+	}
 	return rawRabbitTopic{r, name}, errors.Join(err, ch.Close())
 }
 
 func (r *rawRabbit) close() error { return errors.Join(r.publishing.Close(), r.consuming.Close()) }
 
 // confirmed publishes messages on one channel and waits for all confirmations.
-func (r *rawRabbit) confirmed(ctx context.Context, exchange, key string, n int, next func(int) (amqp.Publishing, error)) error {
+func (r *rawRabbit) confirmed(ctx context.Context, exchange string, n int, next func(int) (string, amqp.Publishing, error)) error {
 	ch := <-r.idle
 	defer func() { r.idle <- ch }()
 	confirmations := make([]*amqp.DeferredConfirmation, n)
 	for i := range confirmations {
-		m, err := next(i)
+		key, m, err := next(i)
 		if err != nil {
 			return err
 		}
@@ -80,8 +93,15 @@ type rawRabbitTopic struct {
 }
 
 func (t rawRabbitTopic) publish(ctx context.Context, ms []message) error {
-	return t.confirmed(ctx, "", t.name, len(ms), func(i int) (amqp.Publishing, error) {
-		m := &ms[i]
+	exchange := ""
+	if t.partitions > 1 {
+		exchange = t.name
+	}
+	return t.confirmed(ctx, exchange, len(ms), func(i int) (string, amqp.Publishing, error) {
+		m, key := &ms[i], subject(t.name, 0)
+		if t.partitions > 1 {
+			key = strconv.Itoa(partitionOf(m, t.partitions)) + "." + m.record.Type
+		}
 		p := amqp.Publishing{DeliveryMode: amqp.Persistent, Body: m.record.Data}
 		if len(m.attributes) > 0 {
 			p.ContentType, p.MessageId, p.Type = "application/json", m.record.ID, m.record.Type
@@ -90,7 +110,7 @@ func (t rawRabbitTopic) publish(ctx context.Context, ms []message) error {
 				p.Headers["cloudEvents_"+a.name] = a.value
 			}
 		}
-		return p, nil
+		return key, p, nil
 	})
 }
 
@@ -100,6 +120,10 @@ func (t rawRabbitTopic) fill(ctx context.Context, ms []message) error { return t
 const together = 100
 
 func (t rawRabbitTopic) consume(ctx context.Context, lanes int, handle func([]byte)) error {
+	return divided(t.partitions, lanes, func(partition, lanes int) error { return t.part(ctx, partition, lanes, handle) })
+}
+
+func (t rawRabbitTopic) part(ctx context.Context, partition, lanes int, handle func([]byte)) error {
 	ch, err := t.consuming.Channel()
 	if err != nil {
 		return err
@@ -107,7 +131,7 @@ func (t rawRabbitTopic) consume(ctx context.Context, lanes int, handle func([]by
 	if err := ch.Qos(window, 0, false); err != nil {
 		return err
 	}
-	deliveries, err := ch.Consume(t.name, t.name, false, false, false, false, nil)
+	deliveries, err := ch.Consume(subject(t.name, partition), "raw", false, false, false, false, nil)
 	if err != nil {
 		return err
 	}
@@ -152,7 +176,7 @@ type millRabbit struct {
 }
 
 func newMillRabbit(url string, tuned bool) (*millRabbit, error) {
-	raw, err := newRawRabbit(url)
+	raw, err := newRawRabbit(url, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -184,8 +208,9 @@ type millRabbitTopic struct {
 }
 
 func (t millRabbitTopic) fill(ctx context.Context, ms []message) error {
-	return t.w.raw.confirmed(ctx, t.name, "", len(ms), func(i int) (amqp.Publishing, error) {
-		return t.w.config.Marshaler.Marshal(millMessage(&ms[i]))
+	return t.w.raw.confirmed(ctx, t.name, len(ms), func(i int) (string, amqp.Publishing, error) {
+		m, err := t.w.config.Marshaler.Marshal(millMessage(&ms[i]))
+		return "", m, err
 	})
 }
 

@@ -51,7 +51,7 @@ func relaying(ctx context.Context, r relay, raw *rawNATS, n int) (cost, error) {
 		var begun time.Time
 		var had, first uint64
 		for had < uint64(n) {
-			time.Sleep(2 * time.Millisecond) // the broker is asked, not waited for
+			time.Sleep(10 * time.Millisecond) // the broker is asked, not waited for
 			if err := ctx.Err(); err != nil {
 				return 0, 0, errors.Join(err, fmt.Errorf("%d of %d rows came", had, n))
 			}

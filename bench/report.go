@@ -17,7 +17,7 @@ func (f *Figures) Table(w io.Writer) error {
 		for _, name := range names {
 			fmt.Fprintf(t, "%s\t", name)
 		}
-		fmt.Fprintf(t, "souk/raw\tsouk/Watermill\tsouk/tuned\n")
+		fmt.Fprintf(t, "souk/raw\tsouk/raw, 8\tsouk/Watermill\tsouk/tuned\n")
 		for _, measure := range f.measures(system) {
 			fmt.Fprintf(t, "%s\t", measure)
 			var spent bool
@@ -27,8 +27,8 @@ func (f *Figures) Table(w io.Writer) error {
 				spent = spent || g != nil && g.Allocs > 0
 			}
 			own := f.of(system, measure, nameSouk)
-			fmt.Fprintf(t, "%s\t%s\t%s\n",
-				share(own, f.beside(system, measure)), share(own, f.of(system, measure, nameMill)), share(own, f.of(system, measure, nameTuned)))
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n",
+				share(own, f.beside(system, measure)), share(own, f.of(system, measure, nameDivided)), share(own, f.of(system, measure, nameMill)), share(own, f.of(system, measure, nameTuned)))
 			if !spent {
 				continue
 			}
@@ -40,7 +40,7 @@ func (f *Figures) Table(w io.Writer) error {
 				}
 				fmt.Fprintf(t, "%s\t", text)
 			}
-			fmt.Fprintf(t, "\t\t\n")
+			fmt.Fprintf(t, "\t\t\t\n")
 		}
 	}
 	return t.Flush()
@@ -109,7 +109,7 @@ func (f *Figures) measures(system string) []string {
 
 // contenders are in the order of their names' constants.
 func (f *Figures) contenders(system string) (names []string) {
-	for _, name := range []string{nameRaw, nameHand, nameBare, nameSouk, nameMill, nameTuned} {
+	for _, name := range []string{nameRaw, nameHand, nameBare, nameDivided, nameSouk, nameMill, nameTuned} {
 		for _, g := range f.All {
 			if g.System == system && g.Contender == name {
 				names = append(names, name)
