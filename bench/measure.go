@@ -93,15 +93,19 @@ func publishing(ctx context.Context, t topic, ms []message, callers, piece int, 
 	})
 }
 
+// checked is up to how many messages consuming looks at each: more would be part of what is measured.
+const checked = 4096
+
 // consuming reads what was put into a topic, n messages, for limit at most. Each takes work. The time is that from the
-// beginning of the first handler to the end of the last.
+// beginning of the first handler to the end of the last. Messages that are lost are an error.
 func consuming(ctx context.Context, t topic, n, lanes int, work, limit time.Duration) (cost, error) {
 	return measure(func() (int, time.Duration, error) {
 		ctx, cancel := context.WithTimeout(ctx, limit+time.Minute) // it may take a while to begin
 		defer cancel()
 		var handled, first, last atomic.Int64
+		var seen [checked]atomic.Bool
 		origin := time.Now()
-		err := t.consume(ctx, lanes, func([]byte) {
+		err := t.consume(ctx, lanes, func(b []byte) {
 			if first.Load() == 0 && first.CompareAndSwap(0, int64(time.Since(origin))) {
 				time.AfterFunc(limit, cancel)
 			}
@@ -111,13 +115,29 @@ func consuming(ctx context.Context, t topic, n, lanes int, work, limit time.Dura
 			if ctx.Err() != nil {
 				return // behind the limit
 			}
+			if n <= checked {
+				if number, err := numberOf(b); err == nil && number < n {
+					seen[number].Store(true)
+				}
+			}
 			count := handled.Add(1)
 			last.Store(int64(time.Since(origin)))
 			if int(count) == n {
 				cancel()
 			}
 		})
-		return int(handled.Load()), time.Duration(last.Load() - first.Load()), err
+		took := time.Duration(last.Load() - first.Load())
+		if count := int(handled.Load()); count < n && took < limit*9/10 {
+			err = errors.Join(err, fmt.Errorf("%d of %d messages came", count, n))
+		} else if count >= n && n <= checked {
+			for number := range n {
+				if !seen[number].Load() {
+					err = errors.Join(err, fmt.Errorf("%d messages came, and number %d is not among them", count, number))
+					break
+				}
+			}
+		}
+		return int(handled.Load()), took, err
 	})
 }
 

@@ -8,7 +8,7 @@ import (
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill"
-	wnats "github.com/ThreeDotsLabs/watermill-nats/v2/pkg/nats"
+	millnats "github.com/ThreeDotsLabs/watermill-nats/v2/pkg/nats"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -200,7 +200,7 @@ func inLanes[M any](lanes int, receive func(hand func(M) error) error, work func
 type millNATS struct {
 	raw       *rawNATS
 	url       string
-	publisher *wnats.Publisher
+	publisher *millnats.Publisher
 	tuned     bool
 }
 
@@ -209,7 +209,7 @@ func newMillNATS(url string, tuned bool) (*millNATS, error) {
 	if err != nil {
 		return nil, err
 	}
-	publisher, err := wnats.NewPublisher(wnats.PublisherConfig{URL: url}, watermill.NopLogger{})
+	publisher, err := millnats.NewPublisher(millnats.PublisherConfig{URL: url}, watermill.NopLogger{})
 	return &millNATS{raw, url, publisher, tuned}, err
 }
 
@@ -226,14 +226,14 @@ type millNATSTopic struct {
 
 func (t millNATSTopic) fill(ctx context.Context, ms []message) error {
 	return publishAsync(ctx, t.w.raw.js, len(ms), func(i int) (*nats.Msg, error) {
-		return (&wnats.NATSMarshaler{}).Marshal(t.name, millMessage(&ms[i]))
+		return (&millnats.NATSMarshaler{}).Marshal(t.name, millMessage(&ms[i]))
 	})
 }
 
 func (t millNATSTopic) consume(ctx context.Context, lanes int, handle func([]byte)) error {
-	config := wnats.SubscriberConfig{
+	config := millnats.SubscriberConfig{
 		URL: t.w.url, SubscribersCount: lanes,
-		JetStream: wnats.JetStreamConfig{
+		JetStream: millnats.JetStreamConfig{
 			DurablePrefix: t.name, SubscribeOptions: []nats.SubOpt{nats.DeliverAll(), nats.AckExplicit()},
 		},
 	}
@@ -246,7 +246,7 @@ func (t millNATSTopic) consume(ctx context.Context, lanes int, handle func([]byt
 		config.JetStream.AckAsync = true // else each acknowledgement is waited for
 		config.JetStream.SubscribeOptions = append(config.JetStream.SubscribeOptions, nats.MaxAckPending(pending))
 	}
-	subscriber, err := wnats.NewSubscriber(config, watermill.NopLogger{})
+	subscriber, err := millnats.NewSubscriber(config, watermill.NopLogger{})
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
-	wnats "github.com/ThreeDotsLabs/watermill-nats/v2/pkg/nats"
+	millnats "github.com/ThreeDotsLabs/watermill-nats/v2/pkg/nats"
 	wsql "github.com/ThreeDotsLabs/watermill-sql/v4/pkg/sql"
 	"github.com/ThreeDotsLabs/watermill/components/forwarder"
 	wmessage "github.com/ThreeDotsLabs/watermill/message"
@@ -412,7 +412,7 @@ func (r *millRelay) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	publisher, err := wnats.NewPublisher(wnats.PublisherConfig{URL: r.url}, watermill.NopLogger{})
+	publisher, err := millnats.NewPublisher(millnats.PublisherConfig{URL: r.url}, watermill.NopLogger{})
 	if err != nil {
 		return err
 	}
