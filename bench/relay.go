@@ -178,11 +178,11 @@ func relayLatencies(ctx context.Context, r relay, raw *rawNATS, perSecond int, s
 
 // soukRelay is the backbone's: a runtime with one service, whose log is appended to.
 type soukRelay struct {
-	name    string
-	store   *pgstore.Store
-	bus     *natsbus.Bus
-	runtime *backbone.Runtime
-	last    int64
+	name, broker string
+	log          *slog.Logger
+	store        *pgstore.Store
+	bus          *natsbus.Bus
+	runtime      *backbone.Runtime
 }
 
 // orderPlaced is the event that the service publishes.
@@ -191,24 +191,44 @@ type orderPlaced struct{}
 // EventType implements backbone.Event.
 func (orderPlaced) EventType() string { return eventType }
 
+// newSoukRelay has run the service once, so that its subscription to what is addressed to it exists: one that is new reads the
+// log from the beginning, and would do it beside the relay.
 func newSoukRelay(ctx context.Context, name, database, broker string, log *slog.Logger) (*soukRelay, error) {
-	r := &soukRelay{name: name}
+	r := &soukRelay{name: name, broker: broker, log: log}
 	var err error
 	if r.store, err = pgstore.Open(ctx, pgstore.Config{URL: database, Log: log}); err != nil {
 		return nil, err
 	}
-	storeOf := func(string) driver.Store { return r.store }
-	if r.bus, err = natsbus.New(natsbus.Config{Client: natsbus.ClientConfig{URL: broker}, Store: storeOf, Logger: log}); err != nil {
+	if err := r.open(); err != nil {
 		return nil, err
 	}
-	r.runtime, err = backbone.New(backbone.Config{
-		Parts: []*backbone.Service{{Name: name, About: "Sells.", Publishes: []backbone.Event{orderPlaced{}}}},
-		Store: storeOf, Transport: r.bus, Logger: log,
-	})
-	if err == nil {
-		err = r.runtime.Migrate(ctx)
+	if err := r.runtime.Migrate(ctx); err != nil {
+		return nil, err
 	}
-	return r, err
+	if err := r.runtime.Start(ctx); err != nil {
+		return nil, err
+	}
+	for idle := false; !idle; time.Sleep(10 * time.Millisecond) {
+		if idle, err = r.runtime.Idle(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := errors.Join(r.runtime.Stop(ctx), r.bus.Close()); err != nil {
+		return nil, err
+	}
+	return r, r.open()
+}
+
+func (r *soukRelay) open() (err error) {
+	storeOf := func(string) driver.Store { return r.store }
+	if r.bus, err = natsbus.New(natsbus.Config{Client: natsbus.ClientConfig{URL: r.broker}, Store: storeOf, Logger: r.log}); err != nil {
+		return err
+	}
+	r.runtime, err = backbone.New(backbone.Config{
+		Parts: []*backbone.Service{{Name: r.name, About: "Sells.", Publishes: []backbone.Event{orderPlaced{}}}},
+		Store: storeOf, Transport: r.bus, Logger: r.log,
+	})
+	return err
 }
 
 func (r *soukRelay) commit(ctx context.Context, ms []message) error {
@@ -224,7 +244,6 @@ func (r *soukRelay) commit(ctx context.Context, ms []message) error {
 	if err := tx.Apply(ctx, r.name, &w); err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
-	r.last += int64(len(ms))
 	return tx.Commit(ctx)
 }
 
