@@ -108,11 +108,15 @@ func consuming(ctx context.Context, t topic, n, lanes int, work, limit time.Dura
 		if work == 0 {
 			warm = n / 5
 		}
+		var late atomic.Bool
 		var seen [checked]atomic.Bool
 		origin := time.Now()
 		err := t.consume(ctx, lanes, func(b []byte) {
 			if first.Load() == 0 && first.CompareAndSwap(0, int64(time.Since(origin))) {
-				time.AfterFunc(limit, cancel)
+				time.AfterFunc(limit, func() {
+					late.Store(true)
+					cancel()
+				})
 			}
 			if work > 0 {
 				time.Sleep(work)
@@ -136,7 +140,7 @@ func consuming(ctx context.Context, t topic, n, lanes int, work, limit time.Dura
 			}
 		})
 		took := time.Duration(last.Load() - first.Load())
-		if count := int(handled.Load()); count < n && took < limit*9/10 {
+		if count := int(handled.Load()); count < n && !late.Load() {
 			err = errors.Join(err, fmt.Errorf("%d of %d messages came", count, n))
 		} else if count >= n && n <= checked {
 			for number := range n {
