@@ -14,7 +14,7 @@ RACE = ./backbone ./backbone/driver/... ./backbone/membus/... ./mall ./mall/even
 
 # Modules of their own, which use this one as somebody else's would.
 OUTSIDE = test/outside test/alacarte
-MODULES = . tools tools/buf tools/servers $(OUTSIDE)
+MODULES = . tools tools/buf tools/servers bench $(OUTSIDE)
 
 # Longer than the slowest package takes on two busy cores; a hang names itself after that.
 TEST_TIMEOUT ?= 10m
@@ -24,7 +24,7 @@ VERIFY = format generated api tidy docs
 
 .PHONY: help
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: up
 up: ## run the mall: the online store and all services in one process, with a demo shop
@@ -131,6 +131,11 @@ bench-long: build ## the same at full size; takes about half an hour, and 12 GB 
 	$(BENCH) lanes
 	$(BENCH) delivery
 
+# A module of its own, so that what it is compared with is no dependency of souk. What can be chosen: see bench/doc.go.
+.PHONY: bench-transports
+bench-transports: servers ## measure transports and relay beside their raw clients and Watermill; takes two hours
+	cd bench && $(GO) test -count=1 -timeout 6h -run '^TestFigures$$' -v . -args -quick=false
+
 # Names of the packages under backbone whose runs of the suite go into their cards.
 BROKERS = natsbus rabbitbus kafkabus
 TRANSPORTS = membus logbus $(BROKERS)
@@ -145,6 +150,7 @@ cards: servers ## write the cards of the transports in docs/transports from runs
 prove-short: servers ## crash and simulation tests, the transports' whole suite, at most twenty minutes
 	SOUK_PROVE=short $(GO) test -count=1 -timeout 20m ./test/...
 	SOUK_PROVE=short $(GO) test -count=1 -timeout 20m -run TestContract $(BROKERS:%=./backbone/%)
+	cd bench && $(GO) test -count=1 -timeout 10m ./...
 
 .PHONY: prove
 prove: servers ## crash and simulation tests, all seeds; takes hours

@@ -195,7 +195,7 @@ func MessageFromCloudEvent(attributes map[string]string, data []byte) (*Message,
 			return nil, fail(name)
 		}
 	}
-	if content := attributes[attrContent]; content != "" && !isJSON(content) {
+	if content := attributes[attrContent]; content != "" && content != dataJSON && !isJSON(content) {
 		return nil, fail(attrContent)
 	}
 	m := &Message{

@@ -23,7 +23,7 @@ const RelayName = "relay"
 
 const (
 	relayNote  = "relay.anchors"
-	relayChunk = 512
+	relayChunk = 2048
 	relayBytes = 4 << 20
 	relayPoll  = time.Second
 	relayLook  = 10 * time.Second // how often the newest anchor is asked for where all is quiet
@@ -140,18 +140,19 @@ func (y *relay) step(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	q := driver.ReadQuery{After: y.at, Until: head, Kinds: relayed, Limit: relayChunk, Bytes: relayBytes}
-	again := y.at < y.cursor
+	again, until := y.at < y.cursor, head
 	if again {
-		q.Until = y.cursor
+		until = y.cursor
 	}
+	// The end lies near by: a database that has no statistics of a young log yet would sort all that is left of it.
+	q := driver.ReadQuery{After: y.at, Until: min(until, y.at+relayChunk), Kinds: relayed, Limit: relayChunk, Bytes: relayBytes}
 	rs, err := y.h.store.Read(ctx, y.h.svc.Name, q)
 	if err != nil {
 		return false, err
 	}
 	if len(rs) == 0 {
 		y.at = q.Until
-		if y.at < y.cursor || again {
+		if y.at < until || again {
 			return true, nil
 		}
 		y.offered.Store(head)

@@ -275,3 +275,8 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		}
 	}
 }
+
+// sortByName brings attributes into an order, in which they do not come.
+func sortByName(all []broker.Attribute) {
+	slices.SortFunc(all, func(a, b broker.Attribute) int { return strings.Compare(a.Name, b.Name) })
+}

@@ -37,7 +37,7 @@
 // messages at once (broker.Window), which is never less than what can come back, and because the consumer is never
 // cancelled while messages of its are unsettled, which would let the next one begin behind them.
 //
-// Settling gathers for a millisecond and acknowledges in one word what lies before the oldest message that somebody
+// Settling gathers for ten milliseconds and acknowledges in one word what lies before the oldest message that somebody
 // works on, and the others one by one. The server does not answer acknowledgements, and a channel that is closed may
 // forget some; so a receiving that ends waits until the queue has them. After a clean end nothing settled comes again;
 // after anything else, some of what was settled last may.

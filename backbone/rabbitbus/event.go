@@ -1,7 +1,6 @@
 package rabbitbus
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,7 +49,7 @@ func headerBytes(m *broker.Outgoing) int {
 	return n
 }
 
-// attributes returns the attributes of an event in binary mode, by name. Those that a publisher of another kind has
+// attributes returns the attributes of an event in binary mode, in no order. Those that a publisher of another kind has
 // written as something else than text are written as CloudEvents says.
 func attributes(headers amqp.Table) []broker.Attribute {
 	if len(headers) == 0 {
@@ -68,7 +67,6 @@ func attributes(headers amqp.Table) []broker.Attribute {
 			all = append(all, broker.Attribute{Name: name, Value: text})
 		}
 	}
-	slices.SortFunc(all, func(a, b broker.Attribute) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
 

@@ -272,3 +272,8 @@ func backlog(t testing.TB, c *rabbitbus.Client, g broker.Group) []int64 {
 }
 
 func server(t testing.TB) string { return testserver.Rabbit(t).URL() }
+
+// sortByName brings attributes into an order, in which they do not come.
+func sortByName(all []broker.Attribute) {
+	slices.SortFunc(all, func(a, b broker.Attribute) int { return strings.Compare(a.Name, b.Name) })
+}

@@ -16,8 +16,8 @@ import (
 // handful is how many messages are handed over at most at once.
 const handful = 256
 
-// together is how long acknowledgements are gathered before they are written.
-const together = time.Millisecond
+// together is how long acknowledgements are gathered before they are written: each is an entry in the log of a quorum queue.
+const together = 10 * time.Millisecond
 
 // Receive consumes one queue of a group. While another client consumes it, it waits: the server has one consumer at a
 // time (x-single-active-consumer), and hands the next what the one before had not settled, first and in order.

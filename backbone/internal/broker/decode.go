@@ -5,10 +5,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"strings"
+	"sync"
 
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/driver"
 )
+
+// attributeMaps holds those that decode has no use for at the moment: nothing keeps one beyond it.
+var attributeMaps = sync.Pool{New: func() any { return make(map[string]string, 24) }}
 
 // decode reads a CloudEvent in binary mode, or in structured mode, which the content type tells.
 func decode(in *Incoming) (driver.Message, error) {
@@ -17,7 +21,11 @@ func decode(in *Incoming) (driver.Message, error) {
 	if strings.HasPrefix(in.ContentType, "application/cloudevents") {
 		m, err = backbone.DecodeCloudEvent(in.Body)
 	} else {
-		attributes := make(map[string]string, len(in.Attributes)+1)
+		attributes := attributeMaps.Get().(map[string]string)
+		defer func() {
+			clear(attributes)
+			attributeMaps.Put(attributes)
+		}()
 		for _, a := range in.Attributes {
 			attributes[a.Name] = a.Value
 		}

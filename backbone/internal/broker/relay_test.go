@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -219,6 +220,40 @@ func (m *mall) turnover() (sales int) {
 		}
 	}
 	return sales
+}
+
+// An event behind very many that do not travel goes out too, and before that nothing is at rest. Red when the relay takes
+// the end of one reading for the end of the log.
+func TestF3_BehindWhatDoesNotTravel(t *testing.T) {
+	t.Parallel()
+	m := start(t, newServer(), t.TempDir(), plain)
+	const private = 50_000
+	w := driver.Writes{Records: make([]driver.Record, private)}
+	for i := range w.Records {
+		w.Records[i] = driver.Record{
+			Kind: driver.KindPrivate, ID: fmt.Sprintf("private-%d", i), Stream: "diary/d1", Version: int64(i + 1), Type: "test.shop.Noted.v1",
+			Data: []byte("{}"), Meta: []byte("{}"), Time: 1_767_225_600_000_000,
+		}
+	}
+	tx, err := m.store.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(tx.Apply(t.Context(), "shop", &w), tx.Commit(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	m.sell(1)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for idle := false; !idle; {
+		if idle, err = m.Idle(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := m.turnover(); got != 1 {
+		t.Errorf("all is at rest and the view shows %d sales, want 1", got)
+	}
+	m.entries(1)
 }
 
 // A view that is rebuilt while its events wait at the broker shows each of them once, also when they come after a restart.
