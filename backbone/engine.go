@@ -27,7 +27,7 @@ type Runtime struct {
 	ids       idSource
 	hosts     map[string]*host
 	order     []*host
-	elsewhere []*host // of parts that do not run here, for what a broker must know of them
+	elsewhere []*host // of parts that do not run here, for what is to be known of them: they have no writer
 	handlerOf map[string]string
 	ownerOf   map[string]string // events
 	writers   []*writer
@@ -118,18 +118,18 @@ func New(cfg Config) (*Runtime, error) {
 	for _, h := range r.order {
 		h.subscribe()
 	}
-	if _, handed := cfg.Transport.(driver.Committed); handed || cfg.Transport.Powers().LogPositions {
-		return r, nil // it needs no relay
-	}
-	for _, h := range r.order {
-		h.relay = newRelay(h)
-	}
 	for _, svc := range cfg.Parts {
 		if r.hosts[svc.Name] == nil {
-			h := newHost(r, svc, nil, nil)
+			h := newHost(r, svc, cfg.Store(svc.Name), nil)
 			h.subscribe()
 			r.elsewhere = append(r.elsewhere, h)
 		}
+	}
+	if _, handed := cfg.Transport.(driver.Committed); handed || cfg.Transport.Powers().LogPositions {
+		return r, nil // it needs no relay
+	}
+	for _, h := range append(slices.Clone(r.order), r.elsewhere...) {
+		h.relay = newRelay(h)
 	}
 	return r, nil
 }

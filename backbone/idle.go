@@ -3,13 +3,17 @@ package backbone
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"example.org/souk/backbone/driver"
 )
 
-// Idle reports whether nothing is in flight: nothing waits for a writer or a lane,
-// and every subscription has seen every committed record. What waits for a time,
-// for an operator or for the outside does not count.
+// Idle reports whether nothing is in flight in this process: nothing waits for a
+// writer or a lane, and every subscription has seen every committed record, of the
+// slices that are worked here. What waits for a time, for an operator or for the
+// outside does not count; nor does what other processes have to do, for which there
+// is Unsettled.
 func (r *Runtime) Idle(ctx context.Context) (bool, error) {
 	busy, err := r.InFlight(ctx)
 	return err == nil && busy == "", err
@@ -62,6 +66,120 @@ func (r *Runtime) InFlight(ctx context.Context) (string, error) {
 		return fmt.Sprintf("%d messages have just been settled", n), nil
 	}
 	return "", nil
+}
+
+// Unsettled says for people what is to be done somewhere, by this process or another, "" for nothing: over all logs that can
+// be read from here no relay and no subscription is behind, and no call and no timer is due. Of a broker it asks what waits
+// for the subscriptions that run here, in all processes that share them. What is parked, and waits for an operator or a
+// time, does not count. Nothing is missed that goes on meanwhile if two looks, one after the other, find nothing.
+func (r *Runtime) Unsettled(ctx context.Context) (string, error) {
+	if busy, err := r.InFlight(ctx); busy != "" || err != nil {
+		return busy, err
+	}
+	for _, h := range append(slices.Clone(r.order), r.elsewhere...) {
+		if h.store == nil {
+			continue // its database cannot be reached from here
+		}
+		if due, err := h.due(ctx); due != "" || err != nil {
+			return due, err
+		}
+		if h.relay != nil {
+			behind, err := h.relay.behind(ctx)
+			if behind > 0 || err != nil {
+				return fmt.Sprintf("the relay of service %s has not come to the end", h.svc.Name), err
+			}
+		}
+		if !r.cfg.Transport.Powers().LogPositions {
+			continue
+		}
+		for _, s := range h.subs {
+			behind, err := s.behind(ctx)
+			if behind || err != nil {
+				return fmt.Sprintf("subscription %s of service %s has not come to the end", s.name, h.svc.Name), err
+			}
+		}
+	}
+	if b, ok := r.cfg.Transport.(driver.Backlogger); ok {
+		backlogs, err := b.Backlogs(ctx)
+		if err != nil {
+			return "", err
+		}
+		for _, waits := range backlogs {
+			if waits.Messages > 0 {
+				return fmt.Sprintf("%d messages wait for subscription %s of service %s", waits.Messages, waits.Subscription, waits.Service), nil
+			}
+		}
+	}
+	return r.InFlight(ctx)
+}
+
+// due says what of a service should be begun by now.
+func (h *host) due(ctx context.Context) (string, error) {
+	now, err := h.store.Now(ctx)
+	if err != nil {
+		return "", err
+	}
+	timers, _, err := h.store.DueTimers(ctx, h.svc.Name, now.UnixMicro(), 1)
+	if err != nil {
+		return "", err
+	}
+	if len(timers) > 0 {
+		return fmt.Sprintf("timer %s of service %s is due", timers[0].Name, h.svc.Name), nil
+	}
+	calls, err := h.store.Calls(ctx, h.svc.Name, callsLooked)
+	if err != nil {
+		return "", err
+	}
+	for _, c := range calls {
+		if c.Due <= now.UnixMicro() {
+			return fmt.Sprintf("call %s of service %s is due", c.ID, h.svc.Name), nil
+		}
+	}
+	return "", nil
+}
+
+const (
+	callsLooked = 1000
+	behindChunk = 1000
+)
+
+// behind reports whether a log holds anything above the subscription's checkpoints that it wants, over all processes that
+// share it. Checkpoints of slices that get nothing stand lower than the log's end.
+func (s *subscription) behind(ctx context.Context) (bool, error) {
+	cps, err := s.host.store.Checkpoints(ctx, s.host.svc.Name, s.name)
+	if err != nil {
+		return false, err
+	}
+	at := map[string]map[int]int64{}
+	for _, c := range cps {
+		if at[c.Source] == nil {
+			at[c.Source] = map[int]int64{}
+		}
+		at[c.Source][c.Slice] = c.Position
+	}
+	for i := range s.spec.Interests {
+		in := &s.spec.Interests[i]
+		log, positions := s.host.r.cfg.Store(in.Source), at[in.Source]
+		if log == nil || len(positions) == 0 {
+			continue // it cannot be read from here, or the subscription has never run
+		}
+		after := slices.Min(slices.Collect(maps.Values(positions)))
+		for more := true; more; {
+			rs, err := log.Read(ctx, in.Source, driver.ReadQuery{After: after, Kinds: relayed, Limit: behindChunk})
+			if err != nil {
+				return false, err
+			}
+			for j := range rs {
+				m := driver.Message{Source: in.Source, Record: rs[j]}
+				if in.Wants(&rs[j]) && rs[j].Position > positions[driver.SliceOf(s.key(driver.Delivery{Message: m}), len(positions))] {
+					return true, nil
+				}
+				after = rs[j].Position
+			}
+			more = len(rs) == behindChunk
+		}
+	}
+	return false, nil
 }
 
 // settled counts the messages that the subscriptions have settled so far.

@@ -154,22 +154,29 @@ func newProcess(t *testing.T, url string, parts []*backbone.Service) *process {
 
 func newLeasedProcess(t *testing.T, url string, parts []*backbone.Service, lease time.Duration) *process {
 	t.Helper()
+	return startProcess(t, url, parts, func(c *backbone.Config) { c.Lease = lease })
+}
+
+func startProcess(t *testing.T, url string, parts []*backbone.Service, change func(*backbone.Config)) *process {
+	t.Helper()
 	store, err := pgstore.Open(t.Context(), pgstore.Config{URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &process{t: t, store: &drivertest.FaultyStore{Store: store}}
 	of := func(string) driver.Store { return p.store }
-	p.bus = logbus.New(logbus.Config{Store: of, Lease: lease})
-	p.Runtime, err = backbone.New(backbone.Config{
-		Parts: parts, Store: of, Transport: p.bus, Lease: lease,
+	config := backbone.Config{
+		Parts: parts, Store: of,
 		Hooks: backbone.Hooks{Alarm: func(a backbone.Alarm) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.alarms = append(p.alarms, a.Subject+": "+a.Text)
 		}},
-	})
-	if err != nil {
+	}
+	change(&config)
+	p.bus = logbus.New(logbus.Config{Store: of, Lease: config.Lease})
+	config.Transport = p.bus
+	if p.Runtime, err = backbone.New(config); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Start(t.Context()); err != nil {
@@ -560,4 +567,88 @@ func TestConflictsAreNotTold(t *testing.T) {
 		})
 	}
 	callers.Wait()
+}
+
+// What is to be done in another process, or in none, is known to one that can read the logs: events that nobody has handled
+// because their service is paused there, and calls that are not made. Red where only this process is looked at.
+func TestUnsettledElsewhere(t *testing.T) {
+	t.Parallel()
+	url := testserver.Postgres(t).Database(t)
+	parts := desks(&press{printed: map[string]int{}}, time.Minute, enterServed)
+	a := newProcess(t, url, parts)
+	unsettled := func() string {
+		what, err := a.Unsettled(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return what
+	}
+	load(t, 2, 10, func(int) *process { return a })
+	eventually(t, "all is settled", 20*time.Second, func() bool { return unsettled() == "" })
+	once(t, a, 20)
+	b := newProcess(t, url, desks(&press{printed: map[string]int{}}, time.Minute, enterServed))
+	if err := b.Pause(t.Context(), "archive"); err != nil {
+		t.Fatal(err)
+	}
+	a.end()
+	load(t, 2, 10, func(int) *process { return b })
+	one := startProcess(t, url, parts, func(c *backbone.Config) { c.Run = []string{"desks"} })
+	look := func() string {
+		what, err := one.Unsettled(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return what
+	}
+	eventually(t, "only the archive is behind", 20*time.Second, func() bool { return strings.Contains(look(), "of service archive has not") })
+	if err := b.Resume(t.Context(), "archive"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all is settled again", 20*time.Second, func() bool { return look() == "" })
+	once(t, one, 40)
+}
+
+// A view that another process keeps too is not rebuilt behind its back, nor is a world emptied. Red where only the processes
+// that share the view over a broker are looked at.
+func TestRebuildAndResetNeedOneProcess(t *testing.T) {
+	t.Parallel()
+	url := testserver.Postgres(t).Database(t)
+	parts := func() []*backbone.Service {
+		return desks(&press{printed: map[string]int{}}, time.Minute, enterServed)
+	}
+	a, b := newProcess(t, url, parts()), newProcess(t, url, parts())
+	load(t, 2, 10, func(i int) *process { return []*process{a, b}[i%2] })
+	once(t, a, 20)
+	both := func() bool { return len(owners(t, a)) >= 3 }
+	eventually(t, "both work", 20*time.Second, both)
+	for name, p := range map[string]*process{"one": a, "other": b} {
+		if err := p.Rebuild(t.Context(), "archive", "sums", nil); err == nil || !strings.Contains(err.Error(), "process") {
+			t.Errorf("the %s process rebuilds what the other keeps too: %v", name, err)
+		}
+		if err := p.Reset(t.Context()); err == nil || !strings.Contains(err.Error(), "process") {
+			t.Errorf("the %s process empties what the other has in memory: %v", name, err)
+		}
+	}
+	b.end()
+	load(t, 2, 10, func(int) *process { return a })
+	once(t, a, 40)
+	if err := a.Rebuild(t.Context(), "archive", "sums", nil); err != nil {
+		t.Error(err)
+	}
+	load(t, 2, 10, func(int) *process { return a })
+	once(t, a, 60)
+	eventually(t, "the view shows all", 20*time.Second, func() bool {
+		rows, err := a.Reader("archive").Query(t.Context(), `SELECT coalesce(sum(n), 0)::bigint FROM {sums}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = rows.Close() }()
+		var n int64
+		for rows.Next() {
+			if err := rows.Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return n == 60
+	})
 }

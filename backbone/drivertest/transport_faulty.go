@@ -125,3 +125,11 @@ func (s *FaultyStore) SetValue(ctx context.Context, service, name string, value 
 	}
 	return s.Store.SetValue(ctx, service, name, value)
 }
+
+// SwapShadow implements driver.Rebuilder.
+func (s *FaultyStore) SwapShadow(ctx context.Context, tx driver.Tx, service string, tables []string) error {
+	if faulty, ok := tx.(*faultyTx); ok {
+		tx = faulty.Tx
+	}
+	return s.Store.SwapShadow(ctx, tx, service, tables)
+}

@@ -107,12 +107,18 @@ type tally struct {
 	wrong int
 	want  int
 
+	terms  int // assignments
 	copies int
 	done   chan struct{}
 }
 
-func (c *tally) Assign([]driver.Checkpoint) {}
-func (c *tally) Revoke([]int)               {}
+func (c *tally) Assign([]driver.Checkpoint) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.terms++
+}
+
+func (c *tally) Revoke([]int) {}
 func (c *tally) Deliver(_ context.Context, _ int, ds []driver.Delivery) error {
 	c.mu.Lock()
 	for _, d := range ds {
@@ -159,7 +165,7 @@ func testBurst(f *field) {
 	defer c.mu.Unlock()
 	equal(f.t, "messages", c.count, c.want)
 	equal(f.t, "messages out of order", c.wrong, 0)
-	if c.copies > 0 && in.Transport.Powers().LogPositions {
+	if c.copies > 0 && c.terms == 1 && in.Transport.Powers().LogPositions { // who loses its leases, on a slow machine, is told again
 		f.t.Errorf("%d messages came twice", c.copies)
 	}
 }

@@ -330,6 +330,9 @@ func (s *subscription) behind(ctx context.Context) (int64, error) {
 		if n < len(backlog) {
 			waiting = backlog[n]
 		}
+		if waiting < 0 { // the broker has lost the group, and what waits for it is found when it has joined again
+			waiting = 1
+		}
 		if p != nil {
 			p.mu.Lock()
 			waiting = max(waiting, int64(len(p.open)))
@@ -337,9 +340,6 @@ func (s *subscription) behind(ctx context.Context) (int64, error) {
 				waiting += max(to-p.from[source], 0)
 			}
 			p.mu.Unlock()
-		}
-		if waiting < 0 { // the broker has lost the group, and what waits for it is found when it has joined again
-			waiting = 1
 		}
 		total += waiting
 	}
