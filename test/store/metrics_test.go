@@ -14,7 +14,11 @@ import (
 // token returns a bearer header's value for a role.
 func (m *mall) token(binary, role string) string {
 	m.t.Helper()
-	out, code := souk(m.t, binary, m.dir, "token", "--role", role, "--subject", "prometheus")
+	args := []string{"token", "--role", role, "--subject", "prometheus"}
+	if m.db != "" {
+		args = append([]string{"--db", m.db}, args...)
+	}
+	out, code := souk(m.t, binary, m.dir, args...)
 	if code != 0 {
 		m.t.Fatalf("token: %d", code)
 	}

@@ -58,10 +58,13 @@ func (m *mall) taking(p partners) { m.t.Helper(); m.awaitUp(p, 1) }
 // awaitUp waits until the metrics of the mall say that a connection is up or not.
 func (m *mall) awaitUp(p partners, up int) {
 	m.t.Helper()
-	bearer := m.token(m.binary, "engineer")
+	bearer, at := m.token(m.binary, "engineer"), m.url
+	if m.others != nil {
+		at = m.of("partner").url
+	}
 	line := fmt.Sprintf("souk_partner_up{connection=%q} %d", strings.Replace(p.url(), "guest:guest@", "", 1), up)
 	await(m.t, line, func() bool {
-		status, text := m.call("GET", "/metrics", "", "Authorization", bearer)
+		status, text := callAt(m.t, at, "GET", "/metrics", "", "Authorization", bearer)
 		if status != 200 {
 			m.t.Fatalf("%d %s", status, text)
 		}
@@ -247,6 +250,36 @@ func testPartners(t *testing.T, binary, crashing string, p partners) {
 		}
 		if k := m.holds(); len(k.placed) != n {
 			t.Errorf("%d orders are placed, want %d", len(k.placed), n)
+		}
+	})
+
+	// C1, C2, C5: the same with the mall in several processes, of which the one that speaks to partners and the one that has the orders are
+	// killed in turn under load: every order is placed once, and partners are told of what is placed online.
+	t.Run("C2_C5_InProcesses", func(t *testing.T) {
+		p.fresh(t)
+		parts := []string{"partner console", "online stores customers keys notifications", "orders inventory payments analytics"}
+		m := split(t, binary, t.TempDir(), testserver.Postgres(t).Database(t), parts, "--partner", p.url())
+		m.seed()
+		m.taking(p)
+		told := p.listen(t, "order.placed")
+		m.must(202, "POST", "/order", order2)
+		if got, want := told(), `{"order_id":"ORDER_002","user_id":"CUSTOMER_001","total":20,"items":[{"sku":"PRODUCT_001","qty":2}]}`; got != want {
+			t.Errorf("order.placed is %s, want %s", got, want)
+		}
+		const n = 60
+		for i := range n {
+			p.send(t, wish(i, "Product 2", 1))
+			if i%20 == 15 {
+				dying := m.others[(i/20)%2*2]
+				dying.proc.Kill9()
+				m.beginPart(dying)
+			}
+		}
+		for i := range n {
+			await(t, "order "+partnerOrder(i), func() bool { return m.status(partnerOrder(i)) != "" })
+		}
+		if k := m.holds(); len(k.placed) != n+1 {
+			t.Errorf("%d orders are placed, want %d", len(k.placed), n+1)
 		}
 	})
 
