@@ -88,11 +88,9 @@ func (s *sealer) run(ctx context.Context) {
 		if err == nil && held && !begun {
 			err = s.begin(ctx)
 			begun = err == nil
-		}
-		for begun && err == nil {
-			var more bool
-			if more, err = s.seal(ctx); !more {
-				break
+		} else {
+			for more := begun && err == nil; more && err == nil; {
+				more, err = s.seal(ctx)
 			}
 		}
 		if errors.Is(err, driver.ErrConflict) {
