@@ -280,6 +280,7 @@ func TestE8_SameIdsAfterKill(t *testing.T) {
 	before, feed := rowsOf(t, filepath.Join(m.dir, "souk.db"), log), m.frames("CUSTOMER_001", 0, 31*5)
 	m.proc.Kill9()
 	m.begin(env)
+	m.souk("service", "resume", "watcher") // a pause outlasts the process
 	if again := m.frames("CUSTOMER_001", 0, 31*5); !slices.Equal(again, feed) {
 		t.Error("the feed shows other ids than before")
 	}

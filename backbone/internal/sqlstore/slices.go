@@ -89,13 +89,14 @@ func scanCheckpoint(rows driver.Rows, p *driver.Checkpoint) error {
 // Claim implements driver.Slices. Claims of one subscription wait for each other.
 func (c *Core) Claim(ctx context.Context, service, subscription, owner string, limit int, lease time.Duration) ([]driver.Checkpoint, error) {
 	var out []driver.Checkpoint
-	err := c.update(ctx, service, func(q Conn) error {
+	// The clock is asked before the transaction: its connection would be a second one, for which all who have a first might wait.
+	now, err := c.now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = c.update(ctx, service, func(q Conn) error {
 		out = nil
 		_, err := q.Exec(ctx, c.sql(service, "UPDATE {bb_subscription} SET slices = slices WHERE name = $1"), subscription)
-		if err != nil {
-			return err
-		}
-		now, err := c.now(ctx)
 		if err != nil {
 			return err
 		}
@@ -133,11 +134,11 @@ func (c *Core) now(ctx context.Context) (int64, error) {
 // is prolonged too: the epoch is still the owner's.
 func (c *Core) Renew(ctx context.Context, service, subscription, owner string, lease time.Duration) ([]int, error) {
 	var held []int
-	err := c.update(ctx, service, func(q Conn) error {
-		now, err := c.now(ctx)
-		if err != nil {
-			return err
-		}
+	now, err := c.now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = c.update(ctx, service, func(q Conn) error {
 		held, err = collect(ctx, q, c.sql(service, `UPDATE {bb_checkpoint} SET lease_until = $3
 			WHERE subscription = $1 AND owner = $2 RETURNING slice`),
 			[]any{subscription, owner, now + lease.Microseconds()}, scanInt)
