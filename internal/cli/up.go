@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"runtime/debug"
 	"time"
@@ -27,6 +28,11 @@ type upCommand struct {
 	OrderPatience time.Duration `help:"How long an order may wait for its approval before it expires." default:"24h" env:"SOUK_ORDER_PATIENCE"`
 	StepPatience  time.Duration `help:"How long a step of the checkout waits for another service's answer; then it asks again, or undoes the order where a payment is not confirmed." default:"30s" env:"SOUK_STEP_PATIENCE"`
 	Retention     time.Duration `help:"How long answers to commands are kept, and commands, replies and calls in the logs; no shorter than the order patience; default 168h. Events are kept for ever." env:"SOUK_RETENTION" placeholder:"DURATION"`
+	MQTT          string        `help:"Address of the MQTT server that devices connect to, off for none; auto is 127.0.0.1:1883, or a free port where --http asks for one. Other than on loopback it speaks TLS." name:"mqtt" default:"auto" env:"SOUK_MQTT" placeholder:"ADDRESS"`
+	MQTTTLS       bool          `help:"Speak TLS to devices on loopback, too." name:"mqtt-tls" env:"SOUK_MQTT_TLS"`
+	MQTTCert      string        `help:"File with the certificate of the MQTT server; default one that is made in the data directory." name:"mqtt-cert" env:"SOUK_MQTT_CERT_FILE" type:"path" placeholder:"FILE" and:"mqttcert"`
+	MQTTKey       string        `help:"File with its key." name:"mqtt-key" env:"SOUK_MQTT_KEY_FILE" type:"path" placeholder:"FILE" and:"mqttcert"`
+	MQTTChain     string        `help:"First level of the topics of older systems." name:"mqtt-chain" default:"souk" env:"SOUK_MQTT_CHAIN" placeholder:"CHAIN"`
 	Payment       string        `help:"URL of the payment provider; default a stand-in as a process of its own." env:"SOUK_PAYMENT" placeholder:"URL"`
 	PaymentKey    string        `help:"File with the API key of the payment provider." env:"SOUK_PAYMENT_KEY_FILE" type:"path" placeholder:"FILE"`
 	PaymentSecret string        `help:"File with the secret that signs the payment provider's callbacks; without it there is no address for them." name:"payment-callback-secret" env:"SOUK_PAYMENT_CALLBACK_SECRET_FILE" type:"path" placeholder:"FILE"`
@@ -64,6 +70,17 @@ func tuneCollector() {
 	}
 }
 
+// mqtt returns the address that is meant by --mqtt.
+func (c *upCommand) mqtt() string {
+	if c.MQTT != "auto" {
+		return c.MQTT
+	}
+	if _, port, _ := net.SplitHostPort(c.HTTP); port == "0" {
+		return "127.0.0.1:0"
+	}
+	return "127.0.0.1:1883"
+}
+
 // Run runs the mall until ctx ends, then drains.
 func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
 	tuneCollector()
@@ -75,6 +92,7 @@ func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
 		Logger:  log, Added: env.Added, CallerRate: c.CallerRate, OrderPatience: c.OrderPatience,
 		StepPatience: c.StepPatience, Retention: c.Retention, Broker: c.Broker, DB: c.DB,
 		Partners: c.Partner, PartnerAccount: c.PartnerAcct,
+		MQTT: house.MQTTConfig{Address: c.mqtt(), TLS: c.MQTTTLS, CertFile: c.MQTTCert, KeyFile: c.MQTTKey, Chain: c.MQTTChain},
 	})
 	if err != nil {
 		return err
@@ -96,6 +114,9 @@ func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
 	defer end()
 	go func() { served <- control.Serve(serving, h, socket) }()
 	fmt.Fprintf(env.Stdout, "online store  %s\n", h.URL())
+	if address := h.MQTT(); address != "" {
+		fmt.Fprintf(env.Stdout, "devices       %s\n", address)
+	}
 	if c.TestMode {
 		fmt.Fprintln(env.Stdout, "test mode     requests without a token are let in as staff: for tests on this machine only")
 	}

@@ -19,6 +19,7 @@ import (
 	"example.org/souk/backbone/driver"
 	"example.org/souk/gateway/callback"
 	"example.org/souk/gateway/console"
+	"example.org/souk/gateway/devices"
 	"example.org/souk/gateway/door"
 	"example.org/souk/gateway/online"
 	"example.org/souk/gateway/partner"
@@ -62,6 +63,8 @@ type Config struct {
 	Partners []string
 	// PartnerAccount is the customer that their orders belong to; default PARTNER_001.
 	PartnerAccount string
+	// MQTT says where devices connect; default nowhere.
+	MQTT MQTTConfig
 	// Payment says who moves the money.
 	Payment PaymentConfig
 	// Mail says who sends mail.
@@ -103,6 +106,7 @@ type House struct {
 	reports   *reports // nil: the payment provider does not call back
 	mailer    interface{ Close() error }
 	partners  *partner.Gateway // nil: there are none
+	devices   *devices.Gateway // nil: the command line has none
 	taking    sync.WaitGroup   // what the partners' messages are taken in by
 	servers   []*http.Server
 	listeners []net.Listener
@@ -320,6 +324,9 @@ func (h *House) Start(ctx context.Context) error {
 		})
 	}
 	h.takeFromPartners(run)
+	if err := h.letDevicesIn(run); err != nil {
+		return err
+	}
 	h.started.Store(true)
 	return nil
 }
@@ -408,6 +415,9 @@ func (h *House) Stop(ctx context.Context) error {
 		errs = append(errs, s.Shutdown(ctx))
 	}
 	h.servers = nil
+	if h.devices != nil {
+		errs = append(errs, h.devices.Close())
+	}
 	if h.cancel != nil {
 		h.cancel() // streams, which outlive Shutdown, end here
 	}
@@ -428,6 +438,10 @@ func (h *House) close() error {
 	if h.mailer != nil {
 		errs = append(errs, h.mailer.Close())
 		h.mailer = nil
+	}
+	if h.devices != nil {
+		errs = append(errs, h.devices.Close())
+		h.devices = nil
 	}
 	if h.partners != nil {
 		h.partners.Close()

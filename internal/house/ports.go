@@ -92,7 +92,10 @@ func (s *standIn) stop() {
 
 // ports fills what services need from outside.
 func (h *House) ports(ctx context.Context) (p Ports, err error) {
-	p = Ports{Orders: orders.Config{Patience: h.cfg.OrderPatience, StepPatience: h.cfg.StepPatience}}
+	p = Ports{Orders: orders.Config{Patience: h.cfg.OrderPatience, StepPatience: h.cfg.StepPatience}, Currency: h.cfg.Currency}
+	if p.Devices, err = h.openDevices(ctx); err != nil {
+		return p, err
+	}
 	if p.Partners, err = h.openPartners(ctx); err != nil {
 		return p, err
 	}

@@ -10,14 +10,15 @@ import (
 
 // The names that SOUK_WITHOUT knows; scripts/servers knows the same ones.
 const (
-	postgresName = "postgres"
-	chromiumName = "chromium"
-	natsName     = "nats"
-	kafkaName    = "kafka"
-	rabbitName   = "rabbitmq"
+	postgresName  = "postgres"
+	chromiumName  = "chromium"
+	natsName      = "nats"
+	kafkaName     = "kafka"
+	rabbitName    = "rabbitmq"
+	mosquittoName = "mosquitto"
 )
 
-var known = []string{postgresName, chromiumName, natsName, kafkaName, rabbitName}
+var known = []string{postgresName, chromiumName, natsName, kafkaName, rabbitName, mosquittoName}
 
 // need leaves the test out when SOUK_WITHOUT names server. This is the one place where a test may be skipped: by
 // someone's decision, in words, never because something happened to be missing.

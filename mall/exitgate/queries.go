@@ -39,3 +39,30 @@ func SKU(ctx context.Context, r *backbone.Reader, store, scanned string) (sku st
 	}
 	return sku, known, err
 }
+
+// StoresAt returns the stores whose goods lie at a location, in the order of their ids.
+func StoresAt(ctx context.Context, r *backbone.Reader, location string) ([]string, error) {
+	return stores(ctx, r, `SELECT store FROM {places} WHERE location = $1 ORDER BY store`, location)
+}
+
+// Stores returns all stores in the order of their ids.
+func Stores(ctx context.Context, r *backbone.Reader) ([]string, error) {
+	return stores(ctx, r, `SELECT store FROM {places} ORDER BY store`)
+}
+
+func stores(ctx context.Context, r *backbone.Reader, sql string, args ...any) ([]string, error) {
+	rows, err := r.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("places: %w", err)
+	}
+	defer rows.Close()
+	var list []string
+	for rows.Next() {
+		var store string
+		if err := rows.Scan(&store); err != nil {
+			return nil, fmt.Errorf("places: %w", err)
+		}
+		list = append(list, store)
+	}
+	return list, rows.Err()
+}
