@@ -198,21 +198,21 @@ func (l login) sub(protocol string, topics ...string) *testserver.Process {
 	l.m.t.Helper()
 	_, program := testserver.Mosquitto(l.m.t)
 	args := append([]string{program}, l.flags(protocol)...)
-	args = append(args, "-q", "1", "-F", "@@ %t %p")
+	args = append(args, "-q", "1", "-F", "got %t %p")
 	// What is kept is given to whoever has subscribed, so from then on nothing is missed.
 	here := "souk/v1/" + l.Store + "/server/connection"
 	for _, t := range append(topics, here) {
 		args = append(args, "-t", t)
 	}
 	p := testserver.Start(l.m.t, args...)
-	p.WaitLine("@@ " + here)
+	p.WaitLine("got " + here)
 	return p
 }
 
 // heard returns the payloads of a topic that a subscriber was given so far.
 func heard(p *testserver.Process, topic string) (list []string) {
 	for line := range strings.Lines(p.Stdout()) {
-		if rest, ok := strings.CutPrefix(line, "@@ "+topic+" "); ok {
+		if rest, ok := strings.CutPrefix(line, "got "+topic+" "); ok {
 			list = append(list, strings.TrimSuffix(rest, "\n"))
 		}
 	}
