@@ -33,6 +33,7 @@ type upCommand struct {
 	MQTTCert      string        `help:"File with the certificate of the MQTT server; default one that is made in the data directory." name:"mqtt-cert" env:"SOUK_MQTT_CERT_FILE" type:"path" placeholder:"FILE" and:"mqttcert"`
 	MQTTKey       string        `help:"File with its key." name:"mqtt-key" env:"SOUK_MQTT_KEY_FILE" type:"path" placeholder:"FILE" and:"mqttcert"`
 	MQTTChain     string        `help:"First level of the topics of older systems." name:"mqtt-chain" default:"souk" env:"SOUK_MQTT_CHAIN" placeholder:"CHAIN"`
+	Logistics     string        `help:"URL of the message bus of the logistics department, mqtt:// or mqtts:// with user and password, off for none; default that of a supplier's stand-in as a process of its own." env:"SOUK_LOGISTICS" placeholder:"URL"`
 	Payment       string        `help:"URL of the payment provider; default a stand-in as a process of its own." env:"SOUK_PAYMENT" placeholder:"URL"`
 	PaymentKey    string        `help:"File with the API key of the payment provider." env:"SOUK_PAYMENT_KEY_FILE" type:"path" placeholder:"FILE"`
 	PaymentSecret string        `help:"File with the secret that signs the payment provider's callbacks; without it there is no address for them." name:"payment-callback-secret" env:"SOUK_PAYMENT_CALLBACK_SECRET_FILE" type:"path" placeholder:"FILE"`
@@ -92,7 +93,8 @@ func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
 		Logger:  log, Added: env.Added, CallerRate: c.CallerRate, OrderPatience: c.OrderPatience,
 		StepPatience: c.StepPatience, Retention: c.Retention, Broker: c.Broker, DB: c.DB,
 		Partners: c.Partner, PartnerAccount: c.PartnerAcct,
-		MQTT: house.MQTTConfig{Address: c.mqtt(), TLS: c.MQTTTLS, CertFile: c.MQTTCert, KeyFile: c.MQTTKey, Chain: c.MQTTChain},
+		Logistics: c.Logistics,
+		MQTT:      house.MQTTConfig{Address: c.mqtt(), TLS: c.MQTTTLS, CertFile: c.MQTTCert, KeyFile: c.MQTTKey, Chain: c.MQTTChain},
 	})
 	if err != nil {
 		return err
@@ -116,6 +118,9 @@ func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
 	fmt.Fprintf(env.Stdout, "online store  %s\n", h.URL())
 	if address := h.MQTT(); address != "" {
 		fmt.Fprintf(env.Stdout, "devices       %s\n", address)
+	}
+	if address := h.Logistics(); address != "" {
+		fmt.Fprintf(env.Stdout, "logistics     %s\n", address)
 	}
 	if c.TestMode {
 		fmt.Fprintln(env.Stdout, "test mode     requests without a token are let in as staff: for tests on this machine only")

@@ -21,6 +21,7 @@ import (
 	"example.org/souk/gateway/console"
 	"example.org/souk/gateway/devices"
 	"example.org/souk/gateway/door"
+	"example.org/souk/gateway/logistics"
 	"example.org/souk/gateway/online"
 	"example.org/souk/gateway/partner"
 )
@@ -65,6 +66,9 @@ type Config struct {
 	PartnerAccount string
 	// MQTT says where devices connect; default nowhere.
 	MQTT MQTTConfig
+	// Logistics is the URL of the message bus of the logistics department, with its user and password; default that of a
+	// supplier's stand-in, "off" for none.
+	Logistics string
 	// Payment says who moves the money.
 	Payment PaymentConfig
 	// Mail says who sends mail.
@@ -106,8 +110,10 @@ type House struct {
 	reports   *reports // nil: the payment provider does not call back
 	mailer    interface{ Close() error }
 	partners  *partner.Gateway // nil: there are none
-	devices   *devices.Gateway // nil: the command line has none
-	taking    sync.WaitGroup   // what the partners' messages are taken in by
+	supplier  *standIn
+	logistics *logistics.Gateway // nil: there is no bus
+	devices   *devices.Gateway   // nil: the command line has none
+	taking    sync.WaitGroup     // what the partners' messages are taken in by
 	servers   []*http.Server
 	listeners []net.Listener
 	cancel    context.CancelFunc
@@ -324,6 +330,7 @@ func (h *House) Start(ctx context.Context) error {
 		})
 	}
 	h.takeFromPartners(run)
+	h.takeNotices(run)
 	if err := h.letDevicesIn(run); err != nil {
 		return err
 	}
@@ -435,6 +442,7 @@ func (h *House) close() error {
 	if h.standIn != nil {
 		h.standIn.stop()
 	}
+	h.closeLogistics()
 	if h.mailer != nil {
 		errs = append(errs, h.mailer.Close())
 		h.mailer = nil

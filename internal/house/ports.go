@@ -42,8 +42,9 @@ type MailConfig struct {
 	Plain        bool // without TLS; loopback only
 }
 
-// standIn is the payment stand-in as a child process with a ledger of its own.
+// standIn is the stand-in for a provider as a child process with a ledger of its own.
 type standIn struct {
+	name    string
 	program []string
 	args    []string
 	cmd     *exec.Cmd
@@ -61,15 +62,15 @@ func (s *standIn) begin() (string, error) {
 		return "", err
 	}
 	if err := s.cmd.Start(); err != nil {
-		return "", fmt.Errorf("payment stand-in: %w", err)
+		return "", fmt.Errorf("%s: %w", s.name, err)
 	}
 	s.lines = bufio.NewScanner(out)
 	if !s.lines.Scan() {
-		return "", errors.Join(errors.New("payment stand-in: it ended at once"), s.cmd.Wait())
+		return "", errors.Join(errors.New(s.name+": it ended at once"), s.cmd.Wait())
 	}
 	address, found := strings.CutPrefix(s.lines.Text(), "listening on ")
 	if !found {
-		return "", fmt.Errorf("payment stand-in: %q", s.lines.Text())
+		return "", fmt.Errorf("%s: %q", s.name, s.lines.Text())
 	}
 	return address, nil
 }
@@ -99,6 +100,9 @@ func (h *House) ports(ctx context.Context) (p Ports, err error) {
 	if p.Partners, err = h.openPartners(ctx); err != nil {
 		return p, err
 	}
+	if err := h.openLogistics(&p); err != nil {
+		return p, err
+	}
 	url, keyFile, secretFile := h.cfg.Payment.URL, h.cfg.Payment.KeyFile, h.cfg.Payment.CallbackSecretFile
 	switch {
 	case h.cfg.Quiet:
@@ -112,15 +116,11 @@ func (h *House) ports(ctx context.Context) (p Ports, err error) {
 			return p, err
 		}
 		keyFile, secretFile = filepath.Join(dir, "api-key"), filepath.Join(dir, "callback-secret")
-		program := h.cfg.Payment.Program
-		if len(program) == 0 {
-			self, err := os.Executable()
-			if err != nil {
-				return p, err
-			}
-			program = []string{self}
+		program, err := h.program()
+		if err != nil {
+			return p, err
 		}
-		h.standIn = &standIn{program: program, args: []string{
+		h.standIn = &standIn{name: "payment stand-in", program: program, args: []string{
 			"provider", "payment", "--listen", "127.0.0.1:0",
 			"--ledger", filepath.Join(dir, "ledger.jsonl"), "--api-key-file", keyFile,
 			"--callback-url", h.URL() + callback.PaymentPath, "--callback-secret-file", secretFile,

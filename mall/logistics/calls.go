@@ -20,7 +20,8 @@ type Order struct {
 	Location  string `json:"location"`
 	Quantity  int64  `json:"quantity"`
 	Threshold int64  `json:"threshold"`
-	Asked     int64  `json:"asked"` // when it was asked for: microseconds since the Unix epoch
+	Canceled  bool   `json:"canceled,omitempty"` // it is not wanted any more
+	Asked     int64  `json:"asked"`              // when it was asked for: microseconds since the Unix epoch
 }
 
 const sendName = "bus"

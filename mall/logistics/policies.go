@@ -26,7 +26,12 @@ func sendWhenProposed(e event.PurchaseProposed, m backbone.Meta) []backbone.Effe
 	}, m.Time.Add(patience))}
 }
 
-// keepWhenCanceled keeps what did not go out yet from going out.
-func keepWhenCanceled(e event.PurchaseCanceled, _ backbone.Meta) []backbone.Effect {
-	return []backbone.Effect{backbone.DropCalls(sendName, e.Purchase)}
+// recallWhenCanceled keeps what did not go out yet from going out, and tells the bus that nothing more is wanted.
+func recallWhenCanceled(e event.PurchaseCanceled, m backbone.Meta) []backbone.Effect {
+	return []backbone.Effect{
+		backbone.DropCalls(sendName, e.Purchase),
+		backbone.MakeCall(sendName, e.Purchase+"-canceled", e.Purchase, Order{
+			Purchase: e.Purchase, SKU: e.SKU, Location: e.Location, Quantity: e.Open, Canceled: true, Asked: m.Time.UnixMicro(),
+		}, m.Time.Add(patience)),
+	}
 }

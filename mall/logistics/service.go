@@ -15,7 +15,7 @@ func Service(bus Bus) *backbone.Service {
 		},
 		Reacts: []backbone.Subscriber{
 			backbone.Whenever(sendWhenProposed),
-			backbone.Whenever(keepWhenCanceled),
+			backbone.Whenever(recallWhenCanceled),
 		},
 		Subscribes: []backbone.Subscriber{
 			backbone.Whenever(proposeWhenNeeded),

@@ -1,0 +1,130 @@
+package house
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"example.org/souk/backbone"
+	gateway "example.org/souk/gateway/logistics"
+	"example.org/souk/mall/logistics"
+)
+
+const logisticsPart = "logistics"
+
+// openLogistics opens the gateway to the bus of the logistics department: the one at the configured URL, or that of a supplier's
+// stand-in, which is this same program run once more as a process of its own. "off" is none; then purchases wait.
+func (h *House) openLogistics(p *Ports) (err error) {
+	at := h.cfg.Logistics
+	if h.cfg.Quiet || at == "off" || slices.Contains(h.cfg.Without, logisticsPart) {
+		return nil
+	}
+	if at == "" {
+		if at, err = h.beginSupplier(); err != nil {
+			return err
+		}
+	}
+	c := gateway.Config{URL: at, Logger: h.cfg.Logger}
+	if c.Instance, err = instance(h.cfg.Data); err != nil {
+		return err
+	}
+	if h.logistics, err = gateway.Open(c); err != nil {
+		return err
+	}
+	p.Bus = bus{h.logistics}
+	return nil
+}
+
+func (h *House) beginSupplier() (string, error) {
+	dir := filepath.Join(h.cfg.Data, "supplier-stand-in")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	program, err := h.program()
+	if err != nil {
+		return "", err
+	}
+	passwordFile := filepath.Join(dir, "password")
+	h.supplier = &standIn{name: "supplier stand-in", program: program, args: []string{
+		"provider", "supplier", "--ledger", filepath.Join(dir, "ledger.jsonl"), "--password-file", passwordFile, "--delay", "2000",
+	}}
+	address, err := h.supplier.begin()
+	if err != nil {
+		return "", err
+	}
+	password, err := os.ReadFile(passwordFile)
+	if err != nil {
+		return "", err
+	}
+	at, err := url.Parse(address)
+	if err != nil {
+		return "", fmt.Errorf("supplier stand-in: %w", err)
+	}
+	at.User = url.UserPassword("souk", strings.TrimSpace(string(password)))
+	return at.String(), nil
+}
+
+// Logistics returns the address of the bus of the logistics department without what is secret, "" where there is none.
+func (h *House) Logistics() string {
+	if h.logistics == nil {
+		return ""
+	}
+	at, err := url.Parse(h.logistics.URL)
+	if err != nil {
+		return ""
+	}
+	at.User = nil
+	return at.String()
+}
+
+// bus sends purchases out.
+type bus struct{ gateway *gateway.Gateway }
+
+// Send implements logistics.Bus.
+func (b bus) Send(ctx context.Context, o logistics.Order) error {
+	err := b.gateway.Send(ctx, gateway.Needed{
+		Purchase: o.Purchase, SKU: o.SKU, Location: o.Location, Quantity: o.Quantity, Threshold: o.Threshold,
+		Asked: time.UnixMicro(o.Asked), Canceled: o.Canceled,
+	})
+	if err != nil {
+		return backbone.Transient(err)
+	}
+	return nil
+}
+
+// takeNotices begins to take in what the logistics department says.
+func (h *House) takeNotices(ctx context.Context) {
+	if h.logistics != nil {
+		h.taking.Go(func() { h.logistics.Run(ctx, h.Runtime) })
+	}
+}
+
+// closeLogistics ends the connections to the bus, and the stand-in.
+func (h *House) closeLogistics() {
+	if h.logistics != nil {
+		h.logistics.Close()
+		h.logistics = nil
+	}
+	if h.supplier != nil {
+		h.supplier.stop()
+		h.supplier = nil
+	}
+}
+
+// program is the command that runs this program once more.
+func (h *House) program() ([]string, error) {
+	if len(h.cfg.Payment.Program) > 0 {
+		return h.cfg.Payment.Program, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, errors.Join(errors.New("stand-ins: this program does not know where it lies"), err)
+	}
+	return []string{self}, nil
+}
