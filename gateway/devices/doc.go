@@ -12,6 +12,10 @@
 // decided now, the connection is closed without an acknowledgement, and the device sends it again. One that makes no sense is
 // acknowledged, counted, and goes nowhere; a client of MQTT 5 is told why.
 //
+// Copies: a message with an id or with a time counts once. Without either, an arrival is one visit while that is open;
+// otherwise a copy is assumed only at the same device within two seconds, or with the DUP flag. So of two who pass with one card
+// within two seconds one is missed, and a copy that comes later counts again.
+//
 // Out (out.go): what displays show, what a visitor owes, what runs low. Such messages go out as calls: rows first. Nothing that
 // went out is taken in again.
 //

@@ -47,7 +47,15 @@ func addDevice(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	if err := errors.Join(err, answer.Err()); err != nil {
 		return err
 	}
-	return emit(deviceLogin{l.Device, l.Store, string(l.Kind), password, h.MQTT(), example(l, password, h)})
+	line := example(l, password, h)
+	switch a["form"] {
+	case "line":
+		return emit(text{line + "\n"})
+	case "text":
+		return emit(text{fmt.Sprintf("device    %s, a %s in %s\npassword  %s\nserver    %s\ntry       %s\n",
+			l.Device, l.Kind, l.Store, password, cmp.Or(h.MQTT(), "none: no mall runs, or it takes no devices"), line)})
+	}
+	return emit(deviceLogin{l.Device, l.Store, string(l.Kind), password, h.MQTT(), line})
 }
 
 func known(kind devices.Kind) bool {

@@ -202,7 +202,7 @@ func TestRestockLoopWithFaults(t *testing.T) {
 	t.Parallel()
 	binary := testserver.Build(t, "example.org/souk/cmd/souk")
 	s, flags := sell(t, binary)
-	s.ask("PUT", "/faults", `{"seed":5,"delay_ms":20,"part_percent":50,"duplicate_percent":50,"refuse_percent":50}`)
+	s.ask("PUT", "/faults", `{"seed":5,"delay_ms":20,"part_percent":50,"duplicate_percent":50,"refuse_percent":20}`)
 	m := open(t, flags...)
 	gate := m.device("gate-1")
 	const products = 6
@@ -218,6 +218,11 @@ func TestRestockLoopWithFaults(t *testing.T) {
 			m.begin()
 		}
 	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("the ledger of the supplier: %s\n%s", s.ask("GET", "/ledger", ""), m.souk("event", "tail", "--service", "logistics"))
+		}
+	}()
 	await(t, "all shelves are full", func() bool {
 		for i := range products {
 			if m.onHand(fmt.Sprint("cup", i)) != 24 {
