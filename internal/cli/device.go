@@ -141,7 +141,7 @@ func (deviceList) Help() string { return "Example:\n  souk device list" }
 
 // Run lists devices.
 func (c *deviceList) Run(ctx context.Context, env Env, r *root) error {
-	return r.do(ctx, env, "device list", nil)
+	return r.do(ctx, env, "device list", control.Args{})
 }
 
 type deviceRevoke struct {
