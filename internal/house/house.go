@@ -304,6 +304,9 @@ func (h *House) Start(ctx context.Context) error {
 	if err := h.Migrate(ctx); err != nil {
 		return err
 	}
+	if err := h.meetSupplier(); err != nil {
+		return err
+	}
 	if err := h.Runtime.Start(ctx); err != nil {
 		return err
 	}

@@ -18,56 +18,61 @@ import (
 
 const logisticsPart = "logistics"
 
-// openLogistics opens the gateway to the bus of the logistics department: the one at the configured URL, or that of a supplier's
-// stand-in, which is this same program run once more as a process of its own. "off" is none; then purchases wait.
-func (h *House) openLogistics(p *Ports) (err error) {
-	at := h.cfg.Logistics
-	if h.cfg.Quiet || at == "off" || slices.Contains(h.cfg.Without, logisticsPart) {
+// openLogistics prepares the gateway to the bus of the logistics department: the one at the configured URL, or that of a
+// supplier's stand-in, which is this same program run once more as a process of its own. "off" is none; then purchases wait.
+func (h *House) openLogistics(p *Ports) error {
+	if h.cfg.Quiet || h.cfg.Logistics == "off" || slices.Contains(h.cfg.Without, logisticsPart) {
 		return nil
 	}
-	if at == "" {
-		if at, err = h.beginSupplier(); err != nil {
-			return err
-		}
+	p.Bus = bus{h}
+	if h.cfg.Logistics != "" {
+		return h.meetLogistics(h.cfg.Logistics)
 	}
+	dir := h.supplierDir()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	program, err := h.program()
+	if err != nil {
+		return err
+	}
+	h.supplier = &standIn{name: "supplier stand-in", program: program, args: []string{
+		"provider", "supplier", "--ledger", filepath.Join(dir, "ledger.jsonl"),
+		"--password-file", filepath.Join(dir, "password"), "--delay", "2000",
+	}}
+	return h.supplier.start()
+}
+
+func (h *House) supplierDir() string { return filepath.Join(h.cfg.Data, "supplier-stand-in") }
+
+// meetSupplier waits for the stand-in, which has come up meanwhile.
+func (h *House) meetSupplier() error {
+	if h.supplier == nil {
+		return nil
+	}
+	address, err := h.supplier.address()
+	if err != nil {
+		return err
+	}
+	password, err := os.ReadFile(filepath.Join(h.supplierDir(), "password"))
+	if err != nil {
+		return fmt.Errorf("supplier stand-in: %w", err)
+	}
+	at, err := url.Parse(address)
+	if err != nil {
+		return fmt.Errorf("supplier stand-in: %w", err)
+	}
+	at.User = url.UserPassword("souk", strings.TrimSpace(string(password)))
+	return h.meetLogistics(at.String())
+}
+
+func (h *House) meetLogistics(at string) (err error) {
 	c := gateway.Config{URL: at, Logger: h.cfg.Logger}
 	if c.Instance, err = instance(h.cfg.Data); err != nil {
 		return err
 	}
-	if h.logistics, err = gateway.Open(c); err != nil {
-		return err
-	}
-	p.Bus = bus{h.logistics}
-	return nil
-}
-
-func (h *House) beginSupplier() (string, error) {
-	dir := filepath.Join(h.cfg.Data, "supplier-stand-in")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	program, err := h.program()
-	if err != nil {
-		return "", err
-	}
-	passwordFile := filepath.Join(dir, "password")
-	h.supplier = &standIn{name: "supplier stand-in", program: program, args: []string{
-		"provider", "supplier", "--ledger", filepath.Join(dir, "ledger.jsonl"), "--password-file", passwordFile, "--delay", "2000",
-	}}
-	address, err := h.supplier.begin()
-	if err != nil {
-		return "", err
-	}
-	password, err := os.ReadFile(passwordFile)
-	if err != nil {
-		return "", err
-	}
-	at, err := url.Parse(address)
-	if err != nil {
-		return "", fmt.Errorf("supplier stand-in: %w", err)
-	}
-	at.User = url.UserPassword("souk", strings.TrimSpace(string(password)))
-	return at.String(), nil
+	h.logistics, err = gateway.Open(c)
+	return err
 }
 
 // Logistics returns the address of the bus of the logistics department without what is secret, "" where there is none.
@@ -83,12 +88,12 @@ func (h *House) Logistics() string {
 	return at.String()
 }
 
-// bus sends purchases out.
-type bus struct{ gateway *gateway.Gateway }
+// bus sends purchases out. It does so only after Start, which meets the supplier first.
+type bus struct{ house *House }
 
 // Send implements logistics.Bus.
 func (b bus) Send(ctx context.Context, o logistics.Order) error {
-	err := b.gateway.Send(ctx, gateway.Needed{
+	err := b.house.logistics.Send(ctx, gateway.Needed{
 		Purchase: o.Purchase, SKU: o.SKU, Location: o.Location, Quantity: o.Quantity, Threshold: o.Threshold,
 		Asked: time.UnixMicro(o.Asked), Canceled: o.Canceled,
 	})

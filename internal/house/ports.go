@@ -53,18 +53,31 @@ type standIn struct {
 
 // begin starts the child and returns the address that it listens on.
 func (s *standIn) begin() (string, error) {
+	if err := s.start(); err != nil {
+		return "", err
+	}
+	return s.address()
+}
+
+// start starts the child. It is on its way while other things are done; address waits for it.
+func (s *standIn) start() error {
 	argv := append(append([]string{}, s.program...), s.args...)
 	s.cmd = exec.Command(argv[0], argv[1:]...) //nolint:gosec // this very program, or the one that the configuration names
 	s.cmd.Stderr = os.Stderr
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
-		return "", err
+		return err
 	}
 	if err := s.cmd.Start(); err != nil {
-		return "", fmt.Errorf("%s: %w", s.name, err)
+		return fmt.Errorf("%s: %w", s.name, err)
 	}
 	s.lines = bufio.NewScanner(out)
+	return nil
+}
+
+// address returns what a child that was started listens on.
+func (s *standIn) address() (string, error) {
 	if !s.lines.Scan() {
 		return "", errors.Join(errors.New(s.name+": it ended at once"), s.cmd.Wait())
 	}
