@@ -92,7 +92,7 @@ func Run(ctx context.Context, c Config) error {
 		g.link.Close()
 	}
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // it was stopped
+		return nil // it was stopped
 	}
 	return err
 }

@@ -53,7 +53,7 @@ type plan struct {
 
 func newPlan(seed uint64, customers, products []string, visitors int) *plan {
 	return &plan{
-		chance: rand.New(rand.NewPCG(seed, 0x50_4f_55_4b)), customers: customers, products: products, //nolint:gosec // it is to be repeatable
+		chance: rand.New(rand.NewPCG(seed, 0x50_4f_55_4b)), customers: customers, products: products,
 		left: visitors, endless: visitors == 0,
 	}
 }

@@ -44,8 +44,10 @@ func (l login) play(flags ...string) (list []passed) {
 }
 
 func (l login) begin(flags ...string) *testserver.Process {
-	args := append([]string{l.m.binary, "device", "gate", l.Device, "--server", "mqtt://" + l.m.host + ":" + l.m.port,
-		"--customers", "CUSTOMER_001,CUSTOMER_002,9001,9002", "--products", "PRODUCT_001,PRODUCT_002", "--rate", "200"}, flags...)
+	args := append([]string{
+		l.m.binary, "device", "gate", l.Device, "--server", "mqtt://" + l.m.host + ":" + l.m.port,
+		"--customers", "CUSTOMER_001,CUSTOMER_002,9001,9002", "--products", "PRODUCT_001,PRODUCT_002", "--rate", "200",
+	}, flags...)
 	return testserver.Command{Args: args, Env: []string{"SOUK_DEVICE_PASSWORD=" + l.Password}}.Start(l.m.t)
 }
 

@@ -341,8 +341,9 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		Item     string `json:"item_id"`
 		Quantity int64  `json:"quantity"`
 	}
-	if json.Unmarshal(pk.Payload, &said) != nil || said.Purchase == "" {
-		return pk, nil // not for us
+	_ = json.Unmarshal(pk.Payload, &said) // what cannot be read names no purchase
+	if said.Purchase == "" {
+		return pk, nil // it is not for us
 	}
 	var judge func(*purchase) []Entry
 	switch pk.TopicName {
