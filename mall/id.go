@@ -49,3 +49,13 @@ func StockID(sku, location string) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s%s", len(sku), sku, location))
 	return "--" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
+
+// VisitorID names whoever comes into and leaves a store: a customer, or a card that no customer is known by, which counts
+// only where customer is empty. The result is a valid id, and two visitors never share one.
+func VisitorID(store, customer, card string) string {
+	if customer != "" {
+		card = ""
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s%d:%s%s", len(store), store, len(customer), customer, card))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}

@@ -20,6 +20,14 @@ type Line struct {
 	Quantity int64  `json:"quantity"`
 }
 
+// PricedLine is a line with what one piece of it costs: the price of that version in the catalogue.
+type PricedLine struct {
+	SKU          string `json:"sku"`
+	Price        Money  `json:"price"`
+	PriceVersion int64  `json:"priceVersion"`
+	Quantity     int64  `json:"quantity"`
+}
+
 // Item is a line of an order as its customer saw it: the product, what it was called and what one piece cost at that moment.
 type Item struct {
 	Product  string `json:"product"`

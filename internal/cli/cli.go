@@ -30,8 +30,13 @@ type root struct {
 	Run       runCommand       `cmd:"" help:"Run parts of the mall in this process, as one of several on the same PostgreSQL databases."`
 	Process   processCommand   `cmd:"" help:"The processes of a mall."`
 	Order     orderCommand     `cmd:"" help:"Orders."`
+	Store     storeCommand     `cmd:"" help:"Shops."`
+	Product   productCommand   `cmd:"" help:"What is sold, and at which price."`
+	Visit     visitCommand     `cmd:"" help:"Visits to shops."`
+	Purchase  purchaseCommand  `cmd:"" help:"What is bought to refill the shelves."`
 	Customer  customerCommand  `cmd:"" help:"Customers."`
 	Stock     stockCommand     `cmd:"" help:"Stock."`
+	Device    deviceCommand    `cmd:"" help:"What stands in shops: gates, displays, tills."`
 	Payment   paymentGroup     `cmd:"" help:"Payments."`
 	Event     eventCommand     `cmd:"" help:"What stands in the logs."`
 	Trace     traceCommand     `cmd:"" help:"Everything that an order led to, over all services."`

@@ -62,6 +62,7 @@ func itemsOf(lines []string) (items []control.Item, err error) {
 
 type customerCommand struct {
 	Register customerRegister `cmd:"" help:"Take a customer in."`
+	Card     customerCard     `cmd:"" help:"Give a customer a loyalty card in place of the one before."`
 }
 
 type customerRegister struct {

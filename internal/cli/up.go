@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"runtime/debug"
 	"time"
@@ -23,6 +24,12 @@ type mallFlags struct {
 	OrderPatience time.Duration `help:"How long an order may wait for its approval before it expires." default:"24h" env:"SOUK_ORDER_PATIENCE"`
 	StepPatience  time.Duration `help:"How long a step of the checkout waits for another service's answer; then it asks again, or undoes the order where a payment is not confirmed." default:"30s" env:"SOUK_STEP_PATIENCE"`
 	Retention     time.Duration `help:"How long answers to commands are kept, and commands, replies and calls in the logs; no shorter than the order patience; default 168h. Events are kept for ever." env:"SOUK_RETENTION" placeholder:"DURATION"`
+	MQTT          string        `help:"Address of the MQTT server that devices connect to, off for none; auto is 127.0.0.1:1883, or a free port where --http asks for one. Other than on loopback it speaks TLS." name:"mqtt" default:"auto" env:"SOUK_MQTT" placeholder:"ADDRESS"`
+	MQTTTLS       bool          `help:"Speak TLS to devices on loopback, too." name:"mqtt-tls" env:"SOUK_MQTT_TLS"`
+	MQTTCert      string        `help:"File with the certificate of the MQTT server; default one that is made in the data directory." name:"mqtt-cert" env:"SOUK_MQTT_CERT_FILE" type:"path" placeholder:"FILE" and:"mqttcert"`
+	MQTTKey       string        `help:"File with its key." name:"mqtt-key" env:"SOUK_MQTT_KEY_FILE" type:"path" placeholder:"FILE" and:"mqttcert"`
+	MQTTChain     string        `help:"First level of the topics of older systems." name:"mqtt-chain" default:"souk" env:"SOUK_MQTT_CHAIN" placeholder:"CHAIN"`
+	Logistics     string        `help:"URL of the message bus of the logistics department, mqtt:// or mqtts:// with user and password, off for none; default that of a supplier's stand-in as a process of its own." env:"SOUK_LOGISTICS" placeholder:"URL"`
 	Payment       string        `help:"URL of the payment provider; default a stand-in as a process of its own." env:"SOUK_PAYMENT" placeholder:"URL"`
 	PaymentKey    string        `help:"File with the API key of the payment provider." env:"SOUK_PAYMENT_KEY_FILE" type:"path" placeholder:"FILE"`
 	PaymentSecret string        `help:"File with the secret that signs the payment provider's callbacks; without it there is no address for them." name:"payment-callback-secret" env:"SOUK_PAYMENT_CALLBACK_SECRET_FILE" type:"path" placeholder:"FILE"`
@@ -68,6 +75,17 @@ func tuneCollector() {
 	}
 }
 
+// mqtt returns the address that is meant by --mqtt.
+func (c *mallFlags) mqtt(http string) string {
+	if c.MQTT != "auto" {
+		return c.MQTT
+	}
+	if _, port, _ := net.SplitHostPort(http); port == "0" {
+		return "127.0.0.1:0"
+	}
+	return "127.0.0.1:1883"
+}
+
 // config is what the flags say of a house.
 func (c *mallFlags) config(r *root, env Env) house.Config {
 	return house.Config{
@@ -76,7 +94,8 @@ func (c *mallFlags) config(r *root, env Env) house.Config {
 		Mail:    house.MailConfig{SMTP: c.SMTP, Plain: c.SMTPPlain, Username: c.SMTPUser, PasswordFile: c.SMTPPassword, From: c.MailFrom},
 		Logger:  slog.New(slog.NewJSONHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Added: env.Added,
 		CallerRate: c.CallerRate, OrderPatience: c.OrderPatience, StepPatience: c.StepPatience, Retention: c.Retention,
-		Broker: c.Broker, Partners: c.Partner, PartnerAccount: c.PartnerAcct,
+		Broker: c.Broker, Partners: c.Partner, PartnerAccount: c.PartnerAcct, Logistics: c.Logistics,
+		MQTT: house.MQTTConfig{TLS: c.MQTTTLS, CertFile: c.MQTTCert, KeyFile: c.MQTTKey, Chain: c.MQTTChain},
 	}
 }
 
@@ -84,6 +103,7 @@ func (c *mallFlags) config(r *root, env Env) house.Config {
 func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
 	config := c.config(r, env)
 	config.HTTP, config.TestMode, config.Empty, config.Without = c.HTTP, c.TestMode, c.Empty, c.Without
+	config.MQTT.Address = c.mqtt(c.HTTP)
 	return runMall(ctx, r, config, func(h *house.House) error {
 		fmt.Fprintf(env.Stdout, "online store  %s\n", h.URL())
 		return welcome(env, h)
@@ -130,6 +150,12 @@ func runMall(ctx context.Context, r *root, config house.Config, begun func(*hous
 
 // welcome prints how to come in.
 func welcome(env Env, h *house.House) error {
+	if address := h.MQTT(); address != "" {
+		fmt.Fprintf(env.Stdout, "devices       %s\n", address)
+	}
+	if address := h.Logistics(); address != "" {
+		fmt.Fprintf(env.Stdout, "logistics     %s\n", address)
+	}
 	if h.TestMode() {
 		fmt.Fprintln(env.Stdout, "test mode     requests without a token are let in as staff: for tests on this machine only")
 	}

@@ -11,8 +11,6 @@ import (
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/event"
-	"example.org/souk/mall/inventory"
-	"example.org/souk/mall/stores"
 )
 
 // reaches is what may reach each service of the mall with the events that it subscribes to and the commands that it
@@ -25,6 +23,12 @@ var reaches = map[string][]string{
 	"payments":      {"price"},
 	"notifications": {"person", "price"},
 	"analytics":     {"name", "price"},
+	"entrance":      {"person"},
+	"greeter":       {"person", "price"},
+	"exitgate":      {"name", "price"},
+	"fastlane":      {"name", "price"},
+	"logistics":     nil,
+	"devices":       {"person", "price"},
 	"keys":          nil,
 	"partner":       {"name", "price"},
 }
@@ -116,7 +120,7 @@ func TestF16_NothingCrossesABorderThatIsNotNeeded(t *testing.T) {
 // apart, or inventory does not hear it.
 func TestF16_AThresholdReachesInventory(t *testing.T) {
 	t.Parallel()
-	w := backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{stores.Service(), inventory.Service()}})
+	w := backbonetest.Start(t, backbonetest.Config{Parts: Parts(Ports{})})
 	w.Do(t, command.CreateStore{Store: "hall", Name: "Main hall", Location: mall.MainLocation})
 	w.Do(t, command.AddProduct{
 		Product: "lamp", Store: "hall", Name: "Brass lamp", SKU: "LAMP-01",

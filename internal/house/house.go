@@ -19,7 +19,9 @@ import (
 	"example.org/souk/backbone/sqlitestore"
 	"example.org/souk/gateway/callback"
 	"example.org/souk/gateway/console"
+	"example.org/souk/gateway/devices"
 	"example.org/souk/gateway/door"
+	"example.org/souk/gateway/logistics"
 	"example.org/souk/gateway/online"
 	"example.org/souk/gateway/partner"
 	"example.org/souk/internal/peers"
@@ -76,6 +78,11 @@ type Config struct {
 	Partners []string
 	// PartnerAccount is the customer that their orders belong to; default PARTNER_001.
 	PartnerAccount string
+	// MQTT says where devices connect; default nowhere.
+	MQTT MQTTConfig
+	// Logistics is the URL of the message bus of the logistics department, with its user and password; default that of a
+	// supplier's stand-in, "off" for none.
+	Logistics string
 	// Payment says who moves the money.
 	Payment PaymentConfig
 	// Mail says who sends mail.
@@ -121,7 +128,10 @@ type House struct {
 	partners  *partner.Gateway // nil: there are none
 	peers     *peers.Peers     // nil: this is the only process
 	between   net.Listener     // of other processes; nil: there are none
-	taking    sync.WaitGroup   // what the partners' messages are taken in by
+	supplier  *standIn
+	logistics *logistics.Gateway // nil: there is no bus
+	devices   *devices.Gateway   // nil: the command line has none
+	taking    sync.WaitGroup     // what the partners' messages are taken in by
 	servers   []*http.Server
 	listeners []net.Listener
 	cancel    context.CancelFunc
@@ -354,6 +364,9 @@ func (h *House) Start(ctx context.Context) error {
 	if err := h.Migrate(ctx); err != nil {
 		return err
 	}
+	if err := h.meetSupplier(ctx); err != nil {
+		return err
+	}
 	if err := h.Runtime.Start(ctx); err != nil {
 		return err
 	}
@@ -389,6 +402,10 @@ func (h *House) Start(ctx context.Context) error {
 		})
 	}
 	h.takeFromPartners(run)
+	h.takeNotices(run)
+	if err := h.letDevicesIn(run); err != nil {
+		return err
+	}
 	h.started.Store(true)
 	return nil
 }
@@ -495,6 +512,9 @@ func (h *House) Stop(ctx context.Context) error {
 		errs = append(errs, s.Shutdown(ctx))
 	}
 	h.servers = nil
+	if h.devices != nil {
+		errs = append(errs, h.devices.Close())
+	}
 	if h.cancel != nil {
 		h.cancel() // streams, which outlive Shutdown, end here
 	}
@@ -515,9 +535,14 @@ func (h *House) close() error {
 	if h.standIn != nil {
 		h.standIn.stop()
 	}
+	h.closeLogistics()
 	if h.mailer != nil {
 		errs = append(errs, h.mailer.Close())
 		h.mailer = nil
+	}
+	if h.devices != nil {
+		errs = append(errs, h.devices.Close())
+		h.devices = nil
 	}
 	if h.partners != nil {
 		h.partners.Close()

@@ -25,6 +25,7 @@ type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
 	partners *partnerMetrics // nil: there are none
+	devices  *prometheus.CounterVec
 }
 
 // openMetrics makes the metrics and lets them observe the backbone beside the hooks of the configuration.
@@ -35,9 +36,10 @@ func (h *House) openMetrics() error {
 			Name: "souk_http_request_duration_seconds", Help: "Time that requests took, by route and class of status. A stream counts when it ends.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
 		}, []string{"route", "status"}),
+		devices: newDeviceMetrics(),
 	}
 	registered := []prometheus.Collector{
-		m.requests, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		m.requests, m.devices, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	}
 	if h.partners != nil {
 		m.partners = newPartnerMetrics()

@@ -1,12 +1,20 @@
 package house
 
 import (
+	"cmp"
+
 	"example.org/souk/backbone"
+	"example.org/souk/gateway/devices"
 	"example.org/souk/gateway/online"
 	"example.org/souk/gateway/partner"
 	"example.org/souk/mall/analytics"
 	"example.org/souk/mall/customers"
+	"example.org/souk/mall/entrance"
+	"example.org/souk/mall/exitgate"
+	"example.org/souk/mall/fastlane"
+	"example.org/souk/mall/greeter"
 	"example.org/souk/mall/inventory"
+	"example.org/souk/mall/logistics"
 	"example.org/souk/mall/notifications"
 	"example.org/souk/mall/orders"
 	"example.org/souk/mall/payments"
@@ -18,6 +26,12 @@ type Ports struct {
 	Orders   orders.Config
 	Provider payments.Provider
 	Sender   notifications.Sender
+	// Devices is the gateway to devices, whose service is always there; nil where it does not run.
+	Devices *devices.Gateway
+	// Bus is that of the logistics department.
+	Bus logistics.Bus
+	// Currency is the shop's.
+	Currency string
 	// Partners is the gateway to partners, which has a service of its own; nil where there is none.
 	Partners *partner.Gateway
 	// Intake says that the online store takes orders in by a service of its own, since others may be away.
@@ -35,6 +49,12 @@ func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
 		payments.Service(p.Provider),
 		notifications.Service(p.Sender),
 		analytics.Service(),
+		entrance.Service(),
+		greeter.Service(),
+		exitgate.Service(),
+		fastlane.Service(cmp.Or(p.Currency, "EUR")),
+		logistics.Service(p.Bus),
+		devices.Service(p.Devices),
 		backbone.KeyService(),
 	}
 	if p.Intake {

@@ -41,8 +41,9 @@ type MailConfig struct {
 	Plain        bool // without TLS; loopback only
 }
 
-// standIn is the payment stand-in as a child process with a ledger of its own.
+// standIn is the stand-in for a provider as a child process with a ledger of its own.
 type standIn struct {
+	name    string
 	program []string
 	args    []string
 	cmd     *exec.Cmd
@@ -51,24 +52,37 @@ type standIn struct {
 
 // begin starts the child and returns the address that it listens on.
 func (s *standIn) begin() (string, error) {
+	if err := s.start(); err != nil {
+		return "", err
+	}
+	return s.address()
+}
+
+// start starts the child. It is on its way while other things are done; address waits for it.
+func (s *standIn) start() error {
 	argv := append(append([]string{}, s.program...), s.args...)
 	s.cmd = exec.Command(argv[0], argv[1:]...) //nolint:gosec // this very program, or the one that the configuration names
 	s.cmd.Stderr = os.Stderr
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
-		return "", err
+		return err
 	}
 	if err := s.cmd.Start(); err != nil {
-		return "", fmt.Errorf("payment stand-in: %w", err)
+		return fmt.Errorf("%s: %w", s.name, err)
 	}
 	s.lines = bufio.NewScanner(out)
+	return nil
+}
+
+// address returns what a child that was started listens on.
+func (s *standIn) address() (string, error) {
 	if !s.lines.Scan() {
-		return "", errors.Join(errors.New("payment stand-in: it ended at once"), s.cmd.Wait())
+		return "", errors.Join(errors.New(s.name+": it ended at once"), s.cmd.Wait())
 	}
 	address, found := strings.CutPrefix(s.lines.Text(), "listening on ")
 	if !found {
-		return "", fmt.Errorf("payment stand-in: %q", s.lines.Text())
+		return "", fmt.Errorf("%s: %q", s.name, s.lines.Text())
 	}
 	return address, nil
 }
@@ -91,8 +105,14 @@ func (s *standIn) stop() {
 
 // ports fills what services need from outside.
 func (h *House) ports(ctx context.Context) (p Ports, err error) {
-	p = Ports{Intake: h.Several(), Orders: orders.Config{Patience: h.cfg.OrderPatience, StepPatience: h.cfg.StepPatience}}
+	p = Ports{Intake: h.Several(), Orders: orders.Config{Patience: h.cfg.OrderPatience, StepPatience: h.cfg.StepPatience}, Currency: h.cfg.Currency}
+	if p.Devices, err = h.openDevices(ctx); err != nil {
+		return p, err
+	}
 	if p.Partners, err = h.openPartners(ctx); err != nil {
+		return p, err
+	}
+	if err := h.openLogistics(ctx, &p); err != nil {
 		return p, err
 	}
 	url, keyFile, secretFile := h.cfg.Payment.URL, h.cfg.Payment.KeyFile, h.cfg.Payment.CallbackSecretFile
@@ -108,15 +128,11 @@ func (h *House) ports(ctx context.Context) (p Ports, err error) {
 			return p, err
 		}
 		keyFile, secretFile = filepath.Join(dir, "api-key"), filepath.Join(dir, "callback-secret")
-		program := h.cfg.Payment.Program
-		if len(program) == 0 {
-			self, err := os.Executable()
-			if err != nil {
-				return p, err
-			}
-			program = []string{self}
+		program, err := h.program()
+		if err != nil {
+			return p, err
 		}
-		h.standIn = &standIn{program: program, args: []string{
+		h.standIn = &standIn{name: "payment stand-in", program: program, args: []string{
 			"provider", "payment", "--listen", "127.0.0.1:0",
 			"--ledger", filepath.Join(dir, "ledger.jsonl"), "--api-key-file", keyFile,
 			"--callback-url", h.URL() + callback.PaymentPath, "--callback-secret-file", secretFile,

@@ -16,10 +16,12 @@ import (
 type goods struct {
 	id, name, sku string
 	price, stock  int64
+	// More is ordered below threshold; 0: never.
+	threshold, restock int64
 }
 
 // person is a customer; the address is sealed before anything hears of it.
-type person struct{ id, name, email string }
+type person struct{ id, name, email, card string }
 
 // testWorld is what the test mode's seed holds.
 var testWorld = struct {
@@ -27,14 +29,14 @@ var testWorld = struct {
 	people []person
 }{
 	[]goods{
-		{"PRODUCT_001", "Product 1", "PRODUCT_001", 1000, 10},
-		{"PRODUCT_002", "Product 2", "PRODUCT_002", 500, 15},
-		{"Laptop", "Laptop", "Laptop", 120000, 10},
+		{id: "PRODUCT_001", name: "Product 1", sku: "PRODUCT_001", price: 1000, stock: 10},
+		{id: "PRODUCT_002", name: "Product 2", sku: "PRODUCT_002", price: 500, stock: 15},
+		{id: "Laptop", name: "Laptop", sku: "Laptop", price: 120000, stock: 10},
 	},
 	[]person{
-		{"CUSTOMER_001", "Customer One", "customer.one@souk.example"},
-		{"CUSTOMER_002", "Customer Two", "customer.two@souk.example"},
-		{"PARTNER_001", "Partner One", "partner.one@souk.example"},
+		{"CUSTOMER_001", "Customer One", "customer.one@souk.example", ""},
+		{"CUSTOMER_002", "Customer Two", "customer.two@souk.example", ""},
+		{"PARTNER_001", "Partner One", "partner.one@souk.example", ""},
 	},
 }
 
@@ -44,17 +46,17 @@ var demoShop = struct {
 	people []person
 }{
 	[]goods{
-		{"lamp", "Brass lamp", "LAMP-01", 4900, 40},
-		{"rug", "Woven rug", "RUG-01", 18900, 12},
-		{"tea", "Mint tea, 250 g", "TEA-01", 690, 200},
-		{"saffron", "Saffron, 1 g", "SAF-01", 850, 120},
-		{"tray", "Copper tray", "TRAY-01", 3250, 30},
-		{"bowl", "Glazed bowl", "BOWL-01", 1450, 80},
+		{"lamp", "Brass lamp", "LAMP-01", 4900, 40, 10, 30},
+		{"rug", "Woven rug", "RUG-01", 18900, 12, 4, 8},
+		{"tea", "Mint tea, 250 g", "TEA-01", 690, 200, 50, 150},
+		{"saffron", "Saffron, 1 g", "SAF-01", 850, 120, 30, 90},
+		{"tray", "Copper tray", "TRAY-01", 3250, 30, 8, 22},
+		{"bowl", "Glazed bowl", "BOWL-01", 1450, 80, 20, 60},
 	},
 	[]person{
-		{"amina", "Amina", "amina@souk.example"},
-		{"bruno", "Bruno", "bruno@souk.example"},
-		{"chen", "Chen", "chen@souk.example"},
+		{"amina", "Amina", "amina@souk.example", "1001"},
+		{"bruno", "Bruno", "bruno@souk.example", "1002"},
+		{"chen", "Chen", "chen@souk.example", "1003"},
 	},
 }
 
@@ -81,7 +83,7 @@ func (h *House) seed(ctx context.Context, tag string, list []goods, people []per
 		errs = append(errs,
 			do("product-"+g.id, command.AddProduct{
 				Product: g.id, Store: shopStore, Name: g.name, SKU: g.sku,
-				Price: mall.Money{Amount: g.price, Currency: h.cfg.Currency},
+				Price: mall.Money{Amount: g.price, Currency: h.cfg.Currency}, RestockThreshold: g.threshold, RestockQuantity: g.restock,
 			}),
 			do("stock-"+g.id, command.ReceiveStock{SKU: g.sku, Location: mall.MainLocation, Quantity: g.stock}))
 	}
@@ -99,7 +101,7 @@ func (h *House) seed(ctx context.Context, tag string, list []goods, people []per
 		if err != nil {
 			return err
 		}
-		errs = append(errs, do("customer-"+p.id, command.RegisterCustomer{Customer: p.id, Name: mall.Personal(name), Email: mall.Personal(email)}))
+		errs = append(errs, do("customer-"+p.id, command.RegisterCustomer{Customer: p.id, Name: mall.Personal(name), Email: mall.Personal(email), Card: p.card}))
 	}
 	return errors.Join(errs...)
 }

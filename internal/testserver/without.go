@@ -16,9 +16,10 @@ const (
 	natsName      = "nats"
 	kafkaName     = "kafka"
 	rabbitName    = "rabbitmq"
+	mosquittoName = "mosquitto"
 )
 
-var known = []string{postgresName, pgbouncerName, chromiumName, natsName, kafkaName, rabbitName}
+var known = []string{postgresName, pgbouncerName, chromiumName, natsName, kafkaName, rabbitName, mosquittoName}
 
 // need leaves the test out when SOUK_WITHOUT names server. This is the one place where a test may be skipped: by
 // someone's decision, in words, never because something happened to be missing.

@@ -37,6 +37,7 @@ func All() []Command {
 		AdjustStock{},
 		SetThreshold{},
 		ExpireReservation{},
+		IssueStock{},
 
 		AuthorizePayment{},
 		ConfirmPayment{},
@@ -47,5 +48,15 @@ func All() []Command {
 		AdjustInvoice{},
 		PayInvoice{},
 		CancelInvoice{},
+		ChargeVisit{},
+
+		ScanCard{},
+
+		ScanExit{},
+
+		PriceUnknown{},
+
+		AcceptDelivery{},
+		CancelPurchase{},
 	}
 }

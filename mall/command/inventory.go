@@ -170,3 +170,25 @@ func (c ExpireReservation) Validate() error {
 		id("location", c.Location),
 	)
 }
+
+// IssueStock records that a visitor walked out with goods. What is not there becomes a discrepancy.
+type IssueStock struct {
+	Visit    string      `json:"visit"`
+	Location string      `json:"location"`
+	Lines    []mall.Line `json:"lines"`
+}
+
+// CommandType returns IssueStockV1.
+func (IssueStock) CommandType() string { return IssueStockV1 }
+
+// Stream returns the id of the visit.
+func (c IssueStock) Stream() string { return c.Visit }
+
+// Validate names the first wrong field.
+func (c IssueStock) Validate() error {
+	return cmp.Or(
+		id("visit", c.Visit),
+		id("location", c.Location),
+		lines("lines", c.Lines),
+	)
+}

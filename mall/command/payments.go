@@ -197,3 +197,27 @@ func (c CancelInvoice) Validate() error {
 		text("reason", c.Reason, maxReason),
 	)
 }
+
+// ChargeVisit takes the amount from a visitor for what they walked out with. Customer is empty where nobody is known; then it fails.
+type ChargeVisit struct {
+	Payment  string     `json:"payment"`
+	Visit    string     `json:"visit"`
+	Customer string     `json:"customer,omitempty"`
+	Amount   mall.Money `json:"amount"`
+}
+
+// CommandType returns ChargeVisitV1.
+func (ChargeVisit) CommandType() string { return ChargeVisitV1 }
+
+// Stream returns the id of the payment.
+func (c ChargeVisit) Stream() string { return c.Payment }
+
+// Validate names the first wrong field.
+func (c ChargeVisit) Validate() error {
+	return cmp.Or(
+		id("payment", c.Payment),
+		id("visit", c.Visit),
+		optionalID("customer", c.Customer),
+		positiveMoney("amount", c.Amount),
+	)
+}

@@ -143,6 +143,22 @@ func lines(field string, value []mall.Line) error {
 	return nil
 }
 
+// linesOrNone accepts no lines as well.
+func linesOrNone(field string, value []mall.Line) error {
+	if len(value) == 0 {
+		return nil
+	}
+	return lines(field, value)
+}
+
+// visitor asks for a customer, for the card that was scanned, or for both.
+func visitor(customer, card string) error {
+	if customer == "" {
+		return id("card", card)
+	}
+	return cmp.Or(id("customer", customer), optionalID("card", card))
+}
+
 // items asks for 1 to mall.MaxLines items of one currency, whose total fits into Money and whose lines can be reserved.
 func items(field string, value []mall.Item) error {
 	if err := count(field, len(value)); err != nil {

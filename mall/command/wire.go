@@ -37,6 +37,7 @@ const (
 	AdjustStockV1       = "souk.inventory.AdjustStock.v1"
 	SetThresholdV1      = "souk.inventory.SetThreshold.v1"
 	ExpireReservationV1 = "souk.inventory.ExpireReservation.v1"
+	IssueStockV1        = "souk.inventory.IssueStock.v1"
 
 	AuthorizePaymentV1 = "souk.payments.AuthorizePayment.v1"
 	ConfirmPaymentV1   = "souk.payments.ConfirmPayment.v1"
@@ -47,4 +48,14 @@ const (
 	AdjustInvoiceV1    = "souk.payments.AdjustInvoice.v1"
 	PayInvoiceV1       = "souk.payments.PayInvoice.v1"
 	CancelInvoiceV1    = "souk.payments.CancelInvoice.v1"
+	ChargeVisitV1      = "souk.payments.ChargeVisit.v1"
+
+	ScanCardV1 = "souk.entrance.ScanCard.v1"
+
+	ScanExitV1 = "souk.exitgate.ScanExit.v1"
+
+	PriceUnknownV1 = "souk.fastlane.PriceUnknown.v1"
+
+	AcceptDeliveryV1 = "souk.logistics.AcceptDelivery.v1"
+	CancelPurchaseV1 = "souk.logistics.CancelPurchase.v1"
 )

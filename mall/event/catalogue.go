@@ -58,8 +58,24 @@ func All() []Event {
 		InvoiceAdjusted{},
 		InvoicePaid{},
 		InvoiceCanceled{},
+		VisitCharged{},
+		VisitChargeFailed{},
 
 		NotificationSent{},
 		NotificationFailed{},
+
+		CustomerArrived{},
+
+		WelcomeShown{},
+
+		CustomerDeparted{},
+
+		PaymentDue{},
+		ItemPriced{},
+
+		PurchaseProposed{},
+		PurchaseSent{},
+		PurchaseCanceled{},
+		GoodsReceived{},
 	}
 }

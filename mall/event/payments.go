@@ -84,6 +84,23 @@ type InvoiceCanceled struct {
 	Reason   string `json:"reason"`
 }
 
+// VisitCharged says that a visitor's money was taken for what they walked out with.
+type VisitCharged struct {
+	Payment  string     `json:"payment"`
+	Visit    string     `json:"visit"`
+	Customer string     `json:"customer"`
+	Amount   mall.Money `json:"amount"`
+}
+
+// VisitChargeFailed says that nothing was taken: somebody has to ask the visitor.
+type VisitChargeFailed struct {
+	Payment  string     `json:"payment"`
+	Visit    string     `json:"visit"`
+	Customer string     `json:"customer,omitempty"` // empty: nobody is known
+	Amount   mall.Money `json:"amount"`
+	Reason   string     `json:"reason"`
+}
+
 // EventType returns PaymentAuthorizedV1.
 func (PaymentAuthorized) EventType() string { return PaymentAuthorizedV1 }
 
@@ -113,3 +130,9 @@ func (InvoicePaid) EventType() string { return InvoicePaidV1 }
 
 // EventType returns InvoiceCanceledV1.
 func (InvoiceCanceled) EventType() string { return InvoiceCanceledV1 }
+
+// EventType returns VisitChargedV1.
+func (VisitCharged) EventType() string { return VisitChargedV1 }
+
+// EventType returns VisitChargeFailedV1.
+func (VisitChargeFailed) EventType() string { return VisitChargeFailedV1 }

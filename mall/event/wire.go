@@ -58,7 +58,23 @@ const (
 	InvoiceAdjustedV1   = "souk.payments.InvoiceAdjusted.v1"
 	InvoicePaidV1       = "souk.payments.InvoicePaid.v1"
 	InvoiceCanceledV1   = "souk.payments.InvoiceCanceled.v1"
+	VisitChargedV1      = "souk.payments.VisitCharged.v1"
+	VisitChargeFailedV1 = "souk.payments.VisitChargeFailed.v1"
 
 	NotificationSentV1   = "souk.notifications.NotificationSent.v1"
 	NotificationFailedV1 = "souk.notifications.NotificationFailed.v1"
+
+	CustomerArrivedV1 = "souk.entrance.CustomerArrived.v1"
+
+	WelcomeShownV1 = "souk.greeter.WelcomeShown.v1"
+
+	CustomerDepartedV1 = "souk.exitgate.CustomerDeparted.v1"
+
+	PaymentDueV1 = "souk.fastlane.PaymentDue.v1"
+	ItemPricedV1 = "souk.fastlane.ItemPriced.v1"
+
+	PurchaseProposedV1 = "souk.logistics.PurchaseProposed.v1"
+	PurchaseSentV1     = "souk.logistics.PurchaseSent.v1"
+	PurchaseCanceledV1 = "souk.logistics.PurchaseCanceled.v1"
+	GoodsReceivedV1    = "souk.logistics.GoodsReceived.v1"
 )

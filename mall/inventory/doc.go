@@ -1,16 +1,18 @@
 // Package inventory minds what is there, at each location.
 //
 // Decides: what can be held for an order (all of it or nothing), what is promised to it for good, what comes back, and
-// when more is needed. Available is on hand less held less committed, and never negative.
+// what leaves with a visitor, and when more is needed. Available is on hand less held less committed, and never negative.
 //
-// Keeps: a stream for each SKU at each location (stock) and one for each order that asked for goods (reservation). A
-// decision about an order reads and appends both kinds in one transaction. The view stock, inline, shows the levels.
+// Keeps: a stream for each SKU at each location (stock), one for each order that asked for goods (reservation) and one for
+// each visit that goods left with (issue). A decision about an order or a visit reads and appends several of them in one
+// transaction. The view stock, inline, shows the levels.
 //
-// Handles: ReceiveStock, AdjustStock, SetThreshold; ReserveStock, CommitStock, ReleaseStock, ExpireReservation; its own
-// ResumeBackorders.
+// Handles: ReceiveStock, AdjustStock, SetThreshold; IssueStock; ReserveStock, CommitStock, ReleaseStock, ExpireReservation; its
+// own ResumeBackorders, TakeDelivery and ForgetPurchase.
 //
 // Subscribes: to stores.RestockThresholdSet, which says below which level how many pieces are ordered. What a product is
-// called and what it costs stays outside: inventory hears of no name, no address and no price.
+// called and what it costs stays outside: inventory hears of no name, no address and no price. To exitgate.CustomerDeparted,
+// whose goods are issued, and to logistics.GoodsReceived and PurchaseCanceled.
 //
 // Refuses: insufficient_stock (with the event StockRejected as data), reservation_over (released or expired before: also
 // what a late ReserveStock meets after its ReleaseStock), not_reserved, other_lines, below_promised.
@@ -20,5 +22,10 @@
 // are there for somebody are not kept for an order that still lacks something else.
 //
 // Public events on a SKU's stream are few, since every order would add to them: holding, committing and releasing tell it on the
-// reservation's stream, and the SKU keeps a private StockShifted. InventoryUpdated follows deliveries and corrections only.
+// reservation's stream, and the SKU keeps a private StockShifted. InventoryUpdated follows what changes what is on hand:
+// deliveries, corrections and visitors.
+//
+// What visitors walk out with is booked once for each visit, as far as it is available; the rest is a discrepancy. More is
+// needed when what is on hand and on order falls below the threshold. On order is what was asked for and has neither come nor
+// been cancelled. A shelf that is back at its threshold counts on nothing any more.
 package inventory

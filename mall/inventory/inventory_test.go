@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -109,6 +110,10 @@ func releaseOf(order string, l []mall.Line) command.ReleaseStock {
 
 func expireOf(order string, l []mall.Line) command.ExpireReservation {
 	return command.ExpireReservation{Order: order, Location: "main", Lines: l}
+}
+
+func issueOf(visit string, l []mall.Line) command.IssueStock {
+	return command.IssueStock{Visit: visit, Location: "main", Lines: l}
 }
 
 func adjustOf(sku string, delta int64) command.AdjustStock {
@@ -351,6 +356,8 @@ func TestLedgerAddsUp(t *testing.T) {
 				receiveOf(s, n), adjustOf(s, -n), adjustOf(s, n), reserveOf(o, of[o]), waitFor(o, of[o]), waitFor(o, of[o]),
 				commitOf(o, of[o]), releaseOf(o, of[o]), expireOf(o, of[o]),
 				command.SetThreshold{SKU: s, Location: "main", Threshold: n, Quantity: n},
+				issueOf(rapid.SampledFrom([]string{"v1", "v2", "v3", "v4", "v5"}).Draw(rt, "visit"), lines(s, int(n))),
+				TakeDelivery{SKU: s, Location: "main", Purchase: "p", Quantity: n, Settled: n},
 			}).Draw(rt, "command")
 			before := frozen(d)
 			events, _ := d.do(c)
@@ -360,6 +367,10 @@ func TestLedgerAddsUp(t *testing.T) {
 					onHand[e.SKU] += e.Quantity
 				case event.StockAdjusted:
 					onHand[e.SKU] += e.Delta
+				case event.StockIssued:
+					for _, l := range e.Lines {
+						onHand[l.SKU] -= l.Quantity
+					}
 				case event.InventoryUpdated:
 					if e.Available != e.OnHand-e.Held-e.Committed || e.Available < 0 {
 						rt.Fatalf("%+v", e)
@@ -491,4 +502,131 @@ func TestPolicies(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", c.name, c.got, c.want)
 		}
 	}
+}
+
+// A visitor's goods are booked once, as far as they are available; the rest is a discrepancy and never a negative.
+func TestA3_WhatAVisitorWalkedOutWith(t *testing.T) {
+	t.Parallel()
+	d := newDepot(t).must(receiveOf("pen", 10), receiveOf("ink", 2), reserveOf("o1", lines("ink", 1)))
+	l := lines("ink", 3, "nib", 1, "pen", 4)
+	got, err := d.do(issueOf("v1", l))
+	want := []backbone.Event{
+		event.StockIssued{Visit: "v1", Location: "main", Lines: lines("ink", 1, "pen", 4)},
+		event.StockDiscrepancy{SKU: "ink", Location: "main", Visit: "v1", Quantity: 2},
+		StockTaken{SKU: "ink", Location: "main", Visit: "v1", Quantity: 1},
+		event.InventoryUpdated{SKU: "ink", Location: "main", OnHand: 1, Held: 1},
+		event.StockDiscrepancy{SKU: "nib", Location: "main", Visit: "v1", Quantity: 1},
+		StockTaken{SKU: "pen", Location: "main", Visit: "v1", Quantity: 4},
+		event.InventoryUpdated{SKU: "pen", Location: "main", OnHand: 6, Available: 6},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Fatalf("issued: %+v, %v", got, err)
+	}
+	if again, err := d.do(issueOf("v1", l)); err != nil || again != nil {
+		t.Errorf("issued twice: %+v, %v", again, err)
+	}
+	if d.levels("ink") != [3]int64{1, 1, 0} || d.levels("pen") != [3]int64{6, 0, 0} || d.levels("nib") != [3]int64{} {
+		t.Errorf("left: ink %v, pen %v, nib %v", d.levels("ink"), d.levels("pen"), d.levels("nib"))
+	}
+}
+
+// What was asked for counts as well: a delivery or a cancellation takes it off again, and a cancelled purchase has the next
+// piece that is taken ask anew.
+func TestA4_OnOrderCounts(t *testing.T) {
+	t.Parallel()
+	take := func(visit string, n int) command.IssueStock { return issueOf(visit, lines("pen", n)) }
+	delivery := func(n, settled int64) TakeDelivery {
+		return TakeDelivery{SKU: "pen", Location: "main", Purchase: "p", Quantity: n, Settled: settled}
+	}
+	forget := func(n int64) ForgetPurchase {
+		return ForgetPurchase{SKU: "pen", Location: "main", Purchase: "p", Open: n}
+	}
+	d := newDepot(t)
+	for i, step := range []struct {
+		when    backbone.Command
+		asked   int
+		onOrder int64
+	}{
+		{command.SetThreshold{SKU: "pen", Location: "main", Threshold: 5, Quantity: 8}, 0, 0},
+		{receiveOf("pen", 6), 0, 0},
+		{take("v1", 1), 0, 0}, // at the threshold
+		{take("v2", 1), 1, 8}, // below
+		{take("v3", 4), 1, 8}, // empty, and enough is on order
+		{delivery(3, 3), 1, 5},
+		{take("v4", 3), 1, 5},
+		{take("v5", 1), 1, 5}, // a discrepancy changes nothing
+		{forget(5), 1, 0},     // re-armed
+		{delivery(1, 0), 2, 8},
+		{take("v6", 1), 2, 8},
+		{delivery(8, 8), 2, 0},
+		{take("v7", 4), 3, 8}, // below again after the delivery
+		{receiveOf("pen", 1), 3, 0},
+		{take("v8", 1), 4, 8}, // what came by hand filled the shelf
+	} {
+		d.must(step.when)
+		asked := 0
+		for _, e := range d.histories["stock/pen--main"] {
+			if _, ok := e.(event.RestockNeeded); ok {
+				asked++
+			}
+		}
+		if asked != step.asked || d.sku("pen").OnOrder != step.onOrder {
+			t.Fatalf("step %d, after %+v: asked %d times with %d on order, want %d and %d", i, step.when, asked, d.sku("pen").OnOrder, step.asked, step.onOrder)
+		}
+	}
+}
+
+// One RestockNeeded a crossing, whatever happens: it is said exactly when what is on hand and on order comes to stand below the
+// threshold after it was not below, or after a purchase was cancelled. The property keeps its own books.
+func TestA4_OneRestockACrossing(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		threshold, quantity := rapid.Int64Range(1, 8).Draw(rt, "threshold"), rapid.Int64Range(1, 12).Draw(rt, "quantity")
+		d := newDepot(t).must(receiveOf("pen", 20), command.SetThreshold{SKU: "pen", Location: "main", Threshold: threshold, Quantity: quantity})
+		onHand, onOrder, armed := int64(20), int64(0), true
+		for i := range rapid.IntRange(1, 60).Draw(rt, "steps") {
+			n := rapid.Int64Range(1, 6).Draw(rt, "n")
+			var c backbone.Command
+			changed, canceled := true, false
+			switch rapid.SampledFrom([]string{"take", "take", "take", "deliver", "cancel", "receive"}).Draw(rt, "what") {
+			case "take":
+				c = issueOf("v"+strconv.Itoa(i), lines("pen", int(n)))
+				changed = onHand > 0
+				onHand -= min(n, onHand)
+			case "deliver":
+				n = min(n, onOrder)
+				if n == 0 {
+					continue
+				}
+				c = TakeDelivery{SKU: "pen", Location: "main", Purchase: "p", Quantity: n, Settled: n}
+				onHand, onOrder = onHand+n, onOrder-n
+			case "cancel":
+				c = ForgetPurchase{SKU: "pen", Location: "main", Purchase: "p", Open: onOrder}
+				onOrder, changed, canceled = 0, false, true
+			case "receive":
+				c = receiveOf("pen", n)
+				onHand += n
+			}
+			if onHand >= threshold {
+				onOrder = 0
+			}
+			armed = armed || canceled || onHand+onOrder >= threshold
+			want := changed && armed && onHand+onOrder < threshold
+			if want {
+				onOrder += quantity
+				armed = onHand+onOrder >= threshold
+			}
+			events, err := d.do(c)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			got := slices.ContainsFunc(events, func(e backbone.Event) bool { _, ok := e.(event.RestockNeeded); return ok })
+			if got != want {
+				rt.Fatalf("%+v with %d on hand and %d on order, threshold %d: asked %v, want %v", c, onHand, onOrder, threshold, got, want)
+			}
+			if s := d.sku("pen"); s.OnHand != onHand || s.OnOrder != onOrder || s.available() < 0 {
+				rt.Fatalf("%+v, want %d on hand and %d on order", s, onHand, onOrder)
+			}
+		}
+	})
 }

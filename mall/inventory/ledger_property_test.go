@@ -30,12 +30,20 @@ type add struct{}
 func (add) CommandType() string { return "test.stores.Add.v1" }
 func (add) Stream() string      { return "P" }
 
+// others own the further events that inventory takes.
+func others() []*backbone.Service {
+	return []*backbone.Service{
+		{Name: "exitgate", Publishes: []backbone.Event{event.CustomerDeparted{}}},
+		{Name: "logistics", Publishes: []backbone.Event{event.GoodsReceived{}, event.PurchaseCanceled{}}},
+	}
+}
+
 // What runs is what is decided: the service in its runtime, with its caches, snapshots, queues, timers and restarts, keeps
 // after every command the very histories that its decisions make of the same commands by themselves; the levels that it
 // shows are those of the replayed histories, add up, and are never negative.
 func TestRunningLedgerIsTheReplayedOne(t *testing.T) {
 	t.Parallel()
-	w := backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{stores(), Service()}, Start: now})
+	w := backbonetest.Start(t, backbonetest.Config{Parts: append(others(), stores(), Service()), Start: now})
 	run := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		run++

@@ -43,3 +43,20 @@ func timer(order string) string { return "reservation/" + order }
 func adoptThreshold(e event.RestockThresholdSet, _ backbone.Meta) []backbone.Effect {
 	return []backbone.Effect{backbone.Send(command.SetThreshold(e))}
 }
+
+func issueWhenDeparted(e event.CustomerDeparted, _ backbone.Meta) []backbone.Effect {
+	if len(e.Lines) == 0 {
+		return nil
+	}
+	return []backbone.Effect{backbone.Send(command.IssueStock{Visit: e.Visit, Location: e.Location, Lines: e.Lines})}
+}
+
+func takeWhenReceived(e event.GoodsReceived, _ backbone.Meta) []backbone.Effect {
+	return []backbone.Effect{backbone.Send(TakeDelivery{
+		SKU: e.SKU, Location: e.Location, Purchase: e.Purchase, Quantity: e.Quantity, Settled: e.Settled,
+	})}
+}
+
+func forgetWhenCanceled(e event.PurchaseCanceled, _ backbone.Meta) []backbone.Effect {
+	return []backbone.Effect{backbone.Send(ForgetPurchase{SKU: e.SKU, Location: e.Location, Purchase: e.Purchase, Open: e.Open})}
+}

@@ -22,6 +22,10 @@ func TestFrozenSamples(t *testing.T) {
 	l := []mall.Line{{SKU: "PRODUCT_001", Quantity: 3}, {SKU: "PRODUCT_002", Quantity: 2}}
 	for _, sample := range []any{
 		StockShifted{Order: "ORDER_001", Held: -3, Committed: 3},
+		StockTaken{SKU: "PRODUCT_001", Location: "main", Visit: "VISIT_001", Quantity: 2},
+		PurchaseSettled{Purchase: "PURCHASE_001", Quantity: 20, Canceled: true},
+		TakeDelivery{SKU: "PRODUCT_001", Location: "main", Purchase: "PURCHASE_001", Quantity: 20, Settled: 20},
+		ForgetPurchase{SKU: "PRODUCT_001", Location: "main", Purchase: "PURCHASE_001", Open: 20},
 		ThresholdSet{SKU: "PRODUCT_001", Location: "main", Threshold: 5, Quantity: 20},
 		StockAwaited{Order: "ORDER_001", Lines: l},
 		StockNotAwaited{Order: "ORDER_001"},

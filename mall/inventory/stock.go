@@ -24,9 +24,13 @@ type sku struct {
 	Threshold int64       `json:",omitempty"` // more is ordered below it; 0: never
 	Restock   int64       `json:",omitempty"` // how many more
 	Stocked   bool        `json:",omitempty"` // there was ever something to run out of
+	OnOrder   int64       `json:",omitempty"` // asked for, and neither come nor cancelled
 	Asked     bool        `json:",omitempty"` // RestockNeeded was said and the level has not been back at the threshold
 	Waiting   []Backorder `json:",omitempty"` // who found too little, in the order of asking
 }
+
+// level is what is compared with the threshold: what is there or will be.
+func (s sku) level() int64 { return s.OnHand + s.OnOrder }
 
 func (s sku) available() int64 { return s.OnHand - s.Held - s.Committed }
 
@@ -42,15 +46,17 @@ type Backorder struct {
 }
 
 var stock = &backbone.Aggregate[sku]{
-	Name:   "stock",
-	Public: []backbone.Event{event.StockReceived{}, event.StockAdjusted{}, event.InventoryUpdated{}, event.RestockNeeded{}},
+	Name: "stock",
+	Public: []backbone.Event{
+		event.StockReceived{}, event.StockAdjusted{}, event.StockDiscrepancy{}, event.InventoryUpdated{}, event.RestockNeeded{},
+	},
 	Private: []backbone.Event{
-		StockShifted{}, ThresholdSet{}, StockAwaited{}, StockNotAwaited{}, BackordersDue{},
+		StockShifted{}, StockTaken{}, ThresholdSet{}, PurchaseSettled{}, StockAwaited{}, StockNotAwaited{}, BackordersDue{},
 	},
 	Evolve: evolveStock,
 	// The stream of a SKU that sells well has no end; its state must not be folded from the beginning.
 	SnapshotEvery:  500,
-	SnapshotSchema: "1",
+	SnapshotSchema: "2",
 }
 
 func evolveStock(s sku, e backbone.Event) sku {
@@ -61,6 +67,13 @@ func evolveStock(s sku, e backbone.Event) sku {
 	case event.StockAdjusted:
 		s.OnHand += e.Delta
 		s.Stocked = true
+	case StockTaken:
+		s.OnHand -= e.Quantity
+	case PurchaseSettled:
+		s.OnOrder = max(0, s.OnOrder-e.Quantity)
+		if e.Canceled {
+			s.Asked = false // whoever takes one more asks again
+		}
 	case StockShifted:
 		s.Held += e.Held
 		s.Committed += e.Committed
@@ -72,9 +85,14 @@ func evolveStock(s sku, e backbone.Event) sku {
 	case StockNotAwaited:
 		s.Waiting = without(s.Waiting, e.Order)
 	case event.RestockNeeded:
+		s.OnOrder += e.Quantity
 		s.Asked = true
 	}
+	// Goods that came by another way than the purchase, by hand say, fill the shelf as well: then nothing is counted on any more.
 	if s.OnHand >= s.Threshold {
+		s.OnOrder = 0
+	}
+	if s.level() >= s.Threshold {
 		s.Asked = false
 	}
 	return s
@@ -111,6 +129,46 @@ func setThreshold(s sku, c command.SetThreshold, _ backbone.Meta) ([]backbone.Ev
 	return append([]backbone.Event{set}, evolveStock(s, set).restock(c.SKU, c.Location)...), nil
 }
 
+// TakeDelivery records that goods of a purchase came, by which Settled pieces less are on order. The service sends it to
+// itself.
+type TakeDelivery struct {
+	SKU      string `json:"sku"`
+	Location string `json:"location"`
+	Purchase string `json:"purchase"`
+	Quantity int64  `json:"quantity"`
+	Settled  int64  `json:"settled"`
+}
+
+// ForgetPurchase records that Open pieces of a purchase will not come. The service sends it to itself.
+type ForgetPurchase struct {
+	SKU      string `json:"sku"`
+	Location string `json:"location"`
+	Purchase string `json:"purchase"`
+	Open     int64  `json:"open"`
+}
+
+// CommandType returns the wire name.
+func (TakeDelivery) CommandType() string { return "souk.inventory.TakeDelivery.v1" }
+
+// Stream returns the id of the SKU at its location.
+func (c TakeDelivery) Stream() string { return mall.StockID(c.SKU, c.Location) }
+
+// CommandType returns the wire name.
+func (ForgetPurchase) CommandType() string { return "souk.inventory.ForgetPurchase.v1" }
+
+// Stream returns the id of the SKU at its location.
+func (c ForgetPurchase) Stream() string { return mall.StockID(c.SKU, c.Location) }
+
+func takeDelivery(s sku, c TakeDelivery, _ backbone.Meta) ([]backbone.Event, error) {
+	settled := PurchaseSettled{Purchase: c.Purchase, Quantity: c.Settled}
+	received := event.StockReceived{SKU: c.SKU, Location: c.Location, Quantity: c.Quantity}
+	return append([]backbone.Event{settled}, evolveStock(s, settled).changed(c.SKU, c.Location, received)...), nil
+}
+
+func forgetPurchase(s sku, c ForgetPurchase, _ backbone.Meta) ([]backbone.Event, error) {
+	return []backbone.Event{PurchaseSettled{Purchase: c.Purchase, Quantity: c.Open, Canceled: true}}, nil
+}
+
 // changed returns a change of what is on hand with what follows from it.
 func (s sku) changed(name, location string, change backbone.Event) []backbone.Event {
 	s = evolveStock(s, change)
@@ -125,10 +183,10 @@ func (s sku) levels(name, location string) event.InventoryUpdated {
 	}
 }
 
-// restock says once that the level fell below the threshold, and again only after it was back. What was never in stock
-// has not fallen.
+// restock says once that what is on hand and on order fell below the threshold, and again only after it was back or a
+// purchase was cancelled. What was never in stock has not fallen.
 func (s sku) restock(name, location string) []backbone.Event {
-	if !s.Stocked || s.Asked || s.OnHand >= s.Threshold {
+	if !s.Stocked || s.Asked || s.level() >= s.Threshold {
 		return nil
 	}
 	return []backbone.Event{event.RestockNeeded{
@@ -184,6 +242,13 @@ type ThresholdSet struct {
 	Quantity  int64  `json:"quantity"`
 }
 
+// PurchaseSettled says that Quantity pieces less are on order: they came, or the purchase was cancelled.
+type PurchaseSettled struct {
+	Purchase string `json:"purchase"`
+	Quantity int64  `json:"quantity"`
+	Canceled bool   `json:"canceled,omitempty"`
+}
+
 // StockAwaited says, on the stream of a SKU, that the order found too little of it and waits.
 type StockAwaited struct {
 	Order string      `json:"order"`
@@ -204,6 +269,9 @@ type BackordersDue struct {
 
 // EventType returns the wire name.
 func (StockShifted) EventType() string { return "souk.inventory.StockShifted.v1" }
+
+// EventType returns the wire name.
+func (PurchaseSettled) EventType() string { return "souk.inventory.PurchaseSettled.v1" }
 
 // EventType returns the wire name.
 func (ThresholdSet) EventType() string { return "souk.inventory.ThresholdSet.v1" }

@@ -21,6 +21,9 @@ var levels = backbone.View{
 		backbone.Project(func(ctx context.Context, tx backbone.ViewTx, e event.StockAdjusted) error {
 			return showOnHand(ctx, tx, e.SKU, e.Location, e.Delta)
 		}),
+		backbone.Project(func(ctx context.Context, tx backbone.ViewTx, e StockTaken) error {
+			return showOnHand(ctx, tx, e.SKU, e.Location, -e.Quantity)
+		}),
 		backbone.Project(func(ctx context.Context, tx backbone.ViewTx, e StockShifted) error {
 			id := strings.TrimPrefix(tx.Message().Stream, stock.Name+"/")
 			return tx.Exec(ctx, `UPDATE {stock} SET held = held + $2, committed = committed + $3 WHERE id = $1`, id, e.Held, e.Committed)

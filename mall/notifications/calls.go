@@ -23,7 +23,8 @@ type Sender interface {
 type Notice struct {
 	Notification string     `json:"notification"` // the id of the event
 	Customer     string     `json:"customer"`
-	Order        string     `json:"order"`
+	Order        string     `json:"order"` // empty: about a visit
+	Visit        string     `json:"visit,omitempty"`
 	Template     string     `json:"template"`
 	Total        mall.Money `json:"total,omitzero"`
 	Reason       string     `json:"reason,omitempty"`
@@ -99,6 +100,18 @@ Your order {{.Order}} waits for the next delivery and goes on by itself. You can
 		"order_canceled": `{{template "hello" .}}
 
 your order {{.Order}} is cancelled. Nothing is reserved for it any more, and nothing is owed.
+`,
+		"visit_charged/subject": `Your receipt: {{.Total}}`,
+		"visit_charged": `{{template "hello" .}}
+
+thank you for your visit. You were charged {{.Total}}.
+Your visit has the number {{.Visit}}. If something is wrong with it, tell the shop this number.
+`,
+		"visit_charge_failed/subject": `We could not charge {{.Total}}`,
+		"visit_charge_failed": `{{template "hello" .}}
+
+{{.Total}} are due for what you took from the shop, and we could not charge it.
+Please come to the desk. Your visit has the number {{.Visit}}.
 `,
 		"order_expired/subject": `Your order {{.Order}} has expired`,
 		"order_expired": `{{template "hello" .}}

@@ -8,7 +8,7 @@
 // Handles: its own RecordNotification, with which the outcome of a sending comes back.
 //
 // Subscribes: to what customers are told about (orders.OrderApproved, OrderRejected, OrderBackordered, OrderCanceled,
-// OrderExpired) and to customers.* for the contacts. The confirmation is sent on OrderApproved: stock is known then.
+// OrderExpired; payments.VisitCharged, which is the receipt, and VisitChargeFailed) and to customers.* for the contacts. The confirmation is sent on OrderApproved: stock is known then.
 //
 // Refuses: nothing.
 //

@@ -1,6 +1,7 @@
 package notifications
 
 import (
+	"cmp"
 	"time"
 
 	"example.org/souk/backbone"
@@ -35,8 +36,19 @@ func tellExpired(e event.OrderExpired, m backbone.Meta) []backbone.Effect {
 	return tell(m, Notice{Customer: e.Customer, Order: e.Order, Template: "order_expired"})
 }
 
-// tell sends a notice under the id of the event. Notices about one order are sent in the order of its events.
+func tellCharged(e event.VisitCharged, m backbone.Meta) []backbone.Effect {
+	return tell(m, Notice{Customer: e.Customer, Visit: e.Visit, Template: "visit_charged", Total: e.Amount})
+}
+
+func tellChargeFailed(e event.VisitChargeFailed, m backbone.Meta) []backbone.Effect {
+	if e.Customer == "" {
+		return nil // nobody is known who could be told
+	}
+	return tell(m, Notice{Customer: e.Customer, Visit: e.Visit, Template: "visit_charge_failed", Total: e.Amount})
+}
+
+// tell sends a notice under the id of the event. Notices about one order or visit are sent in the order of its events.
 func tell(m backbone.Meta, n Notice) []backbone.Effect {
 	n.Notification = m.ID
-	return []backbone.Effect{backbone.MakeCall(sendName, "notification-"+m.ID, n.Order, n, m.Time.Add(patience))}
+	return []backbone.Effect{backbone.MakeCall(sendName, "notification-"+m.ID, cmp.Or(n.Order, n.Visit), n, m.Time.Add(patience))}
 }

@@ -23,6 +23,8 @@ func Service(sender Sender) *backbone.Service {
 			backbone.Whenever(tellBackordered),
 			backbone.Whenever(tellCanceled),
 			backbone.Whenever(tellExpired),
+			backbone.Whenever(tellCharged),
+			backbone.Whenever(tellChargeFailed),
 		},
 		Calls:      []backbone.CallType{sendCall(sender)},
 		Views:      []backbone.View{contacts},

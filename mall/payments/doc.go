@@ -6,10 +6,12 @@
 //
 // Keeps: a stream for each payment and each invoice; the view ledger, which adds up all payments by currency.
 //
-// Handles: AuthorizePayment, ConfirmPayment, CapturePayment, VoidPayment, RefundPayment; CreateInvoice, AdjustInvoice,
+// A payment may be a visit's: it is captured as soon as it is authorized, and told of as VisitCharged or VisitChargeFailed.
+//
+// Handles: AuthorizePayment, ConfirmPayment, CapturePayment, VoidPayment, RefundPayment; ChargeVisit; CreateInvoice, AdjustInvoice,
 // PayInvoice, CancelInvoice; its own SettleCall, with which the outcome of a call to the provider comes back.
 //
-// Subscribes: to nothing; the checkout asks by commands.
+// Subscribes: to fastlane.PaymentDue and ItemPriced, which a visitor is charged for; the checkout asks by commands.
 //
 // Refuses: payment_exists, payment_unknown, payment_declined, payment_over, payment_used, wrong_customer, wrong_currency,
 // too_small, not_authorized, not_confirmed, not_captured, too_much, busy; invoice_exists, invoice_unknown, invoice_closed.

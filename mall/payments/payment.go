@@ -51,6 +51,7 @@ type Payment struct {
 	Customer string
 	Amount   mall.Money // that was asked to be set aside
 	Order    string     // that it is bound to
+	Visit    string     // that it was made for; it is bound to no order then
 	Due      mall.Money // what the order costs: what is captured
 	Refunded mall.Money // given back so far
 
@@ -71,9 +72,12 @@ var payments = &backbone.Aggregate[Payment]{
 		event.PaymentCaptured{},
 		event.PaymentVoided{},
 		event.PaymentRefunded{},
+		event.VisitCharged{},
+		event.VisitChargeFailed{},
 	},
 	Private: []backbone.Event{
 		AuthorizationRequested{},
+		ChargeRequested{},
 		CaptureRequested{},
 		CaptureRefused{},
 		VoidRequested{},
@@ -91,6 +95,12 @@ func evolve(s Payment, e backbone.Event) Payment {
 	switch e := e.(type) {
 	case AuthorizationRequested:
 		s.Status, s.Customer, s.Amount = Authorizing, e.Customer, e.Amount
+	case ChargeRequested:
+		s.Visit, s.Due = e.Visit, s.Amount
+	case event.VisitChargeFailed:
+		if s.Status == None {
+			s.Status = Declined // nobody was asked
+		}
 	case event.PaymentAuthorized:
 		s.Status = Authorized
 	case event.PaymentDeclined:
@@ -158,6 +168,8 @@ func confirm(s Payment, c command.ConfirmPayment, _ backbone.Meta) ([]backbone.E
 	switch {
 	case s.Customer != c.Customer:
 		return nil, ErrCustomer
+	case s.Visit != "":
+		return nil, ErrUsed
 	case s.Order == c.Order && (s.Status == Confirmed || s.Status == Capturing || s.Status == Captured):
 		return nil, nil
 	case s.Order != "":
@@ -238,9 +250,18 @@ func (s Payment) refundOf(payment string, amount mall.Money, reason string) Refu
 // undone is why money moves back when an undo had to wait for the provider.
 const undone = "undone"
 
-// settle takes the outcome of a call: the answer to it, or a report of the provider's. One that nobody waits for is a
+// settle takes the outcome of a call, and for a payment of a visit says what the visit's charge came to.
+func settle(s Payment, c SettleCall, m backbone.Meta) ([]backbone.Event, error) {
+	events, err := settleCall(s, c, m)
+	if s.Visit != "" {
+		events = s.charge(c.Payment, events)
+	}
+	return events, err
+}
+
+// settleCall takes the outcome of a call: the answer to it, or a report of the provider's. One that nobody waits for is a
 // copy, or comes late, or is not about this payment's call.
-func settle(s Payment, c SettleCall, _ backbone.Meta) ([]backbone.Event, error) {
+func settleCall(s Payment, c SettleCall, _ backbone.Meta) ([]backbone.Event, error) {
 	if !s.waitsFor(c.Operation) || c.Key != keyOf(c.Operation, c.Payment, s.refunds) || !s.fits(c) {
 		return nil, nil
 	}
@@ -300,6 +321,54 @@ func (s Payment) declined(c SettleCall) event.PaymentDeclined {
 	return event.PaymentDeclined{Payment: c.Payment, Customer: s.Customer, Amount: s.Amount, Reason: c.Reason}
 }
 
+// reasonUnknown is why nobody is charged whom nobody knows.
+const reasonUnknown = "customer_unknown"
+
+// chargeVisit takes money from a visitor without another step of theirs: a payment that is captured as soon as
+// it is authorized, and undone where that fails.
+func chargeVisit(s Payment, c command.ChargeVisit, _ backbone.Meta) ([]backbone.Event, error) {
+	switch {
+	case s.Visit == c.Visit && s.Amount == c.Amount && s.Customer == c.Customer, s.Status == Declined && s.Customer == "":
+		return nil, nil // asked before
+	case s.Status != None:
+		return nil, ErrExists
+	case c.Customer == "":
+		return one(event.VisitChargeFailed{Payment: c.Payment, Visit: c.Visit, Amount: c.Amount, Reason: reasonUnknown})
+	}
+	return []backbone.Event{
+		AuthorizationRequested{Payment: c.Payment, Customer: c.Customer, Amount: c.Amount},
+		ChargeRequested{Payment: c.Payment, Visit: c.Visit},
+	}, nil
+}
+
+// charge adds to what a call came to what follows for the visit.
+func (s Payment) charge(payment string, events []backbone.Event) []backbone.Event {
+	for _, e := range events {
+		s = evolve(s, e)
+		switch e := e.(type) {
+		case event.PaymentAuthorized:
+			if !s.undo {
+				return append(events, CaptureRequested{Payment: payment, Amount: s.Due})
+			}
+		case CaptureRefused:
+			if s.Status == Confirmed && !s.undo {
+				return append(events, VoidRequested{Payment: payment, Reason: e.Reason})
+			}
+		case event.PaymentCaptured:
+			return append(events, event.VisitCharged{Payment: payment, Visit: s.Visit, Customer: s.Customer, Amount: s.Due})
+		case event.PaymentDeclined:
+			return append(events, s.failed(payment, e.Reason))
+		case event.PaymentVoided:
+			return append(events, s.failed(payment, "not captured"))
+		}
+	}
+	return events
+}
+
+func (s Payment) failed(payment, reason string) event.VisitChargeFailed {
+	return event.VisitChargeFailed{Payment: payment, Visit: s.Visit, Customer: s.Customer, Amount: s.Due, Reason: reason}
+}
+
 func (s Payment) waitsFor(op Operation) bool {
 	switch s.Status {
 	case Authorizing:
@@ -346,6 +415,12 @@ type AuthorizationRequested struct {
 	Payment  string     `json:"payment"`
 	Customer string     `json:"customer"`
 	Amount   mall.Money `json:"amount"`
+}
+
+// ChargeRequested says that the payment is a visit's, and captured at once.
+type ChargeRequested struct {
+	Payment string `json:"payment"`
+	Visit   string `json:"visit"`
 }
 
 // CaptureRequested says that the provider is asked for the money.
@@ -408,6 +483,9 @@ type PaymentBarred struct {
 
 // EventType returns the wire name.
 func (AuthorizationRequested) EventType() string { return "souk.payments.AuthorizationRequested.v1" }
+
+// EventType returns the wire name.
+func (ChargeRequested) EventType() string { return "souk.payments.ChargeRequested.v1" }
 
 // EventType returns the wire name.
 func (CaptureRequested) EventType() string { return "souk.payments.CaptureRequested.v1" }

@@ -376,7 +376,9 @@ func TestOutcome(t *testing.T) {
 
 func TestServiceIsWellFormed(t *testing.T) {
 	t.Parallel()
-	if err := backbone.Check([]*backbone.Service{Service(nil)}); err != nil {
+	if err := backbone.Check([]*backbone.Service{
+		Service(nil), {Name: "fastlane", Publishes: []backbone.Event{event.PaymentDue{}, event.ItemPriced{}}},
+	}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -386,6 +388,7 @@ func TestFrozenSamples(t *testing.T) {
 	t.Parallel()
 	for _, sample := range []any{
 		AuthorizationRequested{Payment: "PAYMENT_001", Customer: "CUSTOMER_001", Amount: eur(4000)},
+		ChargeRequested{Payment: "PAYMENT_001", Visit: "VISIT_001"},
 		CaptureRequested{Payment: "PAYMENT_001", Amount: eur(4000)},
 		CaptureRefused{Payment: "PAYMENT_001", Reason: "not_allowed"},
 		VoidRequested{Payment: "PAYMENT_001", Reason: "undone"},

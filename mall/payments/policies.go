@@ -1,9 +1,13 @@
 package payments
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"strconv"
 
 	"example.org/souk/backbone"
+	"example.org/souk/mall/command"
+	"example.org/souk/mall/event"
 )
 
 // keyOf returns the key of a call. It follows from what the call does to which payment, so whatever is decided or
@@ -62,4 +66,22 @@ func callProvider(m backbone.Meta, r Request) []backbone.Effect {
 		id = "ask-" + r.Key
 	}
 	return []backbone.Effect{backbone.MakeCall(providerName, id, r.Payment, r, m.Time.Add(keyValidity))}
+}
+
+// chargeWhenDue takes what a departure costs. Where all of it is for a clerk to price, or the bag was empty, nothing is due yet.
+func chargeWhenDue(e event.PaymentDue, _ backbone.Meta) []backbone.Effect {
+	if e.Total.Amount == 0 {
+		return nil
+	}
+	return []backbone.Effect{backbone.Send(command.ChargeVisit{
+		Payment: "walkout-" + e.Visit, Visit: e.Visit, Customer: e.Customer, Amount: e.Total,
+	})}
+}
+
+// chargeWhenPriced takes what a clerk has priced, as a payment of its own.
+func chargeWhenPriced(e event.ItemPriced, _ backbone.Meta) []backbone.Effect {
+	item := sha256.Sum256([]byte(e.Visit + "/" + e.SKU))
+	return []backbone.Effect{backbone.Send(command.ChargeVisit{
+		Payment: "walkout-" + base64.RawURLEncoding.EncodeToString(item[:]), Visit: e.Visit, Customer: e.Customer, Amount: e.Amount,
+	})}
 }

@@ -21,6 +21,7 @@ func Service(provider Provider) *backbone.Service {
 			backbone.Decide(payments, capture),
 			backbone.Decide(payments, void),
 			backbone.Decide(payments, refund),
+			backbone.Decide(payments, chargeVisit),
 			backbone.Decide(payments, settle),
 			backbone.Decide(invoices, createInvoice),
 			backbone.Decide(invoices, adjustInvoice),
@@ -40,6 +41,10 @@ func Service(provider Provider) *backbone.Service {
 			settled(func(e event.PaymentCaptured) string { return e.Payment }),
 			settled(func(e event.PaymentVoided) string { return e.Payment }),
 			settled(func(e event.PaymentRefunded) string { return e.Payment }),
+		},
+		Subscribes: []backbone.Subscriber{
+			backbone.Whenever(chargeWhenDue),
+			backbone.Whenever(chargeWhenPriced),
 		},
 		Calls:      []backbone.CallType{providerCall(provider)},
 		Views:      []backbone.View{ledger},

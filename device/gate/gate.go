@@ -1,0 +1,317 @@
+package gate
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"example.org/souk/device/internal/link"
+)
+
+// Config says what a gate does. Server, Store, Device, Password, Customers and Products are required.
+type Config struct {
+	Server, CAFile   string
+	Store            string
+	Kind             string // gate, gate-in or gate-out; default gate
+	Device, Password string
+	Version          int // of MQTT: 3 for 3.1.1, or 5; default 5
+	// Older publishes under the names of older systems: customer-arrival and customer-departed.
+	Older bool
+
+	Seed      uint64
+	Rate      float64 // people a second who pass; default 1
+	Visitors  int     // who come; 0 for as many as until it is stopped
+	Customers []string
+	Products  []string
+	Faults    Faults
+	// Admin is a loopback address at which faults are switched: GET and PUT /faults with the password as the bearer token. Default
+	// none.
+	Admin string
+	// Out is told of everything that is sent or not, a line of JSON each. Default nobody.
+	Out io.Writer
+}
+
+// Passed is a line of what the gate tells: who passed, and what became of the message.
+type Passed struct {
+	Number   int      `json:"n"`
+	What     string   `json:"what"` // arrival or departure
+	Customer string   `json:"customer"`
+	Products []string `json:"products,omitempty"`
+	Sent     int      `json:"sent"`            // how often it was acknowledged
+	Fault    string   `json:"fault,omitempty"` // what went wrong, set apart by spaces
+}
+
+// gate is a running gate.
+type gate struct {
+	Config
+	link *link.Link
+
+	mu     sync.Mutex
+	faults Faults
+}
+
+// Run lets people pass until all have left or ctx ends. Messages that were held back are sent before it returns.
+func Run(ctx context.Context, c Config) error {
+	if c.Kind == "" {
+		c.Kind = "gate"
+	}
+	if c.Rate <= 0 {
+		c.Rate = 1
+	}
+	if c.Version == 0 {
+		c.Version = 5
+	}
+	if c.Out == nil {
+		c.Out = io.Discard
+	}
+	if len(c.Customers) == 0 || len(c.Products) == 0 {
+		return errors.New("a gate needs customers who pass and products that they carry")
+	}
+	if err := c.Faults.check(); err != nil {
+		return err
+	}
+	g := &gate{Config: c, faults: c.Faults}
+	if c.Admin != "" {
+		stop, err := g.serve()
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	err := g.let(ctx)
+	if g.link != nil {
+		g.link.Close()
+	}
+	if ctx.Err() != nil {
+		return nil // it was stopped
+	}
+	return err
+}
+
+// letter is a message with who it is about.
+type letter struct {
+	passed  Passed
+	topic   string
+	payload []byte
+	times   int
+}
+
+// let lets everybody pass.
+func (g *gate) let(ctx context.Context) error {
+	p := newPlan(g.Seed, g.Customers, g.Products, g.Visitors)
+	tick := time.NewTicker(time.Duration(float64(time.Second) / g.Rate))
+	defer tick.Stop()
+	var held *letter
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		m, more := p.step()
+		if !more {
+			return g.send(ctx, held)
+		}
+		f := g.current()
+		if m.fate.offline < f.Offline {
+			if err := g.rest(ctx, f); err != nil {
+				return err
+			}
+		}
+		l := g.letter(m, f)
+		switch {
+		case l.times == 0:
+			if err := g.tell(l.passed); err != nil {
+				return err
+			}
+		case m.fate.reorder < f.Reorder && held == nil:
+			l.passed.note("reordered")
+			held = l
+		default:
+			if err := errors.Join(g.send(ctx, l), g.send(ctx, held)); err != nil {
+				return err
+			}
+			held = nil
+		}
+	}
+}
+
+// letter writes what is said of somebody who passes, with what goes wrong with it.
+func (g *gate) letter(m moment, f Faults) *letter {
+	l := &letter{passed: Passed{Number: m.number, What: "arrival", Customer: m.customer, Products: m.products}, times: 1}
+	if m.leaves {
+		l.passed.What = "departure"
+	}
+	if m.fate.misread < f.Misreads {
+		l.passed.note("misread")
+		if m.leaves {
+			l.passed.Products = append([]string{}, m.products...)
+			l.passed.Products[m.fate.which%len(m.products)] = fmt.Sprintf("smudge-%d", m.fate.which)
+		} else {
+			l.passed.Customer = fmt.Sprintf("smudge-%d", m.fate.which)
+		}
+	}
+	body := map[string]any{"timestamp": time.Now().UTC().Format(time.RFC3339Nano), "customer_id": l.passed.Customer}
+	names := [2]string{"customer-arrived", "customer-arrival"}
+	if m.leaves {
+		body["product_ids"] = l.passed.Products
+		names = [2]string{"customer-departed", "customer-departed"}
+	}
+	l.topic = names[1]
+	if !g.Older {
+		l.topic = g.own() + "event/" + names[0]
+		body = map[string]any{
+			"specversion": "1.0", "id": fmt.Sprintf("%s-%d-%d", g.Device, g.Seed, m.number), "source": "/" + g.Store + "/" + g.Device,
+			"type": names[0], "time": body["timestamp"], "data": body,
+		}
+	}
+	payload, err := json.Marshal(body)
+	if err != nil {
+		panic(err) // texts and lists of texts always encode
+	}
+	l.payload = payload
+	if m.fate.duplicate < f.Duplicates {
+		l.passed.note("duplicated")
+		l.times = 2
+	}
+	if m.fate.lose < f.Loss {
+		l.passed.note("lost")
+		l.times = 0
+	}
+	return l
+}
+
+func (p *Passed) note(fault string) { p.Fault = strings.TrimSpace(p.Fault + " " + fault) }
+
+func (g *gate) own() string { return "souk/v1/" + g.Store + "/" + g.Kind + "/" + g.Device + "/" }
+
+// send sends a message until it is acknowledged, as a gate does that must not forget anybody.
+func (g *gate) send(ctx context.Context, l *letter) error {
+	if l == nil {
+		return nil
+	}
+	for l.passed.Sent < l.times {
+		if g.link == nil {
+			if err := g.connect(ctx); err != nil {
+				return err
+			}
+		}
+		if err := g.link.Publish(ctx, l.topic, l.payload, false); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			g.link.Close()
+			g.link = nil
+			continue
+		}
+		l.passed.Sent++
+	}
+	return g.tell(l.passed)
+}
+
+// connect connects, as often as that takes. A login that is refused is tried again as well: it may be given later.
+func (g *gate) connect(ctx context.Context) (err error) {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		g.link, err = link.Dial(ctx, link.Config{
+			URL: g.Server, CAFile: g.CAFile, Device: g.Device, Password: g.Password, Version: g.Version, Connection: g.own() + "connection",
+		})
+		if err == nil {
+			return nil
+		}
+		g.link = nil
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// rest is a spell without a connection; whoever passes then is told of afterwards.
+func (g *gate) rest(ctx context.Context, f Faults) error {
+	if g.link != nil {
+		g.link.Close()
+		g.link = nil
+	}
+	spell := f.OfflineMS
+	if spell == 0 {
+		spell = 500
+	}
+	return sleep(ctx, time.Duration(spell)*time.Millisecond)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (g *gate) tell(p Passed) error {
+	line, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	_, err = g.Out.Write(append(line, '\n'))
+	return err
+}
+
+func (g *gate) current() Faults {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.faults
+}
+
+// serve lets faults be switched.
+func (g *gate) serve() (stop func(), err error) {
+	host, _, err := net.SplitHostPort(g.Admin)
+	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
+		return nil, fmt.Errorf("faults are switched on a loopback address, and %q is none", g.Admin)
+	}
+	l, err := net.Listen("tcp", g.Admin)
+	if err != nil {
+		return nil, err
+	}
+	want := sha256.Sum256([]byte(g.Password))
+	server := &http.Server{ReadTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		given := sha256.Sum256([]byte(token))
+		switch {
+		case subtle.ConstantTimeCompare(given[:], want[:]) != 1:
+			http.Error(w, "the password is missing or wrong", http.StatusUnauthorized)
+			return
+		case r.URL.Path != "/faults" || r.Method != http.MethodGet && r.Method != http.MethodPut:
+			http.NotFound(w, r)
+			return
+		case r.Method == http.MethodPut:
+			var f Faults
+			d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096))
+			d.DisallowUnknownFields()
+			if err := errors.Join(d.Decode(&f), f.check()); err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+			g.mu.Lock()
+			g.faults = f
+			g.mu.Unlock()
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(g.current()) // whoever asked may be gone
+	})}
+	if _, err := fmt.Fprintf(g.Out, "{\"faults_at\":\"http://%s/faults\"}\n", l.Addr()); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	go func() { _ = server.Serve(l) }()       // it ends when it is closed
+	return func() { _ = server.Close() }, nil // nobody waits for an answer of a gate that is stopped
+}

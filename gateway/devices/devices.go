@@ -1,0 +1,234 @@
+package devices
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"example.org/souk/backbone"
+	"example.org/souk/mall"
+)
+
+// Commands takes commands to the services that handle them and returns when they are durable. *backbone.Runtime is one.
+type Commands interface {
+	Do(ctx context.Context, c backbone.Command, options ...backbone.DoOption) (backbone.Answer, error)
+}
+
+// Shop knows what devices scan.
+type Shop interface {
+	// Visitor returns the customer of a card, or of an id of theirs; false where nobody is known by it.
+	Visitor(ctx context.Context, scanned string) (customer string, known bool, err error)
+	// Place returns where the goods of a store lie.
+	Place(ctx context.Context, store string) (location string, known bool, err error)
+	// StoresAt returns the stores whose goods lie at a location.
+	StoresAt(ctx context.Context, location string) ([]string, error)
+	// SKU returns the SKU of what was scanned; false for what nobody knows.
+	SKU(ctx context.Context, store, scanned string) (sku string, known bool, err error)
+}
+
+// Opener opens sealed personal fields; ok is false where the key is gone. *backbone.Keys is one.
+type Opener interface {
+	Reveal(ctx context.Context, token string) (text string, ok bool, err error)
+}
+
+// Outcome says what became of a message.
+type Outcome string
+
+// The outcomes of a message.
+const (
+	Taken    Outcome = "taken"
+	Copy     Outcome = "copy"     // it came before
+	Conflict Outcome = "conflict" // another one came under its id
+	Nonsense Outcome = "nonsense" // it cannot be read
+	Later    Outcome = "later"    // it cannot be decided now; the device sends it again
+)
+
+// Config says where devices connect and what they find.
+type Config struct {
+	// Listener is where devices connect; nil lets none in, and what they would be told is told to nobody.
+	Listener net.Listener
+	// Chain is the first level of the topics of older systems; default "souk".
+	Chain string
+	// Shop and Keys are asked, Reader reads the gateway's own service. Required where there is a Listener.
+	Shop   Shop
+	Keys   Opener
+	Reader *backbone.Reader
+	// Clock defaults to the system's.
+	Clock backbone.Clock
+	// Logger defaults to slog.Default().
+	Logger *slog.Logger
+	// Settled is told of each message that came, by its name. It may be nil, is called from several goroutines and must be quick.
+	Settled func(name string, o Outcome)
+}
+
+const (
+	// maxClients bounds the connections, maxOfOne those of one device.
+	maxClients, maxOfOne = 10_000, 16
+	// sessionFor is how long a session is kept for a device that is away, and messages in it.
+	sessionFor = time.Hour
+	// decideWithin bounds one attempt to have a message decided.
+	decideWithin = 10 * time.Second
+	// lookEvery is how often revoked logins are looked for.
+	lookEvery = time.Second
+)
+
+// Gateway is the server that devices connect to. Its methods may be called from several goroutines.
+type Gateway struct {
+	Config
+	server *mqtt.Server
+	closed atomic.Bool
+
+	mu       sync.RWMutex
+	commands Commands
+	logins   map[string]Login // of those that came since the start
+	count    map[string]int   // connections of each
+	bare     map[bareName]bool
+	greeted  map[string]bool // stores whose devices were told that we are here
+}
+
+// bareName is a name of an older system that a session asked for without its store.
+type bareName struct{ session, name string }
+
+// Open prepares the gateway. Devices that connect wait until Serve.
+func Open(c Config) (*Gateway, error) {
+	if c.Chain == "" {
+		c.Chain = "souk"
+	}
+	if err := mall.ValidID(c.Chain); err != nil {
+		return nil, err
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Clock == nil {
+		c.Clock = systemClock{}
+	}
+	if c.Settled == nil {
+		c.Settled = func(string, Outcome) {}
+	}
+	g := &Gateway{Config: c, logins: map[string]Login{}, count: map[string]int{}, bare: map[bareName]bool{}, greeted: map[string]bool{}}
+	if c.Listener == nil {
+		return g, nil
+	}
+	can := mqtt.NewDefaultServerCapabilities()
+	can.MaximumQos = 1
+	can.MaximumClients = maxClients
+	can.MaximumPacketSize = maxPacket
+	can.MaximumSessionExpiryInterval = uint32(sessionFor / time.Second)
+	can.MaximumMessageExpiryInterval = int64(tellFor / time.Second)
+	can.MaximumClientWritesPending = 1024
+	can.MaximumInflight = 1024
+	can.TopicAliasMaximum = 0 // a topic is judged by its name
+	can.SharedSubAvailable = 0
+	can.MinimumProtocolVersion = 4 // 3.1.1
+	g.server = mqtt.New(&mqtt.Options{InlineClient: true, Capabilities: can, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	if err := g.server.AddHook(&hook{g: g}, nil); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+type systemClock struct{}
+
+func (systemClock) Now() time.Time { return time.Now() }
+
+// Address returns where devices connect, "" where they do not.
+func (g *Gateway) Address() string {
+	if g.Listener == nil {
+		return ""
+	}
+	return g.Listener.Addr().String()
+}
+
+// Serve lets devices in and returns. Until ctx ends it looks after those whose login is revoked.
+func (g *Gateway) Serve(ctx context.Context, commands Commands) error {
+	if g.server == nil {
+		return nil
+	}
+	g.mu.Lock()
+	g.commands = commands
+	g.mu.Unlock()
+	if err := g.server.AddListener(listeners.NewNet("devices", g.Listener)); err != nil {
+		return err
+	}
+	return g.server.Serve()
+}
+
+// Watch cuts the connections of devices whose login is revoked, until ctx ends.
+func (g *Gateway) Watch(ctx context.Context) {
+	if g.server == nil {
+		return
+	}
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := g.dismiss(ctx); err != nil && ctx.Err() == nil {
+			g.Logger.Warn("the logins of devices cannot be looked at", "error", err)
+		}
+	}
+}
+
+// dismiss cuts the connections of devices that would not be let in any more.
+func (g *Gateway) dismiss(ctx context.Context) error {
+	list, err := Logins(ctx, g.Reader, "")
+	if err != nil {
+		return err
+	}
+	valid := map[string]Login{}
+	for _, l := range list {
+		valid[l.Device] = l
+	}
+	gone := map[string]bool{}
+	g.mu.Lock()
+	for device, l := range g.logins {
+		if valid[device] != l {
+			delete(g.logins, device)
+			gone[device] = true
+		}
+	}
+	g.mu.Unlock()
+	if len(gone) == 0 {
+		return nil
+	}
+	for _, cl := range g.server.Clients.GetAll() {
+		if gone[string(cl.Properties.Username)] {
+			_ = g.server.DisconnectClient(cl, packets.ErrNotAuthorized) // it says why it was asked to
+			cl.ClearInflights()
+			g.server.UnsubscribeClient(cl)
+		}
+	}
+	return nil
+}
+
+// Close sends all devices away. It may be called more than once.
+func (g *Gateway) Close() error {
+	if g.server == nil || g.closed.Swap(true) {
+		return nil
+	}
+	err := g.server.Close()
+	if closed := g.Listener.Close(); closed != nil && !errors.Is(closed, net.ErrClosed) {
+		err = errors.Join(err, closed)
+	}
+	return err
+}
+
+func (g *Gateway) login(device string) (Login, bool) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	l, ok := g.logins[device]
+	return l, ok
+}

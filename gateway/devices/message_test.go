@@ -1,0 +1,103 @@
+package devices
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestWhatDevicesSay(t *testing.T) {
+	t.Parallel()
+	for payload, want := range map[string]seen{
+		`4006381333931`:                  {customer: "4006381333931"},
+		`"card-1"`:                       {customer: "card-1"},
+		`card-1`:                         {customer: "card-1"},
+		`{"customer_id":42}`:             {customer: "42"},
+		`{"card":"k1","other":[1]}`:      {customer: "k1"},
+		`{"customer_id":"c","card":"k"}`: {customer: "c"},
+		`{"timestamp":1790000000,"customer_id":"c"}`:                                                  {customer: "c", stamp: "1790000000"},
+		`{"specversion":"1.0","id":"e1","time":"2026-05-01T12:00:00Z","data":{"customer_id":"c"}}`:    {id: "e1", customer: "c", stamp: "2026-05-01T12:00:00Z"},
+		`{"specversion":"1.0","id":7,"time":"later","data":{"customer_id":"c","timestamp":"sooner"}}`: {id: "7", customer: "c", stamp: "sooner"},
+	} {
+		if got, err := read(arrival, []byte(payload), ""); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v", payload, got, err)
+		}
+	}
+	bag := `{"customer_id":"c","product_ids":["a","b","a",7],"items":[{"sku":"a","qty":2}],"tags":["b/1","b/2","b/1","x"]}`
+	want := seen{customer: "c", codes: []code{{"7", 1}, {"a", 4}, {"b", 3}, {"x", 1}}}
+	if got, err := read(depart, []byte(bag), ""); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	many := strings.Repeat(`"a",`, maxCodes) + `"a"`
+	for _, nonsense := range []string{
+		``, ` `, `[]`, `null`, `{`, `{}`, `{"customer_id":""}`, `{"customer_id":null}`, `{"customer_id":"a b"}`, `{"customer_id":"` + strings.Repeat("a", 65) + `"}`,
+		`{"customer_id":["c"]}`, `{"customer_id":true}`, `{"customer_id":"c/../#"}`, `{"specversion":"1.0","data":{"customer_id":"c"}}`,
+		`{"specversion":"1.0","id":"e"}`, `{"specversion":"1.0","id":"` + strings.Repeat("e", 201) + `","data":{"customer_id":"c"}}`,
+		`{"customer_id":"c","timestamp":"` + strings.Repeat("1", 65) + `"}`,
+		`{"customer_id":"c","items":[{"sku":"a","qty":0}]}`, `{"customer_id":"c","items":[{"sku":"a","qty":-1}]}`, `{"customer_id":"c","items":[{"sku":"a","qty":1.5}]}`,
+		`{"customer_id":"c","items":[{"sku":"a","qty":1000001}]}`, `{"customer_id":"c","items":{}}`, `{"customer_id":"c","product_ids":[""]}`,
+		`{"customer_id":"c","product_ids":["` + strings.Repeat("p", 201) + `"]}`, `{"customer_id":"c","product_ids":[` + many + `]}`, `{"customer_id":"c","tags":[{}]}`,
+	} {
+		if got, err := read(depart, []byte(nonsense), ""); !errors.Is(err, errNonsense) {
+			t.Errorf("%.80s: %+v, %v", nonsense, got, err)
+		}
+	}
+}
+
+// Whatever comes is read or refused as nonsense; nothing panics, and what is read is within its bounds.
+func TestNothingPanics(t *testing.T) {
+	t.Parallel()
+	pieces := []string{`{`, `}`, `[`, `]`, `:`, `,`, `"`, `"customer_id"`, `"product_ids"`, `"items"`, `"tags"`, `"data"`, `"specversion"`, `"id"`, `1`, `-1e999`, `null`, `"a"`, `"a/b"`, "\x00", "\xff"}
+	rapid.Check(t, func(rt *rapid.T) {
+		payload := strings.Join(rapid.SliceOfN(rapid.SampledFrom(pieces), 0, 30).Draw(rt, "payload"), "")
+		for _, w := range []what{arrival, depart} {
+			s, err := read(w, []byte(payload), "")
+			if err != nil && !errors.Is(err, errNonsense) {
+				rt.Fatal(err)
+			}
+			if err == nil && (s.customer == "" || len(s.codes) > maxCodes) {
+				rt.Fatalf("%q is read as %+v", payload, s)
+			}
+		}
+	})
+}
+
+// A device may do what is listed for its kind, and nothing beside it, under whatever topic.
+func TestPolicy(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		level := rapid.SampledFrom([]string{
+			"souk", "v1", "v2", "s1", "s2", "gate", "gate-in", "display", "till", "d1", "d2", "event", "business", "server", "connection", "content", "cmd",
+			"customer-arrived", "CustomerArrival", "customer-departed", "payment-due", "display-welcome", "#", "+", "",
+		})
+		topic := strings.Join(rapid.SliceOfN(level, 1, 8).Draw(rt, "topic"), "/")
+		l := Login{Device: "d1", Store: "s1", Kind: rapid.SampledFrom(Kinds()).Draw(rt, "kind")}
+		w, canonical := l.publishes("souk", topic)
+		own, older := strings.HasPrefix(topic, l.own()), !strings.Contains(strings.TrimPrefix(topic, "souk/s1/"), "/")
+		if w != nothing && !own && !older || w == arrival && !l.Kind.admits() || w == depart && !l.Kind.releases() {
+			rt.Fatalf("a %s may publish %q: %v", l.Kind, topic, w)
+		}
+		if w != nothing && !strings.HasPrefix(canonical, "souk/v1/s1/") && !strings.HasPrefix(canonical, "souk/s1/") {
+			rt.Fatalf("%q goes to others as %q", topic, canonical)
+		}
+		for _, other := range []string{"s2", "#", "+"} {
+			if l.mayRead("souk", topic) && (strings.HasPrefix(topic, "souk/"+other+"/") || strings.HasPrefix(topic, "souk/v1/"+other+"/")) {
+				rt.Fatalf("a %s may read %q", l.Kind, topic)
+			}
+		}
+		if l.maySubscribe("souk", topic) && !strings.HasPrefix(topic, "souk/v1/s1/") && !strings.HasPrefix(topic, "souk/s1/") {
+			rt.Fatalf("a %s may subscribe %q", l.Kind, topic)
+		}
+		if l.Kind != Display && l.mayRead("souk", "souk/s1/display-welcome") {
+			rt.Fatalf("a %s is told names", l.Kind)
+		}
+	})
+	for id, want := range map[string]Kind{"gate-1": Gate, "gate-in-2": GateIn, "gate-outside": GateOut, "display": Display, "lamp": ""} {
+		if got, known := KindOf(id); got != want || known != (want != "") {
+			t.Errorf("%s is a %q", id, got)
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package devices
+
+import (
+	"context"
+	"embed"
+	"time"
+
+	"example.org/souk/backbone"
+	"example.org/souk/mall"
+	"example.org/souk/mall/event"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// ServiceName is the name of the gateway's service.
+const ServiceName = "devices"
+
+const (
+	tellName = "tell"
+	// A welcome that comes late greets somebody else; the rest waits for a day.
+	welcomeFor = 10 * time.Second
+	tellFor    = 24 * time.Hour
+)
+
+// Service is the table of the service. g may be nil where it does not run.
+func Service(g *Gateway) *backbone.Service {
+	var caller backbone.Caller[Notice]
+	if g != nil {
+		caller = teller{g}
+	}
+	return &backbone.Service{
+		Name:  ServiceName,
+		About: "Minds which devices there are and what they are told.",
+		Handles: []backbone.Handler{
+			backbone.Decide(all, add),
+			backbone.Decide(all, revoke),
+		},
+		Subscribes: []backbone.Subscriber{
+			backbone.Whenever(tellWelcome),
+			backbone.Whenever(tellDue),
+			backbone.Whenever(tellRestock),
+		},
+		Calls:      []backbone.CallType{backbone.CallTo(tellName, caller, toNobody)},
+		Views:      []backbone.View{logins},
+		Migrations: migrations,
+	}
+}
+
+// Notice is what devices are told. It stands in the log, so it holds nothing personal in the clear. One of Welcome, Due and
+// Restock is there.
+type Notice struct {
+	ID      string               `json:"id"` // of the event
+	Time    int64                `json:"time"`
+	Welcome *event.WelcomeShown  `json:"welcome,omitempty"`
+	Due     *event.PaymentDue    `json:"due,omitempty"`
+	Restock *event.RestockNeeded `json:"restock,omitempty"`
+}
+
+func tellWelcome(e event.WelcomeShown, m backbone.Meta) []backbone.Effect {
+	return tell(m, e.Visit, welcomeFor, Notice{Welcome: &e})
+}
+
+func tellDue(e event.PaymentDue, m backbone.Meta) []backbone.Effect {
+	e.Lines = nil // what was in the bag concerns no device
+	return tell(m, e.Visit, tellFor, Notice{Due: &e})
+}
+
+func tellRestock(e event.RestockNeeded, m backbone.Meta) []backbone.Effect {
+	return tell(m, mall.StockID(e.SKU, e.Location), tellFor, Notice{Restock: &e})
+}
+
+func tell(m backbone.Meta, stream string, within time.Duration, n Notice) []backbone.Effect {
+	n.ID, n.Time = m.ID, m.Time.UnixMicro()
+	return []backbone.Effect{backbone.MakeCall(tellName, "device-"+m.ID, stream, n, m.Time.Add(within))}
+}
+
+type teller struct{ gateway *Gateway }
+
+// Call hands a notice to the devices that are there. MQTT keeps it for those that are subscribed and away.
+func (t teller) Call(ctx context.Context, _ backbone.CallRequest, n Notice) (any, error) {
+	return nil, t.gateway.tell(ctx, n)
+}
+
+// toNobody leaves no trace of a notice: whether somebody looked at a display is known to nobody.
+func toNobody(Notice, backbone.CallOutcome) backbone.Command { return nil }

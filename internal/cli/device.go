@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+
+	"example.org/souk/device/display"
+	"example.org/souk/device/gate"
+	"example.org/souk/internal/control"
+)
+
+type deviceCommand struct {
+	Add    deviceAdd    `cmd:"" help:"Give a device a login."`
+	List   deviceList   `cmd:"" help:"Which devices have a login."`
+	Revoke deviceRevoke `cmd:"" help:"Take a device's login away; its connections are cut."`
+
+	Gate    deviceGate    `cmd:"" help:"Play a gate that people pass."`
+	Display deviceDisplay `cmd:"" help:"Play a display that welcomes them."`
+}
+
+// deviceLink is where a device that souk plays connects, and as whom.
+type deviceLink struct {
+	Device       string `arg:"" help:"The device's id."`
+	Server       string `help:"The MQTT server: mqtt://host:port, or mqtts:// for TLS." default:"mqtt://127.0.0.1:1883" env:"SOUK_DEVICE_SERVER" placeholder:"URL"`
+	CAFile       string `help:"File with the certificate by which the server is trusted." name:"ca-file" type:"path" env:"SOUK_DEVICE_CA_FILE" placeholder:"FILE"`
+	Password     string `help:"Its password; better in the environment or a file." env:"SOUK_DEVICE_PASSWORD"`
+	PasswordFile string `help:"File with its password." type:"path" env:"SOUK_DEVICE_PASSWORD_FILE" placeholder:"FILE"`
+	Store        string `help:"The store that it is in." default:"main-hall" env:"SOUK_DEVICE_STORE"`
+	MQTT         int    `help:"Version of MQTT: 3, which is 3.1.1, or 5." name:"mqtt-version" enum:"3,5" default:"5"`
+}
+
+func (l *deviceLink) password() (string, error) {
+	if l.PasswordFile == "" {
+		return l.Password, nil
+	}
+	text, err := os.ReadFile(l.PasswordFile)
+	return strings.TrimSpace(string(text)), err
+}
+
+type deviceGate struct {
+	deviceLink
+	Kind       string   `help:"gate, gate-in or gate-out." enum:"gate,gate-in,gate-out" default:"gate"`
+	Older      bool     `help:"Publish under the names of older systems."`
+	Seed       uint64   `help:"The same seed gives the same people and bags." default:"1"`
+	Rate       float64  `help:"People a second who pass." default:"1"`
+	Visitors   int      `help:"How many come; 0 for as many as until it is stopped." default:"0"`
+	Customers  []string `help:"Who come: ids or cards." default:"amina,bruno,chen"`
+	Products   []string `help:"What they carry: ids, SKUs or barcodes." default:"lamp,tea,saffron,tray,bowl"`
+	Duplicates int      `help:"Percent of the messages that are sent twice."`
+	Reorder    int      `help:"Percent that are sent after the next one."`
+	Misreads   int      `help:"Percent with something in them that nobody knows."`
+	Loss       int      `help:"Percent that are never sent."`
+	Offline    int      `help:"Percent that begin a spell without a connection."`
+	Admin      string   `help:"Loopback address at which faults are switched while it runs; port 0 is a free one." placeholder:"ADDRESS"`
+}
+
+// Help implements kong's long help.
+func (deviceGate) Help() string {
+	return `Example:
+  SOUK_DEVICE_PASSWORD=... souk device gate gate-1 --rate 2 --visitors 20 --duplicates 10
+
+It prints a line for everybody who passes. With --admin faults are switched while it runs:
+  curl -X PUT -H "Authorization: Bearer $SOUK_DEVICE_PASSWORD" -d '{"duplicates":50}' http://127.0.0.1:PORT/faults`
+}
+
+// Run plays a gate until everybody has left.
+func (c *deviceGate) Run(ctx context.Context, env Env) error {
+	password, err := c.password()
+	if err != nil {
+		return err
+	}
+	return gate.Run(ctx, gate.Config{
+		Server: c.Server, CAFile: c.CAFile, Store: c.Store, Kind: c.Kind, Device: c.Device, Password: password, Version: c.MQTT, Older: c.Older,
+		Seed: c.Seed, Rate: c.Rate, Visitors: c.Visitors, Customers: c.Customers, Products: c.Products, Admin: c.Admin, Out: env.Stdout,
+		Faults: gate.Faults{Duplicates: c.Duplicates, Reorder: c.Reorder, Misreads: c.Misreads, Loss: c.Loss, Offline: c.Offline},
+	})
+}
+
+type deviceDisplay struct{ deviceLink }
+
+// Help implements kong's long help.
+func (deviceDisplay) Help() string {
+	return "Example:\n  SOUK_DEVICE_PASSWORD=... souk device display display-1"
+}
+
+// Run plays a display until ctx ends.
+func (c *deviceDisplay) Run(ctx context.Context, env Env) error {
+	password, err := c.password()
+	if err != nil {
+		return err
+	}
+	return display.Run(ctx, display.Config{
+		Server: c.Server, CAFile: c.CAFile, Store: c.Store, Device: c.Device, Password: password, Version: c.MQTT, Out: env.Stdout,
+	})
+}
+
+type deviceAdd struct {
+	Device string `arg:"" help:"The device's id, such as gate-1."`
+	Kind   string `help:"What it is: gate, gate-in, gate-out, display, till, kiosk, shelf or scale; default what its id begins with."`
+	Store  string `help:"The store that it is in; default the only one."`
+
+	Line         bool   `help:"Print a complete command line that does what such a device does, and nothing else." xor:"how"`
+	PasswordFile string `help:"Write the password into a file, which only you can read, and print nothing." type:"path" placeholder:"FILE" xor:"how"`
+}
+
+// Help implements kong's long help.
+func (deviceAdd) Help() string {
+	return `Example:
+  souk device add gate-1
+
+It prints the password this once; what is kept of it does not let anybody in. With it comes a
+complete line for mosquitto_pub or mosquitto_sub that does what such a device does.`
+}
+
+// Run gives a device a login.
+func (c *deviceAdd) Run(ctx context.Context, env Env, r *root) error {
+	a := control.Args{"device": c.Device, "kind": c.Kind, "store": c.Store}
+	switch {
+	case c.PasswordFile != "":
+		return control.Call(ctx, control.Mall{Data: r.Data, DB: r.DB, Added: env.Added}, "device add", a, func(row json.RawMessage) error {
+			var added struct{ Password string }
+			if err := json.Unmarshal(row, &added); err != nil {
+				return err
+			}
+			return os.WriteFile(c.PasswordFile, []byte(added.Password+"\n"), 0o600)
+		})
+	case c.Line:
+		a["form"] = "line"
+	case r.Output == "table":
+		a["form"] = "text"
+	}
+	return r.do(ctx, env, "device add", a)
+}
+
+type deviceList struct{}
+
+// Help implements kong's long help.
+func (deviceList) Help() string { return "Example:\n  souk device list" }
+
+// Run lists devices.
+func (c *deviceList) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "device list", control.Args{})
+}
+
+type deviceRevoke struct {
+	Device string `arg:"" help:"The device's id."`
+	Why    string `help:"Why, for whoever asks later."`
+}
+
+// Help implements kong's long help.
+func (deviceRevoke) Help() string {
+	return "Example:\n  souk device revoke gate-1 --why \"it was stolen\""
+}
+
+// Run takes a device's login away.
+func (c *deviceRevoke) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "device revoke", control.Args{"device": c.Device, "why": c.Why})
+}

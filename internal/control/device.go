@@ -1,0 +1,143 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"example.org/souk/backbone"
+	"example.org/souk/gateway/devices"
+	"example.org/souk/internal/house"
+	"example.org/souk/mall"
+	"example.org/souk/mall/exitgate"
+)
+
+// deviceLogin is what is told of a device that was added: its password this once.
+type deviceLogin struct {
+	Device   string `json:"device"`
+	Store    string `json:"store"`
+	Kind     string `json:"kind"`
+	Password string `json:"password,omitempty"`
+	Server   string `json:"server"`  // where it connects to; empty: the mall does not run, or takes no devices
+	Example  string `json:"example"` // a command line that does what such a device does
+}
+
+// addDevice gives a device a login.
+func addDevice(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	l := devices.Login{Device: a["device"], Store: a["store"], Kind: devices.Kind(a["kind"])}
+	if err := mall.ValidID(l.Device); err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
+	if l.Kind == "" {
+		l.Kind, _ = devices.KindOf(l.Device)
+	}
+	if !known(l.Kind) {
+		return fmt.Errorf("say what %s is with --kind: one of %v", l.Device, devices.Kinds())
+	}
+	store, err := storeOf(ctx, h, l.Store)
+	if err != nil {
+		return err
+	}
+	l.Store = store
+	password := devices.NewPassword()
+	l.Hash = devices.HashOf(password)
+	answer, err := h.Do(ctx, devices.AddDevice(l), backbone.By("operator:"+a["actor"]))
+	if err := errors.Join(err, answer.Err()); err != nil {
+		return err
+	}
+	line := example(l, password, h)
+	switch a["form"] {
+	case "line":
+		return emit(text{line + "\n"})
+	case "text":
+		return emit(text{fmt.Sprintf("device    %s, a %s in %s\npassword  %s\nserver    %s\ntry       %s\n",
+			l.Device, l.Kind, l.Store, password, cmp.Or(h.MQTT(), "none: no mall runs, or it takes no devices"), line)})
+	}
+	return emit(deviceLogin{l.Device, l.Store, string(l.Kind), password, h.MQTT(), line})
+}
+
+func known(kind devices.Kind) bool {
+	for _, k := range devices.Kinds() {
+		if k == kind {
+			return true
+		}
+	}
+	return false
+}
+
+// storeOf returns the store that a device is in: the named one, or the only one.
+func storeOf(ctx context.Context, h *house.House, name string) (string, error) {
+	all, err := exitgate.Stores(ctx, h.Reader("exitgate"))
+	if err != nil {
+		return "", err
+	}
+	for _, s := range all {
+		if s == name {
+			return s, nil
+		}
+	}
+	switch {
+	case name != "":
+		return "", fmt.Errorf("there is no store %q", name)
+	case len(all) != 1:
+		return "", fmt.Errorf("say which store it is in with --store: one of %s", strings.Join(all, ", "))
+	}
+	return all[0], nil
+}
+
+// example returns a complete line for the stock client.
+func example(l devices.Login, password string, h *house.House) string {
+	host, port, secure := "127.0.0.1", "1883", false
+	if address := h.MQTT(); address != "" {
+		secure = strings.HasPrefix(address, "mqtts://")
+		at := address[strings.Index(address, "//")+2:]
+		i := strings.LastIndexByte(at, ':')
+		host, port = strings.Trim(at[:i], "[]"), at[i+1:]
+	}
+	login := fmt.Sprintf("-h %s -p %s -u %s -P %s", host, port, l.Device, password)
+	if secure {
+		login += " --cafile " + h.MQTTCertificate()
+	}
+	switch l.Kind {
+	case devices.Gate, devices.GateIn:
+		return "mosquitto_pub " + login + ` -q 1 -t CustomerArrival -m '{"timestamp":"2026-05-01T12:00:00Z","customer_id":"amina"}'`
+	case devices.GateOut:
+		return "mosquitto_pub " + login + ` -q 1 -t customer-departed -m '{"timestamp":"2026-05-01T12:00:00Z","customer_id":"amina","product_ids":["lamp"]}'`
+	case devices.Display:
+		return "mosquitto_sub " + login + " -q 1 -t display-welcome"
+	case devices.Till, devices.Kiosk:
+		return "mosquitto_sub " + login + " -q 1 -t payment-due"
+	}
+	return "mosquitto_pub " + login + fmt.Sprintf(" -q 1 -r -t souk/v1/%s/%s/%s/connection", l.Store, l.Kind, l.Device) + ` -m '{"state":"ONLINE"}'`
+}
+
+// revokeDevice takes a device's login away.
+func revokeDevice(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	c := devices.RevokeDevice{Device: a["device"], Reason: a["why"]}
+	if err := mall.ValidID(c.Device); err != nil {
+		return fmt.Errorf("device: %w", err)
+	}
+	answer, err := h.Do(ctx, c, backbone.By("operator:"+a["actor"]))
+	if err := errors.Join(err, answer.Err()); err != nil {
+		return err
+	}
+	return emit(struct {
+		Device string `json:"device"`
+		Status string `json:"status"`
+	}{c.Device, "revoked"})
+}
+
+// listDevices tells which devices have a login.
+func listDevices(ctx context.Context, h *house.House, _ Args, emit Emit) error {
+	list, err := devices.Logins(ctx, h.Reader(devices.ServiceName), "")
+	for _, l := range list {
+		err = errors.Join(err, emit(struct {
+			Device string `json:"device"`
+			Store  string `json:"store"`
+			Kind   string `json:"kind"`
+		}{l.Device, l.Store, cmp.Or(string(l.Kind), "-")}))
+	}
+	return err
+}

@@ -1,0 +1,208 @@
+package house
+
+import (
+	"cmp"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"example.org/souk/backbone"
+	"example.org/souk/gateway/devices"
+	"example.org/souk/mall/entrance"
+	"example.org/souk/mall/exitgate"
+)
+
+// MQTTConfig says where devices connect.
+type MQTTConfig struct {
+	// Address of the MQTT server; "" or "off" for none. Other than on loopback it speaks TLS.
+	Address string
+	// TLS speaks TLS on loopback, too.
+	TLS bool
+	// CertFile and KeyFile hold a certificate with its key; default one that is made in the data directory and that devices
+	// trust by the file mqtt/certificate.pem there.
+	CertFile, KeyFile string
+	// Chain is the first level of the topics of older systems; default "souk".
+	Chain string
+}
+
+func (c MQTTConfig) off() bool { return c.Address == "" || c.Address == "off" }
+
+// secure tells whether the server speaks TLS.
+func (c MQTTConfig) secure() bool { return c.TLS || c.CertFile != "" || loopback(c.Address) != nil }
+
+// openDevices opens the port of devices, which wait there until the mall has started. The command line has none.
+func (h *House) openDevices(ctx context.Context) (_ *devices.Gateway, err error) {
+	if h.cfg.Quiet {
+		return nil, nil
+	}
+	c := devices.Config{
+		Chain: h.cfg.MQTT.Chain, Logger: h.cfg.Logger, Keys: h.Keys, Settled: h.countDevices,
+		Shop:   visitors{h.Reader("entrance"), h.Reader("exitgate")},
+		Reader: h.Reader(devices.ServiceName),
+	}
+	if !h.cfg.MQTT.off() && h.runs(devices.ServiceName) {
+		if c.Listener, err = h.listenMQTT(ctx); err != nil {
+			return nil, err
+		}
+	}
+	h.devices, err = devices.Open(c)
+	if err != nil && c.Listener != nil {
+		err = errors.Join(err, c.Listener.Close())
+	}
+	return h.devices, err
+}
+
+func (h *House) listenMQTT(ctx context.Context) (net.Listener, error) {
+	m := h.cfg.MQTT
+	var config *tls.Config
+	if m.secure() {
+		certFile, keyFile := m.CertFile, m.KeyFile
+		if certFile == "" {
+			var err error
+			if certFile, keyFile, err = ownCertificate(filepath.Join(h.cfg.Data, "mqtt"), m.Address); err != nil {
+				return nil, err
+			}
+		}
+		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+		if err != nil {
+			return nil, fmt.Errorf("certificate of the MQTT server: %w", err)
+		}
+		config = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", m.Address)
+	if err != nil {
+		return nil, fmt.Errorf("port of devices: %w; choose another with --mqtt, or none with --mqtt off", err)
+	}
+	if config != nil {
+		l = tls.NewListener(l, config)
+	}
+	return l, nil
+}
+
+// certificateFor is how long a certificate that is made here is valid. It is made anew when it is over.
+const certificateFor = 365 * 24 * time.Hour
+
+// ownCertificate returns a certificate and its key, which are made where they are not there or not valid for another month.
+func ownCertificate(dir, address string) (certFile, keyFile string, err error) {
+	certFile, keyFile = filepath.Join(dir, "certificate.pem"), filepath.Join(dir, "key.pem")
+	if pair, err := tls.LoadX509KeyPair(certFile, keyFile); err == nil && time.Until(pair.Leaf.NotAfter) > certificateFor/12 {
+		return certFile, keyFile, nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", "", err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return "", "", err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return "", "", err
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: "souk"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(certificateFor),
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true, IsCA: true,
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", "", fmt.Errorf("address of the MQTT server: %w", err)
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		template.IPAddresses = append(template.IPAddresses, ip)
+	} else if host != "" {
+		template.DNSNames = append(template.DNSNames, host)
+	}
+	if name, err := os.Hostname(); err == nil {
+		template.DNSNames = append(template.DNSNames, name)
+	}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return "", "", err
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return "", "", err
+	}
+	return certFile, keyFile, errors.Join(
+		os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600),
+		os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}), 0o600),
+	)
+}
+
+// letDevicesIn begins to take in what devices send.
+func (h *House) letDevicesIn(ctx context.Context) error {
+	if h.devices == nil || !h.runs(devices.ServiceName) {
+		return nil
+	}
+	if err := h.devices.Serve(ctx, h); err != nil {
+		return err
+	}
+	h.loops.Go(func() { h.devices.Watch(ctx) })
+	return nil
+}
+
+// MQTT returns the address that devices connect to as a URL, "" where they do not.
+func (h *House) MQTT() string {
+	if h.devices == nil || h.devices.Address() == "" {
+		return ""
+	}
+	if h.cfg.MQTT.secure() {
+		return "mqtts://" + h.devices.Address()
+	}
+	return "mqtt://" + h.devices.Address()
+}
+
+// MQTTCertificate returns the file by which devices trust the MQTT server.
+func (h *House) MQTTCertificate() string {
+	return cmp.Or(h.cfg.MQTT.CertFile, filepath.Join(h.cfg.Data, "mqtt", "certificate.pem"))
+}
+
+// visitors knows what devices scan.
+type visitors struct{ entrance, exitgate *backbone.Reader }
+
+// Visitor implements devices.Shop.
+func (v visitors) Visitor(ctx context.Context, scanned string) (string, bool, error) {
+	return entrance.Known(ctx, v.entrance, scanned)
+}
+
+// Place implements devices.Shop.
+func (v visitors) Place(ctx context.Context, store string) (string, bool, error) {
+	return exitgate.Place(ctx, v.exitgate, store)
+}
+
+// StoresAt implements devices.Shop.
+func (v visitors) StoresAt(ctx context.Context, location string) ([]string, error) {
+	return exitgate.StoresAt(ctx, v.exitgate, location)
+}
+
+// SKU implements devices.Shop.
+func (v visitors) SKU(ctx context.Context, store, scanned string) (string, bool, error) {
+	return exitgate.SKU(ctx, v.exitgate, store, scanned)
+}
+
+func newDeviceMetrics() *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "souk_device_messages_total", Help: "Messages of devices that were settled, by name and by what became of them.",
+	}, []string{"name", "outcome"})
+}
+
+func (h *House) countDevices(name string, o devices.Outcome) {
+	h.metrics.devices.WithLabelValues(name, string(o)).Inc()
+}

@@ -1,0 +1,13 @@
+package event
+
+// CustomerArrived says that somebody came into the shop, and opens their visit. Customer is empty where nobody is known by the Card
+// that was scanned.
+type CustomerArrived struct {
+	Store    string `json:"store"`
+	Visit    string `json:"visit"`
+	Customer string `json:"customer,omitempty"`
+	Card     string `json:"card,omitempty"`
+}
+
+// EventType returns CustomerArrivedV1.
+func (CustomerArrived) EventType() string { return CustomerArrivedV1 }

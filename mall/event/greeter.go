@@ -1,0 +1,14 @@
+package event
+
+import "example.org/souk/mall"
+
+// WelcomeShown says what the shop's displays show to a visitor. In Lines {name} stands where the name belongs; whoever shows them opens Name.
+type WelcomeShown struct {
+	Store string        `json:"store"`
+	Visit string        `json:"visit"`
+	Name  mall.Personal `json:"name,omitempty"` // empty: the visitor is not known
+	Lines []string      `json:"lines"`
+}
+
+// EventType returns WelcomeShownV1.
+func (WelcomeShown) EventType() string { return WelcomeShownV1 }

@@ -1,0 +1,266 @@
+package market
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.org/souk/internal/control"
+	"example.org/souk/internal/testserver"
+)
+
+// market is a running souk with a shop in it.
+type market struct {
+	t      *testing.T
+	binary string
+	dir    string
+	flags  []string
+	url    string // of the online store
+	host   string // of the MQTT server, with its port
+	port   string
+	proc   *testserver.Process
+}
+
+// open starts souk with the goods of the tests: PRODUCT_001 at 10.00, of which there are 10, and PRODUCT_002 at 5.00, of which
+// there are 15; CUSTOMER_001, whose card is 5001, and CUSTOMER_002.
+func open(t *testing.T, flags ...string) *market {
+	t.Helper()
+	m := &market{t: t, binary: testserver.Build(t, "example.org/souk/cmd/souk"), dir: t.TempDir(), flags: flags}
+	m.begin()
+	m.post("/automation-testing/seed")
+	m.souk("customer", "card", "CUSTOMER_001", "5001")
+	m.idle()
+	return m
+}
+
+// begin runs souk, again where it ran before.
+func (m *market) begin(env ...string) {
+	m.t.Helper()
+	args := append([]string{m.binary, "--data", m.dir, "up", "--http", "127.0.0.1:0", "--test-mode"}, m.flags...)
+	m.proc = testserver.Command{Args: args, Env: env}.Start(m.t)
+	m.url = strings.TrimSpace(strings.TrimPrefix(m.proc.WaitLine("online store"), "online store"))
+	at := m.proc.WaitLine("devices ")
+	at = at[strings.Index(at, "//")+2:]
+	m.host, m.port, _ = strings.Cut(at, ":")
+	m.proc.WaitLine("ready")
+}
+
+func (m *market) stop() {
+	m.t.Helper()
+	m.proc.Signal(syscall.SIGTERM)
+	if e := m.proc.Wait(); e.Code != 0 {
+		m.t.Fatalf("souk ended with %v", e)
+	}
+}
+
+func (m *market) post(path string) {
+	m.t.Helper()
+	req, err := http.NewRequestWithContext(m.t.Context(), http.MethodPost, m.url+path, nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if text, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+		m.t.Fatalf("POST %s: %s %s %v", path, resp.Status, text, err)
+	}
+}
+
+// try runs a command line on the market.
+func (m *market) try(args ...string) (out string, err error) {
+	all, err := exec.CommandContext(m.t.Context(), m.binary, append([]string{"--data", m.dir}, args...)...).CombinedOutput()
+	return string(all), err
+}
+
+// souk runs a command line that must succeed.
+func (m *market) souk(args ...string) string {
+	m.t.Helper()
+	out, err := m.try(args...)
+	if err != nil {
+		m.t.Fatalf("souk %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+func (m *market) idle() {
+	m.t.Helper()
+	m.souk("wait", "--idle", "--timeout", "50s")
+}
+
+// rows runs an operation of the command line without a process of its own.
+func rows[T any](m *market, operation string, args control.Args) (list []T) {
+	m.t.Helper()
+	err := control.Call(m.t.Context(), control.Mall{Data: m.dir}, operation, args, func(row json.RawMessage) error {
+		var v T
+		err := json.Unmarshal(row, &v)
+		list = append(list, v)
+		return err
+	})
+	if err != nil {
+		m.t.Fatalf("%s: %v", operation, err)
+	}
+	return list
+}
+
+// record is a record of a log.
+type record struct {
+	Type   string          `json:"type"`
+	Stream string          `json:"stream"`
+	Data   json.RawMessage `json:"data"`
+}
+
+// events returns the data of all events of a type, oldest first.
+func events[T any](m *market, wire string) []T {
+	m.t.Helper()
+	var list []T
+	for _, r := range rows[record](m, "event tail", control.Args{"service": strings.Split(wire, ".")[1], "type": wire, "last": "100000"}) {
+		var e T
+		if err := json.Unmarshal(r.Data, &e); err != nil {
+			m.t.Fatal(err)
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// onHand returns how much is on hand of a SKU.
+func (m *market) onHand(sku string) int64 {
+	m.t.Helper()
+	return rows[struct{ OnHand int64 }](m, "stock show", control.Args{"sku": sku})[0].OnHand
+}
+
+// login is what a device connects with.
+type login struct {
+	m        *market
+	Device   string
+	Store    string
+	Kind     string
+	Password string
+	Example  string
+}
+
+// device gives a device a login.
+func (m *market) device(id string, more ...string) login {
+	m.t.Helper()
+	args := control.Args{"device": id}
+	for i := 0; i+1 < len(more); i += 2 {
+		args[more[i]] = more[i+1]
+	}
+	l := rows[login](m, "device add", args)[0]
+	l.m = m
+	return l
+}
+
+// protocols are the versions that stock clients speak.
+var protocols = []string{"mqttv311", "mqttv5"}
+
+func (l login) flags(protocol string) []string {
+	return []string{"-h", l.m.host, "-p", l.m.port, "-u", l.Device, "-P", l.Password, "-V", protocol}
+}
+
+// pub publishes with the stock client and waits until it ends, with QoS 1 unless the arguments say otherwise.
+func (l login) pub(protocol, topic, payload string, more ...string) (out string, err error) {
+	l.m.t.Helper()
+	program, _ := testserver.Mosquitto(l.m.t)
+	ctx, cancel := context.WithTimeout(l.m.t.Context(), 30*time.Second)
+	defer cancel()
+	args := append(l.flags(protocol), "-t", topic, "-m", payload)
+	if !slices.Contains(more, "-q") {
+		args = append(args, "-q", "1")
+	}
+	all, err := exec.CommandContext(ctx, program, append(args, more...)...).CombinedOutput()
+	return string(all), err
+}
+
+// mustPub publishes what must be taken.
+func (l login) mustPub(protocol, topic, payload string, more ...string) {
+	l.m.t.Helper()
+	if out, err := l.pub(protocol, topic, payload, more...); err != nil {
+		l.m.t.Fatalf("publish %s as %s: %v %s", topic, l.Device, err, out)
+	}
+}
+
+// sub subscribes with the stock client; each message is a line, the topic before the payload.
+func (l login) sub(protocol string, topics ...string) *testserver.Process {
+	l.m.t.Helper()
+	_, program := testserver.Mosquitto(l.m.t)
+	args := append([]string{program}, l.flags(protocol)...)
+	args = append(args, "-q", "1", "-F", "got %t %p")
+	// What is kept is given to whoever has subscribed, so from then on nothing is missed.
+	here := "souk/v1/" + l.Store + "/server/connection"
+	for _, t := range append(topics, here) {
+		args = append(args, "-t", t)
+	}
+	p := testserver.Start(l.m.t, args...)
+	p.WaitLine("got " + here)
+	return p
+}
+
+// heard returns the payloads of a topic that a subscriber was given so far.
+func heard(p *testserver.Process, topic string) (list []string) {
+	for line := range strings.Lines(p.Stdout()) {
+		if rest, ok := strings.CutPrefix(line, "got "+topic+" "); ok {
+			list = append(list, strings.TrimSuffix(rest, "\n"))
+		}
+	}
+	return list
+}
+
+// await waits until a condition holds.
+func await(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(60 * time.Second)
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("it never came true that %s", what)
+		}
+	}
+}
+
+// arrivalOf and departureOf are what gates send; n tells one from another.
+func arrivalOf(customer string, n int) string {
+	return fmt.Sprintf(`{"timestamp":"2026-05-01T12:00:%02d.%03dZ","customer_id":%q}`, n/1000, n%1000, customer)
+}
+
+func departureOf(customer string, n int, products ...string) string {
+	list, err := json.Marshal(products)
+	if err != nil {
+		panic(err) // texts always encode
+	}
+	return fmt.Sprintf(`{"timestamp":"2026-05-01T12:30:%02d.%03dZ","customer_id":%q,"product_ids":%s}`, n/1000, n%1000, customer, list)
+}
+
+// nowhere fails the test where a text stands in any file of the data directory.
+func (m *market) nowhere(text string) {
+	m.t.Helper()
+	err := filepath.WalkDir(m.dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || strings.HasSuffix(path, ".mbox") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if strings.Contains(string(data), text) {
+			m.t.Errorf("%q stands in %s", text, d.Name())
+		}
+		return err
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}

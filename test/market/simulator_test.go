@@ -1,0 +1,187 @@
+package market
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"example.org/souk/internal/testserver"
+	"example.org/souk/mall/event"
+)
+
+// passed is a line of what the gate tells.
+type passed struct {
+	N        int
+	What     string
+	Customer string
+	Products []string
+	Sent     int
+	Fault    string
+}
+
+// play runs the gate simulator to its end and returns what it tells.
+func (l login) play(flags ...string) (list []passed) {
+	l.m.t.Helper()
+	p := l.begin(flags...)
+	if e := p.Wait(); e.Code != 0 {
+		l.m.t.Fatalf("the gate ended with %v: %s", e, p.Stderr())
+	}
+	for line := range strings.Lines(p.Stdout()) {
+		if strings.Contains(line, "faults_at") {
+			continue
+		}
+		var one passed
+		if err := json.Unmarshal([]byte(line), &one); err != nil {
+			l.m.t.Fatal(err)
+		}
+		list = append(list, one)
+	}
+	return list
+}
+
+func (l login) begin(flags ...string) *testserver.Process {
+	args := append([]string{
+		l.m.binary, "device", "gate", l.Device, "--server", "mqtt://" + l.m.host + ":" + l.m.port,
+		"--customers", "CUSTOMER_001,CUSTOMER_002,9001,9002", "--products", "PRODUCT_001,PRODUCT_002", "--rate", "200",
+	}, flags...)
+	return testserver.Command{Args: args, Env: []string{"SOUK_DEVICE_PASSWORD=" + l.Password}}.Start(l.m.t)
+}
+
+// A9: the simulator takes a seed, a rate and faults. Whatever it sends twice, late, smudged or never: what the mall has decided is
+// what the gate got through, once. Red where copies are decided again, or where the gate forgets what it could not send.
+func TestA9_GateWithFaults(t *testing.T) {
+	t.Parallel()
+	m := open(t)
+	m.souk("stock", "receive", "PRODUCT_001", "100000")
+	m.souk("stock", "receive", "PRODUCT_002", "100000")
+	display := m.device("display-1")
+	screen := testserver.Command{
+		Args: []string{m.binary, "device", "display", "display-1", "--server", "mqtt://" + m.host + ":" + m.port, "--mqtt-version", "3"},
+		Env:  []string{"SOUK_DEVICE_PASSWORD=" + display.Password},
+	}.Start(t)
+	screen.WaitLine("(connected)")
+	departures, arrivals, pieces := 0, map[string]int{}, map[string]int64{}
+	for i, flags := range [][]string{
+		{"--mqtt-version", "5", "--seed", "11"},
+		{"--mqtt-version", "3", "--seed", "12", "--older"},
+	} {
+		gate := m.device(fmt.Sprint("gate-", i+1))
+		list := gate.play(append(flags, "--visitors", "60", "--duplicates", "25", "--reorder", "15", "--misreads", "10", "--loss", "10", "--offline", "2")...)
+		if len(list) != 120 {
+			t.Fatalf("%d passed, want 120", len(list))
+		}
+		faults := ""
+		for _, p := range list {
+			faults += p.Fault
+			if want := map[bool]int{true: 0, false: 1}[strings.Contains(p.Fault, "lost")]; p.Sent < want || want == 0 && p.Sent > 0 {
+				t.Errorf("%+v", p)
+			}
+			switch {
+			case p.Sent == 0:
+			case p.What == "arrival":
+				arrivals[p.Customer]++
+			default:
+				departures++
+				for _, sku := range p.Products {
+					pieces[sku]++
+				}
+			}
+		}
+		for _, f := range []string{"duplicated", "reordered", "misread", "lost"} {
+			if !strings.Contains(faults, f) {
+				t.Errorf("nothing was %s", f)
+			}
+		}
+	}
+	m.idle()
+	if got := events[event.CustomerDeparted](m, event.CustomerDepartedV1); len(got) != departures {
+		t.Errorf("%d departures, %d got through", len(got), departures)
+	}
+	came := map[string]int{}
+	for _, a := range events[event.CustomerArrived](m, event.CustomerArrivedV1) {
+		who := a.Customer
+		if who == "" {
+			who = a.Card
+		}
+		came[who]++
+	}
+	for who, n := range came {
+		if n > arrivals[who] {
+			t.Errorf("%s came %d times, the gate saw them %d times", who, n, arrivals[who])
+		}
+	}
+	for sku, n := range pieces {
+		taken := int64(0)
+		for _, i := range events[event.StockIssued](m, event.StockIssuedV1) {
+			for _, l := range i.Lines {
+				if l.SKU == sku {
+					taken += l.Quantity
+				}
+			}
+		}
+		for _, d := range events[event.StockDiscrepancy](m, event.StockDiscrepancyV1) {
+			if d.SKU == sku {
+				taken += d.Quantity
+			}
+		}
+		if taken != n {
+			t.Errorf("%d of %s left by the books, %d went through the gates", taken, sku, n)
+		}
+	}
+	if got := events[event.PaymentDue](m, event.PaymentDueV1); len(got) != departures {
+		t.Errorf("%d payments are due, want %d", len(got), departures)
+	}
+	await(t, "the display welcomes somebody by name", func() bool {
+		return strings.Contains(screen.Stdout(), "| Welcome, Customer One | Bronze customer |")
+	})
+}
+
+// A9: faults are switched while it runs.
+func TestA9_FaultsWhileItRuns(t *testing.T) {
+	t.Parallel()
+	m := open(t)
+	gate := m.device("gate-1")
+	p := gate.begin("--admin", "127.0.0.1:0", "--rate", "20")
+	var at struct {
+		Faults string `json:"faults_at"`
+	}
+	if err := json.Unmarshal([]byte(p.WaitLine("faults_at")), &at); err != nil {
+		t.Fatal(err)
+	}
+	put := func(token, body string) int {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, at.Faults, bytes.NewBufferString(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode
+	}
+	p.WaitLine(`"sent":1`)
+	if a, b := put("guess", `{"loss":100}`), put(gate.Password, `{"loss":101}`); a != 401 || b != 400 {
+		t.Errorf("a guess is answered %d, nonsense %d", a, b)
+	}
+	if strings.Contains(p.Stdout(), "lost") {
+		t.Error("something was lost before that was switched on")
+	}
+	if got := put(gate.Password, `{"loss":100}`); got != 200 {
+		t.Errorf("%d", got)
+	}
+	p.WaitLine("lost")
+	if got := put(gate.Password, `{"duplicates":100}`); got != 200 {
+		t.Errorf("%d", got)
+	}
+	p.WaitLine(`"sent":2`)
+	if !slices.Contains([]string{"", p.Stderr()}, "") {
+		t.Errorf("it says %s", p.Stderr())
+	}
+}
