@@ -17,7 +17,11 @@ import (
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/customers"
+	"example.org/souk/mall/entrance"
+	"example.org/souk/mall/exitgate"
+	"example.org/souk/mall/fastlane"
 	"example.org/souk/mall/inventory"
+	"example.org/souk/mall/logistics"
 	"example.org/souk/mall/orders"
 	"example.org/souk/mall/payments"
 	"example.org/souk/mall/stores"
@@ -38,6 +42,7 @@ var errAway = errors.New("nobody answers")
 func openCounter(t *testing.T) *counter {
 	c := &counter{World: backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{
 		online.Service(), orders.Service(orders.Config{}), stores.Service(), customers.Service(), inventory.Service(), payments.Service(nil),
+		entrance.Service(), exitgate.Service(), fastlane.Service("EUR"), logistics.Service(nil),
 	}})}
 	c.intake = online.Intake{Local: c.Runtime(), Log: c.Reader(online.ServiceName), Owner: c}
 	c.Do(t, command.CreateStore{Store: "s", Name: "S", Location: mall.MainLocation})

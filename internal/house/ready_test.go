@@ -67,7 +67,7 @@ func TestReadyBetween(t *testing.T) {
 	t.Parallel()
 	// The payment provider is never called here: nothing listens at its address.
 	h, err := Open(t.Context(), Config{
-		Data: t.TempDir(), HTTP: "127.0.0.1:0", Empty: true, Logger: slog.New(slog.DiscardHandler),
+		Logistics: "off", Data: t.TempDir(), HTTP: "127.0.0.1:0", Empty: true, Logger: slog.New(slog.DiscardHandler),
 		Payment: PaymentConfig{URL: "http://127.0.0.1:9", KeyFile: keyFile(t)},
 	})
 	if err != nil {
@@ -108,7 +108,7 @@ func keyFile(t *testing.T) string {
 func TestReadyNeedsRoom(t *testing.T) {
 	t.Parallel()
 	h, err := Open(t.Context(), Config{
-		Data: t.TempDir(), HTTP: "127.0.0.1:0", Empty: true, Logger: slog.New(slog.DiscardHandler),
+		Logistics: "off", Data: t.TempDir(), HTTP: "127.0.0.1:0", Empty: true, Logger: slog.New(slog.DiscardHandler),
 		Payment: PaymentConfig{URL: "http://127.0.0.1:9", KeyFile: keyFile(t)},
 	})
 	if err != nil {

@@ -20,7 +20,7 @@ func TestF6_TheCommandLineForgetsNothing(t *testing.T) {
 	while := func(quiet bool, fn func(*backbone.Runtime)) {
 		t.Helper()
 		h, err := Open(t.Context(), Config{
-			Data: data, HTTP: "127.0.0.1:0", Empty: true, Quiet: quiet, Logger: slog.New(slog.DiscardHandler),
+			Logistics: "off", Data: data, HTTP: "127.0.0.1:0", Empty: true, Quiet: quiet, Logger: slog.New(slog.DiscardHandler),
 			Payment: provider, OrderPatience: time.Millisecond, Retention: time.Millisecond,
 		})
 		if err != nil {
