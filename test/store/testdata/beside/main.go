@@ -1,5 +1,5 @@
-// Command beside runs services of the mall of 0.1.0 on the PostgreSQL database that its argument names, beside processes of
-// a later version: 0.1.0 has the parts for that, and no program of its own.
+// Command beside runs services of the mall of 0.1.0 on a PostgreSQL database, beside processes of a later version: 0.1.0 has
+// the parts for that, and no program of its own. Its arguments are the database and the services.
 package main
 
 import (
@@ -19,13 +19,13 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1]); err != nil {
+	if err := run(os.Args[1], os.Args[2:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(url string) error {
+func run(url string, services []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	store, err := pgstore.Open(ctx, pgstore.Config{URL: url})
@@ -37,7 +37,7 @@ func run(url string) error {
 	var settled atomic.Int64
 	runtime, err := backbone.New(backbone.Config{
 		Parts: house.Parts(house.Ports{}),
-		Run:   []string{"orders", "inventory", "customers", "stores", "payments"},
+		Run:   services,
 		Store: storeOf, Transport: bus, Owner: "beside",
 		Hooks: backbone.Hooks{Handled: func(_ context.Context, h backbone.HandledStats) {
 			if h.Err != nil {
