@@ -23,7 +23,11 @@ import (
 	"example.org/souk/mall/analytics"
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/customers"
+	"example.org/souk/mall/entrance"
+	"example.org/souk/mall/exitgate"
+	"example.org/souk/mall/fastlane"
 	"example.org/souk/mall/inventory"
+	"example.org/souk/mall/logistics"
 	"example.org/souk/mall/notifications"
 	"example.org/souk/mall/orders"
 	"example.org/souk/mall/payments"
@@ -99,6 +103,7 @@ func beginOn(t *testing.T, writeTimeout time.Duration, change ...func(*Config)) 
 	t.Helper()
 	w := backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{
 		stores.Service(), customers.Service(), orders.Service(orders.Config{}), inventory.Service(), payments.Service(provider{}),
+		entrance.Service(), exitgate.Service(), fastlane.Service("EUR"), logistics.Service(nil),
 		notifications.Service(sender{}), analytics.Service(), backbone.KeyService(),
 	}})
 	keys, err := backbone.OpenKeys(backbone.KeysConfig{Store: w.Store(), Clock: w.Clock})

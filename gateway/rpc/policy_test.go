@@ -105,6 +105,13 @@ var notOffered = map[string]string{
 	command.FinishCancelOrderV1: "the last step of undoing an order",
 	command.ExpireOrderV1:       "the order's own timer",
 	command.ExpireReservationV1: "the reservation's own timer",
+	command.IssueStockV1:        "a reaction to a departure",
+	command.ChargeVisitV1:       "a reaction to what a visit costs",
+	command.ScanCardV1:          "devices send it, over MQTT",
+	command.ScanExitV1:          "devices send it, over MQTT",
+	command.PriceUnknownV1:      "a clerk's, by the command line",
+	command.AcceptDeliveryV1:    "the logistics department's, over its bus",
+	command.CancelPurchaseV1:    "the logistics department's, over its bus, and a clerk's by the command line",
 }
 
 // Every command has a method of its name, or a reason why not.

@@ -47,8 +47,9 @@ func (c *check) fail(format string, args ...any) {
 // place is where a mall keeps what it keeps.
 type place struct {
 	dir    string
-	db     string // its PostgreSQL databases; "": the file in the directory
-	broker string // what carries its messages; "": the log
+	db     string   // its PostgreSQL databases; "": the file in the directory
+	broker string   // what carries its messages; "": the log
+	forked []string // services whose logs were sealed by processes that do not agree on who does: a seal may follow an older one than the last
 }
 
 // rows runs a query on the database of a service, behind its owner's back. Tables of the service stand in braces.
@@ -148,7 +149,8 @@ func (c *check) log(ctx context.Context, service string) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	if _, err := c.h.Reader(service).Verify(ctx, head); err != nil {
+	if _, err := c.h.Reader(service).Verify(ctx, head); err != nil &&
+		(!slices.Contains(c.at.forked, service) || !strings.Contains(err.Error(), "does not follow the one before it")) {
 		c.fail("%v", err)
 	}
 }

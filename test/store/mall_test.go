@@ -145,7 +145,7 @@ func (m *mall) firstEnded() *testserver.Process {
 }
 
 // place is where the mall keeps what it keeps.
-func (m *mall) place() place { return place{m.dir, m.db, m.broker()} }
+func (m *mall) place() place { return place{dir: m.dir, db: m.db, broker: m.broker()} }
 
 // broker returns the URL of the broker that carries the mall's messages, "" where the log does.
 func (m *mall) broker() string {

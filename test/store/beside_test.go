@@ -1,0 +1,182 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"example.org/souk/internal/testserver"
+)
+
+// released is the commit of the version before this one.
+const released = "80436caf0ade5e9b6d20dc7aa61c7f4bcd242e53"
+
+// releasedProgram builds a program of the version before this one, from its commit. Files that the program needs and the commit lacks
+// are added by their path in the repository.
+func releasedProgram(t *testing.T, pkg string, added map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	tree, err := exec.Command("git", "-C", "../..", "archive", released).Output()
+	if err != nil {
+		var ended *exec.ExitError
+		if errors.As(err, &ended) {
+			t.Logf("%s", ended.Stderr)
+		}
+		t.Fatalf("this clone lacks the commit of the version before; fetch it with: git fetch origin %s: %v", released, err)
+	}
+	run := func(stdin []byte, program string, args ...string) {
+		t.Helper()
+		cmd := exec.Command(program, args...)
+		cmd.Dir, cmd.Stdin = dir, bytes.NewReader(stdin)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", program, err, out)
+		}
+	}
+	run(tree, "tar", "x")
+	for path, from := range added {
+		text, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Without the paths of the directory, which is another each time, nothing that was built before is built again.
+	run(nil, "go", "build", "-trimpath", "-o", "released", pkg)
+	return filepath.Join(dir, "released")
+}
+
+// F7: the version before and this one run on one data directory by turns, each killed under load, with orders in flight that the
+// other takes to their end. Red when the new tables have a column that the version before does not fill and that has no default.
+func TestF7_ReleasedByTurns(t *testing.T) {
+	t.Parallel()
+	before, now := releasedProgram(t, "./cmd/souk", nil), program(t)
+	out := startOutside(t, now)
+	m := startWith(t, out, before, t.TempDir(), nil)
+	m.seed()
+	for _, product := range []string{"PRODUCT_001", "PRODUCT_002"} {
+		m.souk("stock", "receive", product, "2000")
+	}
+	for n := range 40 {
+		m.authorize(prepaid(n), customerOf(n), "5.00")
+	}
+	m.souk("wait", "--idle")
+	ids, pending := []string(nil), 0
+	for turn, word := range []string{"before-1", "now-1", "before-2", "now-2", "before-3"} {
+		if m.binary = now; strings.HasPrefix(word, "before") {
+			m.binary = before
+		}
+		m.beginWhatEnded()
+		accepted := m.loadOf(t, 4, 200, func(n int) (id, body string) {
+			id, body = numbered(word)(n)
+			if n < 8 {
+				body = paidBy(prepaid(turn*8+n), order(id, customerOf(turn*8+n), item{"PRODUCT_002", 5, 1}))
+			}
+			return id, body
+		})
+		m.proc.Kill9()
+		ids = append(ids, accepted()...)
+		pending += statuses(t, m.dir)["PENDING"]
+	}
+	if pending == 0 {
+		t.Error("no order was in flight when a program was killed")
+	}
+	m.binary = now
+	m.accountFor(m.holds(), ids)
+}
+
+// accountFor fails the test where an order that was accepted is gone.
+func (m *mall) accountFor(k kept, ids []string) {
+	m.t.Helper()
+	if len(ids) == 0 {
+		m.t.Error("nothing was accepted")
+	}
+	for _, id := range ids {
+		if _, found := k.placed[id]; !found {
+			m.t.Errorf("order %s was accepted and is gone", id)
+		}
+	}
+}
+
+// F7: the version before runs services beside processes of this one, on one PostgreSQL database, and each is killed under load: what
+// the one begins the other ends, and nothing happens twice. The orders service is one version's at a time, since the version before
+// takes itself for the only one that moves a saga and numbers a feed; it takes over the sagas in flight as well. Red when it runs
+// beside this version's.
+func TestF7_ReleasedBeside(t *testing.T) {
+	t.Parallel()
+	before := releasedProgram(t, "./beside", map[string]string{"beside/main.go": "testdata/beside/main.go"})
+	server := testserver.PostgresOwn(t)
+	db := server.Database(t)
+	both := []string{"inventory", "customers", "stores", "payments"}
+	begin := func(services ...string) *testserver.Process {
+		p := testserver.Start(t, append([]string{before, db}, services...)...)
+		p.WaitLine("ready")
+		return p
+	}
+	earlier := begin(both...) // it is there first: its tables are brought up to date under it
+	m := split(t, program(t), t.TempDir(), db, []string{"online keys notifications analytics", strings.Join(both, " "), "orders"})
+	m.seed()
+	for _, product := range []string{"PRODUCT_001", "PRODUCT_002"} {
+		m.souk("stock", "receive", product, "2000")
+	}
+	var ids []string
+	shared := func(word string, kill func()) {
+		t.Helper()
+		await(t, "both versions have a share", func() bool {
+			owners := rowsOf(t, db, `SELECT DISTINCT owner FROM inventory.bb_checkpoint WHERE subscription = 'inventory' AND owner <> ''`)
+			return len(owners) > 1 && slices.Contains(owners, earlierOwner)
+		})
+		accepted := m.loadOf(t, 4, 150, numbered(word))
+		earlier.WaitLine("settled 20")
+		kill()
+		ids = append(ids, accepted()...)
+	}
+	for _, round := range []string{"1", "2"} {
+		shared("before-"+round, func() {
+			earlier.Kill9()
+			earlier = begin(both...)
+		})
+		shared("now-"+round, func() {
+			m.of("inventory").proc.Kill9()
+			m.beginWhatEnded()
+		})
+	}
+	if os.Getenv("SOUK_PROVE") != "" { // leases have to run out twice
+		underway := func() string {
+			return rowsOf(t, db, `SELECT count(*) FROM orders.bb_saga WHERE state NOT IN ('completed', 'compensated')`)[0]
+		}
+		shared("handed-over", m.of("orders").proc.Kill9)
+		if underway() == "0" {
+			t.Error("no saga was in flight when the orders service was handed over")
+		}
+		earlier.Kill9()
+		earlier = begin(slices.Concat(both, []string{"orders"})...)
+		await(t, "the version before has brought the sagas to their end", func() bool { return underway() == "0" })
+		earlier.Kill9()
+		earlier = begin(both...)
+		m.beginWhatEnded()
+	}
+	m.settle()
+	earlier.Signal(syscall.SIGTERM)
+	if e := earlier.Wait(); e.Code != 0 {
+		t.Errorf("the version before ended with %v\n%s", e, earlier.Stderr())
+	}
+	m.stop()
+	at := m.place()
+	at.forked = both
+	m.accountFor(report(t, at, nil, true), ids)
+}
+
+// earlierOwner is how leases know the program in testdata/beside.
+const earlierOwner = "beside"
