@@ -16,8 +16,11 @@ import (
 	"example.org/souk/internal/testserver"
 )
 
-// apart is every service and gateway in a process of its own.
-var apart = []string{"online", "stores", "customers", "orders", "inventory", "payments", "notifications", "analytics", "keys", "console"}
+// supermarket is what a shop with gates has beside the online store.
+const supermarket = "entrance greeter exitgate fastlane logistics devices"
+
+// apart is every service and gateway of the online store in a process of its own, and the supermarket in another one.
+var apart = []string{"online", "stores", "customers", "orders", "inventory", "payments", "notifications", "analytics", "keys", "console", supermarket}
 
 // carriers are the ways to carry messages between processes: the log, and the brokers.
 func carriers() []string {
@@ -43,7 +46,7 @@ func carrier(t *testing.T, name string) (flags []string, restart func()) {
 func databasesOf(t *testing.T, server *testserver.Server, each bool) string {
 	db := server.Database(t)
 	if each {
-		for _, service := range []string{"stores", "customers", "orders", "inventory", "payments", "notifications", "analytics", "keys", "online", "partner"} {
+		for _, service := range []string{"stores", "customers", "orders", "inventory", "payments", "notifications", "analytics", "keys", "online", "partner", "entrance", "exitgate"} {
 			db += "," + service + "=" + server.Database(t)
 		}
 	}
@@ -58,17 +61,23 @@ func TestD7_Processes(t *testing.T) {
 	binary := program(t)
 	for _, name := range carriers() {
 		for _, each := range []bool{false, true} {
-			if os.Getenv("SOUK_PROVE") == "" && (name != "log" || each) {
-				continue // they take minutes; make prove-short runs them
+			// Each takes a minute: make prove-short runs every carrier and both databases, make prove all of it.
+			switch os.Getenv("SOUK_PROVE") {
+			case "":
+				if name != "log" || each {
+					continue
+				}
+			case "short":
+				if each != (name == "nats") && name != "log" {
+					continue
+				}
 			}
 			way := name + ", one database"
 			if each {
 				way = name + ", one database a service"
 			}
 			t.Run(way, func(t *testing.T) {
-				if os.Getenv("SOUK_PROVE") == "" {
-					t.Parallel()
-				}
+				t.Parallel()
 				server := testserver.PostgresOwn(t, "max_connections=600")
 				flags, restart := carrier(t, name)
 				m := split(t, binary, t.TempDir(), databasesOf(t, server, each), apart, flags...)
@@ -348,7 +357,7 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 	refused(t, binary, t.TempDir(), 2, "name it with --db", "run", "orders")
 	refused(t, binary, t.TempDir(), 1, "no mall has run on this database yet", "--db", db, "stock", "receive", "PRODUCT_001", "1")
 	refused(t, binary, t.TempDir(), 1, "there is no part \"robots\"", "--db", db, "run", "robots")
-	m := split(t, binary, t.TempDir(), db, []string{"online stores customers", "orders inventory", "payments notifications analytics keys console"})
+	m := split(t, binary, t.TempDir(), db, []string{"online stores customers", "orders inventory", "payments notifications analytics keys console " + supermarket})
 	refused(t, binary, filepath.Join(m.dir, m.others[0].name), 1, "another process uses the data directory", "--db", db, "run", "orders")
 	refused(t, binary, t.TempDir(), 1, "processes run on this database", "--db", strings.Split(db, ",")[0], "up", "--http", "127.0.0.1:0")
 	m.seed()
