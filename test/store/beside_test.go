@@ -2,7 +2,8 @@ package store
 
 import (
 	"bytes"
-	"errors"
+	"compress/gzip"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,18 +18,31 @@ import (
 // released is the commit of the version before this one.
 const released = "80436caf0ade5e9b6d20dc7aa61c7f4bcd242e53"
 
+// releasedSource is what git archive makes of that commit. It is kept, since a clone need not reach back so far.
+const releasedSource = "testdata/histories/0.1.0/source.tar.gz"
+
 // releasedProgram builds a program of the version before this one, from its commit. Files that the program needs and the commit lacks
 // are added by their path in the repository.
 func releasedProgram(t *testing.T, pkg string, added map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
-	tree, err := exec.Command("git", "-C", "../..", "archive", released).Output()
+	packed, err := os.Open(releasedSource)
 	if err != nil {
-		var ended *exec.ExitError
-		if errors.As(err, &ended) {
-			t.Logf("%s", ended.Stderr)
-		}
-		t.Fatalf("this clone lacks the commit of the version before; fetch it with: git fetch origin %s: %v", released, err)
+		t.Fatal(err)
+	}
+	defer packed.Close()
+	unpacked, err := gzip.NewReader(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := io.ReadAll(unpacked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit := exec.Command("git", "get-tar-commit-id")
+	commit.Stdin = bytes.NewReader(tree)
+	if out, err := commit.Output(); err != nil || strings.TrimSpace(string(out)) != released {
+		t.Fatalf("%s is of commit %q, %v; make it with: git archive %s | gzip -9n", releasedSource, out, err, released)
 	}
 	run := func(stdin []byte, program string, args ...string) {
 		t.Helper()
