@@ -7,7 +7,17 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"example.org/souk/backbone/backbonetest"
 )
+
+// What stands in the log stands there for ever.
+func TestFrozenSamples(t *testing.T) {
+	login := Login{Device: "gate-1", Store: "market", Kind: "gate", Hash: HashOf("secret")}
+	backbonetest.Frozen(t,
+		AddDevice(login), RevokeDevice{Device: "gate-1", Reason: "lost"}, DeviceAdded(login), DeviceRevoked{Device: "gate-1", Reason: "lost"},
+	)
+}
 
 func TestWhatDevicesSay(t *testing.T) {
 	t.Parallel()

@@ -152,6 +152,9 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 	if cfg.Data == "" {
 		return nil, errors.New("a data directory is needed")
 	}
+	if os.Getenv(standInMark) != "" && !cfg.Quiet {
+		return nil, errors.New("this process was started as a stand-in: name a program that can be one")
+	}
 	if cfg.HTTP == "" {
 		cfg.HTTP = "127.0.0.1:8080"
 	}

@@ -127,9 +127,6 @@ func (h *House) program() ([]string, error) {
 		return h.cfg.Payment.Program, nil
 	}
 	self, err := os.Executable()
-	if err == nil && strings.HasSuffix(self, ".test") {
-		err = errors.New("this is a test's program, which would run its tests once more: leave the stand-ins out")
-	}
 	if err != nil {
 		return nil, errors.Join(errors.New("stand-ins: this program does not know where it lies"), err)
 	}

@@ -50,6 +50,10 @@ type standIn struct {
 	lines   *bufio.Scanner
 }
 
+// standInMark is in the environment of stand-ins. A program that is told to be one and begins a mall instead, as a test's does, would begin
+// stand-ins of its own, and these again.
+const standInMark = "SOUK_STAND_IN"
+
 // begin starts the child and returns the address that it listens on.
 func (s *standIn) begin() (string, error) {
 	if err := s.start(); err != nil {
@@ -63,6 +67,7 @@ func (s *standIn) start() error {
 	argv := append(append([]string{}, s.program...), s.args...)
 	s.cmd = exec.Command(argv[0], argv[1:]...) //nolint:gosec // this very program, or the one that the configuration names
 	s.cmd.Stderr = os.Stderr
+	s.cmd.Env = append(os.Environ(), standInMark+"=1")
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {

@@ -54,9 +54,13 @@ func contracts(t *testing.T) (map[string]*jsonschema.Schema, map[string]any) {
 func TestFrozenSamplesFitTheirSchemas(t *testing.T) {
 	t.Parallel()
 	schemas, _ := contracts(t)
-	samples, err := filepath.Glob("../../mall/*/testdata/souk.*.json")
-	if err != nil {
-		t.Fatal(err)
+	var samples []string
+	for _, where := range []string{"mall", "gateway"} {
+		found, err := filepath.Glob("../../" + where + "/*/testdata/souk.*.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		samples = append(samples, found...)
 	}
 	judged := map[string]bool{}
 	for _, path := range samples {
