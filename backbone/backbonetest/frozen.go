@@ -36,7 +36,7 @@ func Frozen(t *testing.T, samples ...any) {
 		path := filepath.Join("testdata", wire+".json")
 		kept, err := os.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) && os.Getenv("SOUK_FREEZE") != "" {
-			kept, err = written, errors.Join(os.MkdirAll("testdata", 0o750), os.WriteFile(path, written, 0o644))
+			kept, err = written, errors.Join(os.MkdirAll("testdata", 0o750), os.WriteFile(path, written, 0o600))
 		}
 		if err != nil {
 			t.Error(err)

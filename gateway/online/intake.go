@@ -184,7 +184,7 @@ func takeOrder(r request, c TakeOrder, _ backbone.Meta) ([]backbone.Event, error
 	if r.Order.Order != "" {
 		return nil, &backbone.Refusal{Code: "order_exists", Detail: "another order has this id"}
 	}
-	return []backbone.Event{OrderTaken{c.Order}}, nil
+	return []backbone.Event{OrderTaken(c)}, nil
 }
 
 // takeCancel is right for an order that came in elsewhere too: its service knows.
@@ -192,7 +192,7 @@ func takeCancel(r request, c TakeCancel, _ backbone.Meta) ([]backbone.Event, err
 	if r.Canceled {
 		return nil, nil
 	}
-	return []backbone.Event{CancelTaken{c.Cancel}}, nil
+	return []backbone.Event{CancelTaken(c)}, nil
 }
 
 func turnAway(_ request, c TurnAway, _ backbone.Meta) ([]backbone.Event, error) {

@@ -197,13 +197,15 @@ func TestFrozenSamples(t *testing.T) {
 	place, cancel := order("ORDER_001", 3), command.CancelOrder{Order: "ORDER_001", Reason: "canceled by the customer"}
 	samples := map[string]any{}
 	for _, c := range []backbone.Command{
-		online.TakeOrder{Order: place}, online.TakeCancel{Cancel: cancel},
+		online.TakeOrder{Order: place},
+		online.TakeCancel{Cancel: cancel},
 		online.TurnAway{Order: "ORDER_001", Code: "order_exists", Detail: "another order has this id"},
 	} {
 		samples[c.CommandType()] = c
 	}
 	for _, e := range []backbone.Event{
-		online.OrderTaken{Order: place}, online.CancelTaken{Cancel: cancel},
+		online.OrderTaken{Order: place},
+		online.CancelTaken{Cancel: cancel},
 		online.OrderTurnedAway{Order: "ORDER_001", Code: "order_exists", Detail: "another order has this id"},
 	} {
 		samples[e.EventType()] = e

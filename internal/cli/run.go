@@ -36,7 +36,7 @@ A service can have a database of its own:
 // Run runs the parts until ctx ends, then drains.
 func (c *runCommand) Run(ctx context.Context, env Env, r *root) error {
 	if r.DB == "" {
-		return usageError{fmt.Errorf("several processes share a database: name it with --db postgres://...")}
+		return usageError{fmt.Errorf("several processes share a database: name it with --db URL")}
 	}
 	config := c.config(r, env)
 	config.Drain, config.HTTP, config.Listen, config.Advertise, config.Run, config.TestMode = c.Drain, c.HTTP, c.Listen, c.Advertise, c.Parts, c.TestMode

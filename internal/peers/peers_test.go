@@ -149,7 +149,7 @@ func TestF10_Impostors(t *testing.T) {
 		t.Fatal("a process passed for a part that it does not run")
 	}
 	// A program without a certificate is let in as nobody.
-	plain := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // it asks who it is taken for
+	plain := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	got, err := get(t.Context(), plain, "https://"+mine[1].Address)
 	if want := "two answers  false over HTTP/1"; err != nil || got != want {
 		t.Fatalf("got %q, %v; want %q", got, err, want)
