@@ -75,6 +75,9 @@ func releasedProgram(t *testing.T, pkg string, added map[string]string) string {
 // other takes to their end. Red when the tables want of a saga what the version before does not write.
 func TestF7_ReleasedByTurns(t *testing.T) {
 	t.Parallel()
+	if !proving(t) {
+		return
+	}
 	before, now := releasedProgram(t, "./cmd/souk", nil), program(t)
 	out := startOutside(t, now)
 	m := startWith(t, out, before, t.TempDir(), nil)
@@ -131,6 +134,9 @@ func (m *mall) accountFor(k kept, ids []string) {
 // beside this version's.
 func TestF7_ReleasedBeside(t *testing.T) {
 	t.Parallel()
+	if !proving(t) {
+		return
+	}
 	before := releasedProgram(t, "./beside", map[string]string{"beside/main.go": "testdata/beside/main.go"})
 	server := testserver.PostgresOwn(t)
 	db := server.Database(t)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,8 +15,8 @@ import (
 // each has its share of that. Processes come to those that run, and find their part by themselves. Red when a process keeps the slices
 // that another one should have.
 func TestF17_ThroughputRises(t *testing.T) {
-	if os.Getenv("SOUK_PROVE") == "" {
-		return // it measures for half a minute and wants the machine for itself; make prove-short runs it
+	if !proving(t) { // it measures for half a minute and wants the machine for itself
+		return
 	}
 	binary := testserver.Build(t, "example.org/souk/test/store/patient")
 	for carrier, url := range map[string]func(*testing.T) string{

@@ -256,6 +256,9 @@ func testPartners(t *testing.T, binary, crashing string, p partners) {
 	// C1, C2, C5: the same with the mall in several processes, of which the one that speaks to partners and the one that has the orders are
 	// killed in turn under load: every order is placed once, and partners are told of what is placed online.
 	t.Run("C2_C5_InProcesses", func(t *testing.T) {
+		if !proving(t) {
+			return
+		}
 		p.fresh(t)
 		parts := []string{"partner console", "online stores customers keys notifications", "orders inventory payments analytics"}
 		m := split(t, binary, t.TempDir(), testserver.Postgres(t).Database(t), parts, "--partner", p.url())

@@ -22,6 +22,16 @@ const supermarket = "entrance greeter exitgate fastlane logistics devices"
 // apart is every service and gateway of the online store in a process of its own, and the supermarket in another one.
 var apart = []string{"online", "stores", "customers", "orders", "inventory", "payments", "notifications", "analytics", "keys", "console", supermarket}
 
+// proving tells whether what takes minutes is to be shown as well, as make prove-short asks for. What make test leaves out it says.
+func proving(t *testing.T) bool {
+	t.Helper()
+	asked := os.Getenv("SOUK_PROVE") != ""
+	if !asked {
+		t.Log("this takes minutes: make prove-short runs it")
+	}
+	return asked
+}
+
 // carriers are the ways to carry messages between processes: the log, and the brokers.
 func carriers() []string {
 	names := []string{"log"}
@@ -215,6 +225,9 @@ func (b *balancer) next() string {
 // end, when a subscription gives its slices back before what it began is done, or keeps them until its lease ends.
 func TestF12_RollingRestart(t *testing.T) {
 	t.Parallel()
+	if !proving(t) {
+		return
+	}
 	const drain = "1s" // the balancer below looks several times meanwhile
 	server := testserver.PostgresOwn(t, "max_connections=600")
 	runs := filepath.Join(t.TempDir(), "runs")
@@ -317,6 +330,9 @@ func TestF12_RollingRestart(t *testing.T) {
 // for a transaction, where statements must not be prepared and nobody is woken after a commit.
 func TestD7_ThroughPgBouncer(t *testing.T) {
 	t.Parallel()
+	if !proving(t) {
+		return
+	}
 	binary := program(t)
 	for mode, settings := range map[string]string{"session": "", "transaction": "&default_query_exec_mode=exec"} {
 		t.Run(mode, func(t *testing.T) {
