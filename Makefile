@@ -17,7 +17,7 @@ OUTSIDE = test/outside test/alacarte
 MODULES = . tools tools/buf tools/servers bench $(OUTSIDE)
 
 # Longer than the slowest package takes on two busy cores; a hang names itself after that.
-TEST_TIMEOUT ?= 10m
+TEST_TIMEOUT ?= 25m
 
 # The steps of "make verify"; each is a target called verify-<step>.
 VERIFY = format generated api tidy docs
@@ -148,7 +148,7 @@ cards: servers ## write the cards of the transports in docs/transports from runs
 
 .PHONY: prove-short
 prove-short: servers ## crash and simulation tests, the transports' whole suite, at most twenty minutes
-	SOUK_PROVE=short $(GO) test -count=1 -timeout 20m ./test/...
+	SOUK_PROVE=short $(GO) test -count=1 -timeout 40m ./test/...
 	SOUK_PROVE=short $(GO) test -count=1 -timeout 20m -run TestContract $(BROKERS:%=./backbone/%)
 	cd bench && $(GO) test -count=1 -timeout 10m ./...
 
