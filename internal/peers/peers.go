@@ -73,6 +73,9 @@ type Peers struct {
 	authority *authority
 	client    *http.Client
 
+	writing sync.Mutex // of the row
+	left    bool       // guarded by writing
+
 	mu     sync.Mutex
 	self   Process
 	leaf   *tls.Certificate
@@ -125,6 +128,11 @@ func (p *Peers) Run(ctx context.Context) {
 func (p *Peers) table() string { return p.store.Name(schemaName, "process") }
 
 func (p *Peers) renew(ctx context.Context) error {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	if p.left {
+		return nil
+	}
 	now, err := p.store.Now(ctx)
 	if err != nil {
 		return err
@@ -154,6 +162,9 @@ func (p *Peers) write(ctx context.Context, statements ...driver.Statement) (err 
 
 // Leave removes this process's row: nobody begins to call it any more.
 func (p *Peers) Leave(ctx context.Context) error {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	p.left = true
 	return p.write(ctx, driver.Statement{SQL: `DELETE FROM ` + p.table() + ` WHERE id = $1`, Args: []any{p.self.ID}})
 }
 

@@ -154,8 +154,12 @@ func TestF10_Impostors(t *testing.T) {
 	if want := "two answers  false over HTTP/1"; err != nil || got != want {
 		t.Fatalf("got %q, %v; want %q", got, err, want)
 	}
-	if err := honest.Leave(t.Context()); err != nil {
+	// Who has left is not seen again, though its row is renewed once more.
+	if err := errors.Join(honest.Leave(t.Context()), honest.Join(t.Context())); err != nil {
 		t.Fatal(err)
+	}
+	if list, err := one.Processes(t.Context()); err != nil || len(list) != 1 {
+		t.Fatalf("after one of two has left: %+v, %v", list, err)
 	}
 }
 
