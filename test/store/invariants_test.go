@@ -293,7 +293,7 @@ func (c *check) leftovers() {
 	for _, service := range services {
 		for _, table := range []string{"bb_parked", "bb_call", "bb_blocked"} {
 			for _, row := range c.at.rows(c.t, service, `SELECT * FROM {`+table+`} LIMIT 3`) {
-				c.fail("%s of %s holds %s", table, service, row)
+				c.fail("%s_%s holds %s", service, table, row)
 			}
 		}
 	}
