@@ -288,9 +288,7 @@ func (s *Store) migrate(ctx context.Context, schema driver.Schema) (err error) {
 	}
 	// The lock ends with its connection.
 	defer func() { err = errors.Join(err, locked.Close(context.WithoutCancel(ctx))) }()
-	key := fnv.New64a()
-	key.Write([]byte("souk/backbone/migrate/" + schema.Service))
-	if _, err := locked.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(key.Sum64())); err != nil {
+	if _, err := locked.Exec(ctx, "SELECT pg_advisory_lock($1)", lockName("souk/backbone/migrate/"+schema.Service)); err != nil {
 		return err
 	}
 	if _, err := locked.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{schema.Service}.Sanitize()); err != nil {
@@ -299,6 +297,13 @@ func (s *Store) migrate(ctx context.Context, schema driver.Schema) (err error) {
 	db := stdlib.OpenDB(*config)
 	defer func() { _ = db.Close() }()
 	return migrateTables(ctx, db, schema)
+}
+
+// lockName is the number under which the server knows an advisory lock of a name.
+func lockName(name string) int64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(name)) // a hash takes everything
+	return int64(h.Sum64())
 }
 
 // plain is the name of a table or index on the search path of its schema: an index

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"maps"
 	"slices"
 	"strconv"
@@ -332,16 +331,12 @@ const lockBuckets = 64
 func (t *tx) LockKeys(ctx context.Context, service string, keys []string) error {
 	buckets := map[int64]struct{}{}
 	for _, key := range keys {
-		h := fnv.New64a()
-		_, _ = h.Write([]byte(key)) // a hash takes everything
-		buckets[int64(h.Sum64()%lockBuckets)] = struct{}{}
+		buckets[lockName(key)&(lockBuckets-1)] = struct{}{}
 	}
 	if len(buckets) == 0 {
 		return nil
 	}
-	h := fnv.New64a()
-	_, _ = h.Write([]byte("keys of " + service))
-	base := int64(h.Sum64()) &^ (lockBuckets - 1)
+	base := lockName("keys of "+service) &^ (lockBuckets - 1)
 	sorted := slices.Sorted(maps.Keys(buckets))
 	for i := range sorted {
 		sorted[i] |= base

@@ -1,13 +1,8 @@
 package online_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"flag"
-	"os"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 
@@ -26,8 +21,6 @@ import (
 	"example.org/souk/mall/payments"
 	"example.org/souk/mall/stores"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // counter is a mall behind an intake, with owners that can be away.
 type counter struct {
@@ -126,10 +119,8 @@ func TestE7_CancelComesAfterItsOrder(t *testing.T) {
 	if err := c.Runtime().Pause(t.Context(), "orders"); err != nil {
 		t.Fatal(err)
 	}
-	for id, cmd := range map[string]backbone.Command{"place-o1": order("o1", 2)} {
-		if _, err := c.intake.Do(t.Context(), cmd, backbone.WithID(id)); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := c.intake.Do(t.Context(), order("o1", 2), backbone.WithID("place-o1")); err != nil {
+		t.Fatal(err)
 	}
 	if _, err := c.intake.Do(t.Context(), command.CancelOrder{Order: "o1", Reason: "changed my mind"}, backbone.WithID("cancel-o1")); err != nil {
 		t.Fatal(err)
@@ -195,35 +186,10 @@ func TestB2_CatalogueOfTheGateway(t *testing.T) {
 // What stands in the log stands there for ever.
 func TestFrozenSamples(t *testing.T) {
 	place, cancel := order("ORDER_001", 3), command.CancelOrder{Order: "ORDER_001", Reason: "canceled by the customer"}
-	samples := map[string]any{}
-	for _, c := range []backbone.Command{
-		online.TakeOrder{Order: place},
-		online.TakeCancel{Cancel: cancel},
+	backbonetest.Frozen(t,
+		online.TakeOrder{Order: place}, online.TakeCancel{Cancel: cancel},
 		online.TurnAway{Order: "ORDER_001", Code: "order_exists", Detail: "another order has this id"},
-	} {
-		samples[c.CommandType()] = c
-	}
-	for _, e := range []backbone.Event{
-		online.OrderTaken{Order: place},
-		online.CancelTaken{Cancel: cancel},
+		online.OrderTaken{Order: place}, online.CancelTaken{Cancel: cancel},
 		online.OrderTurnedAway{Order: "ORDER_001", Code: "order_exists", Detail: "another order has this id"},
-	} {
-		samples[e.EventType()] = e
-	}
-	for name, sample := range samples {
-		text, err := json.MarshalIndent(sample, "", "  ")
-		if err != nil {
-			t.Fatal(err)
-		}
-		path := filepath.Join("testdata", name+".json")
-		text = append(text, '\n')
-		if *update {
-			if err := os.WriteFile(path, text, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if frozen, err := os.ReadFile(path); err != nil || !bytes.Equal(frozen, text) {
-			t.Errorf("%s differs from what stands in logs (%v):\n%s", path, err, text)
-		}
-	}
+	)
 }

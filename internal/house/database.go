@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -38,8 +39,8 @@ func (d *databases) of(service string) driver.Store {
 // all returns every database once, the shared one first.
 func (d *databases) all() []driver.Store {
 	list := []driver.Store{d.shared}
-	for _, s := range d.own {
-		if !slices.Contains(list, s) {
+	for _, service := range slices.Sorted(maps.Keys(d.own)) {
+		if s := d.own[service]; !slices.Contains(list, s) {
 			list = append(list, s)
 		}
 	}
@@ -262,11 +263,7 @@ func lockName() int64 {
 // look is errTaken where a mall in one process has the lock. It asks within a transaction, so that it can do so through a pool of
 // connections too.
 func (l *databaseLock) look(ctx context.Context) error {
-	config, err := pgx.ParseConfig(l.url)
-	if err != nil {
-		return fmt.Errorf("database: %w", err)
-	}
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := pgx.Connect(ctx, l.url)
 	if err != nil {
 		return fmt.Errorf("database: %w", err)
 	}
@@ -315,7 +312,7 @@ func (l *databaseLock) keep(ctx context.Context) {
 }
 
 // OpenAuthority opens the authority over the tokens of a mall: of the one in a data directory, or of one in several processes on
-// databases that ParseDatabases can read. The caller need not close it.
+// databases that ParseDatabases can read. It is for issuing tokens: what it would change of the latter is not written.
 func OpenAuthority(ctx context.Context, data, db string) (*door.Authority, error) {
 	if db == "" {
 		return door.OpenAuthority(filepath.Join(data, "keys"), clock{})

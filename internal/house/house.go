@@ -237,7 +237,7 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 		}
 		return h, nil
 	}
-	return h, h.openDoor()
+	return h, h.openDoor(ctx)
 }
 
 // loopback refuses addresses that other machines can reach: they need TLS.
@@ -252,9 +252,9 @@ func loopback(address string) error {
 	return fmt.Errorf("address %q is not a loopback address; put a proxy that speaks TLS in front of souk", address)
 }
 
-func (h *House) openDoor() (err error) {
+func (h *House) openDoor(ctx context.Context) (err error) {
 	if h.peers != nil {
-		h.Authority, err = door.OpenAuthorityIn(context.Background(), peers.NewVault(h.stores.shared), clock{})
+		h.Authority, err = door.OpenAuthorityIn(ctx, peers.NewVault(h.stores.shared), clock{})
 	} else {
 		h.Authority, err = door.OpenAuthority(filepath.Join(h.cfg.Data, "keys"), clock{})
 	}
@@ -383,16 +383,16 @@ func (h *House) Start(ctx context.Context) error {
 	if h.cfg.Quiet {
 		return nil
 	}
-	if h.peers == nil {
-		h.loops.Go(func() { h.tellFeeds(run) })
-	} else if err := h.serveOthers(run); err != nil {
-		return err
-	}
-	h.loops.Go(func() { h.pruneAnswers(run) })
 	programs, err := h.programs()
 	if err != nil {
 		return err
 	}
+	if h.peers == nil {
+		h.loops.Go(func() { h.tellFeeds(run) })
+	} else if err := h.serveOthers(run, programs); err != nil {
+		return err
+	}
+	h.loops.Go(func() { h.pruneAnswers(run) })
 	for _, l := range h.listeners {
 		server := h.Door.Server()
 		h.servePrograms(server, programs)

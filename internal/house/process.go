@@ -207,13 +207,9 @@ func (h *House) followFeeds(ctx context.Context) {
 }
 
 // serveOthers answers other processes, until the house stops.
-func (h *House) serveOthers(run context.Context) error {
-	handler, err := h.programs()
-	if err != nil {
-		return err
-	}
+func (h *House) serveOthers(run context.Context, programs http.Handler) error {
 	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler: programs, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 		BaseContext: func(net.Listener) context.Context { return run },
 	}
 	h.servers = append(h.servers, server)

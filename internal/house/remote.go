@@ -184,3 +184,13 @@ func (s remoteStock) Level(ctx context.Context, product string) (online.Level, b
 	l, err := s.elsewhere.level(ctx, p.SKU)
 	return l, err == nil, err
 }
+
+// keysConfig says where the keys of persons are: in the database of their service, or, where that runs elsewhere, with the process that
+// runs it, which lends them for a while.
+func (h *House) keysConfig() backbone.KeysConfig {
+	owner := backbone.KeyService().Name
+	if h.peers == nil || !h.cfg.Quiet && h.runs(owner) {
+		return backbone.KeysConfig{Store: h.stores.of(owner)}
+	}
+	return backbone.KeysConfig{Owner: rpc.RemoteKeys(soukv1connect.NewKeysServiceClient(h.peers.Client(), peers.URL(owner), connect.WithGRPC()))}
+}

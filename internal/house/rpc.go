@@ -7,10 +7,13 @@ import (
 	"time"
 
 	"example.org/souk/gateway/door"
+	"example.org/souk/gateway/online"
 	"example.org/souk/gateway/rpc"
+	"example.org/souk/internal/peers"
+	"example.org/souk/mall"
 )
 
-// programs is the way in for programs of the shop: the application services that run here, for who bears a token.
+// programs is the way in for programs of the shop: the application services that run here, for other processes and for who bears a token.
 func (h *House) programs() (http.Handler, error) {
 	return rpc.New(rpc.Config{
 		Commands: h.Runtime, ReadCommand: h.Runtime.ReadCommand, Reader: h.Reader, Run: h.Runtime.Services(), Changed: h.Runtime.Changed, Control: h.Runtime,
@@ -38,6 +41,14 @@ func (h *House) servePrograms(server *http.Server, programs http.Handler) {
 	})
 }
 
+// caller says who calls: a process by its certificate, everybody else by a token.
+func (h *House) caller(r *http.Request) (*rpc.Caller, error) {
+	if id, ok := peers.Identify(r.TLS); ok {
+		return &rpc.Caller{Kind: rpc.Process, Subject: id}, nil
+	}
+	return h.bearer(r)
+}
+
 // bearer says who calls by the token that comes with the request. Cookies are not taken: no page calls here.
 func (h *House) bearer(r *http.Request) (*rpc.Caller, error) {
 	header := r.Header["Authorization"]
@@ -61,4 +72,21 @@ func (h *House) bearer(r *http.Request) (*rpc.Caller, error) {
 		Kind: kind, Subject: p.Subject, Expires: p.Expires,
 		Follow: func(ctx context.Context) (context.Context, func()) { return h.Authority.Follow(ctx, &p) },
 	}, nil
+}
+
+// prices is the catalogue that orders of programs are priced from, wherever its service runs.
+func (h *House) prices() rpc.Catalogue {
+	if h.here("stores") {
+		return priced{catalogue{h.Reader("stores")}}
+	}
+	return priced{elsewhere{h.peers.Client()}}
+}
+
+// priced shows the application services what can be ordered.
+type priced struct{ online.Catalogue }
+
+// Product implements rpc.Catalogue.
+func (c priced) Product(ctx context.Context, id string) (mall.Item, bool, error) {
+	p, ok, err := c.Catalogue.Product(ctx, id)
+	return mall.Item{Product: id, SKU: p.SKU, Name: p.Name, Price: p.Price}, ok, err
 }

@@ -11,7 +11,6 @@ import (
 	soukv1 "example.org/souk/api/gen/souk/v1"
 	"example.org/souk/api/gen/souk/v1/soukv1connect"
 	"example.org/souk/backbone"
-	"example.org/souk/gateway/rpc"
 	"example.org/souk/internal/peers"
 )
 
@@ -74,7 +73,7 @@ func (h *House) round(ctx context.Context) (heads map[string]int64, busy string,
 	err = h.each(ctx, func(c soukv1connect.ControlServiceClient) error {
 		r, err := c.GetInFlight(ctx, connect.NewRequest(&soukv1.GetInFlightRequest{}))
 		if err != nil {
-			return rpc.ErrorOf(err)
+			return wrong(err)
 		}
 		if busy == "" {
 			busy = r.Msg.GetInFlight()

@@ -169,9 +169,9 @@ func (w *walk) start(t *testing.T, out *outside, binary string, env []string, fl
 	if w.split == nil {
 		return startWith(t, out, binary, t.TempDir(), env, flags...)
 	}
-	m := &mall{t: t, binary: binary, dir: t.TempDir(), db: testserver.Postgres(t).Database(t), flags: append(out.flags(), flags...), out: out}
-	for i, p := range w.split {
-		m.others = append(m.others, &part{name: fmt.Sprint(i), parts: strings.Fields(p)})
+	m := &mall{
+		t: t, binary: binary, dir: t.TempDir(), db: testserver.Postgres(t).Database(t), flags: append(out.flags(), flags...), out: out,
+		others: processes(w.split),
 	}
 	m.begin(env...)
 	return m

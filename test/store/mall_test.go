@@ -84,12 +84,17 @@ func (m *mall) begin(env ...string) {
 // split runs souk as several processes, each with the parts that stand apart by spaces.
 func split(t *testing.T, binary, dir, db string, parts []string, flags ...string) *mall {
 	t.Helper()
-	m := &mall{t: t, binary: binary, dir: dir, db: db, flags: flags}
-	for i, p := range parts {
-		m.others = append(m.others, &part{name: fmt.Sprintf("%d-%s", i, strings.Fields(p)[0]), parts: strings.Fields(p)})
-	}
+	m := &mall{t: t, binary: binary, dir: dir, db: db, flags: flags, others: processes(parts)}
 	m.begin()
 	return m
+}
+
+// processes lists processes that are to begin, each with the parts that stand apart by spaces.
+func processes(parts []string) (list []*part) {
+	for i, p := range parts {
+		list = append(list, &part{name: fmt.Sprintf("%d-%s", i, strings.Fields(p)[0]), parts: strings.Fields(p)})
+	}
+	return list
 }
 
 // beginPart runs one process of several, and waits until it is ready.

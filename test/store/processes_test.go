@@ -233,9 +233,9 @@ func TestF12_RollingRestart(t *testing.T) {
 	runs := filepath.Join(t.TempDir(), "runs")
 	env := "WATCHER_RUNS=" + runs
 	parts := []string{"online stores customers keys watcher", "orders inventory payments notifications analytics"}
-	m := &mall{t: t, binary: testserver.Build(t, "example.org/souk/test/store/watched"), dir: t.TempDir(), db: server.Database(t), flags: []string{"--drain", drain}}
-	for i, p := range append(slices.Clone(parts), parts...) {
-		m.others = append(m.others, &part{name: fmt.Sprint(i), parts: strings.Fields(p)})
+	m := &mall{
+		t: t, binary: testserver.Build(t, "example.org/souk/test/store/watched"), dir: t.TempDir(), db: server.Database(t),
+		flags: []string{"--drain", drain}, others: processes(append(slices.Clone(parts), parts...)),
 	}
 	m.begin(env)
 	m.seed()
