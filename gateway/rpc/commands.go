@@ -47,10 +47,7 @@ func (h commandsFace) Decide(ctx context.Context, r *connect.Request[soukv1.Deci
 	if err != nil {
 		return nil, err
 	}
-	answer := &soukv1.DecideResponse{Answer: &soukv1.Answer{CommandId: a.Command, Repeated: a.Repeated}}
-	for _, e := range a.Refs {
-		answer.Answer.Events = append(answer.Answer.Events, &soukv1.EventRef{Type: e.Type, Id: e.ID, Stream: e.Stream})
-	}
+	answer := &soukv1.DecideResponse{Answer: answered(a.Command, &a)}
 	if f := a.Refusal; f != nil {
 		answer.Refusal = &soukv1.Refusal{Code: f.Code, Detail: f.Detail, Data: f.Data}
 	}

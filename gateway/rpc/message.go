@@ -37,11 +37,16 @@ func (s *server) do(ctx context.Context, request interface{ GetCommandId() strin
 	if err != nil {
 		return nil, err
 	}
-	a := &soukv1.Answer{CommandId: id, Repeated: answer.Repeated}
-	for _, r := range answer.Refs {
-		a.Events = append(a.Events, &soukv1.EventRef{Type: r.Type, Id: r.ID, Stream: r.Stream})
+	return answered(id, &answer), nil
+}
+
+// answered is the answer to a command as it travels, without a refusal. id is the one by which the caller knows the command.
+func answered(id string, a *backbone.Answer) *soukv1.Answer {
+	wire := &soukv1.Answer{CommandId: id, Repeated: a.Repeated}
+	for _, r := range a.Refs {
+		wire.Events = append(wire.Events, &soukv1.EventRef{Type: r.Type, Id: r.ID, Stream: r.Stream})
 	}
-	return a, nil
+	return wire
 }
 
 // commandID is the id under which a command of the caller is known. The ids of processes are taken as they are. Those of

@@ -107,11 +107,7 @@ func receiveStock(ctx context.Context, h *house.House, a Args, emit Emit) error 
 		return fmt.Errorf("quantity %q is not a whole number", a["quantity"])
 	}
 	c := command.ReceiveStock{SKU: a["sku"], Location: cmp.Or(a["location"], mall.MainLocation), Quantity: n}
-	if err := c.Validate(); err != nil {
-		return err
-	}
-	answer, err := h.Do(ctx, c, backbone.By("operator:"+a["actor"]))
-	if err := errors.Join(err, answer.Err()); err != nil {
+	if err := do(ctx, h, a, c); err != nil {
 		return err
 	}
 	return showStock(ctx, h, a, emit)
@@ -516,11 +512,7 @@ func authorizePayment(ctx context.Context, h *house.House, a Args, emit Emit) er
 		return err
 	}
 	c := command.AuthorizePayment{Payment: a["payment"], Customer: a["customer"], Amount: amount}
-	if err := c.Validate(); err != nil {
-		return err
-	}
-	answer, err := h.Do(ctx, c, backbone.By("operator:"+a["actor"]))
-	if err := errors.Join(err, answer.Err()); err != nil {
+	if err := do(ctx, h, a, c); err != nil {
 		return err
 	}
 	return emit(struct {

@@ -105,11 +105,7 @@ func registerCustomer(ctx context.Context, h *house.House, a Args, emit Emit) er
 		}
 		*field = mall.Personal(sealed)
 	}
-	if err := c.Validate(); err != nil {
-		return err
-	}
-	answer, err := h.Do(ctx, c, backbone.By("operator:"+a["actor"]))
-	if err := errors.Join(err, answer.Err()); err != nil {
+	if err := do(ctx, h, a, c); err != nil {
 		return err
 	}
 	return emit(struct {
