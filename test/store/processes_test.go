@@ -176,6 +176,7 @@ func (m *mall) refusedForNow(method, path, body string) {
 
 // balancer hands requests to the gateways that say that they are ready.
 type balancer struct {
+	t     *testing.T
 	mu    sync.Mutex
 	all   []string
 	ready []string
@@ -189,12 +190,7 @@ func (b *balancer) look() {
 	b.mu.Unlock()
 	var ready []string
 	for _, url := range all {
-		resp, err := http.Get(url + "/readyz") //nolint:noctx // it is bounded by the server, which is ours
-		if err != nil {
-			continue
-		}
-		resp.Body.Close()
-		if resp.StatusCode == http.StatusOK {
+		if status, _ := callAt(b.t, url, http.MethodGet, "/readyz", ""); status == http.StatusOK {
 			ready = append(ready, url)
 		}
 	}
@@ -239,7 +235,7 @@ func TestF12_RollingRestart(t *testing.T) {
 	}
 	m.begin(env)
 	m.seed()
-	b := &balancer{}
+	b := &balancer{t: t}
 	gateways := func() (urls []string) {
 		for _, p := range m.others {
 			if p.parts[0] == "online" {
