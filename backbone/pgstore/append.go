@@ -127,7 +127,7 @@ func Schema(service string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return sqlstore.Script(files)
+	return sqlstore.Join(files)
 }
 
 // foreign is a transaction of pgx on which the shared part writes.

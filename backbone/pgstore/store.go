@@ -2,7 +2,6 @@ package pgstore
 
 import (
 	"context"
-	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -230,15 +229,18 @@ func (s *Store) Plan(ctx context.Context, schemas []driver.Schema) ([]Pending, e
 		if err != nil {
 			return nil, fmt.Errorf("plan %s: %w", schema.Service, err)
 		}
-		lacks, err := sqlstore.Plan(schema.Service, sets, func(versions string) ([]int64, error) {
-			return s.applied(ctx, schema.Service, versions)
-		})
+		lacks, _, err := s.lacking(ctx, schema.Service, sets)
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, lacks...)
 	}
 	return list, nil
+}
+
+// lacking lists what is to be applied of a service's migrations, and reports whether none of them was.
+func (s *Store) lacking(ctx context.Context, service string, sets []sqlstore.MigrationSet) (lacks []Pending, isNew bool, err error) {
+	return sqlstore.Plan(service, sets, func(versions string) ([]int64, error) { return s.applied(ctx, service, versions) })
 }
 
 // applied reads a table of versions; one that does not exist is empty.
@@ -294,9 +296,36 @@ func (s *Store) migrate(ctx context.Context, schema driver.Schema) (err error) {
 	if _, err := locked.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{schema.Service}.Sanitize()); err != nil {
 		return err
 	}
+	sets, err := migrationsOf(schema)
+	if err != nil {
+		return err
+	}
+	lacks, isNew, err := s.lacking(ctx, schema.Service, sets)
+	switch {
+	case err != nil:
+		return err
+	case len(lacks) == 0: // somebody else was first
+		return nil
+	case isNew:
+		return begin(ctx, locked, sets)
+	}
 	db := stdlib.OpenDB(*config)
 	defer func() { _ = db.Close() }()
-	return migrateTables(ctx, db, schema)
+	for _, set := range sets {
+		if err := sqlstore.Up(ctx, goose.DialectPostgres, db, set.Files, set.Versions, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// begin makes all tables of a service that has none yet, in one transaction.
+func begin(ctx context.Context, conn *pgx.Conn, sets []sqlstore.MigrationSet) error {
+	text, err := sqlstore.Script(goose.DialectPostgres, sets, plain)
+	if err != nil {
+		return err
+	}
+	return conn.PgConn().Exec(ctx, text).Close()
 }
 
 // lockName is the number under which the server knows an advisory lock of a name.
@@ -309,19 +338,6 @@ func lockName(name string) int64 {
 // plain is the name of a table or index on the search path of its schema: an index
 // is created under a name without one.
 func plain(table string) string { return pgx.Identifier{table}.Sanitize() }
-
-func migrateTables(ctx context.Context, db *sql.DB, schema driver.Schema) error {
-	sets, err := migrationsOf(schema)
-	if err != nil {
-		return err
-	}
-	for _, set := range sets {
-		if err := sqlstore.Up(ctx, goose.DialectPostgres, db, set.Files, set.Versions, nil); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // Close implements driver.Store. Connections of a pool of its own are closed when
 // the transactions and queries in flight have ended.

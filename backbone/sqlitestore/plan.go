@@ -23,15 +23,18 @@ func (s *Store) Plan(ctx context.Context, schemas []driver.Schema) ([]Pending, e
 		if err != nil {
 			return nil, fmt.Errorf("plan %s: %w", schema.Service, err)
 		}
-		lacks, err := sqlstore.Plan(schema.Service, sets, func(versions string) ([]int64, error) {
-			return s.applied(ctx, schema.Service+"_"+versions)
-		})
+		lacks, _, err := s.lacking(ctx, schema.Service, sets)
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, lacks...)
 	}
 	return list, nil
+}
+
+// lacking lists what is to be applied of a service's migrations, and reports whether none of them was.
+func (s *Store) lacking(ctx context.Context, service string, sets []sqlstore.MigrationSet) (lacks []Pending, isNew bool, err error) {
+	return sqlstore.Plan(service, sets, func(versions string) ([]int64, error) { return s.applied(ctx, service+"_"+versions) })
 }
 
 // Script returns the tables of a service, the backbone's own and those of its
@@ -42,19 +45,7 @@ func Script(schema driver.Schema) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var all string
-	for _, set := range sets {
-		files, err := sqlstore.Export(goose.DialectSQLite3, set.Files, tableName(schema.Service, set.Versions), "")
-		if err != nil {
-			return "", err
-		}
-		text, err := sqlstore.Script(files)
-		if err != nil {
-			return "", err
-		}
-		all += text
-	}
-	return all, nil
+	return sqlstore.Script(goose.DialectSQLite3, sets, func(versions string) string { return tableName(schema.Service, versions) })
 }
 
 // migrationsOf returns a service's migrations in the order in which they are applied.

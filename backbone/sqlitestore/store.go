@@ -295,7 +295,9 @@ func (s *Store) Update(ctx context.Context, work func(sqlstore.Conn) error) erro
 	return t.Commit(ctx)
 }
 
-// Migrate implements driver.Store.
+// Migrate implements driver.Store. The tables of services that have none yet are made in one transaction, all of them: a
+// commit each would make the first start of a program of many services long, and fill the write-ahead log with copies of the
+// same few pages.
 func (s *Store) Migrate(ctx context.Context, schemas []driver.Schema) error {
 	if err := s.take(ctx); err != nil {
 		return err
@@ -308,23 +310,67 @@ func (s *Store) Migrate(ctx context.Context, schemas []driver.Schema) error {
 	}
 	defer func() { _ = db.Close() }()
 	db.SetMaxOpenConns(1)
+	var fresh []driver.Schema
 	for _, schema := range schemas {
-		if err := migrate(ctx, db, schema); err != nil {
+		isNew, err := s.upgrade(ctx, db, schema)
+		if err != nil {
 			return fmt.Errorf("migrate %s: %w", schema.Service, err)
 		}
-		if err := endClaims(ctx, db, schema.Service); err != nil {
-			return fmt.Errorf("calls of %s: %w", schema.Service, err)
+		if isNew {
+			fresh = append(fresh, schema)
 		}
+	}
+	if err := begin(ctx, db, fresh, schemas); err != nil {
+		return err
+	}
+	for _, schema := range schemas {
 		s.Know(schema.Service)
 	}
 	return nil
 }
 
-// endClaims lets calls be claimed at once that a process had claimed which is gone. No other process uses the database, so
-// nobody need wait for the lease to run out. It is part of Migrate because that comes before the service's first claim.
-func endClaims(ctx context.Context, db *sql.DB, service string) error {
-	_, err := db.ExecContext(ctx, `UPDATE `+service+`_bb_call SET lease_until = 0 WHERE lease_until > 0`) //nolint:gosec // the names of services are checked
-	return err
+// upgrade applies what a service lacks, a migration a transaction, unless it lacks all: then it reports that it is new.
+func (s *Store) upgrade(ctx context.Context, db *sql.DB, schema driver.Schema) (isNew bool, err error) {
+	sets, err := migrationsOf(schema)
+	if err != nil {
+		return false, err
+	}
+	lacks, isNew, err := s.lacking(ctx, schema.Service, sets)
+	if err != nil || len(lacks) == 0 || isNew {
+		return isNew, err
+	}
+	for _, set := range sets {
+		if err := sqlstore.Up(ctx, goose.DialectSQLite3, db, set.Files, schema.Service+"_"+set.Versions, nil); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// begin makes the tables of fresh services, and lets calls of all services be claimed at once that a process had claimed which
+// is gone: no other process uses the database, so nobody need wait for the lease to run out. It is part of Migrate because
+// that comes before the services' first claims.
+func begin(ctx context.Context, db *sql.DB, fresh, all []driver.Schema) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	for _, schema := range fresh {
+		text, err := Script(schema)
+		if err == nil {
+			_, err = tx.ExecContext(ctx, text)
+		}
+		if err != nil {
+			return fmt.Errorf("migrate %s: %w", schema.Service, err)
+		}
+	}
+	for _, schema := range all {
+		if _, err := tx.ExecContext(ctx, `UPDATE `+schema.Service+`_bb_call SET lease_until = 0 WHERE lease_until > 0`); err != nil { //nolint:gosec // the names of services are checked
+			return fmt.Errorf("calls of %s: %w", schema.Service, err)
+		}
+	}
+	return tx.Commit()
 }
 
 var columnTypes = strings.NewReplacer(
@@ -334,19 +380,6 @@ var columnTypes = strings.NewReplacer(
 	"<lasting>", "INTEGER PRIMARY KEY AUTOINCREMENT",
 	"<clustered>", "WITHOUT ROWID",
 )
-
-func migrate(ctx context.Context, db *sql.DB, schema driver.Schema) error {
-	sets, err := migrationsOf(schema)
-	if err != nil {
-		return err
-	}
-	for _, set := range sets {
-		if err := sqlstore.Up(ctx, goose.DialectSQLite3, db, set.Files, schema.Service+"_"+set.Versions, nil); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // walLength is how long the write-ahead log is, in pages, and how long it will be
 // when it is to be copied next. A copy begins by sorting all that was not copied yet

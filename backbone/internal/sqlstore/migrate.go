@@ -121,8 +121,8 @@ const (
 	downMark = "-- +goose Down"
 )
 
-// Script returns files as one text, in order.
-func Script(files fs.FS) (string, error) {
+// Join returns files as one text, in order.
+func Join(files fs.FS) (string, error) {
 	names, err := fs.Glob(files, "*.sql")
 	if err != nil {
 		return "", err
