@@ -68,16 +68,41 @@ func (c *Core) initSource(ctx context.Context, q Conn, service, subscription, so
 	if err != nil || known {
 		return err
 	}
-	for slice := range count {
-		_, err := q.Exec(ctx, c.sql(service, `INSERT INTO {bb_checkpoint}
-			(subscription, source, slice, position, epoch, owner, lease_until)
-			SELECT $1, $2, CAST($3 AS BIGINT), CAST($4 AS BIGINT), coalesce(max(epoch), 0), coalesce(max(owner), ''), coalesce(max(lease_until), 0)
-			FROM {bb_checkpoint} WHERE subscription = $1 AND slice = $3`), subscription, source, slice, from)
-		if err != nil {
+	held := map[int]driver.Checkpoint{} // by the sources that are there already
+	err = all(ctx, q, c.sql(service, `SELECT slice, max(epoch), max(owner), max(lease_until) FROM {bb_checkpoint}
+		WHERE subscription = $1 GROUP BY slice`), []any{subscription}, func(rows driver.Rows) error {
+		var p driver.Checkpoint
+		err := rows.Scan(&p.Slice, &p.Epoch, &p.Owner, &p.LeaseUntil)
+		held[p.Slice] = p
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for first := 0; first < count; first += initRows {
+		n := min(initRows, count-first)
+		args := make([]any, 0, 7*n)
+		for slice := first; slice < first+n; slice++ {
+			p := held[slice]
+			args = append(args, subscription, source, slice, from, p.Epoch, p.Owner, p.LeaseUntil)
+		}
+		if _, err := q.Exec(ctx, c.sql(service, "INSERT INTO {bb_checkpoint} ("+checkpointColumns+") VALUES "+tuples(7, n)), args...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// initRows is how many checkpoints a statement adds at most.
+const initRows = 64
+
+// tuples returns n lists of so many parameters each, as VALUES takes them.
+func tuples(columns, n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = "(" + parameters(1+i*columns, columns) + ")"
+	}
+	return strings.Join(list, ", ")
 }
 
 const checkpointColumns = "subscription, source, slice, position, epoch, owner, lease_until"
