@@ -35,6 +35,17 @@ type Item struct {
 	Name     string `json:"name"`
 	Price    Money  `json:"price"`
 	Quantity int64  `json:"quantity"`
+
+	Store        string `json:"store,omitempty"`        // that sells it; empty: not said
+	StoreName    string `json:"storeName,omitempty"`    // what the store was called then
+	PriceVersion int64  `json:"priceVersion,omitempty"` // of the price in the catalogue; 0: not said
+}
+
+// Quote is what one piece of a product costs as of now: the price of that version in the catalogue.
+type Quote struct {
+	Product      string `json:"product"`
+	Price        Money  `json:"price"`
+	PriceVersion int64  `json:"priceVersion"`
 }
 
 // Total returns what the item costs: its price taken Quantity times.

@@ -12,4 +12,10 @@ const (
 	ReasonOrderCanceled = "order_canceled"
 	// ReasonOrderExpired says that the order waited until its own expiry.
 	ReasonOrderExpired = "order_expired"
+	// ReasonShort says that goods that were promised were not found.
+	ReasonShort = "short"
+	// ReasonUncollected says that the order was ready and nobody came for it.
+	ReasonUncollected = "uncollected"
+	// ReasonBasketExpired says that the basket was kept for its whole time and nobody checked it out.
+	ReasonBasketExpired = "basket_expired"
 )

@@ -2,6 +2,7 @@ package command
 
 import (
 	"cmp"
+	"fmt"
 
 	"example.org/souk/mall"
 )
@@ -190,5 +191,69 @@ func (c IssueStock) Validate() error {
 		id("visit", c.Visit),
 		id("location", c.Location),
 		lines("lines", c.Lines),
+	)
+}
+
+// IssueReservedStock records that what is committed to an order left the building with its customer. Lines and Location are
+// those of the ReserveStock; Missing, which is part of them, was not found when it was picked, and becomes a discrepancy. Also
+// was taken instead and was never reserved: it leaves as a visitor's goods do.
+type IssueReservedStock struct {
+	Order    string      `json:"order"`
+	Location string      `json:"location"`
+	Lines    []mall.Line `json:"lines"`
+	Missing  []mall.Line `json:"missing,omitempty"`
+	Also     []mall.Line `json:"also,omitempty"`
+}
+
+// CommandType returns IssueReservedStockV1.
+func (IssueReservedStock) CommandType() string { return IssueReservedStockV1 }
+
+// Stream returns the id of the order.
+func (c IssueReservedStock) Stream() string { return c.Order }
+
+// Validate names the first wrong field.
+func (c IssueReservedStock) Validate() error {
+	if err := cmp.Or(
+		id("order", c.Order),
+		id("location", c.Location),
+		lines("lines", c.Lines),
+		linesOrNone("missing", c.Missing),
+		linesOrNone("also", c.Also),
+	); err != nil {
+		return err
+	}
+	reserved := make(map[string]int64, len(c.Lines))
+	for _, l := range c.Lines {
+		reserved[l.SKU] = l.Quantity
+	}
+	for n, l := range c.Missing {
+		if l.Quantity > reserved[l.SKU] {
+			return wrong(fmt.Sprintf("missing[%d].quantity", n), "must not be more than was reserved")
+		}
+	}
+	return nil
+}
+
+// CountStock sets the books right after somebody counted: Counted pieces are there, held and committed ones included.
+type CountStock struct {
+	SKU      string `json:"sku"`
+	Location string `json:"location"`
+	Counted  int64  `json:"counted"`
+	Reason   string `json:"reason"`
+}
+
+// CommandType returns CountStockV1.
+func (CountStock) CommandType() string { return CountStockV1 }
+
+// Stream returns the id of the SKU at its location.
+func (c CountStock) Stream() string { return mall.StockID(c.SKU, c.Location) }
+
+// Validate names the first wrong field.
+func (c CountStock) Validate() error {
+	return cmp.Or(
+		id("sku", c.SKU),
+		id("location", c.Location),
+		notNegative("counted", c.Counted),
+		text("reason", c.Reason, maxReason),
 	)
 }

@@ -15,6 +15,9 @@ type PlaceOrder struct {
 	Payment      string      `json:"payment,omitempty"` // authorized beforehand; empty: pays at the depot
 	WaitForStock bool        `json:"waitForStock"`      // a short order becomes a backorder instead of being rejected
 	Expires      int64       `json:"expires,omitempty"` // how long the order may wait; 0: the service's default
+
+	Basket    string         `json:"basket,omitempty"`    // that was checked out; empty: none
+	WhenShort mall.WhenShort `json:"whenShort,omitempty"` // empty: the customer is asked
 }
 
 // CommandType returns PlaceOrderV1.
@@ -32,6 +35,8 @@ func (c PlaceOrder) Validate() error {
 		items("items", c.Items),
 		optionalID("payment", c.Payment),
 		optionalInstant("expires", c.Expires),
+		optionalID("basket", c.Basket),
+		whenShort("whenShort", c.WhenShort),
 	)
 }
 
@@ -172,5 +177,146 @@ func (c ExpireOrder) Stream() string { return c.Order }
 
 // Validate names the first wrong field.
 func (c ExpireOrder) Validate() error {
+	return id("order", c.Order)
+}
+
+// PickOrder records that somebody fetches the goods. A policy of orders sends it when the depot has a robot for them.
+type PickOrder struct {
+	Order string `json:"order"`
+}
+
+// CommandType returns PickOrderV1.
+func (PickOrder) CommandType() string { return PickOrderV1 }
+
+// Stream returns the id of the order.
+func (c PickOrder) Stream() string { return c.Order }
+
+// Validate names the first wrong field.
+func (c PickOrder) Validate() error {
+	return id("order", c.Order)
+}
+
+// ShortenOrder records that goods were not found: Missing pieces of a stop. A policy of orders sends it when the depot says so.
+type ShortenOrder struct {
+	Order   string `json:"order"`
+	Stop    int64  `json:"stop"`
+	SKU     string `json:"sku"`
+	Missing int64  `json:"missing"`
+}
+
+// CommandType returns ShortenOrderV1.
+func (ShortenOrder) CommandType() string { return ShortenOrderV1 }
+
+// Stream returns the id of the order.
+func (c ShortenOrder) Stream() string { return c.Order }
+
+// Validate names the first wrong field.
+func (c ShortenOrder) Validate() error {
+	return cmp.Or(
+		id("order", c.Order),
+		number("stop", c.Stop, mall.MaxLines),
+		id("sku", c.SKU),
+		quantity("missing", c.Missing),
+	)
+}
+
+// DecideShort says what becomes of an order of which goods were not found. Substitutes come instead of them, at prices that
+// do not make the order dearer; only with the choice substitute, which is a clerk's.
+type DecideShort struct {
+	Order       string         `json:"order"`
+	Choice      mall.WhenShort `json:"choice"` // rest, substitute or cancel
+	Substitutes []mall.Item    `json:"substitutes,omitempty"`
+}
+
+// CommandType returns DecideShortV1.
+func (DecideShort) CommandType() string { return DecideShortV1 }
+
+// Stream returns the id of the order.
+func (c DecideShort) Stream() string { return c.Order }
+
+// Validate names the first wrong field.
+func (c DecideShort) Validate() error {
+	if err := id("order", c.Order); err != nil {
+		return err
+	}
+	switch c.Choice {
+	case mall.ShortSubstitute:
+		return items("substitutes", c.Substitutes)
+	case mall.ShortRest, mall.ShortCancel:
+		if len(c.Substitutes) > 0 {
+			return wrong("substitutes", "must not be named with this choice")
+		}
+		return nil
+	}
+	return wrong("choice", "must be rest, substitute or cancel")
+}
+
+// ReadyOrder records that everything there is for the order is at the depot. A policy of orders sends it when the list is done.
+type ReadyOrder struct {
+	Order string `json:"order"`
+}
+
+// CommandType returns ReadyOrderV1.
+func (ReadyOrder) CommandType() string { return ReadyOrderV1 }
+
+// Stream returns the id of the order.
+func (c ReadyOrder) Stream() string { return c.Order }
+
+// Validate names the first wrong field.
+func (c ReadyOrder) Validate() error {
+	return id("order", c.Order)
+}
+
+// PayOrder records that the order's money is there. A policy of orders sends it when an invoice was paid or a payment captured.
+type PayOrder struct {
+	Order   string     `json:"order"`
+	Amount  mall.Money `json:"amount"`
+	Payment string     `json:"payment,omitempty"` // empty: paid at the depot in cash
+}
+
+// CommandType returns PayOrderV1.
+func (PayOrder) CommandType() string { return PayOrderV1 }
+
+// Stream returns the id of the order.
+func (c PayOrder) Stream() string { return c.Order }
+
+// Validate names the first wrong field.
+func (c PayOrder) Validate() error {
+	return cmp.Or(
+		id("order", c.Order),
+		money("amount", c.Amount),
+		optionalID("payment", c.Payment),
+	)
+}
+
+// HandOverOrder says that the customer has the goods. The order must be ready and paid; with it, it is completed.
+type HandOverOrder struct {
+	Order string `json:"order"`
+}
+
+// CommandType returns HandOverOrderV1.
+func (HandOverOrder) CommandType() string { return HandOverOrderV1 }
+
+// Stream returns the id of the order.
+func (c HandOverOrder) Stream() string { return c.Order }
+
+// Validate names the first wrong field.
+func (c HandOverOrder) Validate() error {
+	return id("order", c.Order)
+}
+
+// ExpireUncollectedOrder ends an order that is ready and that nobody came for. Only its timer sends it.
+type ExpireUncollectedOrder struct {
+	Order string `json:"order"`
+}
+
+// CommandType returns ExpireUncollectedOrderV1.
+func (ExpireUncollectedOrder) CommandType() string { return ExpireUncollectedOrderV1 }
+
+// Stream returns the id of the order.
+func (c ExpireUncollectedOrder) Stream() string { return c.Order }
+
+// Validate names the first wrong field.
+func (c ExpireUncollectedOrder) Validate() error {
 	return id("order", c.Order)
 }

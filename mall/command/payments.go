@@ -53,9 +53,10 @@ func (c ConfirmPayment) Validate() error {
 	)
 }
 
-// CapturePayment takes the confirmed amount.
+// CapturePayment takes the confirmed amount, or the part of it that the order came to in the end. The rest is free again.
 type CapturePayment struct {
-	Payment string `json:"payment"`
+	Payment string     `json:"payment"`
+	Amount  mall.Money `json:"amount,omitzero"` // zero: all of it
 }
 
 // CommandType returns CapturePaymentV1.
@@ -66,7 +67,10 @@ func (c CapturePayment) Stream() string { return c.Payment }
 
 // Validate names the first wrong field.
 func (c CapturePayment) Validate() error {
-	return id("payment", c.Payment)
+	if err := id("payment", c.Payment); err != nil || c.Amount == (mall.Money{}) {
+		return err
+	}
+	return positiveMoney("amount", c.Amount)
 }
 
 // VoidPayment frees what was set aside. Order names the order that the payment was meant for: a payment that is bound to
@@ -219,5 +223,27 @@ func (c ChargeVisit) Validate() error {
 		id("visit", c.Visit),
 		optionalID("customer", c.Customer),
 		positiveMoney("amount", c.Amount),
+	)
+}
+
+// RefundInvoice gives back at the depot what was paid there, or a part of it.
+type RefundInvoice struct {
+	Invoice string     `json:"invoice"`
+	Amount  mall.Money `json:"amount"`
+	Reason  string     `json:"reason"`
+}
+
+// CommandType returns RefundInvoiceV1.
+func (RefundInvoice) CommandType() string { return RefundInvoiceV1 }
+
+// Stream returns the id of the invoice.
+func (c RefundInvoice) Stream() string { return c.Invoice }
+
+// Validate names the first wrong field.
+func (c RefundInvoice) Validate() error {
+	return cmp.Or(
+		id("invoice", c.Invoice),
+		positiveMoney("amount", c.Amount),
+		text("reason", c.Reason, maxReason),
 	)
 }

@@ -135,6 +135,26 @@ func (c RebrandProduct) Validate() error {
 	)
 }
 
+// AssignBarcode gives the product the code that is printed on it, or none.
+type AssignBarcode struct {
+	Product string `json:"product"`
+	Barcode string `json:"barcode,omitempty"`
+}
+
+// CommandType returns AssignBarcodeV1.
+func (AssignBarcode) CommandType() string { return AssignBarcodeV1 }
+
+// Stream returns the id of the product.
+func (c AssignBarcode) Stream() string { return c.Product }
+
+// Validate names the first wrong field.
+func (c AssignBarcode) Validate() error {
+	return cmp.Or(
+		id("product", c.Product),
+		optionalID("barcode", c.Barcode),
+	)
+}
+
 // IncreasePrice sets a price above the one of now.
 type IncreasePrice struct {
 	Product string     `json:"product"`

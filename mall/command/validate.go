@@ -164,18 +164,12 @@ func items(field string, value []mall.Item) error {
 	if err := count(field, len(value)); err != nil {
 		return err
 	}
-	for n, item := range value {
+	for n, i := range value {
 		at := fmt.Sprintf("%s[%d]", field, n)
-		if err := cmp.Or(
-			id(at+".product", item.Product),
-			id(at+".sku", item.SKU),
-			text(at+".name", item.Name, maxName),
-			money(at+".price", item.Price),
-			quantity(at+".quantity", item.Quantity),
-		); err != nil {
+		if err := item(at, i); err != nil {
 			return err
 		}
-		if item.Price.Currency != value[0].Price.Currency {
+		if i.Price.Currency != value[0].Price.Currency {
 			return wrong(at+".price.currency", "must be the same for all items")
 		}
 	}
@@ -186,6 +180,48 @@ func items(field string, value []mall.Item) error {
 		if line.Quantity > mall.MaxQuantity {
 			return wrong(field, "must not ask for more than %d of one sku", mall.MaxQuantity)
 		}
+	}
+	return nil
+}
+
+func item(field string, value mall.Item) error {
+	return cmp.Or(
+		id(field+".product", value.Product),
+		id(field+".sku", value.SKU),
+		text(field+".name", value.Name, maxName),
+		money(field+".price", value.Price),
+		quantity(field+".quantity", value.Quantity),
+		optionalID(field+".store", value.Store),
+		optionalText(field+".storeName", value.StoreName, maxName, ""),
+		notNegative(field+".priceVersion", value.PriceVersion),
+	)
+}
+
+func whenShort(field string, value mall.WhenShort) error {
+	if !value.Valid() {
+		return wrong(field, "must be ask, rest, substitute or cancel")
+	}
+	return nil
+}
+
+// number asks for 1 to most.
+func number(field string, value, most int64) error {
+	if value < 1 || value > most {
+		return wrong(field, "must be 1 to %d", most)
+	}
+	return nil
+}
+
+func positive(field string, value int64) error {
+	if value < 1 {
+		return wrong(field, "must be more than 0")
+	}
+	return nil
+}
+
+func notNegative(field string, value int64) error {
+	if value < 0 {
+		return wrong(field, "must not be negative")
 	}
 	return nil
 }

@@ -58,13 +58,14 @@ type StockIssued struct {
 	Lines    []mall.Line `json:"lines"`
 }
 
-// StockDiscrepancy says that Quantity pieces left that were not on hand by the books. Stock is never negative; somebody
-// has to count.
+// StockDiscrepancy says that Quantity pieces left that were not on hand by the books, or that they were not found where the
+// books have them. Stock is never negative; somebody has to count.
 type StockDiscrepancy struct {
 	SKU      string `json:"sku"`
 	Location string `json:"location"`
 	Visit    string `json:"visit,omitempty"`
 	Quantity int64  `json:"quantity"`
+	Order    string `json:"order,omitempty"` // whose goods were not found
 }
 
 // StockAdjusted says that the books were set right by hand; Delta pieces, negative when there were fewer than written.

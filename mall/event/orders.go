@@ -12,6 +12,9 @@ type OrderPlaced struct {
 	Payment      string      `json:"payment,omitempty"` // authorized beforehand; empty: paid at the depot
 	WaitForStock bool        `json:"waitForStock"`      // a short order becomes a backorder instead of being rejected
 	Expires      int64       `json:"expires"`           // the order waits until then and no longer
+
+	Basket    string         `json:"basket,omitempty"`    // that was checked out; empty: none
+	WhenShort mall.WhenShort `json:"whenShort,omitempty"` // empty: the customer is asked
 }
 
 // OrderStockReserved says that everything the order needs is held for it. InventoryEvent is the id of the StockReserved
@@ -56,11 +59,24 @@ type OrderPicking struct {
 	Customer string `json:"customer"`
 }
 
-// OrderShort says that goods that the stock had promised were not found. The order waits for its customer's decision.
+// OrderShort says that goods that the stock had promised were not found. The order waits for a decision: its customer's, or
+// with WhenShort substitute a clerk's. Where the customer has decided beforehand, OrderAmended or OrderCancelling follows at once.
 type OrderShort struct {
-	Order    string      `json:"order"`
-	Customer string      `json:"customer"`
-	Missing  []mall.Line `json:"missing"`
+	Order     string         `json:"order"`
+	Customer  string         `json:"customer"`
+	Missing   []mall.Line    `json:"missing"`
+	WhenShort mall.WhenShort `json:"whenShort,omitempty"` // as the order has it
+}
+
+// OrderAmended says what became of what was short, and what the order costs from now on. Missing is left out of the order;
+// Substitutes came instead.
+type OrderAmended struct {
+	Order       string         `json:"order"`
+	Customer    string         `json:"customer"`
+	Choice      mall.WhenShort `json:"choice"` // rest or substitute
+	Missing     []mall.Line    `json:"missing"`
+	Substitutes []mall.Item    `json:"substitutes,omitempty"`
+	Total       mall.Money     `json:"total"`
 }
 
 // OrderReadied says that everything is at the depot and can be collected.
@@ -153,3 +169,6 @@ func (OrderCanceled) EventType() string { return OrderCanceledV1 }
 
 // EventType returns OrderExpiredV1.
 func (OrderExpired) EventType() string { return OrderExpiredV1 }
+
+// EventType returns OrderAmendedV1.
+func (OrderAmended) EventType() string { return OrderAmendedV1 }

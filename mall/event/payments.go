@@ -26,7 +26,7 @@ type PaymentConfirmed struct {
 	Amount   mall.Money `json:"amount"`
 }
 
-// PaymentCaptured says that the money was taken.
+// PaymentCaptured says that the money was taken: Amount of what was set aside. The rest is free again.
 type PaymentCaptured struct {
 	Payment  string     `json:"payment"`
 	Order    string     `json:"order"`
@@ -84,6 +84,15 @@ type InvoiceCanceled struct {
 	Reason   string `json:"reason"`
 }
 
+// InvoiceRefunded says that Amount, which is all or a part of what was paid, was given back at the depot.
+type InvoiceRefunded struct {
+	Invoice  string     `json:"invoice"`
+	Order    string     `json:"order"`
+	Customer string     `json:"customer"`
+	Amount   mall.Money `json:"amount"`
+	Reason   string     `json:"reason"`
+}
+
 // VisitCharged says that a visitor's money was taken for what they walked out with.
 type VisitCharged struct {
 	Payment  string     `json:"payment"`
@@ -136,3 +145,6 @@ func (VisitCharged) EventType() string { return VisitChargedV1 }
 
 // EventType returns VisitChargeFailedV1.
 func (VisitChargeFailed) EventType() string { return VisitChargeFailedV1 }
+
+// EventType returns InvoiceRefundedV1.
+func (InvoiceRefunded) EventType() string { return InvoiceRefundedV1 }

@@ -59,6 +59,14 @@ type ProductRebranded struct {
 	Description string `json:"description,omitempty"`
 }
 
+// BarcodeAssigned gives the product the code that is printed on it, instead of the one that it had.
+type BarcodeAssigned struct {
+	Product string `json:"product"`
+	Store   string `json:"store"`
+	SKU     string `json:"sku"`
+	Barcode string `json:"barcode,omitempty"` // empty: none any more
+}
+
 // PriceIncreased sets a higher price. PriceVersion counts the prices that the product has had, without gaps, so a reader
 // that keeps the greatest version has the price of now.
 type PriceIncreased struct {
@@ -116,3 +124,6 @@ func (PriceDecreased) EventType() string { return PriceDecreasedV1 }
 
 // EventType returns ProductRemovedV1.
 func (ProductRemoved) EventType() string { return ProductRemovedV1 }
+
+// EventType returns BarcodeAssignedV1.
+func (BarcodeAssigned) EventType() string { return BarcodeAssignedV1 }
