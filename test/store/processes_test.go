@@ -77,8 +77,8 @@ func TestD7_Processes(t *testing.T) {
 				if name != "log" || each {
 					continue
 				}
-			case "short": // RabbitMQ, and brokers with one database for all, are left to make prove
-				if name == "rabbitmq" || name != "log" && !each {
+			case "short": // brokers with one database for all are left to make prove
+				if name != "log" && !each {
 					continue
 				}
 			}
