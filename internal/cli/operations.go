@@ -423,6 +423,7 @@ func (auditVerify) Run(ctx context.Context, env Env, r *root) error {
 
 type waitCommand struct {
 	Idle    bool   `help:"Until nothing is in flight." required:""`
+	Settled bool   `help:"Until no call to the outside waits for its next attempt, either."`
 	Timeout string `help:"No longer than this." default:"1m"`
 }
 
@@ -431,7 +432,11 @@ func (waitCommand) Help() string { return "Example:\n  souk wait --idle --timeou
 
 // Run waits.
 func (c *waitCommand) Run(ctx context.Context, env Env, r *root) error {
-	return r.do(ctx, env, "wait", control.Args{"timeout": c.Timeout})
+	a := control.Args{"timeout": c.Timeout}
+	if c.Settled {
+		a["settled"] = "yes"
+	}
+	return r.do(ctx, env, "wait", a)
 }
 
 type backupCommand struct {
