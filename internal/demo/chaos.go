@@ -20,7 +20,7 @@ var pausable = []string{"inventory", "payments", "customers", "notifications", "
 // chaos goes round: a service is paused, the payment provider or the mail server fails, the mall is killed and started again.
 // What comes when follows from the seed.
 func (p *play) chaos(ctx context.Context) {
-	chance := rand.New(rand.NewPCG(p.Seed, 0x43_48_41_4f)) //nolint:gosec // a game
+	chance := rand.New(rand.NewPCG(p.Seed, 0x43_48_41_4f))
 	span := func() time.Duration {
 		return time.Duration(float64(500+chance.IntN(1500)) / min(p.Speed, 4) * float64(time.Millisecond))
 	}

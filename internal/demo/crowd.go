@@ -44,7 +44,7 @@ type errands struct {
 
 func newErrands(seed uint64) *errands {
 	sells, buyers := house.DemoShop()
-	return &errands{chance: rand.New(rand.NewPCG(seed, 0x53_48_4f_50)), sells: sells, buyers: buyers} //nolint:gosec // a game
+	return &errands{chance: rand.New(rand.NewPCG(seed, 0x53_48_4f_50)), sells: sells, buyers: buyers}
 }
 
 func (e *errands) step() errand {

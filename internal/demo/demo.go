@@ -236,7 +236,7 @@ func (p *play) gates(ctx context.Context, people *sync.WaitGroup) error {
 		}
 		people.Go(func() {
 			// A gate whose server is away ends; somebody switches it on again.
-			for seed := p.Seed + uint64(i); ctx.Err() == nil; seed += 1000 { //nolint:gosec // it is small
+			for seed := p.Seed + uint64(i); ctx.Err() == nil; seed += 1000 {
 				_ = gate.Run(ctx, gate.Config{
 					Server: p.mall.mqtt(), Store: login.Store, Device: name, Password: login.Password, Seed: seed,
 					Rate: visitorRate * p.Speed, Customers: buyers, Products: products, Faults: faults,

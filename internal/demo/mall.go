@@ -99,7 +99,7 @@ func (m *apart) start(ctx context.Context) error {
 	args := append(program[1:len(program):len(program)], "--data", m.config.Data, "up", "--http", web, "--mqtt", gate,
 		"--payment", m.config.Payment.URL, "--payment-key", m.config.Payment.KeyFile, "--smtp", m.config.Mail.SMTP, "--smtp-plain",
 		"--caller-rate", fmt.Sprint(m.config.CallerRate))
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), program[0], args...)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), program[0], args...) //nolint:gosec // this program, or one that the caller names
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -111,12 +111,12 @@ func (m *apart) start(ctx context.Context) error {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		what, rest, _ := strings.Cut(lines.Text(), " ")
-		switch rest = strings.TrimSpace(rest); {
-		case what == "online":
+		switch rest = strings.TrimSpace(rest); what {
+		case "online":
 			m.web = strings.TrimSpace(strings.TrimPrefix(rest, "store"))
-		case what == "devices":
+		case "devices":
 			m.gate = rest
-		case what == "ready":
+		case "ready":
 			m.cmd = cmd
 			return nil
 		}
