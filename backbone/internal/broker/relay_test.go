@@ -100,8 +100,12 @@ type mall struct {
 	alarms []string
 }
 
-// unanchored hides that the broker can be asked what it still has.
-type unanchored struct{ driver.Transport }
+// unanchored hides that the broker can be asked what it still has, and no more than that.
+type unanchored struct {
+	driver.Transport
+	driver.Preparer
+	driver.Behinder
+}
 
 func start(t *testing.T, s *server, dir string, wrap func(*broker.Bus) driver.Transport) *mall {
 	t.Helper()
@@ -296,6 +300,117 @@ func TestD6_RebuiltWhileEventsWait(t *testing.T) {
 
 func plain(b *broker.Bus) driver.Transport { return b }
 
+// Over a transport that cannot say what it has still to hand over nobody is told that all is at rest. Red where it counts
+// as one that has nothing: confirmations that wait at the broker then go unseen.
+func TestNotIdleWhereNobodyCanTell(t *testing.T) {
+	t.Parallel()
+	m := start(t, newServer(), t.TempDir(), func(b *broker.Bus) driver.Transport { return struct{ driver.Transport }{b} })
+	m.sell(1)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		idle, err := m.Idle(ctx)
+		if errors.Is(err, driver.ErrNoPower) {
+			return
+		}
+		if err != nil || idle {
+			t.Fatalf("idle: %v %v, and nobody can know", idle, err)
+		}
+	}
+}
+
+// unclaimed is a database in which claims wait.
+type unclaimed struct {
+	driver.Store
+	goOn chan struct{}
+}
+
+func (u *unclaimed) Claim(ctx context.Context, service, name, owner string, slices int, lease time.Duration) ([]driver.Checkpoint, error) {
+	select {
+	case <-u.goOn:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return u.Store.Claim(ctx, service, name, owner, slices, lease)
+}
+
+// What a late subscription has still to read from a log counts before anybody has claimed its partitions, here and over all
+// processes. Red where only what waits at the broker counts, as nothing does here.
+func TestBehindBeforePartitionsAreTaken(t *testing.T) {
+	t.Parallel()
+	s, dir := newServer(), t.TempDir()
+	m := start(t, s, dir, plain)
+	m.sell(10)
+	m.entries(10)
+	store := &unclaimed{m.store, make(chan struct{})}
+	bus := broker.New(broker.Config{Client: &client{s}, Store: func(string) driver.Store { return store }})
+	ctx, cancel := context.WithCancel(t.Context())
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	got := &counting{all: make(chan struct{}), want: 10}
+	late := driver.Subscription{
+		Service: "books", Name: "late", FromFirst: true, Interests: []driver.Interest{{Source: "shop", Types: []string{sold{}.EventType()}}},
+	}
+	go func() { ended <- bus.Subscribe(ctx, late, got, ready) }()
+	defer func() {
+		cancel()
+		if err := errors.Join(<-ended, bus.Close()); err != nil {
+			t.Error(err)
+		}
+	}()
+	select {
+	case <-ready:
+	case err := <-ended:
+		ended <- err
+		t.Fatalf("subscribe: %v", err)
+	}
+	if n, err := bus.Behind(t.Context()); err != nil || n == 0 {
+		t.Errorf("%d are behind (%v), and 10 events are to be read", n, err)
+	}
+	if list, err := bus.Backlogs(t.Context()); err != nil || len(list) != 1 || list[0].Ahead == 0 {
+		t.Errorf("the backlogs are %+v (%v), and 10 events are to be read", list, err)
+	}
+	close(store.goOn)
+	select {
+	case <-got.all:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the events do not come")
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for ended := time.After(20 * time.Second); ; {
+		n, err := bus.Behind(t.Context())
+		list, failed := bus.Backlogs(t.Context())
+		if err == nil && failed == nil && n == 0 && list[0] == (driver.Backlog{Service: "books", Subscription: "late"}) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ended:
+			t.Fatalf("%d are behind, the backlogs are %+v: %v", n, list, errors.Join(err, failed))
+		}
+	}
+}
+
+// counting is a sink that settles what it gets.
+type counting struct {
+	idle
+	all  chan struct{}
+	mu   sync.Mutex
+	want int
+}
+
+func (c *counting) Deliver(_ context.Context, _ int, ds []driver.Delivery) error {
+	for _, d := range ds {
+		d.Ack(nil)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.want -= len(ds); c.want == 0 {
+		close(c.all)
+	}
+	return nil
+}
+
 // Where a broker has lost a group nobody knows what waits for it, so something is in flight until it has joined again. Red
 // where such a group counts as one that has nothing to do.
 func TestNotIdleWhereAGroupIsLost(t *testing.T) {
@@ -372,7 +487,7 @@ func TestF3_WhatABrokerForgetsIsPublishedAgain(t *testing.T) {
 func TestF3_ControlWithoutAnchors(t *testing.T) {
 	t.Parallel()
 	s := newServer()
-	m := start(t, s, t.TempDir(), func(b *broker.Bus) driver.Transport { return unanchored{b} })
+	m := start(t, s, t.TempDir(), func(b *broker.Bus) driver.Transport { return unanchored{b, b, b} })
 	m.sell(60)
 	m.entries(60)
 	s.forget()
