@@ -98,6 +98,10 @@ type Subscription struct {
 	Broadcast bool
 }
 
+// Partitions names, among the checkpoints of a service, those that say who works which
+// part of a subscription over a broker.
+func Partitions(subscription string) string { return subscription + "/partitions" }
+
 // DefaultSlices is the number of slices of a subscription that asks for none.
 const DefaultSlices = 64
 

@@ -73,7 +73,7 @@ func (b *Bus) Subscribe(ctx context.Context, s driver.Subscription, sink driver.
 	defer context.AfterFunc(b.ctx, func() { cancel(ErrClosed) })()
 
 	sub := &subscription{
-		Subscription: s, bus: b, sink: sink, leases: s.Name + "/partitions", failed: make(chan error, 1), recheck: make(chan struct{}, 1), partitions: map[int]*partition{},
+		Subscription: s, bus: b, sink: sink, leases: driver.Partitions(s.Name), failed: make(chan error, 1), recheck: make(chan struct{}, 1), partitions: map[int]*partition{},
 	}
 	err := sub.run(ctx, ready)
 	if outer.Err() != nil && (err == nil || ctx.Err() != nil) {
