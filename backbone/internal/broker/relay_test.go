@@ -369,6 +369,10 @@ func TestD6_RebuildOfViewsSharedOverABroker(t *testing.T) {
 		if err := both[rebuilt%2].Rebuild(t.Context(), v[0], v[1], nil); err != nil {
 			t.Fatalf("rebuild %s: %v", v[1], err)
 		}
+		// At any instant the inline view shows what stands in the log.
+		if shown, stand := tallied(t, stores[0]); shown != stand {
+			t.Fatalf("after rebuild %d the inline view shows %d sales, and the log has %d", rebuilt, shown, stand)
+		}
 	}
 	t.Logf("rebuilt %d times", rebuilt)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
@@ -411,6 +415,23 @@ func TestD6_RebuildOfViewsSharedOverABroker(t *testing.T) {
 			t.Errorf("%s shows %d sales, want %d", v[1], sales, callers*each)
 		}
 	}
+}
+
+// tallied reads, at one instant, what the inline view shows and what stands in the log.
+func tallied(t *testing.T, store *pgstore.Store) (shown, stand int) {
+	t.Helper()
+	rows, err := store.Query(t.Context(), "SELECT (SELECT coalesce(sum(sales), 0)::bigint FROM "+store.Name("shop", "tally")+
+		"), (SELECT count(*) FROM "+store.Name("shop", "bb_log")+" WHERE type = $1)", sold{}.EventType())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := rows.Scan(&shown, &stand); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return shown, stand
 }
 
 // ledger is books with the tables' dialect for PostgreSQL.
