@@ -428,7 +428,10 @@ type waitCommand struct {
 }
 
 // Help implements kong's long help.
-func (waitCommand) Help() string { return "Example:\n  souk wait --idle --timeout 30s" }
+func (waitCommand) Help() string {
+	return "Of a mall in several processes it counts what is to be done in any of them, also for a service that none of them runs.\n\n" +
+		"Example:\n  souk wait --idle --timeout 30s"
+}
 
 // Run waits.
 func (c *waitCommand) Run(ctx context.Context, env Env, r *root) error {
