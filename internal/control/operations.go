@@ -44,6 +44,7 @@ func operations() map[string]operation {
 		"event replay":      {run: replay, reads: true},
 		"trace":             {run: trace, reads: true},
 		"topic list":        {run: listTopics, reads: true},
+		"topic show":        {run: showTopic, reads: true},
 		"dlq list":          {run: listParked, reads: true},
 		"dlq act":           {run: actOnParked, reads: true},
 		"saga list":         {run: listSagas, reads: true},
@@ -247,22 +248,6 @@ func trace(ctx context.Context, h *house.House, a Args, emit Emit) error {
 		err = errors.Join(err, emit(r))
 	}
 	return err
-}
-
-func listTopics(ctx context.Context, h *house.House, _ Args, emit Emit) error {
-	for _, s := range h.Services() {
-		head, err := h.Store(s).Head(ctx, s)
-		if err != nil {
-			return err
-		}
-		if err := emit(struct {
-			Topic string `json:"topic"`
-			Head  int64  `json:"head"`
-		}{"souk." + s, head}); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // subscriptions names the subscriptions of a service.
