@@ -372,11 +372,11 @@ func (r *Runtime) prepare(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	return p.Prepare(ctx, r.specs())
+	return p.Prepare(ctx, r.Subscriptions())
 }
 
-// specs are the subscriptions of all parts, whether they run here or not.
-func (r *Runtime) specs() (list []driver.Subscription) {
+// Subscriptions returns those of all parts, whether they run here or not.
+func (r *Runtime) Subscriptions() (list []driver.Subscription) {
 	for _, h := range append(slices.Clone(r.order), r.elsewhere...) {
 		for _, s := range h.subs {
 			list = append(list, s.spec)
@@ -392,6 +392,6 @@ func (r *Runtime) Topics(ctx context.Context) (system string, topics []driver.To
 	if !ok {
 		return "", nil, nil
 	}
-	topics, err = t.Topics(ctx, r.specs())
+	topics, err = t.Topics(ctx, r.Subscriptions())
 	return t.System(), topics, err
 }

@@ -55,6 +55,7 @@ func operations() map[string]operation {
 		"service resume":    {run: resume},
 		"doctor":            {run: examine, bare: true},
 		"migrate":           {run: migrate, bare: true, alone: true},
+		"migrate roles":     {run: grantRoles, bare: true},
 		"migrate plan":      {run: planMigrations, bare: true},
 		"audit verify":      {run: verify, reads: true},
 		"backup":            {run: backup, reads: true},
