@@ -27,6 +27,9 @@ func Service(provider Provider) *backbone.Service {
 			backbone.Decide(invoices, adjustInvoice),
 			backbone.Decide(invoices, payInvoice),
 			backbone.Decide(invoices, cancelInvoice),
+			backbone.Decide(invoices, refundInvoice),
+			backbone.Decide(invoices, billOrder),
+			backbone.Decide(invoices, closeInvoice),
 		},
 		Reacts: []backbone.Subscriber{
 			// What was decided to ask of the provider is asked.
@@ -41,13 +44,20 @@ func Service(provider Provider) *backbone.Service {
 			settled(func(e event.PaymentCaptured) string { return e.Payment }),
 			settled(func(e event.PaymentVoided) string { return e.Payment }),
 			settled(func(e event.PaymentRefunded) string { return e.Payment }),
+			// What one way of paying does not give, another does.
+			backbone.Whenever(billWhenRefused),
+			backbone.Whenever(refundByPayment),
 		},
 		Subscribes: []backbone.Subscriber{
 			backbone.Whenever(chargeWhenDue),
 			backbone.Whenever(chargeWhenPriced),
+			backbone.Whenever(settleWhenReady),
+			backbone.Whenever(closeWhenRejected),
+			backbone.Whenever(closeWhenCancelling),
+			backbone.Whenever(closeWhenExpired),
 		},
 		Calls:      []backbone.CallType{providerCall(provider)},
-		Views:      []backbone.View{ledger},
+		Views:      []backbone.View{ledger, accounts},
 		Migrations: migrations,
 	}
 }
