@@ -539,10 +539,12 @@ func handOver(o Order, c command.HandOverOrder, _ backbone.Meta) ([]backbone.Eve
 	if !o.Paid {
 		return nil, ErrNotPaid
 	}
+	collected := event.OrderCollected{Order: c.Order, Customer: o.Customer, Lines: mall.Lines(o.Items), Missing: o.Missing}
+	if len(o.Substitutes) > 0 {
+		collected.Also = mall.Lines(o.Substitutes)
+	}
 	return []backbone.Event{
-		event.OrderCollected{
-			Order: c.Order, Customer: o.Customer, Lines: mall.Lines(o.Items), Missing: o.Missing, Also: mall.Lines(o.Substitutes),
-		},
+		collected,
 		event.OrderCompleted{Order: c.Order, Customer: o.Customer, Total: o.Total},
 	}, nil
 }

@@ -302,7 +302,7 @@ func settleCall(s Payment, c SettleCall, _ backbone.Meta) ([]backbone.Event, err
 		return one(OutcomeUnknown{Payment: c.Payment, Operation: c.Operation, Key: c.Key, Reason: c.Reason})
 	case OpCapture:
 		if c.Refused {
-			events = append(events, CaptureRefused{Payment: c.Payment, Reason: c.Reason, Order: s.Order, Customer: s.Customer, Amount: s.capturing})
+			events = append(events, s.refused(c))
 		} else {
 			events = append(events, s.captured(c.Payment))
 		}
@@ -327,6 +327,13 @@ func settleCall(s Payment, c SettleCall, _ backbone.Meta) ([]backbone.Event, err
 		events = append(events, s.refundOf(c.Payment, s.left(), undone))
 	}
 	return events, nil
+}
+
+func (s Payment) refused(c SettleCall) CaptureRefused {
+	if s.Order == "" {
+		return CaptureRefused{Payment: c.Payment, Reason: c.Reason}
+	}
+	return CaptureRefused{Payment: c.Payment, Reason: c.Reason, Order: s.Order, Customer: s.Customer, Amount: s.capturing}
 }
 
 func (s Payment) captured(payment string) event.PaymentCaptured {

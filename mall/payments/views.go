@@ -86,19 +86,17 @@ var accounts = backbone.View{
 			return []movement{{e.Amount, SetAside, Taken}, {e.Freed, SetAside, Customers}}
 		}),
 		move(func(e event.PaymentRefunded) []movement { return []movement{{e.Amount, Taken, Customers}} }),
-		move(func(e event.InvoicePaid) []movement {
-			if e.Payment != "" {
-				return nil // the payment's own events tell
-			}
-			return []movement{{e.Amount, Customers, Till}}
-		}),
-		move(func(e event.InvoiceRefunded) []movement {
-			if e.Payment != "" {
-				return nil
-			}
-			return []movement{{e.Amount, Till, Customers}}
-		}),
+		move(func(e event.InvoicePaid) []movement { return []movement{{cash(e.Amount, e.Payment), Customers, Till}} }),
+		move(func(e event.InvoiceRefunded) []movement { return []movement{{cash(e.Amount, e.Payment), Till, Customers}} }),
 	},
+}
+
+// cash returns what goes over the counter: nothing where a payment moves the amount, whose own events tell.
+func cash(amount mall.Money, payment string) mall.Money {
+	if payment != "" {
+		amount.Amount = 0
+	}
+	return amount
 }
 
 // movement is an amount that goes from one account to another.
@@ -110,12 +108,7 @@ type movement struct {
 // move books the movements of one type of event.
 func move[E backbone.Event](movements func(E) []movement) backbone.Projection {
 	return backbone.ProjectBy(
-		func(e E) string {
-			for _, m := range movements(e) {
-				return m.amount.Currency
-			}
-			return ""
-		},
+		func(e E) string { return movements(e)[0].amount.Currency },
 		func(ctx context.Context, tx backbone.ViewTx, e E) error {
 			for _, m := range movements(e) {
 				if m.amount.Amount == 0 {
