@@ -2,6 +2,7 @@ package house
 
 import (
 	"cmp"
+	"slices"
 
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/devices"
@@ -44,7 +45,6 @@ func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
 	parts := []*backbone.Service{
 		stores.Service(),
 		customers.Service(),
-		orders.Service(p.Orders),
 		inventory.Service(),
 		payments.Service(p.Provider),
 		notifications.Service(p.Sender),
@@ -63,5 +63,13 @@ func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
 	if p.Partners != nil {
 		parts = append(parts, p.Partners.Service())
 	}
-	return append(parts, added...)
+	parts = append(parts, added...)
+	// How far an order goes follows from who else is there.
+	p.Orders.Depot = hasPart(parts, "depot")
+	p.Orders.Baskets = hasPart(parts, "baskets")
+	return slices.Insert(parts, 2, orders.Service(p.Orders))
+}
+
+func hasPart(parts []*backbone.Service, name string) bool {
+	return slices.ContainsFunc(parts, func(s *backbone.Service) bool { return s.Name == name })
 }
