@@ -29,7 +29,7 @@ const (
 	rejected  phase = "rejected"
 	expired   phase = "expired"
 	issued    phase = "issued" // its customer has the goods
-	over      phase = "over" // released, or forbidden before it was asked for
+	over      phase = "over"   // released, or forbidden before it was asked for
 )
 
 // reservation is the state of what one order asked for.

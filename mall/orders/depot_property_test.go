@@ -29,8 +29,12 @@ func (listBarred) EventType() string { return "test.depot.Barred.v1" }
 var listOf = &backbone.Aggregate[list]{
 	Name: "list",
 	Public: []backbone.Event{
-		event.ShoppingListCreated{}, event.ShoppingListAssigned{}, event.StopShort{}, event.ShoppingListCompleted{},
-		event.ShoppingListCanceled{}, listBarred{},
+		event.ShoppingListCreated{},
+		event.ShoppingListAssigned{},
+		event.StopShort{},
+		event.ShoppingListCompleted{},
+		event.ShoppingListCanceled{},
+		listBarred{},
 	},
 	Evolve: func(l list, e backbone.Event) list {
 		switch e := e.(type) {
@@ -112,8 +116,11 @@ func TestB8_WholeLifeInAnyOrder(t *testing.T) {
 		try(c)
 		at := map[int][]backbone.Command{}
 		for _, later := range []backbone.Command{
-			command.CancelOrder{Order: c.Order, Reason: "changed my mind"}, arrive{c.Order}, command.PayInvoice{Invoice: c.Order},
-			command.DecideShort{Order: c.Order, Choice: mall.ShortRest}, command.HandOverOrder{Order: c.Order},
+			command.CancelOrder{Order: c.Order, Reason: "changed my mind"},
+			arrive{c.Order},
+			command.PayInvoice{Invoice: c.Order},
+			command.DecideShort{Order: c.Order, Choice: mall.ShortRest},
+			command.HandOverOrder{Order: c.Order},
 		} {
 			const never = 0
 			when := rapid.SampledFrom([]int{never, never, 2, 5, 10, 15, 20, 25, 30, 40}).Draw(rt, later.CommandType())

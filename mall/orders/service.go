@@ -83,8 +83,6 @@ func Service(config Config) *backbone.Service {
 func (c Config) subscribes() []backbone.Subscriber {
 	list := []backbone.Subscriber{
 		backbone.Whenever(backorderWhenShort),
-		backbone.Whenever(payWhenInvoicePaid),
-		backbone.Whenever(payWhenCaptured),
 	}
 	if c.Baskets {
 		list = append(list, backbone.Whenever(placeWhenCheckedOut))
@@ -93,7 +91,9 @@ func (c Config) subscribes() []backbone.Subscriber {
 		list = append(list,
 			backbone.Whenever(pickWhenAssigned),
 			backbone.Whenever(shortenWhenShort),
-			backbone.Whenever(readyWhenListCompleted))
+			backbone.Whenever(readyWhenListCompleted),
+			backbone.Whenever(payWhenInvoicePaid),
+			backbone.Whenever(payWhenCaptured))
 	}
 	return list
 }

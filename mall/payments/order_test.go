@@ -88,7 +88,7 @@ func neighbours() []*backbone.Service {
 func TestB4_MoneyOfOrders(t *testing.T) {
 	t.Parallel()
 	b := &vault{held: map[string]int64{}, taken: map[string]int64{}}
-	w := backbonetest.Start(t, backbonetest.Config{Parts: append(neighbours(), Service(b))})
+	w := backbonetest.Start(t, backbonetest.Config{Parts: append(neighbours(), Service(b, Config{Depot: true}))})
 	do := func(commands ...backbone.Command) {
 		t.Helper()
 		for _, c := range commands {

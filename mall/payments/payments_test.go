@@ -231,7 +231,7 @@ func TestDecisions(t *testing.T) {
 
 func decide(t testing.TB, given []backbone.Event, c backbone.Command) ([]backbone.Event, error) {
 	t.Helper()
-	for _, h := range Service(nil).Handles {
+	for _, h := range Service(nil, Config{Depot: true}).Handles {
 		if h.CommandType() != c.CommandType() {
 			continue
 		}
@@ -414,7 +414,7 @@ func TestOutcome(t *testing.T) {
 
 func TestServiceIsWellFormed(t *testing.T) {
 	t.Parallel()
-	if err := backbone.Check(append(neighbours(), Service(nil))); err != nil {
+	if err := backbone.Check(append(neighbours(), Service(nil, Config{Depot: true}))); err != nil {
 		t.Fatal(err)
 	}
 }

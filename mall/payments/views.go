@@ -87,7 +87,9 @@ var accounts = backbone.View{
 		}),
 		move(func(e event.PaymentRefunded) []movement { return []movement{{e.Amount, Taken, Customers}} }),
 		move(func(e event.InvoicePaid) []movement { return []movement{{cash(e.Amount, e.Payment), Customers, Till}} }),
-		move(func(e event.InvoiceRefunded) []movement { return []movement{{cash(e.Amount, e.Payment), Till, Customers}} }),
+		move(func(e event.InvoiceRefunded) []movement {
+			return []movement{{cash(e.Amount, e.Payment), Till, Customers}}
+		}),
 	},
 }
 
