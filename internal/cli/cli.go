@@ -29,6 +29,7 @@ type root struct {
 	Up        upCommand        `cmd:"" help:"Run the whole mall in this process: the online store, all services, a demo shop on first start."`
 	Run       runCommand       `cmd:"" help:"Run parts of the mall in this process, as one of several on the same PostgreSQL databases."`
 	Process   processCommand   `cmd:"" help:"The processes of a mall."`
+	Basket    basketCommand    `cmd:"" help:"What customers want, before it is an order."`
 	Order     orderCommand     `cmd:"" help:"Orders."`
 	Store     storeCommand     `cmd:"" help:"Shops."`
 	Product   productCommand   `cmd:"" help:"What is sold, and at which price."`
