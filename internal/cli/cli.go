@@ -33,6 +33,7 @@ type root struct {
 	Order     orderCommand     `cmd:"" help:"Orders."`
 	Store     storeCommand     `cmd:"" help:"Shops."`
 	Product   productCommand   `cmd:"" help:"What is sold, and at which price."`
+	Catalogue catalogueCommand `cmd:"" help:"The whole catalogue, as a table."`
 	Visit     visitCommand     `cmd:"" help:"Visits to shops."`
 	Purchase  purchaseCommand  `cmd:"" help:"What is bought to refill the shelves."`
 	Customer  customerCommand  `cmd:"" help:"Customers."`

@@ -23,12 +23,9 @@ func (r *root) do(ctx context.Context, env Env, name string, a control.Args) err
 
 // doOr is do, and a table without rows says nothing instead.
 func (r *root) doOr(ctx context.Context, env Env, name string, a control.Args, nothing string) error {
-	if u, err := user.Current(); err == nil {
-		a["actor"] = u.Username
-	}
 	t := newTable(env.Stdout, r.Output)
 	t.live = a["follow"] != "" || name == "view rebuild"
-	err := control.Call(ctx, control.Mall{Data: r.Data, DB: r.DB, Added: env.Added}, name, a, t.row)
+	err := r.call(ctx, env, name, a, t.row)
 	if err == nil && t.header == "" && t.form == "table" && nothing != "" {
 		fmt.Fprintln(env.Stdout, nothing)
 	}
@@ -36,6 +33,14 @@ func (r *root) doOr(ctx context.Context, env Env, name string, a control.Args, n
 		err = flushed
 	}
 	return err
+}
+
+// call runs an operation as the user of this machine, and hands on its rows.
+func (r *root) call(ctx context.Context, env Env, name string, a control.Args, row func(json.RawMessage) error) error {
+	if u, err := user.Current(); err == nil {
+		a["actor"] = u.Username
+	}
+	return control.Call(ctx, control.Mall{Data: r.Data, DB: r.DB, Added: env.Added}, name, a, row)
 }
 
 // table writes rows, which are JSON objects, as a table, as one JSON array, or one a line.

@@ -41,6 +41,8 @@ func operations() map[string]operation {
 		"store create":      {run: createStore},
 		"product add":       {run: addProduct},
 		"product price":     {run: setPrice},
+		"catalogue import":  {run: importCatalogue},
+		"catalogue export":  {run: exportCatalogue, reads: true},
 		"customer card":     {run: linkCard},
 		"visit price":       {run: priceUnknown},
 		"purchase cancel":   {run: cancelPurchase},

@@ -22,6 +22,8 @@ type Product struct {
 	PriceVersion int64      `json:"priceVersion"`
 	// Orderable says that the product is in the catalogue and its store takes part.
 	Orderable bool `json:"orderable"`
+	// Removed says that it was taken out of the catalogue for good.
+	Removed bool `json:"removed,omitempty"`
 }
 
 // Price is one of the prices that a product has had.
@@ -32,7 +34,7 @@ type Price struct {
 }
 
 const selectProducts = `SELECT p.product, p.store, s.location, p.sku, p.barcode, p.name, p.description,
-	p.price, p.currency, p.price_version, CASE WHEN p.removed = 0 AND s.participating = 1 THEN 1 ELSE 0 END
+	p.price, p.currency, p.price_version, CASE WHEN p.removed = 0 AND s.participating = 1 THEN 1 ELSE 0 END, p.removed
 	FROM {products} p JOIN {stores} s ON s.store = p.store `
 
 // Get returns a product, removed or not; false when there never was one of that id.
@@ -176,13 +178,13 @@ func query(ctx context.Context, r *backbone.Reader, sql string, args ...any) ([]
 	var list []Product
 	for rows.Next() {
 		var p Product
-		var orderable int64
+		var orderable, removed int64
 		err := rows.Scan(&p.Product, &p.Store, &p.Location, &p.SKU, &p.Barcode, &p.Name, &p.Description,
-			&p.Price.Amount, &p.Price.Currency, &p.PriceVersion, &orderable)
+			&p.Price.Amount, &p.Price.Currency, &p.PriceVersion, &orderable, &removed)
 		if err != nil {
 			return nil, fmt.Errorf("catalogue: %w", err)
 		}
-		p.Orderable = orderable == 1
+		p.Orderable, p.Removed = orderable == 1, removed == 1
 		list = append(list, p)
 	}
 	return list, rows.Err()
