@@ -27,6 +27,7 @@ func faces() []face {
 		{"orders", soukv1.File_souk_v1_orders_proto, ordersPolicy, serveOrders},
 		{"stores", soukv1.File_souk_v1_stores_proto, storesPolicy, serveStores},
 		{"customers", soukv1.File_souk_v1_customers_proto, customersPolicy, serveCustomers},
+		{"baskets", soukv1.File_souk_v1_baskets_proto, basketsPolicy, serveBaskets},
 		{"inventory", soukv1.File_souk_v1_inventory_proto, inventoryPolicy, serveInventory},
 		{"payments", soukv1.File_souk_v1_payments_proto, paymentsPolicy, servePayments},
 		{"notifications", soukv1.File_souk_v1_notifications_proto, notificationsPolicy, serveNotifications},

@@ -18,6 +18,7 @@ import (
 var reaches = map[string][]string{
 	"stores":        {"name", "price"},
 	"customers":     {"person"},
+	"baskets":       {"person", "name", "price"},
 	"orders":        {"name", "price"},
 	"inventory":     nil,
 	"payments":      {"price"},

@@ -52,6 +52,8 @@ type Config struct {
 	StepPatience time.Duration
 	// Collection is how long an order that is ready waits to be collected; default 48 hours.
 	Collection time.Duration
+	// BasketHold is how long a basket is kept unless it is extended; default 30 minutes.
+	BasketHold time.Duration
 	// Retention is how long answers to commands are kept, and commands, replies and
 	// calls in the logs; see backbone.Config. It is no shorter than OrderPatience:
 	// until then a command of an order may come again. Default 7 days, or

@@ -9,6 +9,7 @@ import (
 	"example.org/souk/gateway/online"
 	"example.org/souk/gateway/partner"
 	"example.org/souk/mall/analytics"
+	"example.org/souk/mall/baskets"
 	"example.org/souk/mall/customers"
 	"example.org/souk/mall/entrance"
 	"example.org/souk/mall/exitgate"
@@ -25,6 +26,7 @@ import (
 // Ports are what services need from outside, nil where they do not run, and what the shop settles about them.
 type Ports struct {
 	Orders   orders.Config
+	Baskets  baskets.Config
 	Provider payments.Provider
 	Sender   notifications.Sender
 	// Devices is the gateway to devices, whose service is always there; nil where it does not run.
@@ -43,6 +45,7 @@ type Ports struct {
 // and those that were added.
 func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
 	rest := []*backbone.Service{
+		baskets.Service(p.Baskets),
 		notifications.Service(p.Sender),
 		analytics.Service(),
 		entrance.Service(),

@@ -23,6 +23,67 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// WhenShort says what is to become of an order when goods that were promised to it are not found.
+type WhenShort int32
+
+const (
+	// As WHEN_SHORT_ASK.
+	WhenShort_WHEN_SHORT_UNSPECIFIED WhenShort = 0
+	// The customer is asked.
+	WhenShort_WHEN_SHORT_ASK WhenShort = 1
+	// What there is, and to pay for no more.
+	WhenShort_WHEN_SHORT_REST WhenShort = 2
+	// Something like it, that a clerk chooses.
+	WhenShort_WHEN_SHORT_SUBSTITUTE WhenShort = 3
+	// Nothing at all.
+	WhenShort_WHEN_SHORT_CANCEL WhenShort = 4
+)
+
+// Enum value maps for WhenShort.
+var (
+	WhenShort_name = map[int32]string{
+		0: "WHEN_SHORT_UNSPECIFIED",
+		1: "WHEN_SHORT_ASK",
+		2: "WHEN_SHORT_REST",
+		3: "WHEN_SHORT_SUBSTITUTE",
+		4: "WHEN_SHORT_CANCEL",
+	}
+	WhenShort_value = map[string]int32{
+		"WHEN_SHORT_UNSPECIFIED": 0,
+		"WHEN_SHORT_ASK":         1,
+		"WHEN_SHORT_REST":        2,
+		"WHEN_SHORT_SUBSTITUTE":  3,
+		"WHEN_SHORT_CANCEL":      4,
+	}
+)
+
+func (x WhenShort) Enum() *WhenShort {
+	p := new(WhenShort)
+	*p = x
+	return p
+}
+
+func (x WhenShort) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WhenShort) Descriptor() protoreflect.EnumDescriptor {
+	return file_souk_v1_mall_proto_enumTypes[0].Descriptor()
+}
+
+func (WhenShort) Type() protoreflect.EnumType {
+	return &file_souk_v1_mall_proto_enumTypes[0]
+}
+
+func (x WhenShort) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WhenShort.Descriptor instead.
+func (WhenShort) EnumDescriptor() ([]byte, []int) {
+	return file_souk_v1_mall_proto_rawDescGZIP(), []int{0}
+}
+
 // Money is an exact amount of one currency.
 type Money struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -429,7 +490,13 @@ const file_souk_v1_mall_proto_rawDesc = "" +
 	"\aRefusal\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04dataB)Z'example.org/souk/api/gen/souk/v1;soukv1b\x06proto3"
+	"\x04data\x18\x03 \x01(\fR\x04data*\x82\x01\n" +
+	"\tWhenShort\x12\x1a\n" +
+	"\x16WHEN_SHORT_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eWHEN_SHORT_ASK\x10\x01\x12\x13\n" +
+	"\x0fWHEN_SHORT_REST\x10\x02\x12\x19\n" +
+	"\x15WHEN_SHORT_SUBSTITUTE\x10\x03\x12\x15\n" +
+	"\x11WHEN_SHORT_CANCEL\x10\x04B)Z'example.org/souk/api/gen/souk/v1;soukv1b\x06proto3"
 
 var (
 	file_souk_v1_mall_proto_rawDescOnce sync.Once
@@ -443,18 +510,20 @@ func file_souk_v1_mall_proto_rawDescGZIP() []byte {
 	return file_souk_v1_mall_proto_rawDescData
 }
 
+var file_souk_v1_mall_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_souk_v1_mall_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_souk_v1_mall_proto_goTypes = []any{
-	(*Money)(nil),    // 0: souk.v1.Money
-	(*Line)(nil),     // 1: souk.v1.Line
-	(*Item)(nil),     // 2: souk.v1.Item
-	(*Answer)(nil),   // 3: souk.v1.Answer
-	(*EventRef)(nil), // 4: souk.v1.EventRef
-	(*Refusal)(nil),  // 5: souk.v1.Refusal
+	(WhenShort)(0),   // 0: souk.v1.WhenShort
+	(*Money)(nil),    // 1: souk.v1.Money
+	(*Line)(nil),     // 2: souk.v1.Line
+	(*Item)(nil),     // 3: souk.v1.Item
+	(*Answer)(nil),   // 4: souk.v1.Answer
+	(*EventRef)(nil), // 5: souk.v1.EventRef
+	(*Refusal)(nil),  // 6: souk.v1.Refusal
 }
 var file_souk_v1_mall_proto_depIdxs = []int32{
-	0, // 0: souk.v1.Item.price:type_name -> souk.v1.Money
-	4, // 1: souk.v1.Answer.events:type_name -> souk.v1.EventRef
+	1, // 0: souk.v1.Item.price:type_name -> souk.v1.Money
+	5, // 1: souk.v1.Answer.events:type_name -> souk.v1.EventRef
 	2, // [2:2] is the sub-list for method output_type
 	2, // [2:2] is the sub-list for method input_type
 	2, // [2:2] is the sub-list for extension type_name
@@ -472,13 +541,14 @@ func file_souk_v1_mall_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_v1_mall_proto_rawDesc), len(file_souk_v1_mall_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_souk_v1_mall_proto_goTypes,
 		DependencyIndexes: file_souk_v1_mall_proto_depIdxs,
+		EnumInfos:         file_souk_v1_mall_proto_enumTypes,
 		MessageInfos:      file_souk_v1_mall_proto_msgTypes,
 	}.Build()
 	File_souk_v1_mall_proto = out.File
