@@ -215,7 +215,7 @@ func judgeFetched(t *testing.T, rt *rapid.T, w *backbonetest.World, c command.Pl
 		money = load("payments", moneyOf, c.Payment)
 	}
 	saga := w.Saga(t, "orders", "checkout", c.Order)
-	legal := true
+	var legal bool
 	switch o.Status {
 	case Backordered:
 		legal = saga == backbone.SagaWaiting && goods.Waits && !shopping.Created && !money.Held
