@@ -30,7 +30,7 @@ var (
 	completes = event.ShoppingListCompleted{List: "o1", Order: "o1", Lines: both}
 	lostAt    = CarrierLost{List: "o1", Robot: "r1", At: mall.Place{X: 7}}
 
-	until      = backbonetest.Epoch.Add(Lease).UnixMicro()
+	until      = backbonetest.Epoch.Add(DefaultLease).UnixMicro()
 	joined     = event.RobotRegistered{Robot: "r1", Carries: 10, Home: mall.Place{X: 5}}
 	idle       = event.RobotChanged{Robot: "r1", State: mall.RobotIdle, Battery: 90, At: mall.Place{X: 7}}
 	heard      = LeaseRenewed{Robot: "r1", Battery: 90, At: mall.Place{X: 7}, Expires: until}
@@ -84,7 +84,7 @@ func TestLists(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			expect(backbonetest.Given(t, Service(), c.given...).When(c.when), c.then, c.refused)
+			expect(backbonetest.Given(t, Service(Config{}), c.given...).When(c.when), c.then, c.refused)
 		})
 	}
 }
@@ -204,7 +204,7 @@ func TestAssignments(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			expect(backbonetest.GivenStreams(t, Service(), c.given...).When(c.when), c.then, c.refused)
+			expect(backbonetest.GivenStreams(t, Service(Config{}), c.given...).When(c.when), c.then, c.refused)
 		})
 	}
 }
@@ -279,10 +279,10 @@ func TestRobots(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			expect(backbonetest.GivenStreams(t, Service(), c.given...).When(c.when), c.then, c.refused)
+			expect(backbonetest.GivenStreams(t, Service(Config{}), c.given...).When(c.when), c.then, c.refused)
 		})
 	}
-	backbonetest.GivenStreams(t, Service(), robots.Append("r1", joined, event.RobotRetired{Robot: "r1"})).
+	backbonetest.GivenStreams(t, Service(Config{}), robots.Append("r1", joined, event.RobotRetired{Robot: "r1"})).
 		By("robot:r1").When(command.RegisterRobot(joined)).ThenRefused("robot_retired")
 }
 
@@ -332,7 +332,7 @@ func TestRecovery(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			expect(backbonetest.GivenStreams(t, Service(), c.given...).When(c.when), c.then, c.refused)
+			expect(backbonetest.GivenStreams(t, Service(Config{}), c.given...).When(c.when), c.then, c.refused)
 		})
 	}
 }
@@ -342,15 +342,15 @@ func TestPlaces(t *testing.T) {
 	history := events()
 	seen := map[mall.Place]bool{}
 	for _, store := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"} {
-		out := backbonetest.Given(t, Service(), history...).When(PlaceStore{Store: store}).Events()
+		out := backbonetest.Given(t, Service(Config{}), history...).When(PlaceStore{Store: store}).Events()
 		at := out[0].(StorePlaced).At
 		if seen[at] {
 			t.Errorf("%s lies where another does: %v", store, at)
 		}
 		seen[at], history = true, append(history, out...)
 	}
-	backbonetest.Given(t, Service(), history...).When(PlaceStore{Store: "a"}).ThenNothing()
-	backbonetest.Given(t, Service(), history...).When(PlaceStore{Store: "a", At: &mall.Place{X: 3}}).Then(StorePlaced{Store: "a", At: mall.Place{X: 3}})
+	backbonetest.Given(t, Service(Config{}), history...).When(PlaceStore{Store: "a"}).ThenNothing()
+	backbonetest.Given(t, Service(Config{}), history...).When(PlaceStore{Store: "a", At: &mall.Place{X: 3}}).Then(StorePlaced{Store: "a", At: mall.Place{X: 3}})
 }
 
 func TestPolicies(t *testing.T) {
@@ -361,9 +361,9 @@ func TestPolicies(t *testing.T) {
 		"a recovery is given":   {assignWhenMatched(JobMatched{Robot: "r2", Job: Job{List: "o1", Lost: "r1"}}, m), []backbone.Effect{backbone.Send(AssignRecovery{List: "o1", Lost: "r1", Robot: "r2"})}},
 		"put off":               {offerWhenPutOff(JobPutOff{List: "o1"}, m), []backbone.Effect{backbone.SetTimer("offer/o1/", m.Time.Add(putOff), OfferJob{List: "o1"})}},
 		"called off":            {freeWhenCalledOff(RobotCalledOff{List: "o1", Robot: "r1"}, m), []backbone.Effect{backbone.Send(FreeRobot{Robot: "r1", List: "o1"})}},
-		"a lease with a list":   {watchWhenTasked(tasked, m), []backbone.Effect{backbone.SetTimer("lease/r1", m.Time.Add(Lease), ExpireLease{Robot: "r1", Until: until, List: "o1"})}},
-		"a lease without":       {watchWhenFreed(RobotFreed{Robot: "r1", List: "o1", Expires: until}, m), []backbone.Effect{backbone.SetTimer("lease/r1", m.Time.Add(Lease), ExpireLease{Robot: "r1", Until: until})}},
-		"a lease that goes on":  {watchWhenRenewed(heard, m), []backbone.Effect{backbone.SetTimer("lease/r1", m.Time.Add(Lease), ExpireLease{Robot: "r1", Until: until})}},
+		"a lease with a list":   {watchWhenTasked(tasked, m), []backbone.Effect{backbone.SetTimer("lease/r1", m.Time.Add(DefaultLease), ExpireLease{Robot: "r1", Until: until, List: "o1"})}},
+		"a lease without":       {watchWhenFreed(RobotFreed{Robot: "r1", List: "o1", Expires: until}, m), []backbone.Effect{backbone.SetTimer("lease/r1", m.Time.Add(DefaultLease), ExpireLease{Robot: "r1", Until: until})}},
+		"a lease that goes on":  {watchWhenRenewed(heard, m), []backbone.Effect{backbone.SetTimer("lease/r1", m.Time.Add(DefaultLease), ExpireLease{Robot: "r1", Until: until})}},
 		"no lease of a retiree": {forgetWhenRetired(event.RobotRetired{Robot: "r1"}, m), []backbone.Effect{backbone.CancelTimer("lease/r1")}},
 		"a store gets a place":  {placeWhenCreated(event.StoreCreated{Store: "s1"}, m), []backbone.Effect{backbone.Send(PlaceStore{Store: "s1"})}},
 	} {
@@ -387,7 +387,7 @@ func stores() *backbone.Service {
 // The service as it runs: a robot that is not heard of any more loses its list to another, which fetches everything.
 func TestLeaseEndsByItself(t *testing.T) {
 	t.Parallel()
-	w := backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{Service(), stores()}})
+	w := backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{Service(Config{}), stores()}})
 	beat := func(robot string, state mall.RobotState) {
 		w.Do(t, command.RenewLease{Robot: robot, State: state, Battery: 90})
 	}
@@ -399,7 +399,7 @@ func TestLeaseEndsByItself(t *testing.T) {
 	w.Do(t, command.InitiateShopping{List: "o1"})
 	w.Settle(t)
 	w.Do(t, reports(1, mall.OutcomePicked, 2))
-	w.Pass(t, Lease-time.Second)
+	w.Pass(t, DefaultLease-time.Second)
 	task, err := TaskOf(t.Context(), w.Reader(ServiceName), "r1")
 	if err != nil || task == nil || task.Update != 1 || len(task.Done) != 1 || !reflect.DeepEqual(task.Carries, lamps) {
 		t.Fatalf("a robot within its lease: %+v %v", task, err)

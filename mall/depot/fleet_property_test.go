@@ -44,7 +44,7 @@ type timer struct {
 func newHall(t *rapid.T, lists, robots int) *hall {
 	h := &hall{t: t, handlers: map[string]backbone.Handler{}, histories: map[string][]backbone.Event{}, now: backbonetest.Epoch, timers: map[string]timer{},
 		lists: map[string]list{}, fleet: map[string]robot{}}
-	for _, handler := range Service().Handles {
+	for _, handler := range Service(Config{}).Handles {
 		h.handlers[handler.CommandType()] = handler
 	}
 	for i := range lists {
@@ -293,7 +293,7 @@ func (h *hall) step() {
 			_ = h.do(c)
 		}
 	case "late":
-		h.now = h.now.Add(Lease * time.Duration(rapid.IntRange(1, 3).Draw(t, "wait")) / 2)
+		h.now = h.now.Add(DefaultLease * time.Duration(rapid.IntRange(1, 3).Draw(t, "wait")) / 2)
 		h.fire()
 	case "cancel":
 		if rapid.IntRange(0, 3).Draw(t, "really") == 0 {

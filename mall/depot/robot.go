@@ -21,8 +21,8 @@ var (
 )
 
 const (
-	// Lease is how long a robot is counted on after it was heard of.
-	Lease = 30 * time.Second
+	// DefaultLease is how long a robot is counted on after it was heard of.
+	DefaultLease = 30 * time.Second
 	// lowBattery is the percentage below which an idle robot is sent to its charger.
 	lowBattery = 20
 )
@@ -329,7 +329,7 @@ func renewStreams(c command.RenewLease) []backbone.Ref {
 	return []backbone.Ref{robots.Ref(c.Robot), floors.Ref(theFloor)}
 }
 
-func renew(l backbone.Loaded, c command.RenewLease, m backbone.Meta) ([]backbone.Append, error) {
+func (cfg Config) renew(l backbone.Loaded, c command.RenewLease, m backbone.Meta) ([]backbone.Append, error) {
 	u, d := unitOf(l, c.Robot), deskOf(l)
 	switch {
 	case !u.Registered:
@@ -337,7 +337,7 @@ func renew(l backbone.Loaded, c command.RenewLease, m backbone.Meta) ([]backbone
 	case u.Retired:
 		return nil, ErrRobotRetired
 	}
-	u.say(LeaseRenewed{Robot: c.Robot, List: u.List, Battery: c.Battery, At: c.At, Expires: m.Time.Add(Lease).UnixMicro()})
+	u.say(LeaseRenewed{Robot: c.Robot, List: u.List, Battery: c.Battery, At: c.At, Expires: m.Time.Add(cfg.Lease).UnixMicro()})
 	// One that has been given something and does not know it yet still says that it is idle.
 	if u.List == "" || c.State != mall.RobotIdle {
 		u.turn(c.State)

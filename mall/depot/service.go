@@ -1,7 +1,9 @@
 package depot
 
 import (
+	"cmp"
 	"embed"
+	"time"
 
 	"example.org/souk/backbone"
 )
@@ -12,8 +14,15 @@ var migrations embed.FS
 // ServiceName is the name of the service.
 const ServiceName = "depot"
 
+// Config is what the shop settles about the depot.
+type Config struct {
+	// Lease is how long a robot is counted on that is not heard of; default DefaultLease.
+	Lease time.Duration
+}
+
 // Service is the table of the service.
-func Service() *backbone.Service {
+func Service(c Config) *backbone.Service {
+	c.Lease = cmp.Or(c.Lease, DefaultLease)
 	return &backbone.Service{
 		Name:  ServiceName,
 		About: "Minds who fetches what: shopping lists and the robots that work on them.",
@@ -28,7 +37,7 @@ func Service() *backbone.Service {
 			backbone.DecideMany(recoverStreams, recoverItems).On(lists, floors),
 			backbone.Decide(robots, register),
 			backbone.DecideMany(retireStreams, retire).On(robots, floors),
-			backbone.DecideMany(renewStreams, renew).On(robots, floors),
+			backbone.DecideMany(renewStreams, c.renew).On(robots, floors),
 			backbone.DecideMany(steerStreams, steer).On(robots, floors),
 			backbone.DecideMany(assignRecoveryStreams, assignRecovery).On(lists, robots, floors),
 			backbone.DecideMany(expireStreams, expire).On(robots, lists, floors),
