@@ -9,6 +9,7 @@ import (
 	"example.org/souk/gateway/partner"
 	"example.org/souk/mall/analytics"
 	"example.org/souk/mall/customers"
+	"example.org/souk/mall/depot"
 	"example.org/souk/mall/entrance"
 	"example.org/souk/mall/exitgate"
 	"example.org/souk/mall/fastlane"
@@ -24,6 +25,7 @@ import (
 // Ports are what services need from outside, nil where they do not run, and what the shop settles about them.
 type Ports struct {
 	Orders   orders.Config
+	Depot    depot.Config
 	Provider payments.Provider
 	Sender   notifications.Sender
 	// Devices is the gateway to devices, whose service is always there; nil where it does not run.
@@ -54,6 +56,7 @@ func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
 		exitgate.Service(),
 		fastlane.Service(cmp.Or(p.Currency, "EUR")),
 		logistics.Service(p.Bus),
+		depot.Service(p.Depot),
 		devices.Service(p.Devices),
 		backbone.KeyService(),
 	}
