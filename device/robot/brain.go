@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	robotsv1 "example.org/souk/api/gen/souk/robots/v1"
 	soukv1 "example.org/souk/api/gen/souk/v1"
 )
 
@@ -75,19 +76,19 @@ type brain struct {
 	paused  bool
 	gone    time.Duration // it has vanished for so long; below 0: for good
 
-	order  *soukv1.RobotOrder // that it has
-	last   *soukv1.OrderRef   // that it had before
+	order  *robotsv1.RobotOrder // that it has
+	last   *robotsv1.OrderRef   // that it had before
 	phase  phase
 	done   map[int64]bool // stops
 	begun  int64          // the stop whose fate is drawn
 	fate   fate
 	wait   time.Duration // at a stop, until it is done
 	load   []*soukv1.Line
-	number int64                  // of what was said of actions
-	open   []*soukv1.ActionStatus // that is not taken, oldest first
+	number int64                    // of what was said of actions
+	open   []*robotsv1.ActionStatus // that is not taken, oldest first
 
-	said *soukv1.RobotStatus
-	out  []*soukv1.WorkRequest
+	said *robotsv1.RobotStatus
+	out  []*robotsv1.WorkRequest
 	drop bool // the link is to break
 }
 
@@ -106,120 +107,120 @@ func (b *brain) at() *soukv1.Place {
 	return &soukv1.Place{X: int64(math.Round(b.x)), Y: int64(math.Round(b.y))}
 }
 
-func (b *brain) hello() *soukv1.WorkRequest {
-	return &soukv1.WorkRequest{Say: &soukv1.WorkRequest_Hello{Hello: &soukv1.Hello{
+func (b *brain) hello() *robotsv1.WorkRequest {
+	return &robotsv1.WorkRequest{Say: &robotsv1.WorkRequest_Hello{Hello: &robotsv1.Hello{
 		Session: b.session, Carries: b.carries, Home: b.home, Order: b.order.GetOrder(),
 	}}}
 }
 
 // mode is what the robot is about.
-func (b *brain) mode() soukv1.RobotMode {
+func (b *brain) mode() robotsv1.RobotMode {
 	switch {
 	case b.paused:
-		return soukv1.RobotMode_ROBOT_MODE_PAUSED
+		return robotsv1.RobotMode_ROBOT_MODE_PAUSED
 	case b.order != nil:
-		return soukv1.RobotMode_ROBOT_MODE_WORKING
+		return robotsv1.RobotMode_ROBOT_MODE_WORKING
 	case b.loads || b.charge:
-		return soukv1.RobotMode_ROBOT_MODE_CHARGING
+		return robotsv1.RobotMode_ROBOT_MODE_CHARGING
 	}
-	return soukv1.RobotMode_ROBOT_MODE_IDLE
+	return robotsv1.RobotMode_ROBOT_MODE_IDLE
 }
 
-func (b *brain) status() *soukv1.RobotStatus {
-	return &soukv1.RobotStatus{Mode: b.mode(), Battery: int64(b.battery), At: b.at(), Order: b.order.GetOrder()}
+func (b *brain) status() *robotsv1.RobotStatus {
+	return &robotsv1.RobotStatus{Mode: b.mode(), Battery: int64(b.battery), At: b.at(), Order: b.order.GetOrder()}
 }
 
 // again is what is said first over a new link: how the robot is, and what was not taken.
-func (b *brain) again() []*soukv1.WorkRequest {
+func (b *brain) again() []*robotsv1.WorkRequest {
 	b.said = b.status()
-	list := []*soukv1.WorkRequest{{Say: &soukv1.WorkRequest_Status{Status: b.said}}}
+	list := []*robotsv1.WorkRequest{{Say: &robotsv1.WorkRequest_Status{Status: b.said}}}
 	for _, a := range b.open {
-		list = append(list, &soukv1.WorkRequest{Say: &soukv1.WorkRequest_Action{Action: a}})
+		list = append(list, &robotsv1.WorkRequest{Say: &robotsv1.WorkRequest_Action{Action: a}})
 	}
 	b.out = nil
 	return list
 }
 
 // flush returns what is to be said. A status stands before what follows from it.
-func (b *brain) flush(beat bool) []*soukv1.WorkRequest {
+func (b *brain) flush(beat bool) []*robotsv1.WorkRequest {
 	out := b.out
 	b.out = nil
 	now := b.status()
 	if beat || b.said == nil || now.GetMode() != b.said.GetMode() || !proto.Equal(now.GetOrder(), b.said.GetOrder()) {
 		b.said = now
-		out = append(out, &soukv1.WorkRequest{Say: &soukv1.WorkRequest_Status{Status: now}})
+		out = append(out, &robotsv1.WorkRequest{Say: &robotsv1.WorkRequest_Status{Status: now}})
 	}
 	return out
 }
 
-func (b *brain) position() *soukv1.WorkRequest {
-	return &soukv1.WorkRequest{Say: &soukv1.WorkRequest_Position{Position: &soukv1.Position{At: b.at(), Heading: b.heading}}}
+func (b *brain) position() *robotsv1.WorkRequest {
+	return &robotsv1.WorkRequest{Say: &robotsv1.WorkRequest_Position{Position: &robotsv1.Position{At: b.at(), Heading: b.heading}}}
 }
 
 // tell takes what the robot is told.
-func (b *brain) tell(m *soukv1.WorkResponse) {
+func (b *brain) tell(m *robotsv1.WorkResponse) {
 	switch say := m.GetSay().(type) {
-	case *soukv1.WorkResponse_Welcome:
+	case *robotsv1.WorkResponse_Welcome:
 		if at := say.Welcome.GetDepot(); at != nil {
 			b.depot = at
 		}
-	case *soukv1.WorkResponse_Order:
-		if code := b.accept(say.Order); code != soukv1.ErrorCode_ERROR_CODE_UNSPECIFIED {
+	case *robotsv1.WorkResponse_Order:
+		if code := b.accept(say.Order); code != robotsv1.ErrorCode_ERROR_CODE_UNSPECIFIED {
 			b.complain(code, say.Order.GetOrder())
 		}
-	case *soukv1.WorkResponse_Instant:
+	case *robotsv1.WorkResponse_Instant:
 		b.instant(say.Instant)
-	case *soukv1.WorkResponse_Taken:
+	case *robotsv1.WorkResponse_Taken:
 		b.taken(say.Taken)
 	}
 }
 
-func (b *brain) complain(code soukv1.ErrorCode, ref *soukv1.OrderRef) {
-	b.out = append(b.out, &soukv1.WorkRequest{Say: &soukv1.WorkRequest_Error{Error: &soukv1.RobotError{
-		Level: soukv1.ErrorLevel_ERROR_LEVEL_WARNING, Code: code, Order: ref,
+func (b *brain) complain(code robotsv1.ErrorCode, ref *robotsv1.OrderRef) {
+	b.out = append(b.out, &robotsv1.WorkRequest{Say: &robotsv1.WorkRequest_Error{Error: &robotsv1.RobotError{
+		Level: robotsv1.ErrorLevel_ERROR_LEVEL_WARNING, Code: code, Order: ref,
 	}}})
 }
 
 // accept an order, or say why not.
-func (b *brain) accept(o *soukv1.RobotOrder) soukv1.ErrorCode {
+func (b *brain) accept(o *robotsv1.RobotOrder) robotsv1.ErrorCode {
 	id, update := o.GetOrder().GetOrderId(), o.GetOrder().GetUpdateId()
 	if b.order == nil {
 		if b.last.GetOrderId() == id && update < b.last.GetUpdateId() {
-			return soukv1.ErrorCode_ERROR_CODE_OUTDATED_ORDER_UPDATE
+			return robotsv1.ErrorCode_ERROR_CODE_OUTDATED_ORDER_UPDATE
 		}
-		if b.mode() != soukv1.RobotMode_ROBOT_MODE_IDLE {
-			return soukv1.ErrorCode_ERROR_CODE_OTHER_ORDER_ACTIVE
+		if b.mode() != robotsv1.RobotMode_ROBOT_MODE_IDLE {
+			return robotsv1.ErrorCode_ERROR_CODE_OTHER_ORDER_ACTIVE
 		}
 		b.begin(o)
-		return soukv1.ErrorCode_ERROR_CODE_UNSPECIFIED
+		return robotsv1.ErrorCode_ERROR_CODE_UNSPECIFIED
 	}
 	has := b.order.GetOrder()
 	switch {
 	case has.GetOrderId() != id:
-		return soukv1.ErrorCode_ERROR_CODE_OTHER_ORDER_ACTIVE
+		return robotsv1.ErrorCode_ERROR_CODE_OTHER_ORDER_ACTIVE
 	case update < has.GetUpdateId():
-		return soukv1.ErrorCode_ERROR_CODE_OUTDATED_ORDER_UPDATE
+		return robotsv1.ErrorCode_ERROR_CODE_OUTDATED_ORDER_UPDATE
 	case update == has.GetUpdateId():
 		if !same(o, b.order) {
-			return soukv1.ErrorCode_ERROR_CODE_SAME_ORDER_UPDATE_ID
+			return robotsv1.ErrorCode_ERROR_CODE_SAME_ORDER_UPDATE_ID
 		}
-		return soukv1.ErrorCode_ERROR_CODE_UNSPECIFIED
+		return robotsv1.ErrorCode_ERROR_CODE_UNSPECIFIED
 	case b.phase > toDepot || !proto.Equal(o.GetRecovery(), b.order.GetRecovery()) || !extends(o.GetStops(), b.order.GetStops()):
-		return soukv1.ErrorCode_ERROR_CODE_BASE_CHANGED
+		return robotsv1.ErrorCode_ERROR_CODE_BASE_CHANGED
 	}
 	b.order = o // the base is as it was, the horizon is new
 	b.phase = toStops
-	return soukv1.ErrorCode_ERROR_CODE_UNSPECIFIED
+	return robotsv1.ErrorCode_ERROR_CODE_UNSPECIFIED
 }
 
 // same tells whether two orders have the same content.
-func same(a, b *soukv1.RobotOrder) bool {
+func same(a, b *robotsv1.RobotOrder) bool {
 	return proto.Equal(a.GetRecovery(), b.GetRecovery()) &&
-		slices.EqualFunc(a.GetStops(), b.GetStops(), func(a, b *soukv1.OrderStop) bool { return proto.Equal(a, b) })
+		slices.EqualFunc(a.GetStops(), b.GetStops(), func(a, b *robotsv1.OrderStop) bool { return proto.Equal(a, b) })
 }
 
 // extends tells whether all stops that were released before stand in the new ones as they were.
-func extends(after, before []*soukv1.OrderStop) bool {
+func extends(after, before []*robotsv1.OrderStop) bool {
 	for i, s := range before {
 		if s.GetReleased() && (i >= len(after) || !proto.Equal(s, after[i])) {
 			return false
@@ -228,7 +229,7 @@ func extends(after, before []*soukv1.OrderStop) bool {
 	return true
 }
 
-func (b *brain) begin(o *soukv1.RobotOrder) {
+func (b *brain) begin(o *robotsv1.RobotOrder) {
 	b.order, b.phase, b.done, b.begun = o, toStops, map[int64]bool{}, 0
 	for _, d := range o.GetDone() {
 		b.done[d.GetStop()] = true
@@ -236,19 +237,19 @@ func (b *brain) begin(o *soukv1.RobotOrder) {
 	b.load = o.GetCarries()
 }
 
-func (b *brain) instant(i *soukv1.Instant) {
+func (b *brain) instant(i *robotsv1.Instant) {
 	switch i.GetKind() {
-	case soukv1.InstantKind_INSTANT_KIND_PAUSE:
+	case robotsv1.InstantKind_INSTANT_KIND_PAUSE:
 		b.paused = true
-	case soukv1.InstantKind_INSTANT_KIND_RESUME:
+	case robotsv1.InstantKind_INSTANT_KIND_RESUME:
 		b.paused, b.charge, b.loads = false, false, false
-	case soukv1.InstantKind_INSTANT_KIND_CHARGE:
+	case robotsv1.InstantKind_INSTANT_KIND_CHARGE:
 		b.charge = true
-	case soukv1.InstantKind_INSTANT_KIND_STATE:
+	case robotsv1.InstantKind_INSTANT_KIND_STATE:
 		b.said = nil
-	case soukv1.InstantKind_INSTANT_KIND_CANCEL:
+	case robotsv1.InstantKind_INSTANT_KIND_CANCEL:
 		if b.order == nil || !proto.Equal(i.GetOrder(), b.order.GetOrder()) {
-			b.complain(soukv1.ErrorCode_ERROR_CODE_NO_ORDER_TO_CANCEL, i.GetOrder())
+			b.complain(robotsv1.ErrorCode_ERROR_CODE_NO_ORDER_TO_CANCEL, i.GetOrder())
 			return
 		}
 		b.stop()
@@ -263,8 +264,8 @@ func (b *brain) stop() {
 }
 
 // taken hears what became of what it said.
-func (b *brain) taken(t *soukv1.Taken) {
-	i := slices.IndexFunc(b.open, func(a *soukv1.ActionStatus) bool { return a.GetNumber() == t.GetNumber() })
+func (b *brain) taken(t *robotsv1.Taken) {
+	i := slices.IndexFunc(b.open, func(a *robotsv1.ActionStatus) bool { return a.GetNumber() == t.GetNumber() })
 	if i < 0 {
 		return // said twice
 	}
@@ -274,16 +275,16 @@ func (b *brain) taken(t *soukv1.Taken) {
 		return
 	}
 	switch a.GetKind() {
-	case soukv1.ActionKind_ACTION_KIND_HAND_IN:
+	case robotsv1.ActionKind_ACTION_KIND_HAND_IN:
 		b.load = nil // where it was not taken, somebody else takes it back
 		b.leave()
-	case soukv1.ActionKind_ACTION_KIND_LEAVE:
+	case robotsv1.ActionKind_ACTION_KIND_LEAVE:
 		b.last, b.order = b.order.GetOrder(), nil // refused or not: there is nothing left to do for it
-	case soukv1.ActionKind_ACTION_KIND_FETCH:
+	case robotsv1.ActionKind_ACTION_KIND_FETCH:
 		if t.GetRefusal() == "" {
 			b.load = add(b.load, b.order.GetRecovery().GetLines()...)
 		}
-	case soukv1.ActionKind_ACTION_KIND_PICK:
+	case robotsv1.ActionKind_ACTION_KIND_PICK:
 		if t.GetRefusal() != "" {
 			b.putBack(a)
 			b.stop() // the order is another's by now
@@ -292,7 +293,7 @@ func (b *brain) taken(t *soukv1.Taken) {
 }
 
 // putBack what was picked for nobody.
-func (b *brain) putBack(a *soukv1.ActionStatus) {
+func (b *brain) putBack(a *robotsv1.ActionStatus) {
 	for _, s := range b.order.GetStops() {
 		if s.GetStop() == a.GetStop() {
 			b.load = add(b.load, &soukv1.Line{Sku: s.GetSku(), Quantity: -a.GetPicked()})
@@ -301,14 +302,14 @@ func (b *brain) putBack(a *soukv1.ActionStatus) {
 }
 
 // say of an action what became of it, until it is taken.
-func (b *brain) say(a *soukv1.ActionStatus, f Faults) {
+func (b *brain) say(a *robotsv1.ActionStatus, f Faults) {
 	b.number++
-	a.Number, a.Order, a.State = b.number, b.order.GetOrder(), soukv1.ActionState_ACTION_STATE_FINISHED
-	if a.GetOutcome() == soukv1.Outcome_OUTCOME_BLOCKED {
-		a.State = soukv1.ActionState_ACTION_STATE_FAILED
+	a.Number, a.Order, a.State = b.number, b.order.GetOrder(), robotsv1.ActionState_ACTION_STATE_FINISHED
+	if a.GetOutcome() == robotsv1.Outcome_OUTCOME_BLOCKED {
+		a.State = robotsv1.ActionState_ACTION_STATE_FAILED
 	}
 	b.open = append(b.open, a)
-	m := &soukv1.WorkRequest{Say: &soukv1.WorkRequest_Action{Action: a}}
+	m := &robotsv1.WorkRequest{Say: &robotsv1.WorkRequest_Action{Action: a}}
 	b.out = append(b.out, m)
 	if b.fate.duplicate < f.Duplicates {
 		b.out = append(b.out, m)
@@ -318,7 +319,7 @@ func (b *brain) say(a *soukv1.ActionStatus, f Faults) {
 
 func (b *brain) leave() {
 	b.phase = leaving
-	b.say(&soukv1.ActionStatus{Kind: soukv1.ActionKind_ACTION_KIND_LEAVE}, Faults{})
+	b.say(&robotsv1.ActionStatus{Kind: robotsv1.ActionKind_ACTION_KIND_LEAVE}, Faults{})
 }
 
 // step lets time pass. It returns whether the robot has moved.
@@ -380,7 +381,7 @@ func (b *brain) work(d time.Duration, f Faults) (moved bool) {
 			return true
 		}
 		b.phase = toDepot
-		b.say(&soukv1.ActionStatus{Kind: soukv1.ActionKind_ACTION_KIND_FETCH}, f)
+		b.say(&robotsv1.ActionStatus{Kind: robotsv1.ActionKind_ACTION_KIND_FETCH}, f)
 	case toDepot, stopping:
 		if !b.drive(b.depot, d) {
 			return true
@@ -393,14 +394,14 @@ func (b *brain) work(d time.Duration, f Faults) (moved bool) {
 			return false
 		}
 		b.phase = handing
-		b.say(&soukv1.ActionStatus{Kind: soukv1.ActionKind_ACTION_KIND_HAND_IN, Lines: b.load}, f)
+		b.say(&robotsv1.ActionStatus{Kind: robotsv1.ActionKind_ACTION_KIND_HAND_IN, Lines: b.load}, f)
 	case handing, leaving:
 	}
 	return false
 }
 
 // next returns the stop that is before the robot.
-func (b *brain) next() *soukv1.OrderStop {
+func (b *brain) next() *robotsv1.OrderStop {
 	for _, s := range b.order.GetStops() {
 		if s.GetReleased() && !b.done[s.GetStop()] {
 			return s
@@ -410,15 +411,15 @@ func (b *brain) next() *soukv1.OrderStop {
 }
 
 // pick what is at a stop, as far as it is there.
-func (b *brain) pick(s *soukv1.OrderStop, f Faults) {
-	a := &soukv1.ActionStatus{
-		Kind: soukv1.ActionKind_ACTION_KIND_PICK, Stop: s.GetStop(), Outcome: soukv1.Outcome_OUTCOME_PICKED, Picked: s.GetQuantity(),
+func (b *brain) pick(s *robotsv1.OrderStop, f Faults) {
+	a := &robotsv1.ActionStatus{
+		Kind: robotsv1.ActionKind_ACTION_KIND_PICK, Stop: s.GetStop(), Outcome: robotsv1.Outcome_OUTCOME_PICKED, Picked: s.GetQuantity(),
 	}
 	switch {
 	case b.fate.block < f.Block:
-		a.Outcome, a.Picked = soukv1.Outcome_OUTCOME_BLOCKED, 0
+		a.Outcome, a.Picked = robotsv1.Outcome_OUTCOME_BLOCKED, 0
 	case b.fate.short < f.Short:
-		a.Outcome, a.Picked = soukv1.Outcome_OUTCOME_SHORT, s.GetQuantity()-1-int64(b.fate.missing)%s.GetQuantity()
+		a.Outcome, a.Picked = robotsv1.Outcome_OUTCOME_SHORT, s.GetQuantity()-1-int64(b.fate.missing)%s.GetQuantity()
 	}
 	if a.GetPicked() > 0 {
 		b.load = add(b.load, &soukv1.Line{Sku: s.GetSku(), Quantity: a.GetPicked()})

@@ -1,5 +1,5 @@
 // Package robot is a robot to try a mall with, or many of them: it comes to the depot, takes orders, drives to the stops, picks,
-// hands in, charges. It knows only the wire (souk.v1.RobotsService).
+// hands in, charges. It knows only the wire (souk.robots.v1.RobotsService).
 //
 // What goes wrong follows from a seed, as long as the same faults are switched on: stops where less is found, ways that are
 // blocked, robots that vanish with what they carry, links that break, reports that are made twice. Faults can be switched while it runs.

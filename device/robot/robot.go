@@ -15,8 +15,8 @@ import (
 
 	"connectrpc.com/connect"
 
-	soukv1 "example.org/souk/api/gen/souk/v1"
-	"example.org/souk/api/gen/souk/v1/soukv1connect"
+	robotsv1 "example.org/souk/api/gen/souk/robots/v1"
+	"example.org/souk/api/gen/souk/robots/v1/robotsv1connect"
 	"example.org/souk/device/internal/faults"
 	"example.org/souk/device/internal/link"
 )
@@ -59,7 +59,7 @@ type Line struct {
 // fleet is a running program.
 type fleet struct {
 	Config
-	client soukv1connect.RobotsServiceClient
+	client robotsv1connect.RobotsServiceClient
 
 	mu     sync.Mutex
 	faults Faults
@@ -97,7 +97,7 @@ func Run(ctx context.Context, c Config) error {
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 10 * time.Second},
 	}
 	defer transport.CloseIdleConnections()
-	f := &fleet{Config: c, faults: c.Faults, client: soukv1connect.NewRobotsServiceClient(&http.Client{Transport: transport}, c.Server, connect.WithGRPC())}
+	f := &fleet{Config: c, faults: c.Faults, client: robotsv1connect.NewRobotsServiceClient(&http.Client{Transport: transport}, c.Server, connect.WithGRPC())}
 	if c.Admin != "" {
 		stop, err := faults.Serve(c.Admin, c.Robots[0].Password, c.Out, faults.Switch[Faults]{Check: Faults.check, Get: f.current, Set: f.set})
 		if err != nil {
@@ -139,7 +139,7 @@ func (f *fleet) work(ctx context.Context, l Login, b *brain) {
 	defer ticker.Stop()
 	next, wait := time.Now(), tick
 	for {
-		var told <-chan *soukv1.WorkResponse
+		var told <-chan *robotsv1.WorkResponse
 		var ended <-chan error
 		if r.line != nil {
 			told, ended = r.line.told, r.line.ended
@@ -180,9 +180,9 @@ type robot struct {
 
 // line is a stream. told and ended are what comes from it; it is written to by its robot alone.
 type line struct {
-	stream  *connect.BidiStreamForClient[soukv1.WorkRequest, soukv1.WorkResponse]
+	stream  *connect.BidiStreamForClient[robotsv1.WorkRequest, robotsv1.WorkResponse]
 	cancel  context.CancelFunc
-	told    chan *soukv1.WorkResponse
+	told    chan *robotsv1.WorkResponse
 	ended   chan error
 	done    chan struct{}
 	welcome bool // was said
@@ -196,7 +196,7 @@ func (r *robot) call(ctx context.Context) {
 	request.SetBasicAuth(r.Robot, r.Password)
 	stream.RequestHeader()["Authorization"] = request.Header["Authorization"]
 	n := &line{
-		stream: stream, cancel: cancel, told: make(chan *soukv1.WorkResponse, 8), ended: make(chan error, 1), done: make(chan struct{}),
+		stream: stream, cancel: cancel, told: make(chan *robotsv1.WorkResponse, 8), ended: make(chan error, 1), done: make(chan struct{}),
 	}
 	r.line = n
 	if err := stream.Send(r.brain.hello()); err != nil && !errors.Is(err, io.EOF) {
@@ -242,7 +242,7 @@ func text(err error) string {
 }
 
 // hear what it is told.
-func (r *robot) hear(m *soukv1.WorkResponse) {
+func (r *robot) hear(m *robotsv1.WorkResponse) {
 	had := r.brain.order
 	r.brain.tell(m)
 	if w := m.GetWelcome(); w != nil {
@@ -293,7 +293,7 @@ func (r *robot) think() {
 }
 
 // say it where there is a link. A link that fails ends by itself.
-func (r *robot) say(list ...*soukv1.WorkRequest) {
+func (r *robot) say(list ...*robotsv1.WorkRequest) {
 	for _, m := range list {
 		if r.line == nil || r.line.stream.Send(m) != nil {
 			return
@@ -301,19 +301,19 @@ func (r *robot) say(list ...*soukv1.WorkRequest) {
 	}
 }
 
-func (r *robot) tellAction(a *soukv1.ActionStatus) {
+func (r *robot) tellAction(a *robotsv1.ActionStatus) {
 	if a == nil {
 		return
 	}
 	l := Line{Order: a.GetOrder().GetOrderId(), Update: a.GetOrder().GetUpdateId(), Stop: a.GetStop()}
 	switch a.GetKind() {
-	case soukv1.ActionKind_ACTION_KIND_PICK:
-		l.What = map[soukv1.Outcome]string{
-			soukv1.Outcome_OUTCOME_PICKED: "picked", soukv1.Outcome_OUTCOME_SHORT: "short", soukv1.Outcome_OUTCOME_BLOCKED: "blocked",
+	case robotsv1.ActionKind_ACTION_KIND_PICK:
+		l.What = map[robotsv1.Outcome]string{
+			robotsv1.Outcome_OUTCOME_PICKED: "picked", robotsv1.Outcome_OUTCOME_SHORT: "short", robotsv1.Outcome_OUTCOME_BLOCKED: "blocked",
 		}[a.GetOutcome()]
-	case soukv1.ActionKind_ACTION_KIND_FETCH:
+	case robotsv1.ActionKind_ACTION_KIND_FETCH:
 		l.What = "fetched"
-	case soukv1.ActionKind_ACTION_KIND_HAND_IN:
+	case robotsv1.ActionKind_ACTION_KIND_HAND_IN:
 		l.What = "handed_in"
 	default:
 		return

@@ -1,4 +1,4 @@
-// Package robots is the way in and out for robots: one stream of gRPC a robot, in both directions (souk.v1.RobotsService).
+// Package robots is the way in and out for robots: one stream of gRPC a robot, in both directions (souk.robots.v1.RobotsService).
 //
 //	gateway, err := robots.New(robots.Config{
 //		Commands: runtime, Reader: runtime.Reader("depot"), Changed: runtime.Changed, Logins: logins,

@@ -1,6 +1,7 @@
 package robots
 
 import (
+	robotsv1 "example.org/souk/api/gen/souk/robots/v1"
 	soukv1 "example.org/souk/api/gen/souk/v1"
 	"example.org/souk/mall"
 	"example.org/souk/mall/depot"
@@ -29,47 +30,47 @@ func wireLines(list []mall.Line) []*soukv1.Line {
 }
 
 // stateOf returns the state of a mode, "" for none that there is.
-func stateOf(m soukv1.RobotMode) mall.RobotState {
+func stateOf(m robotsv1.RobotMode) mall.RobotState {
 	switch m {
-	case soukv1.RobotMode_ROBOT_MODE_IDLE:
+	case robotsv1.RobotMode_ROBOT_MODE_IDLE:
 		return mall.RobotIdle
-	case soukv1.RobotMode_ROBOT_MODE_WORKING:
+	case robotsv1.RobotMode_ROBOT_MODE_WORKING:
 		return mall.RobotWorking
-	case soukv1.RobotMode_ROBOT_MODE_CHARGING:
+	case robotsv1.RobotMode_ROBOT_MODE_CHARGING:
 		return mall.RobotCharging
-	case soukv1.RobotMode_ROBOT_MODE_PAUSED:
+	case robotsv1.RobotMode_ROBOT_MODE_PAUSED:
 		return mall.RobotPaused
-	case soukv1.RobotMode_ROBOT_MODE_ERROR:
+	case robotsv1.RobotMode_ROBOT_MODE_ERROR:
 		return mall.RobotError
 	}
 	return ""
 }
 
-var outcomes = map[soukv1.Outcome]mall.Outcome{
-	soukv1.Outcome_OUTCOME_PICKED: mall.OutcomePicked, soukv1.Outcome_OUTCOME_SHORT: mall.OutcomeShort, soukv1.Outcome_OUTCOME_BLOCKED: mall.OutcomeBlocked,
+var outcomes = map[robotsv1.Outcome]mall.Outcome{
+	robotsv1.Outcome_OUTCOME_PICKED: mall.OutcomePicked, robotsv1.Outcome_OUTCOME_SHORT: mall.OutcomeShort, robotsv1.Outcome_OUTCOME_BLOCKED: mall.OutcomeBlocked,
 }
 
-var wireOutcomes = map[mall.Outcome]soukv1.Outcome{
-	mall.OutcomePicked: soukv1.Outcome_OUTCOME_PICKED, mall.OutcomeShort: soukv1.Outcome_OUTCOME_SHORT, mall.OutcomeBlocked: soukv1.Outcome_OUTCOME_BLOCKED,
+var wireOutcomes = map[mall.Outcome]robotsv1.Outcome{
+	mall.OutcomePicked: robotsv1.Outcome_OUTCOME_PICKED, mall.OutcomeShort: robotsv1.Outcome_OUTCOME_SHORT, mall.OutcomeBlocked: robotsv1.Outcome_OUTCOME_BLOCKED,
 }
 
-func instant(kind soukv1.InstantKind, ref *soukv1.OrderRef) *soukv1.WorkResponse {
-	return &soukv1.WorkResponse{Say: &soukv1.WorkResponse_Instant{Instant: &soukv1.Instant{Kind: kind, Order: ref}}}
+func instant(kind robotsv1.InstantKind, ref *robotsv1.OrderRef) *robotsv1.WorkResponse {
+	return &robotsv1.WorkResponse{Say: &robotsv1.WorkResponse_Instant{Instant: &robotsv1.Instant{Kind: kind, Order: ref}}}
 }
 
 // order is a task as a robot is told it. All stops are released: what may still change is not sent.
-func order(ref *soukv1.OrderRef, t *depot.Task) *soukv1.RobotOrder {
-	o := &soukv1.RobotOrder{Order: ref, Carries: wireLines(t.Carries)}
+func order(ref *robotsv1.OrderRef, t *depot.Task) *robotsv1.RobotOrder {
+	o := &robotsv1.RobotOrder{Order: ref, Carries: wireLines(t.Carries)}
 	for i, s := range t.Stops {
-		o.Stops = append(o.Stops, &soukv1.OrderStop{
+		o.Stops = append(o.Stops, &robotsv1.OrderStop{
 			Stop: s.Stop, Store: s.Store, Sku: s.SKU, Name: s.Name, Quantity: s.Quantity, At: wirePlace(t.Places[i]), Released: true,
 		})
 	}
 	for _, d := range t.Done {
-		o.Done = append(o.Done, &soukv1.StopDone{Stop: d.Stop, Outcome: wireOutcomes[d.Outcome], Picked: d.Picked})
+		o.Done = append(o.Done, &robotsv1.StopDone{Stop: d.Stop, Outcome: wireOutcomes[d.Outcome], Picked: d.Picked})
 	}
 	if t.Lost != "" {
-		o.Recovery = &soukv1.Recovery{Robot: t.Lost, At: wirePlace(t.At), Lines: wireLines(t.Lines)}
+		o.Recovery = &robotsv1.Recovery{Robot: t.Lost, At: wirePlace(t.At), Lines: wireLines(t.Lines)}
 	}
 	return o
 }

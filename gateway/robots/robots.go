@@ -13,7 +13,7 @@ import (
 
 	"connectrpc.com/connect"
 
-	"example.org/souk/api/gen/souk/v1/soukv1connect"
+	"example.org/souk/api/gen/souk/robots/v1/robotsv1connect"
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/door"
 	"example.org/souk/mall"
@@ -101,7 +101,7 @@ func New(c Config) (*Gateway, error) {
 	fallback(&c.Tries, door.Rate{PerSecond: 20, Burst: 2000})
 	g := &Gateway{Config: c, sessions: map[string]*session{}, tries: door.NewLimiter(c.Tries, 65536)}
 	g.feed.robots = map[string]*Sighting{}
-	g.path, g.serve = soukv1connect.NewRobotsServiceHandler(g, connect.WithReadMaxBytes(maxMessage), connect.WithRecover(g.survive))
+	g.path, g.serve = robotsv1connect.NewRobotsServiceHandler(g, connect.WithReadMaxBytes(maxMessage), connect.WithRecover(g.survive))
 	return g, nil
 }
 

@@ -12,7 +12,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
-	soukv1 "example.org/souk/api/gen/souk/v1"
+	robotsv1 "example.org/souk/api/gen/souk/robots/v1"
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/door"
 	"example.org/souk/mall"
@@ -24,18 +24,18 @@ import (
 type session struct {
 	*visit
 	g      *Gateway
-	stream *connect.BidiStream[soukv1.WorkRequest, soukv1.WorkResponse]
+	stream *connect.BidiStream[robotsv1.WorkRequest, robotsv1.WorkResponse]
 	cut    context.CancelCauseFunc
 	woken  chan struct{}
-	heard  chan *soukv1.WorkRequest // what is not a position
+	heard  chan *robotsv1.WorkRequest // what is not a position
 
-	hello    *soukv1.Hello
-	status   *soukv1.RobotStatus // nil until the first
-	standing *soukv1.OrderRef    // the order that the robot has
-	free     bool                // it has none and is idle
-	steered  mall.Steer          // what it was told and has not done
-	offered  sending             // the order that it was told last
-	stopped  sending             // the cancel that it was told last
+	hello    *robotsv1.Hello
+	status   *robotsv1.RobotStatus // nil until the first
+	standing *robotsv1.OrderRef    // the order that the robot has
+	free     bool                  // it has none and is idle
+	steered  mall.Steer            // what it was told and has not done
+	offered  sending               // the order that it was told last
+	stopped  sending               // the cancel that it was told last
 
 	noted   mall.RobotState // as the depot was told
 	renewed time.Time
@@ -48,14 +48,14 @@ type session struct {
 
 // sending is something that is said again where nothing follows from it.
 type sending struct {
-	ref *soukv1.OrderRef
+	ref *robotsv1.OrderRef
 	at  time.Time
 }
 
 // sayAgain is how long a robot may take to answer.
 const sayAgain = 5 * time.Second
 
-func (s *sending) due(ref *soukv1.OrderRef, now time.Time) bool {
+func (s *sending) due(ref *robotsv1.OrderRef, now time.Time) bool {
 	if proto.Equal(s.ref, ref) && now.Sub(s.at) < sayAgain {
 		return false
 	}
@@ -70,8 +70,8 @@ func (s *session) rouse() {
 	}
 }
 
-// Work implements soukv1connect.RobotsServiceHandler.
-func (g *Gateway) Work(ctx context.Context, stream *connect.BidiStream[soukv1.WorkRequest, soukv1.WorkResponse]) error {
+// Work implements robotsv1connect.RobotsServiceHandler.
+func (g *Gateway) Work(ctx context.Context, stream *connect.BidiStream[robotsv1.WorkRequest, robotsv1.WorkResponse]) error {
 	v, ok := ctx.Value(visitKey{}).(*visit)
 	if !ok {
 		return errLogin
@@ -79,7 +79,7 @@ func (g *Gateway) Work(ctx context.Context, stream *connect.BidiStream[soukv1.Wo
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
 	s := &session{
-		visit: v, g: g, stream: stream, cut: cut, woken: make(chan struct{}, 1), heard: make(chan *soukv1.WorkRequest, 4), last: g.Clock.Now(),
+		visit: v, g: g, stream: stream, cut: cut, woken: make(chan struct{}, 1), heard: make(chan *robotsv1.WorkRequest, 4), last: g.Clock.Now(),
 	}
 	received := make(chan struct{})
 	go func() {
@@ -130,7 +130,7 @@ func (s *session) receive(ctx context.Context) error {
 	}
 }
 
-func (s *session) move(p *soukv1.Position, now time.Time) {
+func (s *session) move(p *robotsv1.Position, now time.Time) {
 	if now.Sub(s.position) < apart {
 		s.g.dropped.Add(1)
 		return
@@ -202,7 +202,7 @@ func (s *session) begin(ctx context.Context) error {
 	s.g.feed.change(s.robot, s.g.Clock.Now(), func(v *Sighting) {
 		v.Online, v.At, v.List, v.Error = true, place(s.hello.GetHome()), s.standing.GetOrderId(), ""
 	})
-	return s.say(&soukv1.WorkResponse{Say: &soukv1.WorkResponse_Welcome{Welcome: &soukv1.Welcome{
+	return s.say(&robotsv1.WorkResponse{Say: &robotsv1.WorkResponse_Welcome{Welcome: &robotsv1.Welcome{
 		StatusEveryMs: (s.g.Lease / 3).Milliseconds(), LeaseMs: s.g.Lease.Milliseconds(), Depot: wirePlace(depot.Depot),
 	}}})
 }
@@ -217,7 +217,7 @@ func cmpID(field, id string) error {
 }
 
 // named returns an order that a robot names, nil for none.
-func named(ref *soukv1.OrderRef) *soukv1.OrderRef {
+func named(ref *robotsv1.OrderRef) *robotsv1.OrderRef {
 	if ref.GetOrderId() == "" {
 		return nil
 	}
@@ -225,7 +225,7 @@ func named(ref *soukv1.OrderRef) *soukv1.OrderRef {
 }
 
 // say something to the robot. One that takes nothing for too long is sent away.
-func (s *session) say(m *soukv1.WorkResponse) error {
+func (s *session) say(m *robotsv1.WorkResponse) error {
 	_ = s.out.SetWriteDeadline(time.Now().Add(s.g.SlowAfter)) // a writer without deadlines bounds nothing anyhow
 	err := s.stream.Send(m)
 	_ = s.out.SetWriteDeadline(time.Time{})
@@ -233,11 +233,11 @@ func (s *session) say(m *soukv1.WorkResponse) error {
 }
 
 // hear what is no position.
-func (s *session) hear(ctx context.Context, m *soukv1.WorkRequest) error {
+func (s *session) hear(ctx context.Context, m *robotsv1.WorkRequest) error {
 	switch say := m.GetSay().(type) {
-	case *soukv1.WorkRequest_Status:
+	case *robotsv1.WorkRequest_Status:
 		s.status, s.standing = say.Status, named(say.Status.GetOrder())
-		s.free = s.standing == nil && say.Status.GetMode() == soukv1.RobotMode_ROBOT_MODE_IDLE
+		s.free = s.standing == nil && say.Status.GetMode() == robotsv1.RobotMode_ROBOT_MODE_IDLE
 		state := stateOf(say.Status.GetMode())
 		if state == "" {
 			return connect.NewError(connect.CodeInvalidArgument, errors.New("a status has a mode"))
@@ -252,16 +252,16 @@ func (s *session) hear(ctx context.Context, m *soukv1.WorkRequest) error {
 			return err
 		}
 		return s.compare(ctx)
-	case *soukv1.WorkRequest_Action:
+	case *robotsv1.WorkRequest_Action:
 		return s.act(ctx, say.Action)
-	case *soukv1.WorkRequest_Error:
+	case *robotsv1.WorkRequest_Error:
 		return s.wrong(ctx, say.Error)
 	}
 	return connect.NewError(connect.CodeInvalidArgument, errors.New("a robot says hello once, then status, position, action or error"))
 }
 
 // wrong notes what is wrong with the robot. An order that it refused is told again when it has said how it is.
-func (s *session) wrong(ctx context.Context, e *soukv1.RobotError) error {
+func (s *session) wrong(ctx context.Context, e *robotsv1.RobotError) error {
 	s.g.Logger.WarnContext(ctx, "a robot says that something is wrong", "robot", s.robot, "level", e.GetLevel().String(), "code", e.GetCode().String(),
 		"order", e.GetOrder().GetOrderId(), "update", e.GetOrder().GetUpdateId())
 	s.g.feed.change(s.robot, s.last, func(v *Sighting) {
@@ -269,9 +269,9 @@ func (s *session) wrong(ctx context.Context, e *soukv1.RobotError) error {
 			v.Error = e.GetCode().String()
 		}
 	})
-	if e.GetCode() != soukv1.ErrorCode_ERROR_CODE_UNSPECIFIED {
+	if e.GetCode() != robotsv1.ErrorCode_ERROR_CODE_UNSPECIFIED {
 		s.free = false
-		return s.say(instant(soukv1.InstantKind_INSTANT_KIND_STATE, nil))
+		return s.say(instant(robotsv1.InstantKind_INSTANT_KIND_STATE, nil))
 	}
 	return nil
 }
@@ -286,21 +286,21 @@ func shortened(hint string) string {
 }
 
 // act takes what the robot has done to the depot. What goes on is known from its status.
-func (s *session) act(ctx context.Context, a *soukv1.ActionStatus) error {
-	if st := a.GetState(); st != soukv1.ActionState_ACTION_STATE_FINISHED && st != soukv1.ActionState_ACTION_STATE_FAILED {
+func (s *session) act(ctx context.Context, a *robotsv1.ActionStatus) error {
+	if st := a.GetState(); st != robotsv1.ActionState_ACTION_STATE_FINISHED && st != robotsv1.ActionState_ACTION_STATE_FAILED {
 		return nil
 	}
 	refusal, err := s.take(ctx, a)
 	if err != nil {
 		return err
 	}
-	if a.GetKind() == soukv1.ActionKind_ACTION_KIND_LEAVE && refusal == "" {
+	if a.GetKind() == robotsv1.ActionKind_ACTION_KIND_LEAVE && refusal == "" {
 		s.standing, s.free = nil, false // it says when it is idle
 	}
-	return s.say(&soukv1.WorkResponse{Say: &soukv1.WorkResponse_Taken{Taken: &soukv1.Taken{Number: a.GetNumber(), Refusal: refusal}}})
+	return s.say(&robotsv1.WorkResponse{Say: &robotsv1.WorkResponse_Taken{Taken: &robotsv1.Taken{Number: a.GetNumber(), Refusal: refusal}}})
 }
 
-func (s *session) take(ctx context.Context, a *soukv1.ActionStatus) (refusal string, err error) {
+func (s *session) take(ctx context.Context, a *robotsv1.ActionStatus) (refusal string, err error) {
 	c, err := s.commandOf(ctx, a)
 	if err != nil {
 		return "", err
@@ -328,19 +328,19 @@ func (s *session) commandID(number int64) string {
 }
 
 // commandOf returns what an action is to the depot, nil for nonsense.
-func (s *session) commandOf(ctx context.Context, a *soukv1.ActionStatus) (command.Command, error) {
+func (s *session) commandOf(ctx context.Context, a *robotsv1.ActionStatus) (command.Command, error) {
 	list := a.GetOrder().GetOrderId()
 	switch a.GetKind() {
-	case soukv1.ActionKind_ACTION_KIND_PICK:
+	case robotsv1.ActionKind_ACTION_KIND_PICK:
 		return command.ReportStop{
 			List: list, Stop: a.GetStop(), Robot: s.robot, Update: a.GetOrder().GetUpdateId(), Outcome: outcomes[a.GetOutcome()], Picked: a.GetPicked(),
 		}, nil
-	case soukv1.ActionKind_ACTION_KIND_FETCH:
+	case robotsv1.ActionKind_ACTION_KIND_FETCH:
 		b, _, err := depot.RobotOf(ctx, s.g.Reader, s.robot)
 		return command.RecoverItems{List: list, Lost: b.Lost, Robot: s.robot}, err
-	case soukv1.ActionKind_ACTION_KIND_HAND_IN:
+	case robotsv1.ActionKind_ACTION_KIND_HAND_IN:
 		return command.DeliverItems{List: list, Robot: s.robot, Lines: lines(a.GetLines())}, nil
-	case soukv1.ActionKind_ACTION_KIND_LEAVE:
+	case robotsv1.ActionKind_ACTION_KIND_LEAVE:
 		return command.CompleteList{List: list, Robot: s.robot}, nil
 	}
 	return nil, nil
@@ -418,7 +418,7 @@ func (s *session) compare(ctx context.Context) error {
 		}
 		return nil
 	}
-	ref := &soukv1.OrderRef{OrderId: task.List, UpdateId: task.Update}
+	ref := &robotsv1.OrderRef{OrderId: task.List, UpdateId: task.Update}
 	switch {
 	case proto.Equal(ref, s.standing):
 		s.offered, s.stopped = sending{}, sending{}
@@ -426,7 +426,7 @@ func (s *session) compare(ctx context.Context) error {
 		return s.stop(now)
 	case s.free && s.offered.due(ref, now):
 		s.stopped = sending{}
-		return s.say(&soukv1.WorkResponse{Say: &soukv1.WorkResponse_Order{Order: order(ref, task)}})
+		return s.say(&robotsv1.WorkResponse{Say: &robotsv1.WorkResponse_Order{Order: order(ref, task)}})
 	}
 	return nil
 }
@@ -435,7 +435,7 @@ func (s *session) stop(now time.Time) error {
 	if !s.stopped.due(s.standing, now) {
 		return nil
 	}
-	return s.say(instant(soukv1.InstantKind_INSTANT_KIND_CANCEL, s.standing))
+	return s.say(instant(robotsv1.InstantKind_INSTANT_KIND_CANCEL, s.standing))
 }
 
 func (s *session) steer(to mall.Steer) error {
@@ -445,11 +445,11 @@ func (s *session) steer(to mall.Steer) error {
 	s.steered = to
 	switch to {
 	case mall.SteerPause:
-		return s.say(instant(soukv1.InstantKind_INSTANT_KIND_PAUSE, nil))
+		return s.say(instant(robotsv1.InstantKind_INSTANT_KIND_PAUSE, nil))
 	case mall.SteerResume:
-		return s.say(instant(soukv1.InstantKind_INSTANT_KIND_RESUME, nil))
+		return s.say(instant(robotsv1.InstantKind_INSTANT_KIND_RESUME, nil))
 	case mall.SteerCharge:
-		return s.say(instant(soukv1.InstantKind_INSTANT_KIND_CHARGE, nil))
+		return s.say(instant(robotsv1.InstantKind_INSTANT_KIND_CHARGE, nil))
 	}
 	return nil
 }

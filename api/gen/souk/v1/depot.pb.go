@@ -1403,7 +1403,7 @@ var File_souk_v1_depot_proto protoreflect.FileDescriptor
 
 const file_souk_v1_depot_proto_rawDesc = "" +
 	"\n" +
-	"\x13souk/v1/depot.proto\x12\asouk.v1\x1a\x12souk/v1/mall.proto\x1a\x14souk/v1/robots.proto\"v\n" +
+	"\x13souk/v1/depot.proto\x12\asouk.v1\x1a\x12souk/v1/mall.proto\"v\n" +
 	"\bListStop\x12\x12\n" +
 	"\x04stop\x18\x01 \x01(\x03R\x04stop\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
@@ -1605,7 +1605,6 @@ func file_souk_v1_depot_proto_init() {
 		return
 	}
 	file_souk_v1_mall_proto_init()
-	file_souk_v1_robots_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -2,11 +2,14 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        (unknown)
-// source: souk/v1/robots.proto
+// source: souk/robots/v1/robots.proto
 
-package soukv1
+// Package robotsv1 is the contract of the mall with its robots as Go types.
+
+package robotsv1
 
 import (
+	v1 "example.org/souk/api/gen/souk/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -64,11 +67,11 @@ func (x RobotMode) String() string {
 }
 
 func (RobotMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_souk_v1_robots_proto_enumTypes[0].Descriptor()
+	return file_souk_robots_v1_robots_proto_enumTypes[0].Descriptor()
 }
 
 func (RobotMode) Type() protoreflect.EnumType {
-	return &file_souk_v1_robots_proto_enumTypes[0]
+	return &file_souk_robots_v1_robots_proto_enumTypes[0]
 }
 
 func (x RobotMode) Number() protoreflect.EnumNumber {
@@ -77,7 +80,7 @@ func (x RobotMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RobotMode.Descriptor instead.
 func (RobotMode) EnumDescriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{0}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{0}
 }
 
 // ActionKind is a kind of action.
@@ -124,11 +127,11 @@ func (x ActionKind) String() string {
 }
 
 func (ActionKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_souk_v1_robots_proto_enumTypes[1].Descriptor()
+	return file_souk_robots_v1_robots_proto_enumTypes[1].Descriptor()
 }
 
 func (ActionKind) Type() protoreflect.EnumType {
-	return &file_souk_v1_robots_proto_enumTypes[1]
+	return &file_souk_robots_v1_robots_proto_enumTypes[1]
 }
 
 func (x ActionKind) Number() protoreflect.EnumNumber {
@@ -137,7 +140,7 @@ func (x ActionKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ActionKind.Descriptor instead.
 func (ActionKind) EnumDescriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{1}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{1}
 }
 
 // ActionState is how far an action is.
@@ -189,11 +192,11 @@ func (x ActionState) String() string {
 }
 
 func (ActionState) Descriptor() protoreflect.EnumDescriptor {
-	return file_souk_v1_robots_proto_enumTypes[2].Descriptor()
+	return file_souk_robots_v1_robots_proto_enumTypes[2].Descriptor()
 }
 
 func (ActionState) Type() protoreflect.EnumType {
-	return &file_souk_v1_robots_proto_enumTypes[2]
+	return &file_souk_robots_v1_robots_proto_enumTypes[2]
 }
 
 func (x ActionState) Number() protoreflect.EnumNumber {
@@ -202,7 +205,7 @@ func (x ActionState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ActionState.Descriptor instead.
 func (ActionState) EnumDescriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{2}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{2}
 }
 
 // Outcome is what became of a stop.
@@ -242,11 +245,11 @@ func (x Outcome) String() string {
 }
 
 func (Outcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_souk_v1_robots_proto_enumTypes[3].Descriptor()
+	return file_souk_robots_v1_robots_proto_enumTypes[3].Descriptor()
 }
 
 func (Outcome) Type() protoreflect.EnumType {
-	return &file_souk_v1_robots_proto_enumTypes[3]
+	return &file_souk_robots_v1_robots_proto_enumTypes[3]
 }
 
 func (x Outcome) Number() protoreflect.EnumNumber {
@@ -255,7 +258,7 @@ func (x Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Outcome.Descriptor instead.
 func (Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{3}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{3}
 }
 
 // ErrorLevel is how bad an error is.
@@ -302,11 +305,11 @@ func (x ErrorLevel) String() string {
 }
 
 func (ErrorLevel) Descriptor() protoreflect.EnumDescriptor {
-	return file_souk_v1_robots_proto_enumTypes[4].Descriptor()
+	return file_souk_robots_v1_robots_proto_enumTypes[4].Descriptor()
 }
 
 func (ErrorLevel) Type() protoreflect.EnumType {
-	return &file_souk_v1_robots_proto_enumTypes[4]
+	return &file_souk_robots_v1_robots_proto_enumTypes[4]
 }
 
 func (x ErrorLevel) Number() protoreflect.EnumNumber {
@@ -315,7 +318,7 @@ func (x ErrorLevel) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ErrorLevel.Descriptor instead.
 func (ErrorLevel) EnumDescriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{4}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{4}
 }
 
 // ErrorCode is what is wrong, where programs act on it.
@@ -366,11 +369,11 @@ func (x ErrorCode) String() string {
 }
 
 func (ErrorCode) Descriptor() protoreflect.EnumDescriptor {
-	return file_souk_v1_robots_proto_enumTypes[5].Descriptor()
+	return file_souk_robots_v1_robots_proto_enumTypes[5].Descriptor()
 }
 
 func (ErrorCode) Type() protoreflect.EnumType {
-	return &file_souk_v1_robots_proto_enumTypes[5]
+	return &file_souk_robots_v1_robots_proto_enumTypes[5]
 }
 
 func (x ErrorCode) Number() protoreflect.EnumNumber {
@@ -379,7 +382,7 @@ func (x ErrorCode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ErrorCode.Descriptor instead.
 func (ErrorCode) EnumDescriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{5}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{5}
 }
 
 // InstantKind is what a robot does at once.
@@ -428,11 +431,11 @@ func (x InstantKind) String() string {
 }
 
 func (InstantKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_souk_v1_robots_proto_enumTypes[6].Descriptor()
+	return file_souk_robots_v1_robots_proto_enumTypes[6].Descriptor()
 }
 
 func (InstantKind) Type() protoreflect.EnumType {
-	return &file_souk_v1_robots_proto_enumTypes[6]
+	return &file_souk_robots_v1_robots_proto_enumTypes[6]
 }
 
 func (x InstantKind) Number() protoreflect.EnumNumber {
@@ -441,7 +444,7 @@ func (x InstantKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use InstantKind.Descriptor instead.
 func (InstantKind) EnumDescriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{6}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{6}
 }
 
 // WorkRequest is what a robot says.
@@ -461,7 +464,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_souk_v1_robots_proto_msgTypes[0]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -473,7 +476,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_robots_proto_msgTypes[0]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -486,7 +489,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{0}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *WorkRequest) GetSay() isWorkRequest_Say {
@@ -591,7 +594,7 @@ type WorkResponse struct {
 
 func (x *WorkResponse) Reset() {
 	*x = WorkResponse{}
-	mi := &file_souk_v1_robots_proto_msgTypes[1]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +606,7 @@ func (x *WorkResponse) String() string {
 func (*WorkResponse) ProtoMessage() {}
 
 func (x *WorkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_robots_proto_msgTypes[1]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +619,7 @@ func (x *WorkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkResponse.ProtoReflect.Descriptor instead.
 func (*WorkResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{1}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *WorkResponse) GetSay() isWorkResponse_Say {
@@ -690,59 +693,6 @@ func (*WorkResponse_Instant) isWorkResponse_Say() {}
 
 func (*WorkResponse_Taken) isWorkResponse_Say() {}
 
-// Place is a point of the mall's floor, in centimetres from its south-west corner.
-type Place struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	X             int64                  `protobuf:"varint,1,opt,name=x,proto3" json:"x,omitempty"`
-	Y             int64                  `protobuf:"varint,2,opt,name=y,proto3" json:"y,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Place) Reset() {
-	*x = Place{}
-	mi := &file_souk_v1_robots_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Place) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Place) ProtoMessage() {}
-
-func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_robots_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Place.ProtoReflect.Descriptor instead.
-func (*Place) Descriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *Place) GetX() int64 {
-	if x != nil {
-		return x.X
-	}
-	return 0
-}
-
-func (x *Place) GetY() int64 {
-	if x != nil {
-		return x.Y
-	}
-	return 0
-}
-
 // OrderRef names an order as of one update.
 type OrderRef struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -754,7 +704,7 @@ type OrderRef struct {
 
 func (x *OrderRef) Reset() {
 	*x = OrderRef{}
-	mi := &file_souk_v1_robots_proto_msgTypes[3]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -766,7 +716,7 @@ func (x *OrderRef) String() string {
 func (*OrderRef) ProtoMessage() {}
 
 func (x *OrderRef) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_robots_proto_msgTypes[3]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +729,7 @@ func (x *OrderRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderRef.ProtoReflect.Descriptor instead.
 func (*OrderRef) Descriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{3}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *OrderRef) GetOrderId() string {
@@ -804,7 +754,7 @@ type Hello struct {
 	// How many pieces it carries at a time.
 	Carries int64 `protobuf:"varint,2,opt,name=carries,proto3" json:"carries,omitempty"`
 	// Where its charger is.
-	Home *Place `protobuf:"bytes,3,opt,name=home,proto3" json:"home,omitempty"`
+	Home *v1.Place `protobuf:"bytes,3,opt,name=home,proto3" json:"home,omitempty"`
 	// The order that it has; without one it is free.
 	Order         *OrderRef `protobuf:"bytes,4,opt,name=order,proto3" json:"order,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -813,7 +763,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_souk_v1_robots_proto_msgTypes[4]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -825,7 +775,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_robots_proto_msgTypes[4]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -838,7 +788,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{4}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Hello) GetSession() string {
@@ -855,7 +805,7 @@ func (x *Hello) GetCarries() int64 {
 	return 0
 }
 
-func (x *Hello) GetHome() *Place {
+func (x *Hello) GetHome() *v1.Place {
 	if x != nil {
 		return x.Home
 	}
@@ -872,10 +822,10 @@ func (x *Hello) GetOrder() *OrderRef {
 // RobotStatus is said whenever it changes, and as often as Welcome asks. A robot that does not say it is lost after its lease.
 type RobotStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Mode  RobotMode              `protobuf:"varint,1,opt,name=mode,proto3,enum=souk.v1.RobotMode" json:"mode,omitempty"`
+	Mode  RobotMode              `protobuf:"varint,1,opt,name=mode,proto3,enum=souk.robots.v1.RobotMode" json:"mode,omitempty"`
 	// Percent.
-	Battery int64  `protobuf:"varint,2,opt,name=battery,proto3" json:"battery,omitempty"`
-	At      *Place `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	Battery int64     `protobuf:"varint,2,opt,name=battery,proto3" json:"battery,omitempty"`
+	At      *v1.Place `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
 	// The order that the robot has; without one it is free for the next.
 	Order         *OrderRef `protobuf:"bytes,4,opt,name=order,proto3" json:"order,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -884,7 +834,7 @@ type RobotStatus struct {
 
 func (x *RobotStatus) Reset() {
 	*x = RobotStatus{}
-	mi := &file_souk_v1_robots_proto_msgTypes[5]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +846,7 @@ func (x *RobotStatus) String() string {
 func (*RobotStatus) ProtoMessage() {}
 
 func (x *RobotStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_robots_proto_msgTypes[5]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +859,7 @@ func (x *RobotStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RobotStatus.ProtoReflect.Descriptor instead.
 func (*RobotStatus) Descriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{5}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RobotStatus) GetMode() RobotMode {
@@ -926,7 +876,7 @@ func (x *RobotStatus) GetBattery() int64 {
 	return 0
 }
 
-func (x *RobotStatus) GetAt() *Place {
+func (x *RobotStatus) GetAt() *v1.Place {
 	if x != nil {
 		return x.At
 	}
@@ -943,7 +893,7 @@ func (x *RobotStatus) GetOrder() *OrderRef {
 // Position is said ten times a second at most. It is shown and not kept.
 type Position struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	At    *Place                 `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	At    *v1.Place              `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
 	// Degrees from north, clockwise.
 	Heading       int32 `protobuf:"varint,2,opt,name=heading,proto3" json:"heading,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -952,7 +902,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_souk_v1_robots_proto_msgTypes[6]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +914,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_robots_proto_msgTypes[6]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,10 +927,10 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{6}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{5}
 }
 
-func (x *Position) GetAt() *Place {
+func (x *Position) GetAt() *v1.Place {
 	if x != nil {
 		return x.At
 	}
@@ -1000,21 +950,21 @@ type ActionStatus struct {
 	// Counts what the robot says of actions; Taken answers it.
 	Number int64       `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	Order  *OrderRef   `protobuf:"bytes,2,opt,name=order,proto3" json:"order,omitempty"`
-	Kind   ActionKind  `protobuf:"varint,3,opt,name=kind,proto3,enum=souk.v1.ActionKind" json:"kind,omitempty"`
-	State  ActionState `protobuf:"varint,4,opt,name=state,proto3,enum=souk.v1.ActionState" json:"state,omitempty"`
+	Kind   ActionKind  `protobuf:"varint,3,opt,name=kind,proto3,enum=souk.robots.v1.ActionKind" json:"kind,omitempty"`
+	State  ActionState `protobuf:"varint,4,opt,name=state,proto3,enum=souk.robots.v1.ActionState" json:"state,omitempty"`
 	// Of ACTION_KIND_PICK.
 	Stop    int64   `protobuf:"varint,5,opt,name=stop,proto3" json:"stop,omitempty"`
-	Outcome Outcome `protobuf:"varint,6,opt,name=outcome,proto3,enum=souk.v1.Outcome" json:"outcome,omitempty"`
+	Outcome Outcome `protobuf:"varint,6,opt,name=outcome,proto3,enum=souk.robots.v1.Outcome" json:"outcome,omitempty"`
 	Picked  int64   `protobuf:"varint,7,opt,name=picked,proto3" json:"picked,omitempty"`
 	// Of ACTION_KIND_HAND_IN.
-	Lines         []*Line `protobuf:"bytes,8,rep,name=lines,proto3" json:"lines,omitempty"`
+	Lines         []*v1.Line `protobuf:"bytes,8,rep,name=lines,proto3" json:"lines,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ActionStatus) Reset() {
 	*x = ActionStatus{}
-	mi := &file_souk_v1_robots_proto_msgTypes[7]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1026,7 +976,7 @@ func (x *ActionStatus) String() string {
 func (*ActionStatus) ProtoMessage() {}
 
 func (x *ActionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_robots_proto_msgTypes[7]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1039,7 +989,7 @@ func (x *ActionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActionStatus.ProtoReflect.Descriptor instead.
 func (*ActionStatus) Descriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{7}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ActionStatus) GetNumber() int64 {
@@ -1091,7 +1041,7 @@ func (x *ActionStatus) GetPicked() int64 {
 	return 0
 }
 
-func (x *ActionStatus) GetLines() []*Line {
+func (x *ActionStatus) GetLines() []*v1.Line {
 	if x != nil {
 		return x.Lines
 	}
@@ -1101,8 +1051,8 @@ func (x *ActionStatus) GetLines() []*Line {
 // RobotError says that something is wrong.
 type RobotError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Level ErrorLevel             `protobuf:"varint,1,opt,name=level,proto3,enum=souk.v1.ErrorLevel" json:"level,omitempty"`
-	Code  ErrorCode              `protobuf:"varint,2,opt,name=code,proto3,enum=souk.v1.ErrorCode" json:"code,omitempty"`
+	Level ErrorLevel             `protobuf:"varint,1,opt,name=level,proto3,enum=souk.robots.v1.ErrorLevel" json:"level,omitempty"`
+	Code  ErrorCode              `protobuf:"varint,2,opt,name=code,proto3,enum=souk.robots.v1.ErrorCode" json:"code,omitempty"`
 	// The order that it is about.
 	Order *OrderRef `protobuf:"bytes,3,opt,name=order,proto3" json:"order,omitempty"`
 	// A sentence for people.
@@ -1113,7 +1063,7 @@ type RobotError struct {
 
 func (x *RobotError) Reset() {
 	*x = RobotError{}
-	mi := &file_souk_v1_robots_proto_msgTypes[8]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1125,7 +1075,7 @@ func (x *RobotError) String() string {
 func (*RobotError) ProtoMessage() {}
 
 func (x *RobotError) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_robots_proto_msgTypes[8]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1138,7 +1088,7 @@ func (x *RobotError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RobotError.ProtoReflect.Descriptor instead.
 func (*RobotError) Descriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{8}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RobotError) GetLevel() ErrorLevel {
@@ -1177,14 +1127,14 @@ type Welcome struct {
 	// How long a robot is counted on that says nothing, in milliseconds.
 	LeaseMs int64 `protobuf:"varint,2,opt,name=lease_ms,json=leaseMs,proto3" json:"lease_ms,omitempty"`
 	// Where goods are handed in.
-	Depot         *Place `protobuf:"bytes,3,opt,name=depot,proto3" json:"depot,omitempty"`
+	Depot         *v1.Place `protobuf:"bytes,3,opt,name=depot,proto3" json:"depot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_souk_v1_robots_proto_msgTypes[9]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1196,7 +1146,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_robots_proto_msgTypes[9]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1209,7 +1159,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{9}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Welcome) GetStatusEveryMs() int64 {
@@ -1226,7 +1176,7 @@ func (x *Welcome) GetLeaseMs() int64 {
 	return 0
 }
 
-func (x *Welcome) GetDepot() *Place {
+func (x *Welcome) GetDepot() *v1.Place {
 	if x != nil {
 		return x.Depot
 	}
@@ -1244,14 +1194,14 @@ type RobotOrder struct {
 	// What was taken of this update before, for a robot that has forgotten. It is no part of the content.
 	Done []*StopDone `protobuf:"bytes,4,rep,name=done,proto3" json:"done,omitempty"`
 	// What the robot has of the order, likewise.
-	Carries       []*Line `protobuf:"bytes,5,rep,name=carries,proto3" json:"carries,omitempty"`
+	Carries       []*v1.Line `protobuf:"bytes,5,rep,name=carries,proto3" json:"carries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RobotOrder) Reset() {
 	*x = RobotOrder{}
-	mi := &file_souk_v1_robots_proto_msgTypes[10]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1263,7 +1213,7 @@ func (x *RobotOrder) String() string {
 func (*RobotOrder) ProtoMessage() {}
 
 func (x *RobotOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_robots_proto_msgTypes[10]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1276,7 +1226,7 @@ func (x *RobotOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RobotOrder.ProtoReflect.Descriptor instead.
 func (*RobotOrder) Descriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{10}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RobotOrder) GetOrder() *OrderRef {
@@ -1307,7 +1257,7 @@ func (x *RobotOrder) GetDone() []*StopDone {
 	return nil
 }
 
-func (x *RobotOrder) GetCarries() []*Line {
+func (x *RobotOrder) GetCarries() []*v1.Line {
 	if x != nil {
 		return x.Carries
 	}
@@ -1322,7 +1272,7 @@ type OrderStop struct {
 	Sku      string                 `protobuf:"bytes,3,opt,name=sku,proto3" json:"sku,omitempty"`
 	Name     string                 `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
 	Quantity int64                  `protobuf:"varint,5,opt,name=quantity,proto3" json:"quantity,omitempty"`
-	At       *Place                 `protobuf:"bytes,6,opt,name=at,proto3" json:"at,omitempty"`
+	At       *v1.Place              `protobuf:"bytes,6,opt,name=at,proto3" json:"at,omitempty"`
 	// What is released does not change any more in later updates; what is not may, and is not begun.
 	Released      bool `protobuf:"varint,7,opt,name=released,proto3" json:"released,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1331,7 +1281,7 @@ type OrderStop struct {
 
 func (x *OrderStop) Reset() {
 	*x = OrderStop{}
-	mi := &file_souk_v1_robots_proto_msgTypes[11]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1343,7 +1293,7 @@ func (x *OrderStop) String() string {
 func (*OrderStop) ProtoMessage() {}
 
 func (x *OrderStop) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_robots_proto_msgTypes[11]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1356,7 +1306,7 @@ func (x *OrderStop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderStop.ProtoReflect.Descriptor instead.
 func (*OrderStop) Descriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{11}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *OrderStop) GetStop() int64 {
@@ -1394,7 +1344,7 @@ func (x *OrderStop) GetQuantity() int64 {
 	return 0
 }
 
-func (x *OrderStop) GetAt() *Place {
+func (x *OrderStop) GetAt() *v1.Place {
 	if x != nil {
 		return x.At
 	}
@@ -1412,7 +1362,7 @@ func (x *OrderStop) GetReleased() bool {
 type StopDone struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stop          int64                  `protobuf:"varint,1,opt,name=stop,proto3" json:"stop,omitempty"`
-	Outcome       Outcome                `protobuf:"varint,2,opt,name=outcome,proto3,enum=souk.v1.Outcome" json:"outcome,omitempty"`
+	Outcome       Outcome                `protobuf:"varint,2,opt,name=outcome,proto3,enum=souk.robots.v1.Outcome" json:"outcome,omitempty"`
 	Picked        int64                  `protobuf:"varint,3,opt,name=picked,proto3" json:"picked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1420,7 +1370,7 @@ type StopDone struct {
 
 func (x *StopDone) Reset() {
 	*x = StopDone{}
-	mi := &file_souk_v1_robots_proto_msgTypes[12]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1432,7 +1382,7 @@ func (x *StopDone) String() string {
 func (*StopDone) ProtoMessage() {}
 
 func (x *StopDone) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_robots_proto_msgTypes[12]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1445,7 +1395,7 @@ func (x *StopDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopDone.ProtoReflect.Descriptor instead.
 func (*StopDone) Descriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{12}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StopDone) GetStop() int64 {
@@ -1473,15 +1423,15 @@ func (x *StopDone) GetPicked() int64 {
 type Recovery struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Robot         string                 `protobuf:"bytes,1,opt,name=robot,proto3" json:"robot,omitempty"`
-	At            *Place                 `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
-	Lines         []*Line                `protobuf:"bytes,3,rep,name=lines,proto3" json:"lines,omitempty"`
+	At            *v1.Place              `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	Lines         []*v1.Line             `protobuf:"bytes,3,rep,name=lines,proto3" json:"lines,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Recovery) Reset() {
 	*x = Recovery{}
-	mi := &file_souk_v1_robots_proto_msgTypes[13]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1493,7 +1443,7 @@ func (x *Recovery) String() string {
 func (*Recovery) ProtoMessage() {}
 
 func (x *Recovery) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_robots_proto_msgTypes[13]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1506,7 +1456,7 @@ func (x *Recovery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recovery.ProtoReflect.Descriptor instead.
 func (*Recovery) Descriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{13}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Recovery) GetRobot() string {
@@ -1516,14 +1466,14 @@ func (x *Recovery) GetRobot() string {
 	return ""
 }
 
-func (x *Recovery) GetAt() *Place {
+func (x *Recovery) GetAt() *v1.Place {
 	if x != nil {
 		return x.At
 	}
 	return nil
 }
 
-func (x *Recovery) GetLines() []*Line {
+func (x *Recovery) GetLines() []*v1.Line {
 	if x != nil {
 		return x.Lines
 	}
@@ -1533,7 +1483,7 @@ func (x *Recovery) GetLines() []*Line {
 // Instant tells a robot to do something at once.
 type Instant struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Kind  InstantKind            `protobuf:"varint,1,opt,name=kind,proto3,enum=souk.v1.InstantKind" json:"kind,omitempty"`
+	Kind  InstantKind            `protobuf:"varint,1,opt,name=kind,proto3,enum=souk.robots.v1.InstantKind" json:"kind,omitempty"`
 	// Of INSTANT_KIND_CANCEL.
 	Order         *OrderRef `protobuf:"bytes,2,opt,name=order,proto3" json:"order,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1542,7 +1492,7 @@ type Instant struct {
 
 func (x *Instant) Reset() {
 	*x = Instant{}
-	mi := &file_souk_v1_robots_proto_msgTypes[14]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1554,7 +1504,7 @@ func (x *Instant) String() string {
 func (*Instant) ProtoMessage() {}
 
 func (x *Instant) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_robots_proto_msgTypes[14]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1567,7 +1517,7 @@ func (x *Instant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instant.ProtoReflect.Descriptor instead.
 func (*Instant) Descriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{14}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Instant) GetKind() InstantKind {
@@ -1596,7 +1546,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_souk_v1_robots_proto_msgTypes[15]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1608,7 +1558,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_robots_proto_msgTypes[15]
+	mi := &file_souk_robots_v1_robots_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1621,7 +1571,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_souk_v1_robots_proto_rawDescGZIP(), []int{15}
+	return file_souk_robots_v1_robots_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Taken) GetNumber() int64 {
@@ -1638,68 +1588,65 @@ func (x *Taken) GetRefusal() string {
 	return ""
 }
 
-var File_souk_v1_robots_proto protoreflect.FileDescriptor
+var File_souk_robots_v1_robots_proto protoreflect.FileDescriptor
 
-const file_souk_v1_robots_proto_rawDesc = "" +
+const file_souk_robots_v1_robots_proto_rawDesc = "" +
 	"\n" +
-	"\x14souk/v1/robots.proto\x12\asouk.v1\x1a\x12souk/v1/mall.proto\"\xfb\x01\n" +
-	"\vWorkRequest\x12&\n" +
-	"\x05hello\x18\x01 \x01(\v2\x0e.souk.v1.HelloH\x00R\x05hello\x12.\n" +
-	"\x06status\x18\x02 \x01(\v2\x14.souk.v1.RobotStatusH\x00R\x06status\x12/\n" +
-	"\bposition\x18\x03 \x01(\v2\x11.souk.v1.PositionH\x00R\bposition\x12/\n" +
-	"\x06action\x18\x04 \x01(\v2\x15.souk.v1.ActionStatusH\x00R\x06action\x12+\n" +
-	"\x05error\x18\x05 \x01(\v2\x13.souk.v1.RobotErrorH\x00R\x05errorB\x05\n" +
-	"\x03say\"\xc6\x01\n" +
-	"\fWorkResponse\x12,\n" +
-	"\awelcome\x18\x01 \x01(\v2\x10.souk.v1.WelcomeH\x00R\awelcome\x12+\n" +
-	"\x05order\x18\x02 \x01(\v2\x13.souk.v1.RobotOrderH\x00R\x05order\x12,\n" +
-	"\ainstant\x18\x03 \x01(\v2\x10.souk.v1.InstantH\x00R\ainstant\x12&\n" +
-	"\x05taken\x18\x04 \x01(\v2\x0e.souk.v1.TakenH\x00R\x05takenB\x05\n" +
-	"\x03say\"#\n" +
-	"\x05Place\x12\f\n" +
-	"\x01x\x18\x01 \x01(\x03R\x01x\x12\f\n" +
-	"\x01y\x18\x02 \x01(\x03R\x01y\"B\n" +
+	"\x1bsouk/robots/v1/robots.proto\x12\x0esouk.robots.v1\x1a\x12souk/v1/mall.proto\"\x9e\x02\n" +
+	"\vWorkRequest\x12-\n" +
+	"\x05hello\x18\x01 \x01(\v2\x15.souk.robots.v1.HelloH\x00R\x05hello\x125\n" +
+	"\x06status\x18\x02 \x01(\v2\x1b.souk.robots.v1.RobotStatusH\x00R\x06status\x126\n" +
+	"\bposition\x18\x03 \x01(\v2\x18.souk.robots.v1.PositionH\x00R\bposition\x126\n" +
+	"\x06action\x18\x04 \x01(\v2\x1c.souk.robots.v1.ActionStatusH\x00R\x06action\x122\n" +
+	"\x05error\x18\x05 \x01(\v2\x1a.souk.robots.v1.RobotErrorH\x00R\x05errorB\x05\n" +
+	"\x03say\"\xe2\x01\n" +
+	"\fWorkResponse\x123\n" +
+	"\awelcome\x18\x01 \x01(\v2\x17.souk.robots.v1.WelcomeH\x00R\awelcome\x122\n" +
+	"\x05order\x18\x02 \x01(\v2\x1a.souk.robots.v1.RobotOrderH\x00R\x05order\x123\n" +
+	"\ainstant\x18\x03 \x01(\v2\x17.souk.robots.v1.InstantH\x00R\ainstant\x12-\n" +
+	"\x05taken\x18\x04 \x01(\v2\x15.souk.robots.v1.TakenH\x00R\x05takenB\x05\n" +
+	"\x03say\"B\n" +
 	"\bOrderRef\x12\x19\n" +
 	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x1b\n" +
-	"\tupdate_id\x18\x02 \x01(\x03R\bupdateId\"\x88\x01\n" +
+	"\tupdate_id\x18\x02 \x01(\x03R\bupdateId\"\x8f\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x18\n" +
 	"\acarries\x18\x02 \x01(\x03R\acarries\x12\"\n" +
-	"\x04home\x18\x03 \x01(\v2\x0e.souk.v1.PlaceR\x04home\x12'\n" +
-	"\x05order\x18\x04 \x01(\v2\x11.souk.v1.OrderRefR\x05order\"\x98\x01\n" +
-	"\vRobotStatus\x12&\n" +
-	"\x04mode\x18\x01 \x01(\x0e2\x12.souk.v1.RobotModeR\x04mode\x12\x18\n" +
+	"\x04home\x18\x03 \x01(\v2\x0e.souk.v1.PlaceR\x04home\x12.\n" +
+	"\x05order\x18\x04 \x01(\v2\x18.souk.robots.v1.OrderRefR\x05order\"\xa6\x01\n" +
+	"\vRobotStatus\x12-\n" +
+	"\x04mode\x18\x01 \x01(\x0e2\x19.souk.robots.v1.RobotModeR\x04mode\x12\x18\n" +
 	"\abattery\x18\x02 \x01(\x03R\abattery\x12\x1e\n" +
-	"\x02at\x18\x03 \x01(\v2\x0e.souk.v1.PlaceR\x02at\x12'\n" +
-	"\x05order\x18\x04 \x01(\v2\x11.souk.v1.OrderRefR\x05order\"D\n" +
+	"\x02at\x18\x03 \x01(\v2\x0e.souk.v1.PlaceR\x02at\x12.\n" +
+	"\x05order\x18\x04 \x01(\v2\x18.souk.robots.v1.OrderRefR\x05order\"D\n" +
 	"\bPosition\x12\x1e\n" +
 	"\x02at\x18\x01 \x01(\v2\x0e.souk.v1.PlaceR\x02at\x12\x18\n" +
-	"\aheading\x18\x02 \x01(\x05R\aheading\"\xa1\x02\n" +
+	"\aheading\x18\x02 \x01(\x05R\aheading\"\xbd\x02\n" +
 	"\fActionStatus\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x03R\x06number\x12'\n" +
-	"\x05order\x18\x02 \x01(\v2\x11.souk.v1.OrderRefR\x05order\x12'\n" +
-	"\x04kind\x18\x03 \x01(\x0e2\x13.souk.v1.ActionKindR\x04kind\x12*\n" +
-	"\x05state\x18\x04 \x01(\x0e2\x14.souk.v1.ActionStateR\x05state\x12\x12\n" +
-	"\x04stop\x18\x05 \x01(\x03R\x04stop\x12*\n" +
-	"\aoutcome\x18\x06 \x01(\x0e2\x10.souk.v1.OutcomeR\aoutcome\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x03R\x06number\x12.\n" +
+	"\x05order\x18\x02 \x01(\v2\x18.souk.robots.v1.OrderRefR\x05order\x12.\n" +
+	"\x04kind\x18\x03 \x01(\x0e2\x1a.souk.robots.v1.ActionKindR\x04kind\x121\n" +
+	"\x05state\x18\x04 \x01(\x0e2\x1b.souk.robots.v1.ActionStateR\x05state\x12\x12\n" +
+	"\x04stop\x18\x05 \x01(\x03R\x04stop\x121\n" +
+	"\aoutcome\x18\x06 \x01(\x0e2\x17.souk.robots.v1.OutcomeR\aoutcome\x12\x16\n" +
 	"\x06picked\x18\a \x01(\x03R\x06picked\x12#\n" +
-	"\x05lines\x18\b \x03(\v2\r.souk.v1.LineR\x05lines\"\x9c\x01\n" +
+	"\x05lines\x18\b \x03(\v2\r.souk.v1.LineR\x05lines\"\xb1\x01\n" +
 	"\n" +
-	"RobotError\x12)\n" +
-	"\x05level\x18\x01 \x01(\x0e2\x13.souk.v1.ErrorLevelR\x05level\x12&\n" +
-	"\x04code\x18\x02 \x01(\x0e2\x12.souk.v1.ErrorCodeR\x04code\x12'\n" +
-	"\x05order\x18\x03 \x01(\v2\x11.souk.v1.OrderRefR\x05order\x12\x12\n" +
+	"RobotError\x120\n" +
+	"\x05level\x18\x01 \x01(\x0e2\x1a.souk.robots.v1.ErrorLevelR\x05level\x12-\n" +
+	"\x04code\x18\x02 \x01(\x0e2\x19.souk.robots.v1.ErrorCodeR\x04code\x12.\n" +
+	"\x05order\x18\x03 \x01(\v2\x18.souk.robots.v1.OrderRefR\x05order\x12\x12\n" +
 	"\x04hint\x18\x04 \x01(\tR\x04hint\"r\n" +
 	"\aWelcome\x12&\n" +
 	"\x0fstatus_every_ms\x18\x01 \x01(\x03R\rstatusEveryMs\x12\x19\n" +
 	"\blease_ms\x18\x02 \x01(\x03R\aleaseMs\x12$\n" +
-	"\x05depot\x18\x03 \x01(\v2\x0e.souk.v1.PlaceR\x05depot\"\xde\x01\n" +
+	"\x05depot\x18\x03 \x01(\v2\x0e.souk.v1.PlaceR\x05depot\"\xfa\x01\n" +
 	"\n" +
-	"RobotOrder\x12'\n" +
-	"\x05order\x18\x01 \x01(\v2\x11.souk.v1.OrderRefR\x05order\x12(\n" +
-	"\x05stops\x18\x02 \x03(\v2\x12.souk.v1.OrderStopR\x05stops\x12-\n" +
-	"\brecovery\x18\x03 \x01(\v2\x11.souk.v1.RecoveryR\brecovery\x12%\n" +
-	"\x04done\x18\x04 \x03(\v2\x11.souk.v1.StopDoneR\x04done\x12'\n" +
+	"RobotOrder\x12.\n" +
+	"\x05order\x18\x01 \x01(\v2\x18.souk.robots.v1.OrderRefR\x05order\x12/\n" +
+	"\x05stops\x18\x02 \x03(\v2\x19.souk.robots.v1.OrderStopR\x05stops\x124\n" +
+	"\brecovery\x18\x03 \x01(\v2\x18.souk.robots.v1.RecoveryR\brecovery\x12,\n" +
+	"\x04done\x18\x04 \x03(\v2\x18.souk.robots.v1.StopDoneR\x04done\x12'\n" +
 	"\acarries\x18\x05 \x03(\v2\r.souk.v1.LineR\acarries\"\xb3\x01\n" +
 	"\tOrderStop\x12\x12\n" +
 	"\x04stop\x18\x01 \x01(\x03R\x04stop\x12\x14\n" +
@@ -1708,18 +1655,18 @@ const file_souk_v1_robots_proto_rawDesc = "" +
 	"\x04name\x18\x04 \x01(\tR\x04name\x12\x1a\n" +
 	"\bquantity\x18\x05 \x01(\x03R\bquantity\x12\x1e\n" +
 	"\x02at\x18\x06 \x01(\v2\x0e.souk.v1.PlaceR\x02at\x12\x1a\n" +
-	"\breleased\x18\a \x01(\bR\breleased\"b\n" +
+	"\breleased\x18\a \x01(\bR\breleased\"i\n" +
 	"\bStopDone\x12\x12\n" +
-	"\x04stop\x18\x01 \x01(\x03R\x04stop\x12*\n" +
-	"\aoutcome\x18\x02 \x01(\x0e2\x10.souk.v1.OutcomeR\aoutcome\x12\x16\n" +
+	"\x04stop\x18\x01 \x01(\x03R\x04stop\x121\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x17.souk.robots.v1.OutcomeR\aoutcome\x12\x16\n" +
 	"\x06picked\x18\x03 \x01(\x03R\x06picked\"e\n" +
 	"\bRecovery\x12\x14\n" +
 	"\x05robot\x18\x01 \x01(\tR\x05robot\x12\x1e\n" +
 	"\x02at\x18\x02 \x01(\v2\x0e.souk.v1.PlaceR\x02at\x12#\n" +
-	"\x05lines\x18\x03 \x03(\v2\r.souk.v1.LineR\x05lines\"\\\n" +
-	"\aInstant\x12(\n" +
-	"\x04kind\x18\x01 \x01(\x0e2\x14.souk.v1.InstantKindR\x04kind\x12'\n" +
-	"\x05order\x18\x02 \x01(\v2\x11.souk.v1.OrderRefR\x05order\"9\n" +
+	"\x05lines\x18\x03 \x03(\v2\r.souk.v1.LineR\x05lines\"j\n" +
+	"\aInstant\x12/\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1b.souk.robots.v1.InstantKindR\x04kind\x12.\n" +
+	"\x05order\x18\x02 \x01(\v2\x18.souk.robots.v1.OrderRefR\x05order\"9\n" +
 	"\x05Taken\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x18\n" +
 	"\arefusal\x18\x02 \x01(\tR\arefusal*\x9a\x01\n" +
@@ -1771,88 +1718,88 @@ const file_souk_v1_robots_proto_rawDesc = "" +
 	"\x13INSTANT_KIND_RESUME\x10\x02\x12\x17\n" +
 	"\x13INSTANT_KIND_CANCEL\x10\x03\x12\x16\n" +
 	"\x12INSTANT_KIND_STATE\x10\x04\x12\x17\n" +
-	"\x13INSTANT_KIND_CHARGE\x10\x052H\n" +
-	"\rRobotsService\x127\n" +
-	"\x04Work\x12\x14.souk.v1.WorkRequest\x1a\x15.souk.v1.WorkResponse(\x010\x01B)Z'example.org/souk/api/gen/souk/v1;soukv1b\x06proto3"
+	"\x13INSTANT_KIND_CHARGE\x10\x052V\n" +
+	"\rRobotsService\x12E\n" +
+	"\x04Work\x12\x1b.souk.robots.v1.WorkRequest\x1a\x1c.souk.robots.v1.WorkResponse(\x010\x01B2Z0example.org/souk/api/gen/souk/robots/v1;robotsv1b\x06proto3"
 
 var (
-	file_souk_v1_robots_proto_rawDescOnce sync.Once
-	file_souk_v1_robots_proto_rawDescData []byte
+	file_souk_robots_v1_robots_proto_rawDescOnce sync.Once
+	file_souk_robots_v1_robots_proto_rawDescData []byte
 )
 
-func file_souk_v1_robots_proto_rawDescGZIP() []byte {
-	file_souk_v1_robots_proto_rawDescOnce.Do(func() {
-		file_souk_v1_robots_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_souk_v1_robots_proto_rawDesc), len(file_souk_v1_robots_proto_rawDesc)))
+func file_souk_robots_v1_robots_proto_rawDescGZIP() []byte {
+	file_souk_robots_v1_robots_proto_rawDescOnce.Do(func() {
+		file_souk_robots_v1_robots_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_souk_robots_v1_robots_proto_rawDesc), len(file_souk_robots_v1_robots_proto_rawDesc)))
 	})
-	return file_souk_v1_robots_proto_rawDescData
+	return file_souk_robots_v1_robots_proto_rawDescData
 }
 
-var file_souk_v1_robots_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_souk_v1_robots_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
-var file_souk_v1_robots_proto_goTypes = []any{
-	(RobotMode)(0),       // 0: souk.v1.RobotMode
-	(ActionKind)(0),      // 1: souk.v1.ActionKind
-	(ActionState)(0),     // 2: souk.v1.ActionState
-	(Outcome)(0),         // 3: souk.v1.Outcome
-	(ErrorLevel)(0),      // 4: souk.v1.ErrorLevel
-	(ErrorCode)(0),       // 5: souk.v1.ErrorCode
-	(InstantKind)(0),     // 6: souk.v1.InstantKind
-	(*WorkRequest)(nil),  // 7: souk.v1.WorkRequest
-	(*WorkResponse)(nil), // 8: souk.v1.WorkResponse
-	(*Place)(nil),        // 9: souk.v1.Place
-	(*OrderRef)(nil),     // 10: souk.v1.OrderRef
-	(*Hello)(nil),        // 11: souk.v1.Hello
-	(*RobotStatus)(nil),  // 12: souk.v1.RobotStatus
-	(*Position)(nil),     // 13: souk.v1.Position
-	(*ActionStatus)(nil), // 14: souk.v1.ActionStatus
-	(*RobotError)(nil),   // 15: souk.v1.RobotError
-	(*Welcome)(nil),      // 16: souk.v1.Welcome
-	(*RobotOrder)(nil),   // 17: souk.v1.RobotOrder
-	(*OrderStop)(nil),    // 18: souk.v1.OrderStop
-	(*StopDone)(nil),     // 19: souk.v1.StopDone
-	(*Recovery)(nil),     // 20: souk.v1.Recovery
-	(*Instant)(nil),      // 21: souk.v1.Instant
-	(*Taken)(nil),        // 22: souk.v1.Taken
-	(*Line)(nil),         // 23: souk.v1.Line
+var file_souk_robots_v1_robots_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_souk_robots_v1_robots_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_souk_robots_v1_robots_proto_goTypes = []any{
+	(RobotMode)(0),       // 0: souk.robots.v1.RobotMode
+	(ActionKind)(0),      // 1: souk.robots.v1.ActionKind
+	(ActionState)(0),     // 2: souk.robots.v1.ActionState
+	(Outcome)(0),         // 3: souk.robots.v1.Outcome
+	(ErrorLevel)(0),      // 4: souk.robots.v1.ErrorLevel
+	(ErrorCode)(0),       // 5: souk.robots.v1.ErrorCode
+	(InstantKind)(0),     // 6: souk.robots.v1.InstantKind
+	(*WorkRequest)(nil),  // 7: souk.robots.v1.WorkRequest
+	(*WorkResponse)(nil), // 8: souk.robots.v1.WorkResponse
+	(*OrderRef)(nil),     // 9: souk.robots.v1.OrderRef
+	(*Hello)(nil),        // 10: souk.robots.v1.Hello
+	(*RobotStatus)(nil),  // 11: souk.robots.v1.RobotStatus
+	(*Position)(nil),     // 12: souk.robots.v1.Position
+	(*ActionStatus)(nil), // 13: souk.robots.v1.ActionStatus
+	(*RobotError)(nil),   // 14: souk.robots.v1.RobotError
+	(*Welcome)(nil),      // 15: souk.robots.v1.Welcome
+	(*RobotOrder)(nil),   // 16: souk.robots.v1.RobotOrder
+	(*OrderStop)(nil),    // 17: souk.robots.v1.OrderStop
+	(*StopDone)(nil),     // 18: souk.robots.v1.StopDone
+	(*Recovery)(nil),     // 19: souk.robots.v1.Recovery
+	(*Instant)(nil),      // 20: souk.robots.v1.Instant
+	(*Taken)(nil),        // 21: souk.robots.v1.Taken
+	(*v1.Place)(nil),     // 22: souk.v1.Place
+	(*v1.Line)(nil),      // 23: souk.v1.Line
 }
-var file_souk_v1_robots_proto_depIdxs = []int32{
-	11, // 0: souk.v1.WorkRequest.hello:type_name -> souk.v1.Hello
-	12, // 1: souk.v1.WorkRequest.status:type_name -> souk.v1.RobotStatus
-	13, // 2: souk.v1.WorkRequest.position:type_name -> souk.v1.Position
-	14, // 3: souk.v1.WorkRequest.action:type_name -> souk.v1.ActionStatus
-	15, // 4: souk.v1.WorkRequest.error:type_name -> souk.v1.RobotError
-	16, // 5: souk.v1.WorkResponse.welcome:type_name -> souk.v1.Welcome
-	17, // 6: souk.v1.WorkResponse.order:type_name -> souk.v1.RobotOrder
-	21, // 7: souk.v1.WorkResponse.instant:type_name -> souk.v1.Instant
-	22, // 8: souk.v1.WorkResponse.taken:type_name -> souk.v1.Taken
-	9,  // 9: souk.v1.Hello.home:type_name -> souk.v1.Place
-	10, // 10: souk.v1.Hello.order:type_name -> souk.v1.OrderRef
-	0,  // 11: souk.v1.RobotStatus.mode:type_name -> souk.v1.RobotMode
-	9,  // 12: souk.v1.RobotStatus.at:type_name -> souk.v1.Place
-	10, // 13: souk.v1.RobotStatus.order:type_name -> souk.v1.OrderRef
-	9,  // 14: souk.v1.Position.at:type_name -> souk.v1.Place
-	10, // 15: souk.v1.ActionStatus.order:type_name -> souk.v1.OrderRef
-	1,  // 16: souk.v1.ActionStatus.kind:type_name -> souk.v1.ActionKind
-	2,  // 17: souk.v1.ActionStatus.state:type_name -> souk.v1.ActionState
-	3,  // 18: souk.v1.ActionStatus.outcome:type_name -> souk.v1.Outcome
-	23, // 19: souk.v1.ActionStatus.lines:type_name -> souk.v1.Line
-	4,  // 20: souk.v1.RobotError.level:type_name -> souk.v1.ErrorLevel
-	5,  // 21: souk.v1.RobotError.code:type_name -> souk.v1.ErrorCode
-	10, // 22: souk.v1.RobotError.order:type_name -> souk.v1.OrderRef
-	9,  // 23: souk.v1.Welcome.depot:type_name -> souk.v1.Place
-	10, // 24: souk.v1.RobotOrder.order:type_name -> souk.v1.OrderRef
-	18, // 25: souk.v1.RobotOrder.stops:type_name -> souk.v1.OrderStop
-	20, // 26: souk.v1.RobotOrder.recovery:type_name -> souk.v1.Recovery
-	19, // 27: souk.v1.RobotOrder.done:type_name -> souk.v1.StopDone
-	23, // 28: souk.v1.RobotOrder.carries:type_name -> souk.v1.Line
-	9,  // 29: souk.v1.OrderStop.at:type_name -> souk.v1.Place
-	3,  // 30: souk.v1.StopDone.outcome:type_name -> souk.v1.Outcome
-	9,  // 31: souk.v1.Recovery.at:type_name -> souk.v1.Place
-	23, // 32: souk.v1.Recovery.lines:type_name -> souk.v1.Line
-	6,  // 33: souk.v1.Instant.kind:type_name -> souk.v1.InstantKind
-	10, // 34: souk.v1.Instant.order:type_name -> souk.v1.OrderRef
-	7,  // 35: souk.v1.RobotsService.Work:input_type -> souk.v1.WorkRequest
-	8,  // 36: souk.v1.RobotsService.Work:output_type -> souk.v1.WorkResponse
+var file_souk_robots_v1_robots_proto_depIdxs = []int32{
+	10, // 0: souk.robots.v1.WorkRequest.hello:type_name -> souk.robots.v1.Hello
+	11, // 1: souk.robots.v1.WorkRequest.status:type_name -> souk.robots.v1.RobotStatus
+	12, // 2: souk.robots.v1.WorkRequest.position:type_name -> souk.robots.v1.Position
+	13, // 3: souk.robots.v1.WorkRequest.action:type_name -> souk.robots.v1.ActionStatus
+	14, // 4: souk.robots.v1.WorkRequest.error:type_name -> souk.robots.v1.RobotError
+	15, // 5: souk.robots.v1.WorkResponse.welcome:type_name -> souk.robots.v1.Welcome
+	16, // 6: souk.robots.v1.WorkResponse.order:type_name -> souk.robots.v1.RobotOrder
+	20, // 7: souk.robots.v1.WorkResponse.instant:type_name -> souk.robots.v1.Instant
+	21, // 8: souk.robots.v1.WorkResponse.taken:type_name -> souk.robots.v1.Taken
+	22, // 9: souk.robots.v1.Hello.home:type_name -> souk.v1.Place
+	9,  // 10: souk.robots.v1.Hello.order:type_name -> souk.robots.v1.OrderRef
+	0,  // 11: souk.robots.v1.RobotStatus.mode:type_name -> souk.robots.v1.RobotMode
+	22, // 12: souk.robots.v1.RobotStatus.at:type_name -> souk.v1.Place
+	9,  // 13: souk.robots.v1.RobotStatus.order:type_name -> souk.robots.v1.OrderRef
+	22, // 14: souk.robots.v1.Position.at:type_name -> souk.v1.Place
+	9,  // 15: souk.robots.v1.ActionStatus.order:type_name -> souk.robots.v1.OrderRef
+	1,  // 16: souk.robots.v1.ActionStatus.kind:type_name -> souk.robots.v1.ActionKind
+	2,  // 17: souk.robots.v1.ActionStatus.state:type_name -> souk.robots.v1.ActionState
+	3,  // 18: souk.robots.v1.ActionStatus.outcome:type_name -> souk.robots.v1.Outcome
+	23, // 19: souk.robots.v1.ActionStatus.lines:type_name -> souk.v1.Line
+	4,  // 20: souk.robots.v1.RobotError.level:type_name -> souk.robots.v1.ErrorLevel
+	5,  // 21: souk.robots.v1.RobotError.code:type_name -> souk.robots.v1.ErrorCode
+	9,  // 22: souk.robots.v1.RobotError.order:type_name -> souk.robots.v1.OrderRef
+	22, // 23: souk.robots.v1.Welcome.depot:type_name -> souk.v1.Place
+	9,  // 24: souk.robots.v1.RobotOrder.order:type_name -> souk.robots.v1.OrderRef
+	17, // 25: souk.robots.v1.RobotOrder.stops:type_name -> souk.robots.v1.OrderStop
+	19, // 26: souk.robots.v1.RobotOrder.recovery:type_name -> souk.robots.v1.Recovery
+	18, // 27: souk.robots.v1.RobotOrder.done:type_name -> souk.robots.v1.StopDone
+	23, // 28: souk.robots.v1.RobotOrder.carries:type_name -> souk.v1.Line
+	22, // 29: souk.robots.v1.OrderStop.at:type_name -> souk.v1.Place
+	3,  // 30: souk.robots.v1.StopDone.outcome:type_name -> souk.robots.v1.Outcome
+	22, // 31: souk.robots.v1.Recovery.at:type_name -> souk.v1.Place
+	23, // 32: souk.robots.v1.Recovery.lines:type_name -> souk.v1.Line
+	6,  // 33: souk.robots.v1.Instant.kind:type_name -> souk.robots.v1.InstantKind
+	9,  // 34: souk.robots.v1.Instant.order:type_name -> souk.robots.v1.OrderRef
+	7,  // 35: souk.robots.v1.RobotsService.Work:input_type -> souk.robots.v1.WorkRequest
+	8,  // 36: souk.robots.v1.RobotsService.Work:output_type -> souk.robots.v1.WorkResponse
 	36, // [36:37] is the sub-list for method output_type
 	35, // [35:36] is the sub-list for method input_type
 	35, // [35:35] is the sub-list for extension type_name
@@ -1860,20 +1807,19 @@ var file_souk_v1_robots_proto_depIdxs = []int32{
 	0,  // [0:35] is the sub-list for field type_name
 }
 
-func init() { file_souk_v1_robots_proto_init() }
-func file_souk_v1_robots_proto_init() {
-	if File_souk_v1_robots_proto != nil {
+func init() { file_souk_robots_v1_robots_proto_init() }
+func file_souk_robots_v1_robots_proto_init() {
+	if File_souk_robots_v1_robots_proto != nil {
 		return
 	}
-	file_souk_v1_mall_proto_init()
-	file_souk_v1_robots_proto_msgTypes[0].OneofWrappers = []any{
+	file_souk_robots_v1_robots_proto_msgTypes[0].OneofWrappers = []any{
 		(*WorkRequest_Hello)(nil),
 		(*WorkRequest_Status)(nil),
 		(*WorkRequest_Position)(nil),
 		(*WorkRequest_Action)(nil),
 		(*WorkRequest_Error)(nil),
 	}
-	file_souk_v1_robots_proto_msgTypes[1].OneofWrappers = []any{
+	file_souk_robots_v1_robots_proto_msgTypes[1].OneofWrappers = []any{
 		(*WorkResponse_Welcome)(nil),
 		(*WorkResponse_Order)(nil),
 		(*WorkResponse_Instant)(nil),
@@ -1883,18 +1829,18 @@ func file_souk_v1_robots_proto_init() {
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_v1_robots_proto_rawDesc), len(file_souk_v1_robots_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_robots_v1_robots_proto_rawDesc), len(file_souk_robots_v1_robots_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   16,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
-		GoTypes:           file_souk_v1_robots_proto_goTypes,
-		DependencyIndexes: file_souk_v1_robots_proto_depIdxs,
-		EnumInfos:         file_souk_v1_robots_proto_enumTypes,
-		MessageInfos:      file_souk_v1_robots_proto_msgTypes,
+		GoTypes:           file_souk_robots_v1_robots_proto_goTypes,
+		DependencyIndexes: file_souk_robots_v1_robots_proto_depIdxs,
+		EnumInfos:         file_souk_robots_v1_robots_proto_enumTypes,
+		MessageInfos:      file_souk_robots_v1_robots_proto_msgTypes,
 	}.Build()
-	File_souk_v1_robots_proto = out.File
-	file_souk_v1_robots_proto_goTypes = nil
-	file_souk_v1_robots_proto_depIdxs = nil
+	File_souk_robots_v1_robots_proto = out.File
+	file_souk_robots_v1_robots_proto_goTypes = nil
+	file_souk_robots_v1_robots_proto_depIdxs = nil
 }
