@@ -38,8 +38,9 @@ func (f Faults) check() error {
 }
 
 const (
-	// pickTime is how long a robot takes at a stop, by its own time.
-	pickTime = time.Second
+	// pickTime is how long a robot of the usual speed takes at a stop; a faster one is faster in everything.
+	pickTime   = time.Second
+	usualSpeed = 150
 	// perPercent is how far a robot drives on a hundredth of its battery, in centimetres, and chargeTime how long it takes to load one.
 	perPercent = 5_000
 	chargeTime = 600 * time.Millisecond
@@ -361,7 +362,7 @@ func (b *brain) work(d time.Duration, f Faults) (moved bool) {
 			return false
 		}
 		if b.begun != s.GetStop() {
-			b.begun, b.wait, b.fate = s.GetStop(), pickTime, b.draw()
+			b.begun, b.wait, b.fate = s.GetStop(), time.Duration(float64(pickTime)*usualSpeed/b.speed), b.draw()
 			if b.fate.vanish < f.Vanish {
 				b.gone = -1
 				if f.VanishMS > 0 {

@@ -72,7 +72,7 @@ const tick = 100 * time.Millisecond
 
 // Run lets the robots work until ctx ends.
 func Run(ctx context.Context, c Config) error {
-	c.Speed, c.Carries, c.Positions = cmp.Or(c.Speed, 150), cmp.Or(c.Carries, 20), min(cmp.Or(c.Positions, 10), 10)
+	c.Speed, c.Carries, c.Positions = cmp.Or(c.Speed, usualSpeed), cmp.Or(c.Carries, 20), min(cmp.Or(c.Positions, 10), 10)
 	if c.Out == nil {
 		c.Out = io.Discard
 	}

@@ -302,23 +302,34 @@ func (s *session) act(ctx context.Context, a *robotsv1.ActionStatus) error {
 
 func (s *session) take(ctx context.Context, a *robotsv1.ActionStatus) (refusal string, err error) {
 	c, err := s.commandOf(ctx, a)
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", err
-	}
-	if c == nil || c.Validate() != nil {
+	case c == nil:
 		return "invalid", nil
 	}
-	answer, err := s.g.Commands.Do(ctx, c, backbone.By(s.actor()), backbone.WithID(s.commandID(a.GetNumber())))
-	if different := (*backbone.DifferentMessageError)(nil); errors.As(err, &different) {
+	var answer backbone.Answer
+	if err = c.Validate(); err == nil {
+		answer, err = s.g.Commands.Do(ctx, c, backbone.By(s.actor()), backbone.WithID(s.commandID(a.GetNumber())))
+	}
+	if err == nil {
+		err = answer.Err()
+	}
+	return refusalOf(err)
+}
+
+// refusalOf tells a refusal, which the robot hears, from what kept its command from being decided.
+func refusalOf(err error) (refusal string, _ error) {
+	if field := (*mall.FieldError)(nil); errors.As(err, &field) {
+		return "invalid", nil
+	}
+	if refused := (*backbone.Refusal)(nil); errors.As(err, &refused) {
+		return refused.Code, nil
+	}
+	if errors.Is(err, backbone.ErrDifferentCommand) {
 		return "other_action", nil
 	}
-	if err != nil {
-		return "", err
-	}
-	if answer.Refusal != nil {
-		return answer.Refusal.Code, nil
-	}
-	return "", nil
+	return "", err
 }
 
 // commandID is that of what the robot says under a number, however often it does.

@@ -114,48 +114,59 @@ func TestAssignments(t *testing.T) {
 	}{
 		"initiated, nobody idle": {
 			[]backbone.Append{lists.Append("o1", created), floors.Append(theFloor, placed)},
-			command.InitiateShopping{List: "o1"}, events(offered, JobQueued(job)), "",
+			command.InitiateShopping{List: "o1"},
+			events(offered, JobQueued(job)), "",
 		},
 		"initiated, the nearest is idle": {
 			[]backbone.Append{lists.Append("o1", created), floors.Append(theFloor, placed,
 				RobotOffered{Robot: "r0", At: mall.Place{X: 9000}}, RobotOffered{Robot: "r1", At: mall.Place{X: 900}}, RobotOffered{Robot: "r2"})},
-			command.InitiateShopping{List: "o1"}, events(offered, matched), "",
+			command.InitiateShopping{List: "o1"},
+			events(offered, matched), "",
 		},
 		"given": {
 			[]backbone.Append{lists.Append("o1", created, offered), calm, floors.Append(theFloor, placed, JobQueued(job), matched)},
-			command.AssignList{List: "o1", Robot: "r1"}, events(given, tasked, isAssigned, MatchEnded{Robot: "r1"}), "",
+			command.AssignList{List: "o1", Robot: "r1"},
+			events(given, tasked, isAssigned, MatchEnded{Robot: "r1"}), "",
 		},
 		"given by hand": {
 			[]backbone.Append{lists.Append("o1", created, offered), calm, floors.Append(theFloor, placed, RobotOffered{Robot: "r1"}, JobQueued(job))},
-			command.AssignList{List: "o1", Robot: "r1"}, events(given, tasked, isAssigned, RobotTaken{Robot: "r1"}, JobDropped{List: "o1"}), "",
+			command.AssignList{List: "o1", Robot: "r1"},
+			events(given, tasked, isAssigned, RobotTaken{Robot: "r1"}, JobDropped{List: "o1"}), "",
 		},
 		"given, but cancelled": {
 			[]backbone.Append{lists.Append("o1", created, event.ShoppingListCanceled{List: "o1", Order: "o1", Reason: "x"}), calm, floors.Append(theFloor, matched)},
-			command.AssignList{List: "o1", Robot: "r1"}, events(MatchEnded{Robot: "r1"}, RobotOffered{Robot: "r1", At: mall.Place{X: 7}}), "list_canceled",
+			command.AssignList{List: "o1", Robot: "r1"},
+			events(MatchEnded{Robot: "r1"}, RobotOffered{Robot: "r1", At: mall.Place{X: 7}}), "list_canceled",
 		},
 		"given, but the robot is lost": {
 			[]backbone.Append{lists.Append("o1", created, offered), robots.Append("r1", joined, heard, idle, event.RobotLost{Robot: "r1"}), floors.Append(theFloor, placed, matched)},
-			command.AssignList{List: "o1", Robot: "r1"}, events(MatchEnded{Robot: "r1"}, JobQueued(job)), "not_idle",
+			command.AssignList{List: "o1", Robot: "r1"},
+			events(MatchEnded{Robot: "r1"}, JobQueued(job)), "not_idle",
 		},
 		"given twice": {
 			[]backbone.Append{lists.Append("o1", created, offered, given), busy},
-			command.AssignList{List: "o1", Robot: "r1"}, nil, "not_available",
+			command.AssignList{List: "o1", Robot: "r1"},
+			nil, "not_available",
 		},
 		"a second list": {
 			[]backbone.Append{lists.Append("o2", created, offered), busy},
-			command.AssignList{List: "o2", Robot: "r1"}, nil, "not_idle",
+			command.AssignList{List: "o2", Robot: "r1"},
+			nil, "not_idle",
 		},
 		"handed in": {
 			[]backbone.Append{lists.Append("o1", created, offered, given, gotLamp, gotTea)},
-			command.DeliverItems{List: "o1", Robot: "r1", Lines: both}, events(handedIn), "",
+			command.DeliverItems{List: "o1", Robot: "r1", Lines: both},
+			events(handedIn), "",
 		},
 		"handed in twice": {
 			[]backbone.Append{lists.Append("o1", created, offered, given, gotLamp, gotTea, handedIn)},
-			command.DeliverItems{List: "o1", Robot: "r1", Lines: both}, nil, "",
+			command.DeliverItems{List: "o1", Robot: "r1", Lines: both},
+			nil, "",
 		},
 		"handed in what it does not have": {
 			[]backbone.Append{lists.Append("o1", created, offered, given, gotLamp)},
-			command.DeliverItems{List: "o1", Robot: "r1", Lines: both}, nil, "other_lines",
+			command.DeliverItems{List: "o1", Robot: "r1", Lines: both},
+			nil, "other_lines",
 		},
 		"done": {
 			[]backbone.Append{lists.Append("o1", created, offered, given, gotLamp, gotTea, handedIn), busy},
@@ -164,11 +175,13 @@ func TestAssignments(t *testing.T) {
 		},
 		"done without handing in": {
 			[]backbone.Append{lists.Append("o1", created, offered, given, gotLamp, noTea), busy},
-			command.CompleteList{List: "o1", Robot: "r1"}, nil, "carries_goods",
+			command.CompleteList{List: "o1", Robot: "r1"},
+			nil, "carries_goods",
 		},
 		"done before the end": {
 			[]backbone.Append{lists.Append("o1", created, offered, given, gotLamp, event.ItemsDelivered{List: "o1", Order: "o1", Robot: "r1", Lines: lamps}), busy},
-			command.CompleteList{List: "o1", Robot: "r1"}, nil, "stops_open",
+			command.CompleteList{List: "o1", Robot: "r1"},
+			nil, "stops_open",
 		},
 		"nothing was there": {
 			[]backbone.Append{lists.Append("o1", created, offered, given, event.StopShort{List: "o1", Order: "o1", Stop: 1, Robot: "r1", SKU: "lamp", Wanted: 2}, noTea), busy},
@@ -194,7 +207,8 @@ func TestAssignments(t *testing.T) {
 		},
 		"cancelled twice": {
 			[]backbone.Append{lists.Append("o1", created, event.ShoppingListCanceled{List: "o1", Order: "o1", Reason: "x"})},
-			command.CancelList{List: "o1", Reason: "y"}, nil, "",
+			command.CancelList{List: "o1", Reason: "y"},
+			nil, "",
 		},
 		"cancelled while it waits": {
 			[]backbone.Append{lists.Append("o1", created, offered), floors.Append(theFloor, JobQueued(job))},
@@ -229,20 +243,24 @@ func TestRobots(t *testing.T) {
 		refused string
 	}{
 		"heard of first": {
-			[]backbone.Append{robots.Append("r1", joined)}, says,
+			[]backbone.Append{robots.Append("r1", joined)},
+			says,
 			events(renewed, idle, RobotOffered{Robot: "r1", At: mall.Place{X: 7}}), "",
 		},
 		"heard of, a list waits": {
-			[]backbone.Append{robots.Append("r1", joined), floors.Append(theFloor, JobQueued(job))}, says,
+			[]backbone.Append{robots.Append("r1", joined), floors.Append(theFloor, JobQueued(job))},
+			says,
 			events(renewed, idle, JobMatched{Robot: "r1", Job: job}), "",
 		},
 		"idle, since it does not know yet": {[]backbone.Append{busy}, says, events(taskedRenewed), ""},
 		"idle and low": {
-			[]backbone.Append{robots.Append("r1", joined)}, low,
+			[]backbone.Append{robots.Append("r1", joined)},
+			low,
 			events(lowRenewed, lowIdle, event.RobotSteered{Robot: "r1", Steer: mall.SteerCharge}), "",
 		},
 		"charges": {
-			[]backbone.Append{robots.Append("r1", joined, heard, idle), floors.Append(theFloor, RobotOffered{Robot: "r1"})}, full,
+			[]backbone.Append{robots.Append("r1", joined, heard, idle), floors.Append(theFloor, RobotOffered{Robot: "r1"})},
+			full,
 			events(renewed, event.RobotChanged{Robot: "r1", State: mall.RobotCharging, Battery: 90, At: mall.Place{X: 7}}, RobotTaken{Robot: "r1"}), "",
 		},
 		"unknown": {nil, says, nil, "robot_unknown"},
@@ -260,7 +278,8 @@ func TestRobots(t *testing.T) {
 				JobQueued{List: "o1", Lost: "r1", At: mall.Place{X: 7}}), "",
 		},
 		"lost before it heard of its list": {
-			[]backbone.Append{lists.Append("o1", created, offered, given), busy}, lapse,
+			[]backbone.Append{lists.Append("o1", created, offered, given), busy},
+			lapse,
 			events(event.RobotLost{Robot: "r1", List: "o1", Order: "o1", At: mall.Place{X: 7}}, lostAt, offered, JobQueued{List: "o1"}), "",
 		},
 		"heard of just before": {

@@ -42,8 +42,10 @@ type timer struct {
 }
 
 func newHall(t *rapid.T, lists, robots int) *hall {
-	h := &hall{t: t, handlers: map[string]backbone.Handler{}, histories: map[string][]backbone.Event{}, now: backbonetest.Epoch, timers: map[string]timer{},
-		lists: map[string]list{}, fleet: map[string]robot{}}
+	h := &hall{
+		t: t, handlers: map[string]backbone.Handler{}, histories: map[string][]backbone.Event{}, now: backbonetest.Epoch, timers: map[string]timer{},
+		lists: map[string]list{}, fleet: map[string]robot{},
+	}
 	for _, handler := range Service(Config{}).Handles {
 		h.handlers[handler.CommandType()] = handler
 	}
@@ -59,8 +61,8 @@ func newHall(t *rapid.T, lists, robots int) *hall {
 	for i := range robots {
 		id := fmt.Sprintf("r%d", i)
 		h.robots = append(h.robots, id)
-		h.do(command.RegisterRobot{Robot: id, Carries: 3})
-		h.do(command.RenewLease{Robot: id, State: mall.RobotIdle, Battery: 90})
+		_ = h.do(command.RegisterRobot{Robot: id, Carries: 3})
+		_ = h.do(command.RenewLease{Robot: id, State: mall.RobotIdle, Battery: 90})
 	}
 	return h
 }

@@ -33,14 +33,14 @@ const lease = 3 * time.Second
 
 // floor is a mall whose depot robots work for.
 type floor struct {
-	t      *testing.T
+	t      testing.TB
 	binary string
 	dir    string
 	house  *house.House
 	logins map[string]string
 }
 
-func open(t *testing.T) *floor {
+func open(t testing.TB) *floor {
 	t.Helper()
 	f := &floor{t: t, binary: testserver.Build(t, "example.org/souk/cmd/souk"), dir: t.TempDir(), logins: map[string]string{}}
 	f.begin("127.0.0.1:0")
@@ -107,7 +107,7 @@ func (f *floor) robots(name string, count int, flags ...string) *testserver.Proc
 		f.t.Fatal(err)
 	}
 	args := append([]string{
-		f.binary, "device", "robot", name, "--count", fmt.Sprint(count), "--password-file", file, "--server", f.house.URL(), "--speed", "4000",
+		f.binary, "device", "robot", name, "--count", fmt.Sprint(count), "--password-file", file, "--server", f.house.URL(), "--speed", "10000",
 	}, flags...)
 	return testserver.Command{Args: args}.Start(f.t)
 }
