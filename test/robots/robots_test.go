@@ -266,7 +266,7 @@ func TestB15_RobotsCompleteListsNoneTwice(t *testing.T) {
 	before := f.order("early", 10)
 	f.robots("robot", 5)
 	ids := f.order("late", 20)
-	f.until("every list is done", 90*time.Second, func() bool { return f.completed(before) && f.completed(ids) })
+	f.until("every list is done", 3*time.Minute, func() bool { return f.completed(before) && f.completed(ids) })
 	f.once(before)
 	f.once(ids)
 	for _, c := range f.tally().completed {
@@ -295,7 +295,7 @@ func TestB15_KilledRobotsLoseTheirLists(t *testing.T) {
 	doomed := f.robots("doomed", 3, "--speed", "1500")
 	ids := f.order("list", 12)
 	// One of them carries something and has more to pick.
-	f.until("a robot carries something", 30*time.Second, func() bool {
+	f.until("a robot carries something", time.Minute, func() bool {
 		for _, b := range []string{"doomed-1", "doomed-2", "doomed-3"} {
 			task, err := depot.TaskOf(t.Context(), f.house.Reader("depot"), b)
 			if err != nil {
@@ -309,7 +309,7 @@ func TestB15_KilledRobotsLoseTheirLists(t *testing.T) {
 	})
 	doomed.Kill9()
 	f.robots("robot", 3)
-	f.until("every list is done", 90*time.Second, func() bool { return f.completed(ids) })
+	f.until("every list is done", 3*time.Minute, func() bool { return f.completed(ids) })
 	got := f.once(ids)
 	if len(got.lost) == 0 {
 		t.Error("no robot was lost")
@@ -334,7 +334,7 @@ func TestB15_VanishedRobotsComeBack(t *testing.T) {
 	f := open(t)
 	f.robots("robot", 4, "--vanish", "30", "--vanish-ms", "5000", "--seed", "7")
 	ids := f.order("list", 15)
-	f.until("every list is done", 120*time.Second, func() bool { return f.completed(ids) })
+	f.until("every list is done", 3*time.Minute, func() bool { return f.completed(ids) })
 	if got := f.once(ids); len(got.lost) == 0 {
 		t.Error("no robot vanished")
 	}
@@ -352,7 +352,7 @@ func TestB15_FaultyRobotsAndARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	ids := f.order("list", 20)
-	f.until("some lists are done", 60*time.Second, func() bool { return len(f.tally().completed) >= 3 })
+	f.until("some lists are done", 2*time.Minute, func() bool { return len(f.tally().completed) >= 3 })
 	address := strings.TrimPrefix(f.house.URL(), "http://")
 	f.end()
 	f.begin(address)
@@ -368,7 +368,7 @@ func TestB15_FaultyRobotsAndARestart(t *testing.T) {
 	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("faults are not switched: %s %v", resp.Status, err)
 	}
-	f.until("every list is done", 90*time.Second, func() bool { return f.completed(ids) })
+	f.until("every list is done", 3*time.Minute, func() bool { return f.completed(ids) })
 	got := f.once(ids)
 	if last := got.completed[ids[len(ids)-1]]; len(last) != 1 || len(last[0].Missing) == 0 {
 		t.Errorf("everything was short, and %+v", last)
