@@ -25,6 +25,7 @@ import (
 	"example.org/souk/mall/baskets"
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/customers"
+	"example.org/souk/mall/depot"
 	"example.org/souk/mall/entrance"
 	"example.org/souk/mall/exitgate"
 	"example.org/souk/mall/fastlane"
@@ -114,7 +115,7 @@ func beginOn(t *testing.T, writeTimeout time.Duration, change ...func(*Config)) 
 	w := backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{
 		stores.Service(), customers.Service(), baskets.Service(baskets.Config{}), orders.Service(orders.Config{}), inventory.Service(), payments.Service(provider{}, payments.Config{}),
 		entrance.Service(), exitgate.Service(), fastlane.Service("EUR"), logistics.Service(nil),
-		notifications.Service(sender{}), analytics.Service(), backbone.KeyService(),
+		notifications.Service(sender{}), analytics.Service(), depot.Service(depot.Config{}), backbone.KeyService(),
 	}})
 	keys, err := backbone.OpenKeys(backbone.KeysConfig{Store: w.Store(), Clock: w.Clock})
 	if err != nil {

@@ -124,18 +124,10 @@ var notOffered = map[string]string{
 	command.IssueReservedStockV1:     "a reaction to an order that was collected",
 	command.CountStockV1:             "not offered here yet",
 
-	command.CreateShoppingListV1: "a step of the checkout",
-	command.InitiateShoppingV1:   "a step of the checkout",
-	command.CancelListV1:         "what undoes a step of the checkout",
-	command.AssignListV1:         "not offered here yet",
-	command.ReportStopV1:         "not offered here yet",
-	command.DeliverItemsV1:       "not offered here yet",
-	command.CompleteListV1:       "not offered here yet",
-	command.RegisterRobotV1:      "not offered here yet",
-	command.RetireRobotV1:        "not offered here yet",
-	command.RenewLeaseV1:         "not offered here yet",
-	command.SteerRobotV1:         "not offered here yet",
-	command.RecoverItemsV1:       "not offered here yet",
+	command.ReportStopV1:   "robots say it, over their own stream",
+	command.DeliverItemsV1: "robots say it, over their own stream",
+	command.CompleteListV1: "robots say it, over their own stream",
+	command.RenewLeaseV1:   "robots say it, over their own stream",
 }
 
 // Every command has a method of its name, or a reason why not.

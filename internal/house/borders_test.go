@@ -29,6 +29,7 @@ var reaches = map[string][]string{
 	"exitgate":      {"name", "price"},
 	"fastlane":      {"name", "price"},
 	"logistics":     nil,
+	"depot":         {"name"},
 	"devices":       {"person", "price"},
 	"keys":          nil,
 	"partner":       {"name", "price"},

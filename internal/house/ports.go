@@ -14,6 +14,7 @@ import (
 
 	"example.org/souk/gateway/callback"
 	"example.org/souk/mall/baskets"
+	"example.org/souk/mall/depot"
 	"example.org/souk/mall/orders"
 	"example.org/souk/provider/mail"
 	"example.org/souk/provider/payment"
@@ -112,7 +113,7 @@ func (s *standIn) stop() {
 // ports fills what services need from outside.
 func (h *House) ports(ctx context.Context) (p Ports, err error) {
 	p = Ports{
-		Intake: h.Several(), Currency: h.cfg.Currency, Baskets: baskets.Config{Hold: h.cfg.BasketHold},
+		Intake: h.Several(), Currency: h.cfg.Currency, Baskets: baskets.Config{Hold: h.cfg.BasketHold}, Depot: depot.Config{Lease: h.cfg.RobotLease},
 		Orders: orders.Config{Patience: h.cfg.OrderPatience, StepPatience: h.cfg.StepPatience, Collection: h.cfg.Collection},
 	}
 	if p.Devices, err = h.openDevices(ctx); err != nil {

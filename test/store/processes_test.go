@@ -16,8 +16,8 @@ import (
 	"example.org/souk/internal/testserver"
 )
 
-// supermarket is what a shop with gates has beside the online store.
-const supermarket = "entrance greeter exitgate fastlane logistics devices"
+// supermarket is what a shop with gates and a depot has beside the online store.
+const supermarket = "entrance greeter exitgate fastlane logistics devices depot"
 
 // apart is every service and gateway of the online store in a process of its own, and the supermarket in another one.
 var apart = []string{"online", "stores", "customers", "baskets", "orders", "inventory", "payments", "notifications", "analytics", "keys", "console", supermarket}

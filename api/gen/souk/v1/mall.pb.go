@@ -192,6 +192,59 @@ func (x *Line) GetQuantity() int64 {
 	return 0
 }
 
+// Place is a point of the mall's floor, in centimetres from its south-west corner.
+type Place struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	X             int64                  `protobuf:"varint,1,opt,name=x,proto3" json:"x,omitempty"`
+	Y             int64                  `protobuf:"varint,2,opt,name=y,proto3" json:"y,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Place) Reset() {
+	*x = Place{}
+	mi := &file_souk_v1_mall_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Place) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Place) ProtoMessage() {}
+
+func (x *Place) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_mall_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Place.ProtoReflect.Descriptor instead.
+func (*Place) Descriptor() ([]byte, []int) {
+	return file_souk_v1_mall_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Place) GetX() int64 {
+	if x != nil {
+		return x.X
+	}
+	return 0
+}
+
+func (x *Place) GetY() int64 {
+	if x != nil {
+		return x.Y
+	}
+	return 0
+}
+
 // Item is a line of an order as its customer saw it.
 type Item struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -207,7 +260,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_souk_v1_mall_proto_msgTypes[2]
+	mi := &file_souk_v1_mall_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -219,7 +272,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_mall_proto_msgTypes[2]
+	mi := &file_souk_v1_mall_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -232,7 +285,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_souk_v1_mall_proto_rawDescGZIP(), []int{2}
+	return file_souk_v1_mall_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Item) GetProduct() string {
@@ -286,7 +339,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_souk_v1_mall_proto_msgTypes[3]
+	mi := &file_souk_v1_mall_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -298,7 +351,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_mall_proto_msgTypes[3]
+	mi := &file_souk_v1_mall_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -311,7 +364,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_souk_v1_mall_proto_rawDescGZIP(), []int{3}
+	return file_souk_v1_mall_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Answer) GetCommandId() string {
@@ -348,7 +401,7 @@ type EventRef struct {
 
 func (x *EventRef) Reset() {
 	*x = EventRef{}
-	mi := &file_souk_v1_mall_proto_msgTypes[4]
+	mi := &file_souk_v1_mall_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -360,7 +413,7 @@ func (x *EventRef) String() string {
 func (*EventRef) ProtoMessage() {}
 
 func (x *EventRef) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_mall_proto_msgTypes[4]
+	mi := &file_souk_v1_mall_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -373,7 +426,7 @@ func (x *EventRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventRef.ProtoReflect.Descriptor instead.
 func (*EventRef) Descriptor() ([]byte, []int) {
-	return file_souk_v1_mall_proto_rawDescGZIP(), []int{4}
+	return file_souk_v1_mall_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *EventRef) GetType() string {
@@ -412,7 +465,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_souk_v1_mall_proto_msgTypes[5]
+	mi := &file_souk_v1_mall_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -424,7 +477,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_mall_proto_msgTypes[5]
+	mi := &file_souk_v1_mall_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -437,7 +490,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_souk_v1_mall_proto_rawDescGZIP(), []int{5}
+	return file_souk_v1_mall_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Refusal) GetCode() string {
@@ -471,7 +524,10 @@ const file_souk_v1_mall_proto_rawDesc = "" +
 	"\bcurrency\x18\x02 \x01(\tR\bcurrency\"4\n" +
 	"\x04Line\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x1a\n" +
-	"\bquantity\x18\x02 \x01(\x03R\bquantity\"\x88\x01\n" +
+	"\bquantity\x18\x02 \x01(\x03R\bquantity\"#\n" +
+	"\x05Place\x12\f\n" +
+	"\x01x\x18\x01 \x01(\x03R\x01x\x12\f\n" +
+	"\x01y\x18\x02 \x01(\x03R\x01y\"\x88\x01\n" +
 	"\x04Item\x12\x18\n" +
 	"\aproduct\x18\x01 \x01(\tR\aproduct\x12\x10\n" +
 	"\x03sku\x18\x02 \x01(\tR\x03sku\x12\x12\n" +
@@ -511,19 +567,20 @@ func file_souk_v1_mall_proto_rawDescGZIP() []byte {
 }
 
 var file_souk_v1_mall_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_souk_v1_mall_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_souk_v1_mall_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_souk_v1_mall_proto_goTypes = []any{
 	(WhenShort)(0),   // 0: souk.v1.WhenShort
 	(*Money)(nil),    // 1: souk.v1.Money
 	(*Line)(nil),     // 2: souk.v1.Line
-	(*Item)(nil),     // 3: souk.v1.Item
-	(*Answer)(nil),   // 4: souk.v1.Answer
-	(*EventRef)(nil), // 5: souk.v1.EventRef
-	(*Refusal)(nil),  // 6: souk.v1.Refusal
+	(*Place)(nil),    // 3: souk.v1.Place
+	(*Item)(nil),     // 4: souk.v1.Item
+	(*Answer)(nil),   // 5: souk.v1.Answer
+	(*EventRef)(nil), // 6: souk.v1.EventRef
+	(*Refusal)(nil),  // 7: souk.v1.Refusal
 }
 var file_souk_v1_mall_proto_depIdxs = []int32{
 	1, // 0: souk.v1.Item.price:type_name -> souk.v1.Money
-	5, // 1: souk.v1.Answer.events:type_name -> souk.v1.EventRef
+	6, // 1: souk.v1.Answer.events:type_name -> souk.v1.EventRef
 	2, // [2:2] is the sub-list for method output_type
 	2, // [2:2] is the sub-list for method input_type
 	2, // [2:2] is the sub-list for extension type_name
@@ -542,7 +599,7 @@ func file_souk_v1_mall_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_v1_mall_proto_rawDesc), len(file_souk_v1_mall_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
