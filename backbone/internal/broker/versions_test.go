@@ -8,12 +8,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/driver"
+	"example.org/souk/backbone/drivertest"
 	"example.org/souk/backbone/internal/broker"
 	"example.org/souk/backbone/logbus"
 	"example.org/souk/backbone/pgstore"
@@ -39,7 +41,7 @@ type (
 func (cookedV1) EventType() string { return "test.kitchen.Cooked.v1" }
 func (cookedV2) EventType() string { return "test.kitchen.Cooked.v2" }
 func (cook) CommandType() string   { return "test.kitchen.Cook.v1" }
-func (c cook) Stream() string      { return "table/" + c.Table }
+func (c cook) Stream() string      { return c.Table }
 
 // Upcast implements backbone.Upcaster.
 func (cookedV2) Upcast(version int, raw []byte) ([]byte, error) {
@@ -93,7 +95,7 @@ func newer() []*backbone.Service {
 type kitchen struct {
 	*backbone.Runtime
 	t     *testing.T
-	store *pgstore.Store
+	store *drivertest.FaultyStore
 	bus   driver.Transport
 
 	mu     sync.Mutex
@@ -105,10 +107,11 @@ const briefly = time.Second // a lease
 func open(t *testing.T, url string, s *server, parts []*backbone.Service, run ...string) *kitchen {
 	t.Helper()
 	k := &kitchen{t: t}
-	var err error
-	if k.store, err = pgstore.Open(t.Context(), pgstore.Config{URL: url}); err != nil {
+	store, err := pgstore.Open(t.Context(), pgstore.Config{URL: url})
+	if err != nil {
 		t.Fatal(err)
 	}
+	k.store = &drivertest.FaultyStore{Store: store}
 	storeOf := func(string) driver.Store { return k.store }
 	k.bus = logbus.New(logbus.Config{Store: storeOf, Lease: briefly, Poll: 50 * time.Millisecond})
 	if s != nil {
@@ -251,4 +254,62 @@ func TestF7_NewerVersionsAreHandedOn(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A process that has lost a partition of a broker while it handled a parked message again changes nothing. Red without the guard of
+// what is written beside the effect.
+func TestStaleOwnerDoesNotRedriveOverABroker(t *testing.T) {
+	t.Parallel()
+	url, s := testserver.Postgres(t).Database(t), newServer()
+	var healed atomic.Bool
+	entered, gate := make(chan struct{}, 1), make(chan struct{})
+	parts := func(gated bool) []*backbone.Service {
+		list := older()
+		list[1].HandlerTimeout = time.Minute
+		list[1].Subscribes = []backbone.Subscriber{backbone.On(func(ctx context.Context, tx backbone.Tx, e cookedV1) error {
+			switch {
+			case !healed.Load():
+				return backbone.Permanent(errors.New("no plates"))
+			case gated:
+				entered <- struct{}{}
+				<-gate
+			}
+			return tx.Exec(ctx, `INSERT INTO {served} (at, n) VALUES ($1, $2)`, e.Table, e.N)
+		})}
+		return list
+	}
+	stale := open(t, url, s, parts(true))
+	stale.cook("a", 1)
+	parked := func(k *kitchen) bool {
+		rows, err := k.store.ParkedRows(t.Context(), "waiters", "waiters", "table/a0", 10)
+		return err == nil && len(rows) == 1
+	}
+	stale.await("it is parked", func() bool { return parked(stale) })
+	healed.Store(true)
+	if _, err := stale.store.PutRequest(t.Context(), "waiters", driver.Request{
+		Subject: "parked", Action: "redrive", Subscription: "waiters", Key: "table/a0", Actor: "op", Why: "plates", Time: time.Now().UnixMicro(),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	stale.store.Isolate() // as a process that is paused for longer than its leases
+	if err := stale.Pause(t.Context(), "waiters"); err != nil {
+		t.Fatal(err)
+	}
+	owner := open(t, url, s, parts(false))
+	owner.await("all partitions are taken over", func() bool {
+		cps, err := owner.store.Checkpoints(t.Context(), "waiters", driver.Partitions("waiters"))
+		taken := slices.IndexFunc(cps, func(c driver.Checkpoint) bool { return c.Epoch < 2 || c.Owner == "" }) < 0
+		return err == nil && taken && len(cps) > 0
+	})
+	close(gate)
+	stale.end()
+	if n := owner.served("a"); n != 0 || !parked(owner) {
+		t.Errorf("the stale owner has served %d meals, or taken the parked row away", n)
+	}
+	if err := owner.Resume(t.Context(), "waiters"); err != nil {
+		t.Fatal(err)
+	}
+	owner.cook("a", 1)
+	owner.await("the owner handles what was parked, and what comes after it", func() bool { return owner.served("a") == 2 })
 }
