@@ -331,6 +331,15 @@ func (b *Bus) Recheck(service string) {
 	}
 }
 
+// Yield implements driver.Yielder: what is given up is the slice's partition.
+func (b *Bus) Yield(service, subscription string, slice int, wire string) {
+	for _, s := range b.subscriptions() {
+		if s.Service == service && s.Name == subscription {
+			s.yield(slice%s.group.Partitions, wire)
+		}
+	}
+}
+
 // Backlogs implements driver.Backlogger.
 func (b *Bus) Backlogs(ctx context.Context) ([]driver.Backlog, error) {
 	subs := b.subscriptions()
@@ -420,4 +429,5 @@ var (
 
 	_ driver.Backlogger = (*Bus)(nil)
 	_ driver.Rechecker  = (*Bus)(nil)
+	_ driver.Yielder    = (*Bus)(nil)
 )
