@@ -365,19 +365,6 @@ func (b *Bus) Backlogs(ctx context.Context) ([]driver.Backlog, error) {
 // System names the broker.
 func (b *Bus) System() string { return b.config.Client.System() }
 
-// Describe returns what the broker says of the topics of a service, by name.
-func (b *Bus) Describe(ctx context.Context, service string) (map[string][]PartitionInfo, error) {
-	topics := map[string][]PartitionInfo{}
-	for _, topic := range []string{b.eventsOf(service), b.commandsOf(service)} {
-		info, err := b.config.Client.Describe(ctx, topic)
-		if err != nil {
-			return nil, fmt.Errorf("%s: topic %s: %w", b.config.Client.System(), topic, err)
-		}
-		topics[topic] = info
-	}
-	return topics, nil
-}
-
 // group returns a subscription as the broker knows it; its topics exist then.
 func (b *Bus) group(ctx context.Context, s *driver.Subscription) (Group, error) {
 	g := Group{Name: b.config.Namespace + "." + s.Service + "." + s.Name, Whole: s.Key != nil, Partitions: 1}
