@@ -165,6 +165,7 @@ var orders = &backbone.Aggregate[Order]{
 		event.OrderBackordered{},
 		event.OrderPicking{},
 		event.OrderShort{},
+		event.OrderAmended{},
 		event.OrderReadied{},
 		event.OrderPaid{},
 		event.OrderCollected{},
