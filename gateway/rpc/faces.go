@@ -31,6 +31,7 @@ func faces() []face {
 		{"payments", soukv1.File_souk_v1_payments_proto, paymentsPolicy, servePayments},
 		{"notifications", soukv1.File_souk_v1_notifications_proto, notificationsPolicy, serveNotifications},
 		{"analytics", soukv1.File_souk_v1_analytics_proto, analyticsPolicy, serveAnalytics},
+		{"search", soukv1.File_souk_v1_search_proto, searchPolicy, serveSearch},
 		{"keys", soukv1.File_souk_v1_keys_proto, keysPolicy, serveKeys},
 		{"", soukv1.File_souk_v1_commands_proto, commandsPolicy, serveCommands},
 		{"", soukv1.File_souk_v1_log_proto, logPolicy, serveLog},

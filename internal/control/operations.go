@@ -27,6 +27,7 @@ func operations() map[string]operation {
 		"map":               {run: describe, reads: true},
 		"order place":       {run: placeOrder},
 		"order show":        {run: showOrder, reads: true},
+		"order search":      {run: searchOrders, reads: true},
 		"customer register": {run: registerCustomer},
 		"stock receive":     {run: receiveStock},
 		"stock show":        {run: showStock, reads: true},

@@ -23,6 +23,7 @@ var reaches = map[string][]string{
 	"payments":      {"price"},
 	"notifications": {"person", "price"},
 	"analytics":     {"name", "price"},
+	"search":        {"name", "person", "price"},
 	"entrance":      {"person"},
 	"greeter":       {"person", "price"},
 	"exitgate":      {"name", "price"},

@@ -18,6 +18,7 @@ import (
 	"example.org/souk/mall/notifications"
 	"example.org/souk/mall/orders"
 	"example.org/souk/mall/payments"
+	"example.org/souk/mall/search"
 	"example.org/souk/mall/stores"
 )
 
@@ -49,6 +50,7 @@ func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
 		payments.Service(p.Provider),
 		notifications.Service(p.Sender),
 		analytics.Service(),
+		search.Service(),
 		entrance.Service(),
 		greeter.Service(),
 		exitgate.Service(),

@@ -16,6 +16,7 @@ import (
 
 // Query says which orders are wanted: those for which everything holds that it says. The zero Query wants all of them.
 type Query struct {
+	Order    string
 	Customer string
 	Card     string   // the loyalty card of the customer, as it is linked now
 	Statuses []string // any of these
@@ -122,25 +123,13 @@ func Find(ctx context.Context, r *backbone.Reader, q Query) (Page, error) {
 	return page, nil
 }
 
-// Get returns one order; false when search has not heard of it.
-func Get(ctx context.Context, r *backbone.Reader, order string) (Order, bool, error) {
-	list, err := read(ctx, r, selected+` WHERE f.placed > 0 AND f.order_id = $1`, []any{order})
-	if err == nil && len(list) > 0 {
-		err = nameShops(ctx, r, list)
-	}
-	if err != nil || len(list) == 0 {
-		return Order{}, false, err
-	}
-	return list[0], true, nil
-}
-
 const selected = `SELECT f.order_id, f.customer, COALESCE(p.name, ''), f.basket, f.items, f.total, f.currency, f.payment, f.status, f.reason, f.history,
 	f.placed, f.changed, f.paid, f.collected, f.held, f.captured, f.invoice, f.invoiced, f.refunded
 	FROM {found} AS f LEFT JOIN {people} AS p ON p.customer = f.customer`
 
 // statement is the query as SQL, with one order more than the page has.
 func (q *Query) statement() (sql string, args []any, limit int, err error) {
-	if err := q.check(); err != nil {
+	if err := q.Check(); err != nil {
 		return "", nil, 0, err
 	}
 	where := []string{"f.placed > 0"}
@@ -151,6 +140,9 @@ func (q *Query) statement() (sql string, args []any, limit int, err error) {
 			condition = strings.Replace(condition, "?", "$"+strconv.Itoa(len(args)), 1)
 		}
 		where = append(where, condition)
+	}
+	if q.Order != "" {
+		and(`f.order_id = ?`, q.Order)
 	}
 	if q.Customer != "" {
 		and(`f.customer = ?`, q.Customer)
@@ -227,11 +219,11 @@ func (q *Query) statement() (sql string, args []any, limit int, err error) {
 // afterAll is greater than every byte of a word in UTF-8.
 const afterAll = 0xff
 
-// check finds what makes no sense.
-func (q *Query) check() error {
+// Check finds what makes no sense: an error of type *mall.FieldError.
+func (q *Query) Check() error {
 	wrong := func(field, reason string) error { return &mall.FieldError{Field: field, Reason: reason} }
 	for _, id := range []struct{ field, value string }{
-		{"customer", q.Customer}, {"store", q.Store}, {"product", q.Product}, {"basket", q.Basket}, {"payment", q.Payment}, {"card", q.Card},
+		{"order", q.Order}, {"customer", q.Customer}, {"store", q.Store}, {"product", q.Product}, {"basket", q.Basket}, {"payment", q.Payment}, {"card", q.Card},
 	} {
 		if id.value != "" && mall.ValidID(id.value) != nil {
 			return wrong(id.field, "must be 1 to 64 letters, digits, _ or -")
