@@ -99,10 +99,14 @@ var later = []string{
 	"Item.Store", "Item.StoreName", "Item.PriceVersion",
 	"OrderPlaced.Basket", "OrderPlaced.WhenShort", "PlaceOrder.Basket", "PlaceOrder.WhenShort",
 	"OrderShort.WhenShort", "StockDiscrepancy.Order", "CapturePayment.Amount",
+	"CustomerRegistered.Tell", "ContactChanged.Tell", "RegisterCustomer.Tell", "ChangeContact.Tell",
 }
 
 // grown are the types that have such fields, of their own or within, and were made before them.
-var grown = []string{"OrderPlaced", "OrderShort", "StockDiscrepancy", "PlaceOrder", "CapturePayment"}
+var grown = []string{
+	"OrderPlaced", "OrderShort", "StockDiscrepancy", "PlaceOrder", "CapturePayment",
+	"CustomerRegistered", "ContactChanged", "RegisterCustomer", "ChangeContact",
+}
 
 func TestFrozenSamples(t *testing.T) {
 	t.Parallel()
@@ -333,6 +337,8 @@ var imagined = map[string]any{
 
 	"BasketCanceled.Reason": mall.ReasonBasketExpired,
 	"CancelBasket.Reason":   mall.ReasonBasketExpired,
+
+	"Tell": mall.Tell{Asking: mall.BySMS, Progress: mall.ByNone, Receipts: mall.ByEmail},
 
 	"List":    "ORDER_001",
 	"Stops":   []mall.Stop{{Stop: 1, Store: "STORE_001", SKU: "PRODUCT_001", Name: "Fountain pen", Quantity: 3}, {Stop: 2, Store: "STORE_001", SKU: "PRODUCT_002", Name: "Ink, blue", Quantity: 2}},

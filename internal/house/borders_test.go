@@ -21,7 +21,7 @@ var reaches = map[string][]string{
 	"orders":        {"name", "price"},
 	"inventory":     nil,
 	"payments":      {"price"},
-	"notifications": {"person", "price"},
+	"notifications": {"name", "person", "price"},
 	"analytics":     {"name", "price"},
 	"search":        {"name", "person", "price"},
 	"entrance":      {"person"},
