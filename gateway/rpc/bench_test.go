@@ -34,6 +34,7 @@ import (
 	"example.org/souk/mall/notifications"
 	"example.org/souk/mall/orders"
 	"example.org/souk/mall/payments"
+	"example.org/souk/mall/search"
 	"example.org/souk/mall/stores"
 )
 
@@ -115,7 +116,7 @@ func beginOn(t *testing.T, writeTimeout time.Duration, change ...func(*Config)) 
 	w := backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{
 		stores.Service(), customers.Service(), baskets.Service(baskets.Config{}), orders.Service(orders.Config{}), inventory.Service(), payments.Service(provider{}, payments.Config{}),
 		entrance.Service(), exitgate.Service(), fastlane.Service("EUR"), logistics.Service(nil),
-		notifications.Service(sender{}), analytics.Service(), depot.Service(depot.Config{}), backbone.KeyService(),
+		notifications.Service(sender{}), analytics.Service(), search.Service(), depot.Service(depot.Config{}), backbone.KeyService(),
 	}})
 	keys, err := backbone.OpenKeys(backbone.KeysConfig{Store: w.Store(), Clock: w.Clock})
 	if err != nil {

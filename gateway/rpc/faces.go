@@ -33,6 +33,7 @@ func faces() []face {
 		{"notifications", soukv1.File_souk_v1_notifications_proto, notificationsPolicy, serveNotifications},
 		{"analytics", soukv1.File_souk_v1_analytics_proto, analyticsPolicy, serveAnalytics},
 		{"depot", soukv1.File_souk_v1_depot_proto, depotPolicy, serveDepot},
+		{"search", soukv1.File_souk_v1_search_proto, searchPolicy, serveSearch},
 		{"keys", soukv1.File_souk_v1_keys_proto, keysPolicy, serveKeys},
 		{"", soukv1.File_souk_v1_commands_proto, commandsPolicy, serveCommands},
 		{"", soukv1.File_souk_v1_log_proto, logPolicy, serveLog},

@@ -153,8 +153,9 @@ func (c *mapCommand) Run(ctx context.Context, env Env, r *root) error {
 }
 
 type orderCommand struct {
-	Place orderPlace `cmd:"" help:"Place an order."`
-	Show  orderShow  `cmd:"" help:"Show the states that an order came through. Example: souk order show ORDER_001"`
+	Place  orderPlace  `cmd:"" help:"Place an order."`
+	Search orderSearch `cmd:"" help:"Find orders."`
+	Show   orderShow   `cmd:"" help:"Show the states that an order came through. Example: souk order show ORDER_001"`
 }
 
 type orderShow struct {

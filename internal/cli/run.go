@@ -26,7 +26,7 @@ data directory of its own. A part may run in several processes, which share its 
 
 Example:
   souk run --db postgres://localhost/mall --data ./one online stores customers keys
-  souk run --db postgres://localhost/mall --data ./two orders inventory payments notifications analytics partner
+  souk run --db postgres://localhost/mall --data ./two orders inventory payments notifications analytics search partner
   souk --db postgres://localhost/mall process list
 
 A service can have a database of its own:

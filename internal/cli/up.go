@@ -36,6 +36,8 @@ type mallFlags struct {
 	PaymentKey    string        `help:"File with the API key of the payment provider." env:"SOUK_PAYMENT_KEY_FILE" type:"path" placeholder:"FILE"`
 	PaymentSecret string        `help:"File with the secret that signs the payment provider's callbacks; without it there is no address for them." name:"payment-callback-secret" env:"SOUK_PAYMENT_CALLBACK_SECRET_FILE" type:"path" placeholder:"FILE"`
 	SMTP          string        `help:"Mail server, host:port; default a mailbox file in the data directory." env:"SOUK_SMTP" placeholder:"ADDRESS"`
+	SMS           string        `help:"URL of a text message provider; default a file in the data directory." name:"sms" env:"SOUK_SMS" placeholder:"URL"`
+	SMSKey        string        `help:"File with the API key of the text message provider." name:"sms-key" env:"SOUK_SMS_KEY_FILE" type:"path" placeholder:"FILE"`
 	SMTPPlain     bool          `help:"Speak to the mail server without TLS; loopback only." env:"SOUK_SMTP_PLAIN"`
 	SMTPUser      string        `help:"User at the mail server." env:"SOUK_SMTP_USER"`
 	SMTPPassword  string        `help:"File with the password at the mail server." env:"SOUK_SMTP_PASSWORD_FILE" type:"path" placeholder:"FILE"`
@@ -94,6 +96,7 @@ func (c *mallFlags) config(r *root, env Env) house.Config {
 		Data: r.Data, DB: r.DB, Currency: c.Currency,
 		Payment: house.PaymentConfig{URL: c.Payment, KeyFile: c.PaymentKey, CallbackSecretFile: c.PaymentSecret},
 		Mail:    house.MailConfig{SMTP: c.SMTP, Plain: c.SMTPPlain, Username: c.SMTPUser, PasswordFile: c.SMTPPassword, From: c.MailFrom},
+		SMS:     house.SMSConfig{URL: c.SMS, KeyFile: c.SMSKey},
 		Logger:  slog.New(slog.NewJSONHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Added: env.Added,
 		CallerRate: c.CallerRate, BasketHold: c.BasketHold, OrderPatience: c.OrderPatience, StepPatience: c.StepPatience, Collection: c.Collection, RobotLease: c.RobotLease, Retention: c.Retention,
 		Broker: c.Broker, Partners: c.Partner, PartnerAccount: c.PartnerAcct, Logistics: c.Logistics,

@@ -35,6 +35,7 @@ func operations() map[string]operation {
 		"basket extend":     {run: extendBasket},
 		"basket cancel":     {run: cancelBasket},
 		"basket checkout":   {run: checkoutBasket},
+		"order search":      {run: searchOrders, reads: true},
 		"customer register": {run: registerCustomer},
 		"stock receive":     {run: receiveStock},
 		"stock show":        {run: showStock, reads: true},

@@ -94,6 +94,8 @@ type Config struct {
 	Payment PaymentConfig
 	// Mail says who sends mail.
 	Mail MailConfig
+	// SMS says who sends text messages.
+	SMS SMSConfig
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 	// Hooks observe the backbone.

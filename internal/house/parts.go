@@ -20,6 +20,7 @@ import (
 	"example.org/souk/mall/notifications"
 	"example.org/souk/mall/orders"
 	"example.org/souk/mall/payments"
+	"example.org/souk/mall/search"
 	"example.org/souk/mall/stores"
 )
 
@@ -56,6 +57,7 @@ func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
 		payments.Service(p.Provider, payments.Config{Depot: true}),
 		notifications.Service(p.Sender),
 		analytics.Service(),
+		search.Service(),
 		entrance.Service(),
 		greeter.Service(),
 		exitgate.Service(),
