@@ -64,8 +64,6 @@ type Stock interface {
 // Baskets shows baskets. What was decided is seen at once.
 type Baskets interface {
 	Basket(ctx context.Context, id string) (Basket, bool, error)
-	// Open returns the id of the basket that a customer has open, or "".
-	Open(ctx context.Context, customer string) (string, error)
 }
 
 // Border fills in what the commands of baskets say of customers and products, from what the service knows, and refuses at once what it

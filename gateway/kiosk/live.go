@@ -1,6 +1,7 @@
 package kiosk
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -39,14 +40,22 @@ func streamOf(a *api, body any, name string) map[string]*huma.Response {
 // follow answers with a stream of what look returns, whenever that is another way than before. What it returns first was looked at before the
 // stream begins, so that what is not there is answered with a status.
 func (g *gateway) follow(r *door.Request, name, last string, topics []string, look func(context.Context) (body any, version int64, err error)) (*huma.StreamResponse, error) {
-	first, err := g.frame(r.Context(), name, look)
+	written := func(ctx context.Context) ([]byte, int64, error) {
+		body, version, err := look(ctx)
+		if err != nil {
+			return nil, 0, err
+		}
+		data, err := json.Marshal(body)
+		return data, version, err
+	}
+	first, err := frameOf(r.Context(), name, written)
 	if err != nil {
 		return nil, err
 	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		for {
 			if x, ok := ctx.(*exchange); ok {
-				g.stream(x.w, r, name, last, first, topics, look)
+				g.stream(r.Context(), x.w, r, name, last, first, topics, written)
 				return
 			}
 			ctx = ctx.(interface{ Unwrap() huma.Context }).Unwrap()
@@ -60,27 +69,28 @@ type frame struct {
 	text []byte
 }
 
-// frame looks, and writes what it sees as an event. Its id has the version, and what tells two bodies of one version apart: a basket
+// look sees how something is: as text, with the version of it.
+type look func(context.Context) (data []byte, version int64, err error)
+
+// frameOf looks, and writes what it sees as an event. Its id has the version, and what tells two texts of one version apart: a basket
 // is another one when the catalogue changes.
-func (g *gateway) frame(ctx context.Context, name string, look func(context.Context) (any, int64, error)) (frame, error) {
-	body, version, err := look(ctx)
-	if err != nil {
-		return frame{}, err
-	}
-	data, err := json.Marshal(body)
+func frameOf(ctx context.Context, name string, see look) (frame, error) {
+	data, version, err := see(ctx)
 	if err != nil {
 		return frame{}, err
 	}
 	sum := sha256.Sum256(data)
 	f := frame{id: strconv.FormatInt(version, 10) + "-" + hex.EncodeToString(sum[:6])}
-	f.text = append(f.text, "id: "+f.id+"\nevent: "+name+"\ndata: "...)
-	f.text = append(f.text, data...)
-	f.text = append(f.text, "\n\n"...)
+	f.text = append(f.text, "id: "+f.id+"\nevent: "+name+"\n"...)
+	for line := range bytes.SplitSeq(data, []byte("\n")) {
+		f.text = append(append(append(f.text, "data: "...), line...), '\n')
+	}
+	f.text = append(f.text, '\n')
 	return f, nil
 }
 
 // stream sends events until the reader leaves, its token ends, or the server stops.
-func (g *gateway) stream(w http.ResponseWriter, r *door.Request, name, last string, now frame, topics []string, look func(context.Context) (any, int64, error)) {
+func (g *gateway) stream(ctx context.Context, w http.ResponseWriter, r *door.Request, name, last string, now frame, topics []string, see look) {
 	pulse, stop := g.Pulses.Watch(topics...)
 	defer stop()
 	out := http.NewResponseController(w)
@@ -118,12 +128,12 @@ func (g *gateway) stream(w http.ResponseWriter, r *door.Request, name, last stri
 				return
 			}
 			continue
-		case <-r.Context().Done():
+		case <-ctx.Done():
 			return
 		case <-g.Closing:
 			return
 		}
-		f, err := g.frame(r.Context(), name, look)
+		f, err := frameOf(ctx, name, see)
 		if err == nil {
 			now = f
 		} // else it cannot be seen now; the next look may

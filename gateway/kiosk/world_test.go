@@ -150,20 +150,6 @@ func (s *shop) Basket(_ context.Context, id string) (kiosk.Basket, bool, error) 
 	return shown, true, nil
 }
 
-func (s *shop) Open(_ context.Context, customer string) (string, error) {
-	done, err := s.read()
-	if err != nil {
-		return "", err
-	}
-	defer done()
-	for _, id := range slices.Sorted(maps.Keys(s.baskets)) {
-		if b := s.baskets[id]; b.Customer == customer && b.Status == kiosk.BasketOpen {
-			return id, nil
-		}
-	}
-	return "", nil
-}
-
 func (s *shop) Order(_ context.Context, id string) (kiosk.Order, bool, error) {
 	done, err := s.read()
 	if err != nil {
