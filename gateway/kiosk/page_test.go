@@ -67,6 +67,9 @@ func (b *browser) take(resp *http.Response, err error) {
 	if !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") || strings.Contains(policy, "http") {
 		b.t.Errorf("%s has the policy %q", b.at, policy)
 	}
+	if strings.Contains(b.page, "&lt;h") || strings.Count(b.page, "<h1") != 1 && strings.Contains(b.page, "<html") && b.at.Path != "/" {
+		b.t.Errorf("%s has no heading that is one:\n%s", b.at, b.page)
+	}
 	if strings.Contains(b.page, "<script>") || regexp.MustCompile(`(?i)(src|href|action)="(https?:)?//|style="| on[a-z]+="`).MatchString(b.page) {
 		b.t.Errorf("%s asks elsewhere, or has script or style within:\n%s", b.at, b.page)
 	}

@@ -12,7 +12,9 @@ const say = (text) => {
 const show = (html) => {
   const focused = document.activeElement && live.contains(document.activeElement) ? document.activeElement.id : "";
   const chosen = [...live.querySelectorAll("input[type=radio][id], input[type=checkbox][id]")].filter((i) => i.checked !== i.defaultChecked).map((i) => [i.id, i.checked]);
+  const unfolded = [...live.querySelectorAll("details[open]")].map((d) => d.id);
   live.innerHTML = html;
+  for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");
   for (const [id, checked] of chosen) {
     const input = document.getElementById(id);
     if (input) input.checked = checked;
