@@ -335,6 +335,7 @@ func (s *subscription) feed(ctx context.Context, ready chan struct{}) {
 		go func() {
 			select {
 			case <-sub:
+				s.cut.Store(false)
 				if ready != nil {
 					close(ready)
 					ready = nil
@@ -346,6 +347,7 @@ func (s *subscription) feed(ctx context.Context, ready chan struct{}) {
 		if ctx.Err() != nil {
 			return
 		}
+		s.cut.Store(true)
 		s.alarm("subscription", fmt.Sprintf("ended: %v; it is begun again in %s", err, wait))
 		select {
 		case <-ctx.Done():

@@ -29,7 +29,7 @@ type Config struct {
 	// time. Without it they go at once, many at a time, as in a program.
 	Hold bool
 	// Patience is how long, by the clock on the wall, the world may take to come to
-	// rest before the test fails; default 15 s.
+	// rest before the test fails; default a minute.
 	Patience time.Duration
 	// Hooks observe the runtime.
 	Hooks backbone.Hooks
@@ -68,7 +68,7 @@ func Start(t testing.TB, config Config) *World {
 		config.Start = Epoch
 	}
 	if config.Patience <= 0 {
-		config.Patience = 15 * time.Second
+		config.Patience = time.Minute
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))

@@ -98,6 +98,10 @@ type Subscription struct {
 	Broadcast bool
 }
 
+// Partitions names, among the checkpoints of a service, those that say who works which
+// part of a subscription over a broker.
+func Partitions(subscription string) string { return subscription + "/partitions" }
+
 // DefaultSlices is the number of slices of a subscription that asks for none.
 const DefaultSlices = 64
 
@@ -227,11 +231,17 @@ type Backlogger interface {
 // Backlog is what a subscription has not settled, over all processes that share it.
 type Backlog struct {
 	Service, Subscription string
-	Messages              int64
+	Messages              int64 // at the broker
+	// Unknown says that the broker could not tell all of it: it has lost the subscription.
+	Unknown bool
+	// Ahead is how many positions of its sources' logs are still to be read before the broker is, summed over the parts
+	// that the subscription is divided into.
+	Ahead int64
 }
 
 // Behinder is implemented by transports that know how many committed records the
-// subscriptions of this process have not been offered yet.
+// subscriptions of this process have not been offered yet. Over one that does not
+// nobody can tell whether a process is idle.
 type Behinder interface {
 	Behind(ctx context.Context) (int64, error)
 }

@@ -45,6 +45,7 @@ type Keys interface {
 
 // Control steers this process. *backbone.Runtime is one.
 type Control interface {
+	// InFlight says for people what is to be done, "" for nothing: here, and elsewhere as far as it can be known from here.
 	InFlight(ctx context.Context) (string, error)
 	Pause(ctx context.Context, service string) error
 	Resume(ctx context.Context, service string) error

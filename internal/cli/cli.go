@@ -27,6 +27,7 @@ type root struct {
 	Output string `help:"How results are written: table, json or jsonl." short:"o" enum:"table,json,jsonl" default:"table" env:"SOUK_OUTPUT"`
 
 	Up        upCommand        `cmd:"" help:"Run the whole mall in this process: the online store, all services, a demo shop on first start."`
+	Demo      demoCommand      `cmd:"" help:"Run a mall that lives, on throw-away data, and check that what must hold does."`
 	Run       runCommand       `cmd:"" help:"Run parts of the mall in this process, as one of several on the same PostgreSQL databases."`
 	Process   processCommand   `cmd:"" help:"The processes of a mall."`
 	Order     orderCommand     `cmd:"" help:"Orders."`

@@ -423,15 +423,23 @@ func (auditVerify) Run(ctx context.Context, env Env, r *root) error {
 
 type waitCommand struct {
 	Idle    bool   `help:"Until nothing is in flight." required:""`
+	Settled bool   `help:"Until no call to the outside waits for its next attempt, either."`
 	Timeout string `help:"No longer than this." default:"1m"`
 }
 
 // Help implements kong's long help.
-func (waitCommand) Help() string { return "Example:\n  souk wait --idle --timeout 30s" }
+func (waitCommand) Help() string {
+	return "Of a mall in several processes it counts what is to be done in any of them, also for a service that none of them runs.\n\n" +
+		"Example:\n  souk wait --idle --timeout 30s"
+}
 
 // Run waits.
 func (c *waitCommand) Run(ctx context.Context, env Env, r *root) error {
-	return r.do(ctx, env, "wait", control.Args{"timeout": c.Timeout})
+	a := control.Args{"timeout": c.Timeout}
+	if c.Settled {
+		a["settled"] = "yes"
+	}
+	return r.do(ctx, env, "wait", a)
 }
 
 type backupCommand struct {

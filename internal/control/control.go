@@ -135,19 +135,30 @@ func Call(ctx context.Context, m Mall, name string, a Args, emit func(json.RawMe
 	if m.DB != "" {
 		return here(ctx, m, name, a, emit)
 	}
-	data := m.Data
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", Socket(data))
-	if err == nil {
-		defer func() { _ = conn.Close() }()
-		if operations()[name].alone {
-			return ErrRunning
-		}
-		return ask(ctx, conn, name, a, emit)
+	err := Ask(ctx, m.Data, name, a, emit)
+	if errors.Is(err, errNobody) {
+		return here(ctx, m, name, a, emit)
 	}
-	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
+	return err
+}
+
+// errNobody says that no mall runs on a data directory.
+var errNobody = errors.New("no mall runs here")
+
+// Ask has the mall that runs on a data directory run an operation; where none does, it fails.
+func Ask(ctx context.Context, data, name string, a Args, emit func(json.RawMessage) error) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", Socket(data))
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w: %w", errNobody, err)
+	case err != nil:
 		return err
 	}
-	return here(ctx, m, name, a, emit)
+	defer func() { _ = conn.Close() }()
+	if operations()[name].alone {
+		return ErrRunning
+	}
+	return ask(ctx, conn, name, a, emit)
 }
 
 func ask(ctx context.Context, conn net.Conn, name string, a Args, emit func(json.RawMessage) error) error {

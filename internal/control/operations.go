@@ -265,8 +265,8 @@ func listTopics(ctx context.Context, h *house.House, _ Args, emit Emit) error {
 	return nil
 }
 
-// subscriptions names the subscriptions of a service.
-func subscriptions(svc *backbone.Service) []string {
+// Subscriptions names the subscriptions of a service.
+func Subscriptions(svc *backbone.Service) []string {
 	names := []string{svc.Name}
 	for _, v := range svc.Views {
 		if !v.Inline {
@@ -278,7 +278,7 @@ func subscriptions(svc *backbone.Service) []string {
 
 func listParked(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	for _, svc := range h.Runtime.Parts() {
-		for _, sub := range subscriptions(svc) {
+		for _, sub := range Subscriptions(svc) {
 			rows, err := h.Store(svc.Name).ParkedRows(ctx, svc.Name, sub, a["key"], 1000)
 			if err != nil {
 				return err
@@ -488,6 +488,9 @@ func wait(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	busy := ""
 	for {
 		look, err := h.InFlight(ctx)
+		if a["settled"] != "" && err == nil && look == "" {
+			look, err = unsettled(ctx, h)
+		}
 		switch {
 		case err != nil && ctx.Err() == nil:
 			busy = err.Error() // a broker that is away is asked again
@@ -504,6 +507,23 @@ func wait(ctx context.Context, h *house.House, a Args, emit Emit) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// unsettled says what is to be done at some time, due or not: in a mall where nothing goes wrong that is nothing.
+func unsettled(ctx context.Context, h *house.House) (string, error) {
+	if busy, err := h.Runtime.Unsettled(ctx); busy != "" || err != nil {
+		return busy, err
+	}
+	for _, svc := range h.Runtime.Parts() {
+		calls, err := h.Store(svc.Name).Calls(ctx, svc.Name, 1)
+		if err != nil {
+			return "", err
+		}
+		if len(calls) > 0 {
+			return fmt.Sprintf("%s has to call %s (%s): %s", svc.Name, calls[0].Name, calls[0].ID, calls[0].Cause), nil
+		}
+	}
+	return "", nil
 }
 
 func authorizePayment(ctx context.Context, h *house.House, a Args, emit Emit) error {

@@ -127,7 +127,12 @@ func (s *RabbitServer) Resume() {
 // a file that it writes seconds later: a queue whose server is killed before that is there and answers nothing any more.
 func (s *RabbitServer) Flushed() {
 	s.t.Helper()
-	queues := strings.Fields(s.Control("--quiet", "list_queues", "--no-table-headers", "name"))
+	var queues []string
+	for line := range strings.Lines(s.Control("--quiet", "list_queues", "--no-table-headers", "name", "type")) {
+		if name, kind, _ := strings.Cut(strings.TrimSpace(line), "\t"); kind == "quorum" {
+			queues = append(queues, name)
+		}
+	}
 	s.control("look into", func() error {
 		names := filepath.Join(s.rmq.dir, "data", "souk@localhost", "quorum", "souk@localhost", "names.dets")
 		for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
