@@ -41,7 +41,7 @@ type root struct {
 	Payment   paymentGroup     `cmd:"" help:"Payments."`
 	Event     eventCommand     `cmd:"" help:"What stands in the logs."`
 	Trace     traceCommand     `cmd:"" help:"Everything that an order led to, over all services."`
-	Topic     topicCommand     `cmd:"" help:"The logs."`
+	Topic     topicCommand     `cmd:"" help:"What carries the messages: the logs, or the topics at a broker."`
 	Map       mapCommand       `cmd:"" help:"The map of services: who handles, publishes and subscribes to what."`
 	Saga      sagaCommand      `cmd:"" help:"Processes over several services."`
 	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"Messages that failed and wait."`

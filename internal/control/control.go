@@ -126,8 +126,10 @@ func Running(ctx context.Context, data string) bool {
 type Mall struct {
 	Data string
 	// DB is the databases of a mall in several processes; "": it runs, or ran, in one, on the data directory.
-	DB    string
-	Added []*backbone.Service
+	DB string
+	// Broker is the URL of the broker that carries its messages, for what is to be read there; a mall that runs knows its own.
+	Broker string
+	Added  []*backbone.Service
 }
 
 // Call runs an operation on a mall.
@@ -207,7 +209,7 @@ func here(ctx context.Context, m Mall, name string, a Args, emit func(json.RawMe
 		return fmt.Errorf("no mall runs on %s, and no database lies there; start one with: souk --data %s up", m.Data, m.Data)
 	}
 	h, err := house.Open(ctx, house.Config{
-		Data: m.Data, DB: m.DB, Quiet: true, Empty: true, Added: m.Added, Logger: slog.New(slog.DiscardHandler),
+		Data: m.Data, DB: m.DB, Broker: m.Broker, Quiet: true, Empty: true, Added: m.Added, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return err

@@ -44,6 +44,7 @@ func operations() map[string]operation {
 		"event replay":      {run: replay, reads: true},
 		"trace":             {run: trace, reads: true},
 		"topic list":        {run: listTopics, reads: true},
+		"topic show":        {run: showTopic, reads: true},
 		"dlq list":          {run: listParked, reads: true},
 		"dlq act":           {run: actOnParked, reads: true},
 		"saga list":         {run: listSagas, reads: true},
@@ -54,6 +55,7 @@ func operations() map[string]operation {
 		"service resume":    {run: resume},
 		"doctor":            {run: examine, bare: true},
 		"migrate":           {run: migrate, bare: true, alone: true},
+		"migrate roles":     {run: grantRoles, bare: true},
 		"migrate plan":      {run: planMigrations, bare: true},
 		"audit verify":      {run: verify, reads: true},
 		"backup":            {run: backup, reads: true},
@@ -247,22 +249,6 @@ func trace(ctx context.Context, h *house.House, a Args, emit Emit) error {
 		err = errors.Join(err, emit(r))
 	}
 	return err
-}
-
-func listTopics(ctx context.Context, h *house.House, _ Args, emit Emit) error {
-	for _, s := range h.Services() {
-		head, err := h.Store(s).Head(ctx, s)
-		if err != nil {
-			return err
-		}
-		if err := emit(struct {
-			Topic string `json:"topic"`
-			Head  int64  `json:"head"`
-		}{"souk." + s, head}); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Subscriptions names the subscriptions of a service.
