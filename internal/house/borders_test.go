@@ -18,6 +18,7 @@ import (
 var reaches = map[string][]string{
 	"stores":        {"name", "price"},
 	"customers":     {"person"},
+	"baskets":       {"person", "name", "price"},
 	"orders":        {"name", "price"},
 	"inventory":     nil,
 	"payments":      {"price"},
@@ -28,6 +29,7 @@ var reaches = map[string][]string{
 	"exitgate":      {"name", "price"},
 	"fastlane":      {"name", "price"},
 	"logistics":     nil,
+	"depot":         {"name"},
 	"devices":       {"person", "price"},
 	"keys":          nil,
 	"partner":       {"name", "price"},

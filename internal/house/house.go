@@ -24,6 +24,7 @@ import (
 	"example.org/souk/gateway/logistics"
 	"example.org/souk/gateway/online"
 	"example.org/souk/gateway/partner"
+	"example.org/souk/gateway/robots"
 	"example.org/souk/internal/peers"
 )
 
@@ -52,6 +53,10 @@ type Config struct {
 	StepPatience time.Duration
 	// Collection is how long an order that is ready waits to be collected; default 48 hours.
 	Collection time.Duration
+	// BasketHold is how long a basket is kept unless it is extended; default 30 minutes.
+	BasketHold time.Duration
+	// RobotLease is how long a robot is counted on that is not heard of; see depot.Config.
+	RobotLease time.Duration
 	// Retention is how long answers to commands are kept, and commands, replies and
 	// calls in the logs; see backbone.Config. It is no shorter than OrderPatience:
 	// until then a command of an order may come again. Default 7 days, or
@@ -133,6 +138,7 @@ type House struct {
 	supplier  *standIn
 	logistics *logistics.Gateway // nil: there is no bus
 	devices   *devices.Gateway   // nil: the command line has none
+	robots    *robots.Gateway    // nil where the depot does not run
 	taking    sync.WaitGroup     // what the partners' messages are taken in by
 	servers   []*http.Server
 	listeners []net.Listener
@@ -394,10 +400,14 @@ func (h *House) Start(ctx context.Context) error {
 	} else if err := h.serveOthers(run, programs); err != nil {
 		return err
 	}
+	if err := h.letRobotsIn(run); err != nil {
+		return err
+	}
 	h.loops.Go(func() { h.pruneAnswers(run) })
 	for _, l := range h.listeners {
 		server := h.Door.Server()
 		h.servePrograms(server, programs)
+		server.Handler = h.serveRobots(server.Handler)
 		server.BaseContext = func(net.Listener) context.Context { return run }
 		h.servers = append(h.servers, server)
 		h.loops.Go(func() {

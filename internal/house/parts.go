@@ -2,14 +2,15 @@ package house
 
 import (
 	"cmp"
-	"slices"
 
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/devices"
 	"example.org/souk/gateway/online"
 	"example.org/souk/gateway/partner"
 	"example.org/souk/mall/analytics"
+	"example.org/souk/mall/baskets"
 	"example.org/souk/mall/customers"
+	"example.org/souk/mall/depot"
 	"example.org/souk/mall/entrance"
 	"example.org/souk/mall/exitgate"
 	"example.org/souk/mall/fastlane"
@@ -25,6 +26,8 @@ import (
 // Ports are what services need from outside, nil where they do not run, and what the shop settles about them.
 type Ports struct {
 	Orders   orders.Config
+	Baskets  baskets.Config
+	Depot    depot.Config
 	Provider payments.Provider
 	Sender   notifications.Sender
 	// Devices is the gateway to devices, whose service is always there; nil where it does not run.
@@ -42,7 +45,15 @@ type Ports struct {
 // Parts lists every service of the mall, in the order in which the map shows them,
 // and those that were added.
 func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
-	rest := []*backbone.Service{
+	p.Orders.Depot, p.Orders.Baskets = true, true
+	parts := []*backbone.Service{
+		stores.Service(),
+		customers.Service(),
+		baskets.Service(p.Baskets),
+		orders.Service(p.Orders),
+		inventory.Service(),
+		depot.Service(p.Depot),
+		payments.Service(p.Provider, payments.Config{Depot: true}),
 		notifications.Service(p.Sender),
 		analytics.Service(),
 		entrance.Service(),
@@ -54,24 +65,10 @@ func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
 		backbone.KeyService(),
 	}
 	if p.Intake {
-		rest = append(rest, online.Service())
+		parts = append(parts, online.Service())
 	}
 	if p.Partners != nil {
-		rest = append(rest, p.Partners.Service())
+		parts = append(parts, p.Partners.Service())
 	}
-	rest = append(rest, added...)
-	// How far an order goes follows from who else is there.
-	p.Orders.Depot = hasPart(rest, "depot")
-	p.Orders.Baskets = hasPart(rest, "baskets")
-	return append([]*backbone.Service{
-		stores.Service(),
-		customers.Service(),
-		orders.Service(p.Orders),
-		inventory.Service(),
-		payments.Service(p.Provider, payments.Config{Depot: p.Orders.Depot}),
-	}, rest...)
-}
-
-func hasPart(parts []*backbone.Service, name string) bool {
-	return slices.ContainsFunc(parts, func(s *backbone.Service) bool { return s.Name == name })
+	return append(parts, added...)
 }

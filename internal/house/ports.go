@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"example.org/souk/gateway/callback"
+	"example.org/souk/mall/baskets"
+	"example.org/souk/mall/depot"
 	"example.org/souk/mall/orders"
 	"example.org/souk/provider/mail"
 	"example.org/souk/provider/payment"
@@ -110,7 +112,10 @@ func (s *standIn) stop() {
 
 // ports fills what services need from outside.
 func (h *House) ports(ctx context.Context) (p Ports, err error) {
-	p = Ports{Intake: h.Several(), Orders: orders.Config{Patience: h.cfg.OrderPatience, StepPatience: h.cfg.StepPatience, Collection: h.cfg.Collection}, Currency: h.cfg.Currency}
+	p = Ports{
+		Intake: h.Several(), Currency: h.cfg.Currency, Baskets: baskets.Config{Hold: h.cfg.BasketHold}, Depot: depot.Config{Lease: h.cfg.RobotLease},
+		Orders: orders.Config{Patience: h.cfg.OrderPatience, StepPatience: h.cfg.StepPatience, Collection: h.cfg.Collection},
+	}
 	if p.Devices, err = h.openDevices(ctx); err != nil {
 		return p, err
 	}
