@@ -11,6 +11,7 @@ import (
 	"example.org/souk/device/display"
 	"example.org/souk/device/gate"
 	"example.org/souk/device/robot"
+	"example.org/souk/device/shopper"
 	"example.org/souk/internal/control"
 )
 
@@ -21,6 +22,7 @@ type deviceCommand struct {
 
 	Gate    deviceGate    `cmd:"" help:"Play a gate that people pass."`
 	Display deviceDisplay `cmd:"" help:"Play a display that welcomes them."`
+	Shopper deviceShopper `cmd:"" help:"Play people who shop at a kiosk."`
 	Robot   deviceRobot   `cmd:"" help:"Play robots that fetch what customers ordered."`
 }
 
@@ -180,6 +182,52 @@ func (c *deviceRobot) Run(ctx context.Context, env Env) error {
 		Server: c.Server, CAFile: c.CAFile, Robots: list, Seed: c.Seed, Speed: c.Speed, Carries: c.Carries, Positions: c.Positions, Steady: c.Steady,
 		Faults: robot.Faults{Short: c.Short, Block: c.Block, Vanish: c.Vanish, VanishMS: c.VanishFor, Duplicates: c.Duplicates, Drops: c.Drops},
 		Admin:  c.Admin, Out: env.Stdout,
+	})
+}
+
+type deviceShopper struct {
+	Device     string        `arg:"" help:"The kiosk's id."`
+	Server     string        `help:"The mall: http://host:port, or https://." default:"http://127.0.0.1:8080" env:"SOUK_KIOSK_SERVER" placeholder:"URL"`
+	CAFile     string        `help:"File with the certificate by which the mall is trusted." name:"ca-file" type:"path" env:"SOUK_DEVICE_CA_FILE" placeholder:"FILE"`
+	Token      string        `help:"The kiosk's login, in the role of a device; better in the environment or a file." env:"SOUK_KIOSK_TOKEN"`
+	TokenFile  string        `help:"File with it." type:"path" env:"SOUK_KIOSK_TOKEN_FILE" placeholder:"FILE"`
+	Seed       uint64        `help:"The same seed gives the same people and wishes." default:"1"`
+	Rate       float64       `help:"People a second who come." default:"1"`
+	People     int           `help:"How many come; 0 for as many as until it is stopped." default:"0"`
+	Cards      []string      `help:"Cards that some of them have." default:"1001,1002,1003"`
+	Patience   time.Duration `help:"How long somebody waits for their order." default:"60s"`
+	AtOnce     int           `help:"How many are there at the same time." default:"64"`
+	Abandon    int           `help:"Percent of the people who leave their basket behind."`
+	Cancel     int           `help:"Percent who call their order off."`
+	NoShow     int           `help:"Percent who never come to the depot."`
+	Duplicates int           `help:"Percent of the requests that are sent twice."`
+	Loss       int           `help:"Percent of the answers that are not heard, so that the request is sent again."`
+	Admin      string        `help:"Loopback address at which faults are switched while it runs; port 0 is a free one." placeholder:"ADDRESS"`
+}
+
+// Help implements kong's long help.
+func (deviceShopper) Help() string {
+	return `Example:
+  SOUK_KIOSK_TOKEN=$(souk token --role device --subject kiosk-1) souk device shopper kiosk-1 --rate 2 --people 20 --cancel 10
+
+It prints a line for everything that somebody does. With --admin faults are switched while it runs:
+  curl -X PUT -H "Authorization: Bearer $SOUK_KIOSK_TOKEN" -d '{"abandon":50}' http://127.0.0.1:PORT/faults`
+}
+
+// Run plays people until all have left.
+func (c *deviceShopper) Run(ctx context.Context, env Env) error {
+	token := c.Token
+	if c.TokenFile != "" {
+		text, err := os.ReadFile(c.TokenFile)
+		if err != nil {
+			return err
+		}
+		token = strings.TrimSpace(string(text))
+	}
+	return shopper.Run(ctx, shopper.Config{
+		Server: c.Server, CAFile: c.CAFile, Device: c.Device, Token: token, Seed: c.Seed, Rate: c.Rate, People: c.People, Cards: c.Cards,
+		Patience: c.Patience, AtOnce: c.AtOnce, Admin: c.Admin, Out: env.Stdout,
+		Faults: shopper.Faults{Abandon: c.Abandon, Cancel: c.Cancel, NoShow: c.NoShow, Duplicates: c.Duplicates, Loss: c.Loss},
 	})
 }
 

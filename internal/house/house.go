@@ -21,6 +21,7 @@ import (
 	"example.org/souk/gateway/console"
 	"example.org/souk/gateway/devices"
 	"example.org/souk/gateway/door"
+	"example.org/souk/gateway/kiosk"
 	"example.org/souk/gateway/logistics"
 	"example.org/souk/gateway/online"
 	"example.org/souk/gateway/partner"
@@ -131,6 +132,7 @@ type House struct {
 	taken     chan error   // another mall has that database
 	bus       driver.Transport
 	hub       online.Hub
+	kiosks    kiosk.Hub
 	standIn   *standIn
 	reports   *reports // nil: the payment provider does not call back
 	mailer    interface{ Close() error }
@@ -274,6 +276,7 @@ func (h *House) openDoor(ctx context.Context) (err error) {
 	h.answers = newAnswers(h.stores.shared, h.loops.Go)
 	h.Door, err = door.New(door.Config{
 		Authority: h.Authority, Logger: h.cfg.Logger, TestMode: h.cfg.TestMode, Idempotency: h.answers,
+		Homes:      map[door.Role]string{door.Device: "/kiosk", door.Customer: "/kiosk"},
 		CallerRate: h.rate(1), AddressRate: h.rate(5), Ready: h.probes(), Observe: h.metrics.observe,
 	})
 	if err != nil {
@@ -281,6 +284,11 @@ func (h *House) openDoor(ctx context.Context) (err error) {
 	}
 	if h.runs(online.ServiceName) {
 		if err := online.Register(h.Door, h.onlineStore()); err != nil {
+			return err
+		}
+	}
+	if h.runs(kioskPart) {
+		if err := kiosk.Register(h.Door, h.kioskStand()); err != nil {
 			return err
 		}
 	}
@@ -404,6 +412,13 @@ func (h *House) Start(ctx context.Context) error {
 	}
 	if err := h.letRobotsIn(run); err != nil {
 		return err
+	}
+	if h.runs(kioskPart) {
+		for service := range wakers {
+			if h.Runtime.Runs(service) {
+				h.loops.Go(func() { h.wakeKiosks(run, service) })
+			}
+		}
 	}
 	h.loops.Go(func() { h.pruneAnswers(run) })
 	for _, l := range h.listeners {
