@@ -16,7 +16,7 @@ var (
 	ErrApprovalDecided = backbone.Refuse("approval_decided", "this was decided already")
 	ErrSamePerson      = backbone.Refuse("same_person", "somebody else than who asked has to decide this")
 	ErrApprovalLate    = backbone.Refuse("approval_late", "it was asked for too long ago: ask again")
-	ErrNoGates         = backbone.Refuse("no_gates", "no gate can be opened from here")
+	ErrNotOffered      = backbone.Refuse("not_offered", "this cannot be done from here")
 )
 
 // What says what is to be done once a second person agrees.
@@ -31,7 +31,6 @@ const (
 
 // overrideFor is for how long a gate may be opened after it was asked for: whoever stood there is gone then.
 const overrideFor = 5 * time.Minute
-
 
 // AskApproval asks that something be done that needs a second person.
 type AskApproval struct {
@@ -190,11 +189,11 @@ var approvals = &backbone.Aggregate[approval]{
 	},
 }
 
-func ask(gates bool) func(approval, AskApproval, backbone.Meta) ([]backbone.Event, error) {
-	return func(s approval, c AskApproval, m backbone.Meta) ([]backbone.Event, error) {
-		e := ApprovalAsked{Approval: c.Approval, What: c.What, Subject: c.Subject, Amount: c.Amount, Reason: c.Reason, Asker: m.Actor}
+func ask(m Means) func(approval, AskApproval, backbone.Meta) ([]backbone.Event, error) {
+	return func(s approval, c AskApproval, by backbone.Meta) ([]backbone.Event, error) {
+		e := ApprovalAsked{Approval: c.Approval, What: c.What, Subject: c.Subject, Amount: c.Amount, Reason: c.Reason, Asker: by.Actor}
 		if c.What == OpenGate {
-			e.Expires = m.Time.Add(overrideFor).UnixMicro()
+			e.Expires = by.Time.Add(overrideFor).UnixMicro()
 		}
 		switch {
 		case s.Asked.Approval != "":
@@ -203,8 +202,8 @@ func ask(gates bool) func(approval, AskApproval, backbone.Meta) ([]backbone.Even
 				return nil, nil
 			}
 			return nil, ErrApprovalExists
-		case c.What == OpenGate && !gates:
-			return nil, ErrNoGates
+		case c.What == OpenGate && m.OpenGate == nil, c.What == RefundInvoice && !m.RefundInvoices:
+			return nil, ErrNotOffered
 		}
 		return []backbone.Event{e}, nil
 	}
@@ -247,7 +246,7 @@ func settle(s approval, c SettleApproval, _ backbone.Meta) ([]backbone.Event, er
 }
 
 // carrying does what was agreed to. Its service may be away for as long as it likes: the command waits, and is done once.
-func carrying(open func(gate, key string) backbone.Command) *backbone.Saga[ApprovalGiven] {
+func carrying(m Means) *backbone.Saga[ApprovalGiven] {
 	steps := []backbone.Step[ApprovalGiven]{{
 		Name: "refund payment",
 		When: func(d ApprovalGiven) bool { return d.What == RefundPayment },
@@ -255,19 +254,22 @@ func carrying(open func(gate, key string) backbone.Command) *backbone.Saga[Appro
 			return command.RefundPayment{Payment: d.Subject, Amount: d.Amount, Reason: d.Reason}
 		},
 		OnTimeout: backbone.Wait,
-	}, {
-		Name: "refund invoice",
-		When: func(d ApprovalGiven) bool { return d.What == RefundInvoice },
-		Do: func(d ApprovalGiven) backbone.Command {
-			return command.RefundInvoice{Invoice: d.Subject, Amount: d.Amount, Reason: d.Reason}
-		},
-		OnTimeout: backbone.Wait,
 	}}
-	if open != nil {
+	if m.RefundInvoices {
+		steps = append(steps, backbone.Step[ApprovalGiven]{
+			Name: "refund invoice",
+			When: func(d ApprovalGiven) bool { return d.What == RefundInvoice },
+			Do: func(d ApprovalGiven) backbone.Command {
+				return command.RefundInvoice{Invoice: d.Subject, Amount: d.Amount, Reason: d.Reason}
+			},
+			OnTimeout: backbone.Wait,
+		})
+	}
+	if m.OpenGate != nil {
 		steps = append(steps, backbone.Step[ApprovalGiven]{
 			Name:      "open gate",
 			When:      func(d ApprovalGiven) bool { return d.What == OpenGate },
-			Do:        func(d ApprovalGiven) backbone.Command { return open(d.Subject, d.Approval) },
+			Do:        func(d ApprovalGiven) backbone.Command { return m.OpenGate(d.Subject, d.Approval) },
 			OnTimeout: backbone.Wait,
 		})
 	}

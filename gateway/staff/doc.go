@@ -24,5 +24,5 @@
 //
 // Subscribes: to nothing.
 //
-// Refuses: approval_exists, approval_unknown, approval_decided, approval_late, same_person, no_gates.
+// Refuses: approval_exists, approval_unknown, approval_decided, approval_late, same_person, not_offered.
 package staff

@@ -21,7 +21,7 @@ const (
 
 // open lists the statuses of orders that have not ended, in the order in which one follows the other, and ended those of orders that have.
 func open() []string {
-	return []string{"PENDING", "RESERVED", "BACKORDERED", "APPROVED", "PICKING", "READY", "CANCELLING"}
+	return []string{"PENDING", "RESERVED", "BACKORDERED", "APPROVED", "PICKING", "SHORT", "READY", "CANCELLING"}
 }
 
 func ended() []string { return []string{"COMPLETED", "REJECTED", "CANCELED", "EXPIRED"} }

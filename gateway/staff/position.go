@@ -27,8 +27,6 @@ func (p position) text(services []string) string {
 	return string(b)
 }
 
-func (p position) clone() position { return position{p.seq, slices.Clone(p.at)} }
-
 // readPosition reads what text wrote; false where that was something else. A log that it does not name is one from before that service was there: it
 // is read from its beginning.
 func readPosition(s string, services []string) (position, bool) {

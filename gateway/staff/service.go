@@ -18,9 +18,16 @@ const ServiceName = "staff"
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Service is the table of the gateway's service: what needs a second person. open returns the command that opens a gate once, however often it
-// is sent with one key; nil where no gates are.
-func Service(open func(gate, key string) backbone.Command) *backbone.Service {
+// Means is what can be done once a second person agrees, beside a refund of a payment.
+type Means struct {
+	// RefundInvoices says that somebody handles command.RefundInvoice.
+	RefundInvoices bool
+	// OpenGate returns the command that opens a gate, once for each key; nil where there are no gates.
+	OpenGate func(gate, key string) backbone.Command
+}
+
+// Service is the table of the gateway's service: what needs a second person.
+func Service(m Means) *backbone.Service {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		panic(err) // the folder is compiled in
@@ -29,12 +36,12 @@ func Service(open func(gate, key string) backbone.Command) *backbone.Service {
 		Name:  ServiceName,
 		About: "Minds what needs a second person: refunds, opening a gate by hand.",
 		Handles: []backbone.Handler{
-			backbone.Decide(approvals, ask(open != nil)),
+			backbone.Decide(approvals, ask(m)),
 			backbone.Decide(approvals, give),
 			backbone.Decide(approvals, refuse),
 			backbone.Decide(approvals, settle),
 		},
-		Sagas:      []backbone.SagaDefinition{carrying(open)},
+		Sagas:      []backbone.SagaDefinition{carrying(m)},
 		Views:      []backbone.View{questions},
 		Migrations: files,
 	}

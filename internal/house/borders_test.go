@@ -29,6 +29,7 @@ var reaches = map[string][]string{
 	"fastlane":      {"name", "price"},
 	"logistics":     nil,
 	"devices":       {"person", "price"},
+	"staff":         nil,
 	"keys":          nil,
 	"partner":       {"name", "price"},
 }

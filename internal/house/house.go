@@ -24,6 +24,7 @@ import (
 	"example.org/souk/gateway/logistics"
 	"example.org/souk/gateway/online"
 	"example.org/souk/gateway/partner"
+	"example.org/souk/gateway/staff"
 	"example.org/souk/internal/peers"
 )
 
@@ -131,6 +132,7 @@ type House struct {
 	supplier  *standIn
 	logistics *logistics.Gateway // nil: there is no bus
 	devices   *devices.Gateway   // nil: the command line has none
+	staff     *staff.Gateway     // nil: staff come in elsewhere
 	taking    sync.WaitGroup     // what the partners' messages are taken in by
 	servers   []*http.Server
 	listeners []net.Listener
@@ -279,6 +281,11 @@ func (h *House) openDoor(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if h.runs(staff.ServiceName) {
+		if err := h.openStaff(); err != nil {
+			return err
+		}
+	}
 	if err := h.serveMetrics(); err != nil {
 		return err
 	}
@@ -393,6 +400,9 @@ func (h *House) Start(ctx context.Context) error {
 		return err
 	}
 	h.loops.Go(func() { h.pruneAnswers(run) })
+	if h.staff != nil {
+		h.loops.Go(func() { _ = h.staff.Run(run) }) // it ends with run, and for no other reason
+	}
 	for _, l := range h.listeners {
 		server := h.Door.Server()
 		h.servePrograms(server, programs)
