@@ -249,12 +249,12 @@ func (s shown) Late(o OrderLine) bool {
 
 // looks says how a status or a state is drawn: by a colour, and by a sign for who does not tell colours.
 var looks = map[string]struct{ class, sign string }{
-	"PENDING": {"run", "…"}, "RESERVED": {"run", "…"}, "BACKORDERED": {"wait", "⏲"}, "APPROVED": {"run", "✓"}, "PICKING": {"run", "▶"}, "SHORT": {"bad", "✕"},
+	"PENDING": {"run", "…"}, "RESERVED": {"run", "…"}, "BACKORDERED": {"wait", "◔"}, "APPROVED": {"run", "✓"}, "PICKING": {"run", "▶"}, "SHORT": {"bad", "✕"},
 	"READY": {"good", "●"}, "CANCELLING": {"undo", "↩"}, "COMPLETED": {"good", "✓"}, "REJECTED": {"bad", "✕"}, "CANCELED": {"undo", "↩"},
-	"EXPIRED": {"wait", "⏲"},
+	"EXPIRED": {"wait", "◔"},
 	"offline": {"bad", "○"}, "idle": {"good", "●"}, "assigned": {"run", "▷"}, "working": {"run", "▶"}, "charging": {"wait", "⚡"},
 	"paused": {"wait", "‖"}, "error": {"bad", "✕"},
-	waiting: {"wait", "⏲"}, given: {"run", "…"}, refused: {"undo", "↩"}, done: {"good", "✓"}, failed: {"bad", "✕"},
+	waiting: {"wait", "◔"}, given: {"run", "…"}, refused: {"undo", "↩"}, done: {"good", "✓"}, failed: {"bad", "✕"},
 	"proposed": {"run", "…"}, "sent": {"run", "▶"}, "received": {"good", "✓"}, "canceled": {"undo", "↩"},
 }
 

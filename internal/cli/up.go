@@ -154,6 +154,9 @@ func welcome(env Env, h *house.House) error {
 	if address := h.MQTT(); address != "" {
 		fmt.Fprintf(env.Stdout, "devices       %s\n", address)
 	}
+	if address := h.Staff(); address != "" {
+		fmt.Fprintf(env.Stdout, "staff         %s\n", address)
+	}
 	if address := h.Logistics(); address != "" {
 		fmt.Fprintf(env.Stdout, "logistics     %s\n", address)
 	}

@@ -38,6 +38,14 @@ func (h *House) openStaff() (err error) {
 	return err
 }
 
+// Staff returns where staff see the mall, "" where they come in elsewhere.
+func (h *House) Staff() string {
+	if h.staff == nil {
+		return ""
+	}
+	return h.URL() + "/staff"
+}
+
 // floor shows staff the mall, wherever its services run: it reads what they have committed.
 type floor struct{ h *House }
 
