@@ -335,6 +335,7 @@ func (s *subscription) feed(ctx context.Context, ready chan struct{}) {
 		go func() {
 			select {
 			case <-sub:
+				s.cut.Store(false)
 				if ready != nil {
 					close(ready)
 					ready = nil
@@ -346,6 +347,7 @@ func (s *subscription) feed(ctx context.Context, ready chan struct{}) {
 		if ctx.Err() != nil {
 			return
 		}
+		s.cut.Store(true)
 		s.alarm("subscription", fmt.Sprintf("ended: %v; it is begun again in %s", err, wait))
 		select {
 		case <-ctx.Done():
@@ -388,12 +390,11 @@ func (r *Runtime) listen(ctx context.Context) {
 // settleCarrier notes what carries a service's messages, the log or a broker, and refuses the other one: what was handled
 // by the checkpoints of the one is not known to the inbox of the other, and would be handled again.
 func (h *host) settleCarrier(ctx context.Context) error {
-	const note, log, broker = "carrier", "log", "broker"
-	is := broker
+	is := byBroker
 	if h.r.cfg.Transport.Powers().LogPositions {
-		is = log
+		is = byLog
 	}
-	noted, err := h.store.Value(ctx, h.svc.Name, note)
+	noted, err := h.store.Value(ctx, h.svc.Name, carrierNote)
 	if err != nil {
 		return err
 	}
@@ -405,7 +406,7 @@ func (h *host) settleCarrier(ctx context.Context) error {
 			return err
 		}
 		if len(cps) > 0 {
-			was = log // it has run since before this was noted
+			was = byLog // it has run since before this was noted
 		}
 	}
 	if was != is {
@@ -415,7 +416,16 @@ func (h *host) settleCarrier(ctx context.Context) error {
 	if noted != nil {
 		return nil
 	}
-	return h.store.SetValue(ctx, h.svc.Name, note, []byte(is))
+	return h.store.SetValue(ctx, h.svc.Name, carrierNote, []byte(is))
+}
+
+// The value under which it is noted what carries a service's messages, and what stands there.
+const carrierNote, byLog, byBroker = "carrier", "log", "broker"
+
+// OverBroker reports whether a broker carries a service's messages, as its database has it.
+func OverBroker(ctx context.Context, store driver.Store, service string) (bool, error) {
+	noted, err := store.Value(ctx, service, carrierNote)
+	return string(noted) == byBroker, err
 }
 
 // join notes where each type of event was first asked for, so that a handler that

@@ -35,8 +35,9 @@ type host struct {
 	streams    generations[string, *entry]
 	instances  generations[driver.SagaKey, *sagaEntry]
 
-	paused    atomic.Bool // by an operator
-	resetting atomic.Bool
+	rebuilding sync.Map    // views that are, by name
+	paused     atomic.Bool // by an operator
+	resetting  atomic.Bool
 
 	watch   sync.Mutex
 	pulses  map[chan struct{}]bool

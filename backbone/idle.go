@@ -13,7 +13,8 @@ import (
 // writer or a lane, and every subscription has seen every committed record, of the
 // slices that are worked here. What waits for a time, for an operator or for the
 // outside does not count; nor does what other processes have to do, for which there
-// is Unsettled.
+// is Unsettled. Over a transport that cannot say what it has still to hand over (no
+// driver.Behinder) nobody can tell, and the error wraps driver.ErrNoPower.
 func (r *Runtime) Idle(ctx context.Context) (bool, error) {
 	busy, err := r.InFlight(ctx)
 	return err == nil && busy == "", err
@@ -40,14 +41,22 @@ func (r *Runtime) InFlight(ctx context.Context) (string, error) {
 			return fmt.Sprintf("the relay of service %s has %d positions to go", h.svc.Name, behind), nil
 		}
 	}
-	if b, ok := r.cfg.Transport.(driver.Behinder); ok {
-		behind, err := b.Behind(ctx)
-		if err != nil {
-			return "", err
-		}
-		if behind > 0 {
-			return fmt.Sprintf("subscriptions have not been offered %d records", behind), nil
-		}
+	b, ok := r.cfg.Transport.(driver.Behinder)
+	if !ok {
+		return "", fmt.Errorf("what the transport has still to hand over: %w", driver.ErrNoPower)
+	}
+	if cut := r.cut(); cut != "" { // what waits for it the transport does not count
+		return cut, nil
+	}
+	behind, err := b.Behind(ctx)
+	if err != nil {
+		return "", err
+	}
+	if behind > 0 {
+		return fmt.Sprintf("subscriptions have not been offered %d records", behind), nil
+	}
+	if cut := r.cut(); cut != "" {
+		return cut, nil
 	}
 	for _, h := range r.order {
 		for _, s := range h.subs {
@@ -105,8 +114,13 @@ func (r *Runtime) Unsettled(ctx context.Context) (string, error) {
 			return "", err
 		}
 		for _, waits := range backlogs {
-			if waits.Messages > 0 {
+			switch {
+			case waits.Unknown:
+				return fmt.Sprintf("the broker does not know what waits for subscription %s of service %s", waits.Subscription, waits.Service), nil
+			case waits.Messages > 0:
 				return fmt.Sprintf("%d messages wait for subscription %s of service %s", waits.Messages, waits.Subscription, waits.Service), nil
+			case waits.Ahead > 0:
+				return fmt.Sprintf("subscription %s of service %s has logs to read", waits.Subscription, waits.Service), nil
 			}
 		}
 	}
@@ -190,6 +204,18 @@ func (r *Runtime) settled() (n int64) {
 		}
 	}
 	return n
+}
+
+// cut names a subscription that the transport has ended and that has not begun again.
+func (r *Runtime) cut() string {
+	for _, h := range r.order {
+		for _, s := range h.subs {
+			if s.cut.Load() {
+				return fmt.Sprintf("subscription %s of service %s was cut off and begins again", s.name, h.svc.Name)
+			}
+		}
+	}
+	return ""
 }
 
 func (r *Runtime) writing() string {

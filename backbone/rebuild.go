@@ -24,14 +24,22 @@ const (
 	rebuildClose = 2000 // this near to the end the live view is held and swapped
 )
 
+// ErrRebuilding says that a view is being rebuilt already.
+var ErrRebuilding = errors.New("it is being rebuilt already")
+
+// rebuildPrefix and the view's name are the name under which stands, among the
+// checkpoints of its service, who rebuilds it.
+const rebuildPrefix = "rebuild/"
+
 // ErrNoView says that a service has no view of a name.
 var ErrNoView = errors.New("there is no view")
 
 // Rebuild makes a view's tables again from the first event, beside the live ones,
 // and puts them in their place in one transaction. The live view goes on until the
 // swap. A rebuild makes no calls, sends nothing and counts nothing twice: a view
-// cannot. Where another process runs the service too it is refused: that one would
-// go on with the view as it was. progress may be nil.
+// cannot. Other processes may run the service and keep the view meanwhile, whatever
+// carries the messages; they wait at the swap. One process at a time rebuilds a view,
+// and the others are refused with ErrRebuilding. progress may be nil.
 func (r *Runtime) Rebuild(ctx context.Context, service, view string, progress func(RebuildProgress)) error {
 	h := r.hosts[service]
 	if h == nil {
@@ -39,11 +47,8 @@ func (r *Runtime) Rebuild(ctx context.Context, service, view string, progress fu
 	}
 	for i := range h.svc.Views {
 		if v := &h.svc.Views[i]; v.Name == view {
-			if err := h.sole(ctx); err != nil {
-				return fmt.Errorf("view %s is not rebuilt: %w: let one run meanwhile", view, err)
-			}
-			b := &rebuild{h: h, v: v, progress: progress}
-			return b.run(ctx)
+			b := &rebuild{h: h, v: v, progress: progress, turn: tenure{h: h, name: rebuildPrefix + view}}
+			return b.alone(ctx)
 		}
 	}
 	return fmt.Errorf("service %s: %w %q", service, ErrNoView, view)
@@ -58,6 +63,7 @@ type rebuild struct {
 	amended  map[[2]string]driver.Amendment
 	started  time.Time
 	names    map[string]string
+	turn     tenure
 }
 
 type rebuildSource struct {
@@ -82,6 +88,33 @@ type rebuildEvent struct {
 	msg   *Message
 	event Event
 	apply func(context.Context, ViewTx, Event) error
+}
+
+// alone rebuilds, with nobody else rebuilding the same view.
+func (b *rebuild) alone(ctx context.Context) error {
+	refused := fmt.Errorf("view %s: %w", b.v.Name, ErrRebuilding)
+	if _, other := b.h.rebuilding.LoadOrStore(b.v.Name, true); other {
+		return refused
+	}
+	defer b.h.rebuilding.Delete(b.v.Name)
+	held, _, err := b.turn.hold(ctx)
+	if err != nil {
+		return err
+	}
+	if !held {
+		return refused
+	}
+	defer b.turn.release(ctx)
+	return b.run(ctx)
+}
+
+// prolong keeps the turn, or is an error if another process has taken it.
+func (b *rebuild) prolong(ctx context.Context) error {
+	held, anew, err := b.turn.hold(ctx)
+	if err == nil && (!held || anew) {
+		err = fmt.Errorf("view %s: this process stood still for too long, and another may have begun", b.v.Name)
+	}
+	return err
 }
 
 func (b *rebuild) run(ctx context.Context) (err error) {
@@ -119,10 +152,15 @@ func (b *rebuild) run(ctx context.Context) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, h.store.DropShadow(context.WithoutCancel(ctx), h.svc.Name, tables))
+			if b.prolong(context.WithoutCancel(ctx)) == nil { // else the shadow is another's
+				err = errors.Join(err, h.store.DropShadow(context.WithoutCancel(ctx), h.svc.Name, tables))
+			}
 		}
 	}()
 	for {
+		if err := b.prolong(ctx); err != nil {
+			return err
+		}
 		left, err := b.left(ctx)
 		if err != nil {
 			return err
@@ -137,7 +175,10 @@ func (b *rebuild) run(ctx context.Context) (err error) {
 		}
 	}
 	b.rest() // what it has read may be old by the time it is applied, and the end has to be the end
-	if b.sub == nil {
+	switch {
+	case !h.store.Powers().Exclusive:
+		return b.swapShared(ctx)
+	case b.sub == nil:
 		return b.swapInline(ctx)
 	}
 	return b.swapAsync(ctx)
@@ -335,37 +376,16 @@ func (b *rebuild) swapAsync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	parked, err := h.store.ParkedRows(ctx, h.svc.Name, s.name, "", 1)
-	if err != nil {
+	if err := b.refuseParked(ctx); err != nil {
 		return err
-	}
-	if len(parked) > 0 {
-		return fmt.Errorf("view %s has parked messages: redrive, edit or discard them first (souk dlq list)", b.v.Name)
 	}
 	err = h.internal(&unit{host: h, alone: true, run: func(batch *batch, u *unit) error {
 		u.flushed = true
 		if err := b.catchUp(ctx, batch.tx); err != nil {
 			return err
 		}
-		sh := batch.of(h)
-		at := map[string]int64{}
-		for _, src := range b.sources {
-			at[src.name] = src.at
-		}
-		for _, cp := range cps {
-			if to := at[cp.Source]; to > cp.Position {
-				sh.writes.Moves = append(sh.writes.Moves, driver.Move{
-					Unit: u.index, Subscription: s.name, Source: cp.Source, Slice: cp.Slice,
-					Epoch: cp.Epoch, From: cp.Position, To: to,
-				})
-			}
-		}
-		if !s.positions {
-			noted, err := json.Marshal(at)
-			if err != nil {
-				return err
-			}
-			sh.writes.Values = append(sh.writes.Values, driver.Value{Name: s.floorNote(), Data: noted})
+		if err := b.passOver(batch, u, cps); err != nil {
+			return err
 		}
 		driver.CrashPoint("rebuild.take.over")
 		return h.store.SwapShadow(ctx, batch.tx, h.svc.Name, b.v.tables())
@@ -374,6 +394,93 @@ func (b *rebuild) swapAsync(ctx context.Context) error {
 		return err
 	}
 	s.passed(b.sources)
+	return nil
+}
+
+// swapShared swaps where other processes may keep the view. It keeps everybody from the tables and takes the slices of the
+// subscription away, so that nothing of it that is in hand anywhere commits any more, applies the rest, and swaps. Whoever
+// claims a slice afterwards finds where the new tables stand, and what was in hand comes again.
+func (b *rebuild) swapShared(ctx context.Context) error {
+	h, s := b.h, b.sub
+	var leases []string
+	if s != nil {
+		if leases = []string{s.name}; !s.positions {
+			leases[0] = driver.Partitions(s.name)
+		}
+	}
+	reached := map[string]int64{}
+	for _, src := range b.sources {
+		reached[src.name] = src.at
+	}
+	err := h.internal(&unit{host: h, alone: true, run: func(batch *batch, u *unit) error {
+		u.flushed = true
+		for _, src := range b.sources { // an attempt before this one has left nothing
+			src.at = reached[src.name]
+		}
+		b.turn.guard(batch, u)
+		cps, err := h.store.Seize(ctx, batch.tx, h.svc.Name, b.v.tables(), leases)
+		if err != nil {
+			return err
+		}
+		if s != nil { // nothing is parked any more, as the slices are nobody's
+			if err := b.refuseParked(ctx); err != nil {
+				return err
+			}
+		}
+		if err := b.catchUp(ctx, batch.tx); err != nil {
+			return err
+		}
+		if s == nil {
+			driver.CrashPoint("rebuild.swap")
+		} else {
+			if err := b.passOver(batch, u, cps); err != nil {
+				return err
+			}
+			driver.CrashPoint("rebuild.take.over")
+		}
+		return h.store.SwapShadow(ctx, batch.tx, h.svc.Name, b.v.tables())
+	}})
+	if s == nil {
+		return err
+	}
+	// Everybody is told to look at which slices are his, also where the outcome is unknown.
+	h.recheck()
+	for _, name := range leases {
+		_ = h.store.Release(context.WithoutCancel(ctx), h.svc.Name, name, h.r.cfg.Owner, []int{-1}) // none: it only tells; they look by themselves later
+	}
+	return err
+}
+
+func (b *rebuild) refuseParked(ctx context.Context) error {
+	parked, err := b.h.store.ParkedRows(ctx, b.h.svc.Name, b.sub.name, "", 1)
+	if err == nil && len(parked) > 0 {
+		err = Permanent(fmt.Errorf("view %s has parked messages: redrive, edit or discard them first (souk dlq list)", b.v.Name))
+	}
+	return err
+}
+
+// passOver notes in the swap's transaction where the new tables stand: in the checkpoints, or over a broker as the floor.
+func (b *rebuild) passOver(batch *batch, u *unit, cps []driver.Checkpoint) error {
+	s, sh := b.sub, batch.of(b.h)
+	at := map[string]int64{}
+	for _, src := range b.sources {
+		at[src.name] = src.at
+	}
+	if !s.positions {
+		noted, err := json.Marshal(at)
+		if err != nil {
+			return err
+		}
+		sh.writes.Values = append(sh.writes.Values, driver.Value{Name: s.floorNote(), Data: noted})
+		return nil
+	}
+	for _, cp := range cps {
+		if to := at[cp.Source]; to > cp.Position {
+			sh.writes.Moves = append(sh.writes.Moves, driver.Move{
+				Unit: u.index, Subscription: s.name, Source: cp.Source, Slice: cp.Slice, Epoch: cp.Epoch, From: cp.Position, To: to,
+			})
+		}
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"example.org/souk/backbone/driver"
@@ -94,7 +95,7 @@ func (h *host) sole(ctx context.Context) error {
 	for _, c := range cps {
 		switch {
 		case c.Owner == "" || c.LeaseUntil <= now.UnixMicro():
-		case c.Subscription != KeeperName && c.Subscription != RelayName:
+		case c.Subscription != KeeperName && c.Subscription != RelayName && !strings.HasPrefix(c.Subscription, rebuildPrefix):
 			owners[c.Owner] = true
 		case c.Owner != h.r.cfg.Owner:
 			return fmt.Errorf("service %s runs in another process too", h.svc.Name)

@@ -46,6 +46,7 @@ type subscription struct {
 	circuit  circuit
 
 	handled atomic.Int64
+	cut     atomic.Bool  // the transport has ended it, and it has not begun again
 	parked  atomic.Int64 // rows, about
 	poke    chan struct{}
 }

@@ -45,6 +45,9 @@ func (*held) Publish(context.Context, string, []driver.Record) (driver.Anchor, e
 // Close implements driver.Transport.
 func (*held) Close() error { return nil }
 
+// Behind implements driver.Behinder: what is held is not on its way.
+func (*held) Behind(context.Context) (int64, error) { return 0, nil }
+
 // Committed implements driver.Committed.
 func (h *held) Committed(source string, rs []driver.Record) {
 	h.mu.Lock()

@@ -511,6 +511,11 @@ type Rebuilder interface {
 	CreateShadow(ctx context.Context, service string, tables []string) error
 	// Shadow returns the shadow's table name for Name.
 	Shadow(table string) string
+	// Seize, within tx, waits for those who write the tables, keeps everybody else from
+	// them until tx ends, and then takes all slices of the subscriptions away from
+	// whoever has them: their epochs rise and they are nobody's, so that what is in hand
+	// of them does not commit any more. It returns their checkpoints as they are then.
+	Seize(ctx context.Context, tx Tx, service string, tables, subscriptions []string) ([]Checkpoint, error)
 	// SwapShadow, within tx, puts the shadows in the place of the live tables.
 	SwapShadow(ctx context.Context, tx Tx, service string, tables []string) error
 	// DropShadow removes left-over shadows.

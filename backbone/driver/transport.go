@@ -98,6 +98,10 @@ type Subscription struct {
 	Broadcast bool
 }
 
+// Partitions names, among the checkpoints of a service, those that say who works which
+// part of a subscription over a broker.
+func Partitions(subscription string) string { return subscription + "/partitions" }
+
 // DefaultSlices is the number of slices of a subscription that asks for none.
 const DefaultSlices = 64
 
@@ -227,11 +231,52 @@ type Backlogger interface {
 // Backlog is what a subscription has not settled, over all processes that share it.
 type Backlog struct {
 	Service, Subscription string
-	Messages              int64
+	Messages              int64 // at the broker
+	// Unknown says that the broker could not tell all of it: it has lost the subscription.
+	Unknown bool
+	// Ahead is how many positions of its sources' logs are still to be read before the broker is, summed over the parts
+	// that the subscription is divided into.
+	Ahead int64
+}
+
+// Topiced is implemented by transports over a broker that keeps what it carries in
+// topics.
+type Topiced interface {
+	// System names the broker: nats, rabbitmq, kafka.
+	System() string
+	// Topics returns the topics that the subscriptions and their services have at the
+	// broker, by name. It makes nothing there: a topic that nobody has used yet is left
+	// out.
+	Topics(ctx context.Context, subscriptions []Subscription) ([]Topic, error)
+}
+
+// Topic is what a broker says of one of its topics.
+type Topic struct {
+	Name       string
+	Partitions []Partition
+	// Groups are the subscriptions that take from it.
+	Groups []Group
+}
+
+// Partition is a partition of a topic: the numbers of the first message that it holds and
+// of the next one to come, and how many it holds. All are 0 where the broker hands messages to
+// the groups when they come and keeps none in the topic.
+type Partition struct{ First, Next, Messages int64 }
+
+// Group is a subscription at a broker.
+type Group struct {
+	Name, Service, Subscription string
+	// Lag is how many messages it has not settled, by partition; one number where the
+	// group reads all of them as one (Whole). -1 stands for one that the broker does not tell; nil
+	// for a group that it does not know. Where Pooled, the messages of all topics that it
+	// takes from are in it, since the broker keeps those as one.
+	Lag           []int64
+	Whole, Pooled bool
 }
 
 // Behinder is implemented by transports that know how many committed records the
-// subscriptions of this process have not been offered yet.
+// subscriptions of this process have not been offered yet. Over one that does not
+// nobody can tell whether a process is idle.
 type Behinder interface {
 	Behind(ctx context.Context) (int64, error)
 }

@@ -126,6 +126,14 @@ func (s *FaultyStore) SetValue(ctx context.Context, service, name string, value 
 	return s.Store.SetValue(ctx, service, name, value)
 }
 
+// Seize implements driver.Rebuilder.
+func (s *FaultyStore) Seize(ctx context.Context, tx driver.Tx, service string, tables, subscriptions []string) ([]driver.Checkpoint, error) {
+	if faulty, ok := tx.(*faultyTx); ok {
+		tx = faulty.Tx
+	}
+	return s.Store.Seize(ctx, tx, service, tables, subscriptions)
+}
+
 // SwapShadow implements driver.Rebuilder.
 func (s *FaultyStore) SwapShadow(ctx context.Context, tx driver.Tx, service string, tables []string) error {
 	if faulty, ok := tx.(*faultyTx); ok {

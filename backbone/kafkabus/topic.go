@@ -188,6 +188,9 @@ func (c *Client) Describe(ctx context.Context, topic string) ([]broker.Partition
 	}
 	defer leave()
 	first, next, err := c.bounds(ctx, []string{topic})
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		err = fmt.Errorf("%w: %w", broker.ErrNoTopic, err)
+	}
 	if err != nil {
 		return nil, failed(ctx, err, "describe topic %s", topic)
 	}

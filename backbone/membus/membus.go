@@ -107,6 +107,17 @@ func (b *Bus) Publish(ctx context.Context, source string, rs []driver.Record) (d
 	return nil, nil
 }
 
+// Behind implements driver.Behinder: how many messages the subscriptions have not settled.
+func (b *Bus) Behind(context.Context) (int64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	behind := 0
+	for q := range b.all {
+		behind += q.waiting
+	}
+	return int64(behind), nil
+}
+
 // rouse lets waiting Publish calls look again.
 func (b *Bus) rouse() {
 	b.mu.Lock()
@@ -219,4 +230,7 @@ func (b *Bus) queue(s driver.Subscription) (*queue, error) {
 	return q, nil
 }
 
-var _ driver.Transport = (*Bus)(nil)
+var (
+	_ driver.Transport = (*Bus)(nil)
+	_ driver.Behinder  = (*Bus)(nil)
+)

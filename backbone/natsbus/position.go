@@ -48,7 +48,7 @@ var (
 	// errTaken ends a receiver whose partition somebody else receives.
 	errTaken = errors.New("another receiver has taken the partition over")
 	// errNoGroup is returned where a group has no position.
-	errNoGroup = errors.New("the group does not exist there; Join makes it")
+	errNoGroup = fmt.Errorf("%w; Join makes it", broker.ErrNoGroup)
 	// errRevision is the server's refusal of a position that was written meanwhile.
 	errRevision = errors.New("the position was written by somebody else")
 )

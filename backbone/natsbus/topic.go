@@ -228,11 +228,11 @@ func (c *Client) Describe(ctx context.Context, name string) ([]broker.PartitionI
 	err := c.do(ctx, "describe topic "+name, func(ctx context.Context, s *session) error {
 		t, err := s.topic(ctx, name)
 		if err != nil {
-			return err
+			return missing(err)
 		}
 		stream, info, err := s.look(ctx, name, jetstream.WithSubjectFilter(t.stream+".>"))
 		if err != nil {
-			return err
+			return missing(err)
 		}
 		list = make([]broker.PartitionInfo, t.partitions)
 		next := int64(info.State.LastSeq) + 1
@@ -259,6 +259,14 @@ func (c *Client) Describe(ctx context.Context, name string) ([]broker.PartitionI
 		return nil
 	})
 	return list, err
+}
+
+// missing says of a stream that is not there that there is no such topic.
+func missing(err error) error {
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("%w: %w", broker.ErrNoTopic, err)
+	}
+	return err
 }
 
 // partitionOf reads the partition out of a subject.

@@ -60,6 +60,28 @@ func indexes(ctx context.Context, q sqlstore.Conn, service, table string) ([]ind
 	return out, r.Err()
 }
 
+// Seize implements driver.Rebuilder.
+func (s *Store) Seize(ctx context.Context, t driver.Tx, service string, tables, subscriptions []string) ([]driver.Checkpoint, error) {
+	if err := s.Check(service); err != nil {
+		return nil, err
+	}
+	own, ok := t.(*tx)
+	if !ok || own.s != s {
+		return nil, fmt.Errorf("the transaction is not one of this store")
+	}
+	names := make([]string, len(tables))
+	for i, table := range tables {
+		names[i] = s.Name(service, table)
+	}
+	if len(names) > 0 {
+		// Before the checkpoints, as batches do. What has read a table may be about to write it, so readers wait too.
+		if _, err := own.session.Exec(ctx, "LOCK TABLE "+strings.Join(names, ", ")+" IN ACCESS EXCLUSIVE MODE"); err != nil {
+			return nil, err
+		}
+	}
+	return s.Core.Seize(ctx, own.session, service, subscriptions)
+}
+
 // SwapShadow implements driver.Rebuilder. Indexes take the names of those that
 // they replace.
 func (s *Store) SwapShadow(ctx context.Context, t driver.Tx, service string, tables []string) error {

@@ -46,4 +46,10 @@ var _ driver.Transport = (*Bus)(nil)
 // OrderedWhole implements broker.Ordered: one consumer gets what a topic holds in the order in which it was sent.
 func (*Client) OrderedWhole() {}
 
-var _ broker.Ordered = (*Client)(nil)
+// PooledBacklog implements broker.Pooled: a group has one queue a partition, for all its topics.
+func (*Client) PooledBacklog() {}
+
+var (
+	_ broker.Ordered = (*Client)(nil)
+	_ broker.Pooled  = (*Client)(nil)
+)

@@ -254,7 +254,9 @@ func (c *Client) Backlog(ctx context.Context, g broker.Group) ([]int64, error) {
 			}
 		}
 		return nil
-	}); err != nil {
+	}); is(err, amqp.NotFound) {
+		return nil, fmt.Errorf("group %s: %w: %w", g.Name, broker.ErrNoGroup, err)
+	} else if err != nil {
 		return nil, fmt.Errorf("group %s: %w", g.Name, err)
 	}
 	c.mu.Lock()

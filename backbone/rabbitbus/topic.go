@@ -62,7 +62,7 @@ func (c *Client) forget() {
 	c.known = known{}
 }
 
-var errNoTopic = errors.New("rabbitmq: there is no such topic")
+var errNoTopic = fmt.Errorf("rabbitmq: %w", broker.ErrNoTopic)
 
 // DeclareTopic makes a topic exist: its exchange, and the marker that says how many partitions it has. An exchange or
 // marker of other settings is broker.ErrUnsafe.

@@ -73,6 +73,18 @@ func definitions(ctx context.Context, q sqlstore.Conn, table string) ([]definiti
 	return out, rows.Err()
 }
 
+// Seize implements driver.Rebuilder.
+func (s *Store) Seize(ctx context.Context, t driver.Tx, service string, _, subscriptions []string) ([]driver.Checkpoint, error) {
+	if err := s.Check(service); err != nil {
+		return nil, err
+	}
+	own, ok := t.(*tx)
+	if !ok || own.s != s {
+		return nil, fmt.Errorf("the transaction is not one of this store")
+	}
+	return s.Core.Seize(ctx, own.Conn, service, subscriptions)
+}
+
 // SwapShadow implements driver.Rebuilder. SQLite cannot rename an index, so the
 // named ones are built again under their own names: about a second for a million
 // rows.

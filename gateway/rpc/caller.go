@@ -93,6 +93,7 @@ type visit struct {
 	trace  string
 	asked  bool // the handler asked whether something belongs to the caller
 	stall  func(waiting bool) error
+	status int // what it came to, as an HTTP status; 0: nothing yet
 }
 
 // owns reports whether the caller may see and act on what belongs to a customer. Where it may not, the thing does not exist for the caller.

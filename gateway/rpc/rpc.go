@@ -45,6 +45,7 @@ type Keys interface {
 
 // Control steers this process. *backbone.Runtime is one.
 type Control interface {
+	// InFlight says for people what is to be done, "" for nothing: here, and elsewhere as far as it can be known from here.
 	InFlight(ctx context.Context) (string, error)
 	Pause(ctx context.Context, service string) error
 	Resume(ctx context.Context, service string) error
@@ -74,6 +75,8 @@ type Config struct {
 	Clock backbone.Clock
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
+	// Observe is called after each call, a stream when it ends; it must be quick. It may be nil.
+	Observe func(Observation)
 	// Closing is closed when the process begins to stop: streams end then. It may be nil.
 	Closing <-chan struct{}
 	// MaxMessage bounds a request in bytes; default 256 KiB.
@@ -215,7 +218,9 @@ func (s *server) addCommon(names []string, options []connect.HandlerOption) {
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header()["X-Content-Type-Options"] = []string{"nosniff"}
 	w.Header()["Cache-Control"] = []string{"no-store"}
+	began := s.Clock.Now()
 	release, v, err := s.admit(r)
+	defer func() { s.observe(r.URL.Path, v, err, began) }()
 	if err != nil {
 		s.tell(w, r, err)
 		return
@@ -359,7 +364,11 @@ func (j judge) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 			err = j.forgot(ctx)
 		}
 		if err != nil {
-			return nil, j.said(ctx, r.Spec().Procedure, err)
+			err = j.said(ctx, r.Spec().Procedure, err)
+		}
+		visitOf(ctx).status = httpStatus(err)
+		if err != nil {
+			return nil, err
 		}
 		return answer, nil
 	}
@@ -375,9 +384,10 @@ func (j judge) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.S
 	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
 		err := next(ctx, conn)
 		if err != nil {
-			return j.said(ctx, conn.Spec().Procedure, err)
+			err = j.said(ctx, conn.Spec().Procedure, err)
 		}
-		return nil
+		visitOf(ctx).status = httpStatus(err)
+		return err
 	}
 }
 

@@ -27,6 +27,7 @@ type root struct {
 	Output string `help:"How results are written: table, json or jsonl." short:"o" enum:"table,json,jsonl" default:"table" env:"SOUK_OUTPUT"`
 
 	Up        upCommand        `cmd:"" help:"Run the whole mall in this process: the online store, all services, a demo shop on first start."`
+	Demo      demoCommand      `cmd:"" help:"Run a mall that lives, on throw-away data, and check that what must hold does."`
 	Run       runCommand       `cmd:"" help:"Run parts of the mall in this process, as one of several on the same PostgreSQL databases."`
 	Process   processCommand   `cmd:"" help:"The processes of a mall."`
 	Order     orderCommand     `cmd:"" help:"Orders."`
@@ -40,7 +41,7 @@ type root struct {
 	Payment   paymentGroup     `cmd:"" help:"Payments."`
 	Event     eventCommand     `cmd:"" help:"What stands in the logs."`
 	Trace     traceCommand     `cmd:"" help:"Everything that an order led to, over all services."`
-	Topic     topicCommand     `cmd:"" help:"The logs."`
+	Topic     topicCommand     `cmd:"" help:"What carries the messages: the logs, or the topics at a broker."`
 	Map       mapCommand       `cmd:"" help:"The map of services: who handles, publishes and subscribes to what."`
 	Saga      sagaCommand      `cmd:"" help:"Processes over several services."`
 	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"Messages that failed and wait."`

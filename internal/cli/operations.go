@@ -27,9 +27,14 @@ func (r *root) doOr(ctx context.Context, env Env, name string, a control.Args, n
 	if u, err := user.Current(); err == nil {
 		a["actor"] = u.Username
 	}
+	return r.ask(ctx, env, control.Mall{Data: r.Data, DB: r.DB, Added: env.Added}, name, a, nothing)
+}
+
+// ask runs an operation on a mall and writes its rows.
+func (r *root) ask(ctx context.Context, env Env, mall control.Mall, name string, a control.Args, nothing string) error {
 	t := newTable(env.Stdout, r.Output)
 	t.live = a["follow"] != "" || name == "view rebuild"
-	err := control.Call(ctx, control.Mall{Data: r.Data, DB: r.DB, Added: env.Added}, name, a, t.row)
+	err := control.Call(ctx, mall, name, a, t.row)
 	if err == nil && t.header == "" && t.form == "table" && nothing != "" {
 		fmt.Fprintln(env.Stdout, nothing)
 	}
@@ -243,14 +248,55 @@ func (c *traceCommand) Run(ctx context.Context, env Env, r *root) error {
 }
 
 type topicCommand struct {
-	List topicList `cmd:"" help:"List the logs and their heads. Example: souk topic list"`
+	List topicList `cmd:"" help:"List the logs, or the topics at the broker, with the most that one group has not settled."`
+	Show topicShow `cmd:"" help:"Show the partitions of a topic, and what each group has not settled of each."`
 }
 
-type topicList struct{}
+// brokerFlag names the broker of a mall that is not asked itself.
+type brokerFlag struct {
+	Broker string `help:"URL of the broker that carries the mall's messages; one that runs in a single process is asked itself." env:"SOUK_BROKER" placeholder:"URL"`
+}
+
+func (f *brokerFlag) read(ctx context.Context, env Env, r *root, name string, a control.Args) error {
+	return r.ask(ctx, env, control.Mall{Data: r.Data, DB: r.DB, Broker: f.Broker, Added: env.Added}, name, a, "there are no topics yet")
+}
+
+type topicList struct {
+	brokerFlag `embed:""`
+}
+
+// Help implements kong's long help.
+func (topicList) Help() string {
+	return `Example:
+  souk topic list
+  souk --db postgres://localhost/mall topic list --broker nats://127.0.0.1:4222 -o json`
+}
 
 // Run lists topics.
-func (topicList) Run(ctx context.Context, env Env, r *root) error {
-	return r.do(ctx, env, "topic list", control.Args{})
+func (c *topicList) Run(ctx context.Context, env Env, r *root) error {
+	return c.read(ctx, env, r, "topic list", control.Args{})
+}
+
+type topicShow struct {
+	Topic      string `arg:"" help:"As souk.orders, or souk.orders.commands for what is addressed to a service."`
+	brokerFlag `embed:""`
+}
+
+// Help implements kong's long help.
+func (topicShow) Help() string {
+	return `Example:
+  souk topic show souk.orders
+  souk --db postgres://localhost/mall topic show souk.orders.commands --broker amqp://127.0.0.1
+
+first and next are the numbers of the first message that a partition holds and of the
+next one to come; RabbitMQ numbers nothing and keeps messages in the queues of the groups
+only, one for all topics of a group. NATS numbers a topic over all partitions. lag counts
+what a group takes of a topic and has not settled; on Kafka also what it passes over.`
+}
+
+// Run shows a topic.
+func (c *topicShow) Run(ctx context.Context, env Env, r *root) error {
+	return c.read(ctx, env, r, "topic show", control.Args{"topic": c.Topic})
 }
 
 type dlqCommand struct {
@@ -424,15 +470,23 @@ func (auditVerify) Run(ctx context.Context, env Env, r *root) error {
 
 type waitCommand struct {
 	Idle    bool   `help:"Until nothing is in flight." required:""`
+	Settled bool   `help:"Until no call to the outside waits for its next attempt, either."`
 	Timeout string `help:"No longer than this." default:"1m"`
 }
 
 // Help implements kong's long help.
-func (waitCommand) Help() string { return "Example:\n  souk wait --idle --timeout 30s" }
+func (waitCommand) Help() string {
+	return "Of a mall in several processes it counts what is to be done in any of them, also for a service that none of them runs.\n\n" +
+		"Example:\n  souk wait --idle --timeout 30s"
+}
 
 // Run waits.
 func (c *waitCommand) Run(ctx context.Context, env Env, r *root) error {
-	return r.do(ctx, env, "wait", control.Args{"timeout": c.Timeout})
+	a := control.Args{"timeout": c.Timeout}
+	if c.Settled {
+		a["settled"] = "yes"
+	}
+	return r.do(ctx, env, "wait", a)
 }
 
 type backupCommand struct {

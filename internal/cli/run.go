@@ -41,7 +41,7 @@ func (c *runCommand) Run(ctx context.Context, env Env, r *root) error {
 	config := c.config(r, env)
 	config.Drain, config.HTTP, config.Listen, config.Advertise, config.Run, config.TestMode = c.Drain, c.HTTP, c.Listen, c.Advertise, c.Parts, c.TestMode
 	config.MQTT.Address = c.mqtt(c.HTTP)
-	return runMall(ctx, r, config, func(h *house.House) error {
+	return runMall(ctx, config, func(h *house.House) error {
 		fmt.Fprintf(env.Stdout, "runs          %s\n", strings.Join(c.Parts, " "))
 		fmt.Fprintf(env.Stdout, "web           %s\n", h.URL())
 		fmt.Fprintf(env.Stdout, "processes     %s\n", h.Address())

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -105,48 +104,16 @@ func (c *upCommand) Run(ctx context.Context, env Env, r *root) error {
 	config := c.config(r, env)
 	config.HTTP, config.TestMode, config.Empty, config.Without = c.HTTP, c.TestMode, c.Empty, c.Without
 	config.MQTT.Address = c.mqtt(c.HTTP)
-	return runMall(ctx, r, config, func(h *house.House) error {
+	return runMall(ctx, config, func(h *house.House) error {
 		fmt.Fprintf(env.Stdout, "online store  %s\n", h.URL())
 		return welcome(env, h)
 	})
 }
 
 // runMall runs a house until ctx ends, then drains. begun tells people about it once it takes orders.
-func runMall(ctx context.Context, r *root, config house.Config, begun func(*house.House) error) error {
+func runMall(ctx context.Context, config house.Config, begun func(*house.House) error) error {
 	tuneCollector()
-	h, err := house.Open(ctx, config)
-	if err != nil {
-		return err
-	}
-	stop := func() error {
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-		defer cancel()
-		return h.Stop(drain)
-	}
-	if err := h.Start(ctx); err != nil {
-		return errors.Join(err, stop())
-	}
-	socket, err := control.Listen(ctx, r.Data)
-	if err != nil {
-		return errors.Join(err, stop())
-	}
-	served := make(chan error, 1)
-	serving, end := context.WithCancel(ctx)
-	defer end()
-	go func() { served <- control.Serve(serving, h, socket) }()
-	if err := begun(h); err != nil {
-		end()
-		return errors.Join(err, <-served, stop())
-	}
-	select {
-	case <-ctx.Done():
-	case err := <-h.Taken():
-		end()
-		return errors.Join(err, <-served, stop())
-	case err := <-served:
-		return errors.Join(err, stop())
-	}
-	return errors.Join(<-served, stop())
+	return control.Host(ctx, config, begun)
 }
 
 // welcome prints how to come in.

@@ -126,8 +126,10 @@ func Running(ctx context.Context, data string) bool {
 type Mall struct {
 	Data string
 	// DB is the databases of a mall in several processes; "": it runs, or ran, in one, on the data directory.
-	DB    string
-	Added []*backbone.Service
+	DB string
+	// Broker is the URL of the broker that carries its messages, for what is to be read there; a mall that runs knows its own.
+	Broker string
+	Added  []*backbone.Service
 }
 
 // Call runs an operation on a mall.
@@ -135,19 +137,30 @@ func Call(ctx context.Context, m Mall, name string, a Args, emit func(json.RawMe
 	if m.DB != "" {
 		return here(ctx, m, name, a, emit)
 	}
-	data := m.Data
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", Socket(data))
-	if err == nil {
-		defer func() { _ = conn.Close() }()
-		if operations()[name].alone {
-			return ErrRunning
-		}
-		return ask(ctx, conn, name, a, emit)
+	err := Ask(ctx, m.Data, name, a, emit)
+	if errors.Is(err, errNobody) {
+		return here(ctx, m, name, a, emit)
 	}
-	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
+	return err
+}
+
+// errNobody says that no mall runs on a data directory.
+var errNobody = errors.New("no mall runs here")
+
+// Ask has the mall that runs on a data directory run an operation; where none does, it fails.
+func Ask(ctx context.Context, data, name string, a Args, emit func(json.RawMessage) error) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", Socket(data))
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w: %w", errNobody, err)
+	case err != nil:
 		return err
 	}
-	return here(ctx, m, name, a, emit)
+	defer func() { _ = conn.Close() }()
+	if operations()[name].alone {
+		return ErrRunning
+	}
+	return ask(ctx, conn, name, a, emit)
 }
 
 func ask(ctx context.Context, conn net.Conn, name string, a Args, emit func(json.RawMessage) error) error {
@@ -196,7 +209,7 @@ func here(ctx context.Context, m Mall, name string, a Args, emit func(json.RawMe
 		return fmt.Errorf("no mall runs on %s, and no database lies there; start one with: souk --data %s up", m.Data, m.Data)
 	}
 	h, err := house.Open(ctx, house.Config{
-		Data: m.Data, DB: m.DB, Quiet: true, Empty: true, Added: m.Added, Logger: slog.New(slog.DiscardHandler),
+		Data: m.Data, DB: m.DB, Broker: m.Broker, Quiet: true, Empty: true, Added: m.Added, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 
 	"example.org/souk/internal/house"
 )
@@ -32,6 +33,18 @@ func migrate(ctx context.Context, h *house.House, _ Args, emit Emit) error {
 		return err
 	}
 	return emitPending(list, emit)
+}
+
+// grantRoles brings the tables up to date, gives each service's to a role of its own, and prints which.
+func grantRoles(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	if err := h.Migrate(ctx); err != nil {
+		return err
+	}
+	list, err := h.GrantRoles(ctx, a["prefix"])
+	for _, granted := range list {
+		err = errors.Join(err, emit(granted))
+	}
+	return err
 }
 
 // missing lists what the database lacks.

@@ -44,6 +44,7 @@ func operations() map[string]operation {
 		"event replay":      {run: replay, reads: true},
 		"trace":             {run: trace, reads: true},
 		"topic list":        {run: listTopics, reads: true},
+		"topic show":        {run: showTopic, reads: true},
 		"dlq list":          {run: listParked, reads: true},
 		"dlq act":           {run: actOnParked, reads: true},
 		"saga list":         {run: listSagas, reads: true},
@@ -54,6 +55,7 @@ func operations() map[string]operation {
 		"service resume":    {run: resume},
 		"doctor":            {run: examine, bare: true},
 		"migrate":           {run: migrate, bare: true, alone: true},
+		"migrate roles":     {run: grantRoles, bare: true},
 		"migrate plan":      {run: planMigrations, bare: true},
 		"audit verify":      {run: verify, reads: true},
 		"backup":            {run: backup, reads: true},
@@ -249,24 +251,8 @@ func trace(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	return err
 }
 
-func listTopics(ctx context.Context, h *house.House, _ Args, emit Emit) error {
-	for _, s := range h.Services() {
-		head, err := h.Store(s).Head(ctx, s)
-		if err != nil {
-			return err
-		}
-		if err := emit(struct {
-			Topic string `json:"topic"`
-			Head  int64  `json:"head"`
-		}{"souk." + s, head}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// subscriptions names the subscriptions of a service.
-func subscriptions(svc *backbone.Service) []string {
+// Subscriptions names the subscriptions of a service.
+func Subscriptions(svc *backbone.Service) []string {
 	names := []string{svc.Name}
 	for _, v := range svc.Views {
 		if !v.Inline {
@@ -278,7 +264,7 @@ func subscriptions(svc *backbone.Service) []string {
 
 func listParked(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	for _, svc := range h.Runtime.Parts() {
-		for _, sub := range subscriptions(svc) {
+		for _, sub := range Subscriptions(svc) {
 			rows, err := h.Store(svc.Name).ParkedRows(ctx, svc.Name, sub, a["key"], 1000)
 			if err != nil {
 				return err
@@ -488,6 +474,9 @@ func wait(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	busy := ""
 	for {
 		look, err := h.InFlight(ctx)
+		if a["settled"] != "" && err == nil && look == "" {
+			look, err = unsettled(ctx, h)
+		}
 		switch {
 		case err != nil && ctx.Err() == nil:
 			busy = err.Error() // a broker that is away is asked again
@@ -504,6 +493,23 @@ func wait(ctx context.Context, h *house.House, a Args, emit Emit) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// unsettled says what is to be done at some time, due or not: in a mall where nothing goes wrong that is nothing.
+func unsettled(ctx context.Context, h *house.House) (string, error) {
+	if busy, err := h.Runtime.Unsettled(ctx); busy != "" || err != nil {
+		return busy, err
+	}
+	for _, svc := range h.Runtime.Parts() {
+		calls, err := h.Store(svc.Name).Calls(ctx, svc.Name, 1)
+		if err != nil {
+			return "", err
+		}
+		if len(calls) > 0 {
+			return fmt.Sprintf("%s has to call %s (%s): %s", svc.Name, calls[0].Name, calls[0].ID, calls[0].Cause), nil
+		}
+	}
+	return "", nil
 }
 
 func authorizePayment(ctx context.Context, h *house.House, a Args, emit Emit) error {

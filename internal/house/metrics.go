@@ -12,6 +12,7 @@ import (
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/telemetry"
 	"example.org/souk/gateway/door"
+	"example.org/souk/gateway/rpc"
 )
 
 // metricsGate is in the tokens of engineers alone: what goes on inside is nobody else's business.
@@ -33,7 +34,7 @@ func (h *House) openMetrics() error {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "souk_http_request_duration_seconds", Help: "Time that requests took, by route and class of status. A stream counts when it ends.",
+			Name: "souk_http_request_duration_seconds", Help: "Time that requests and calls took, by route or method and class of status. A stream counts when it ends.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
 		}, []string{"route", "status"}),
 		devices: newDeviceMetrics(),
@@ -61,6 +62,11 @@ func (h *House) openMetrics() error {
 // observe counts a request.
 func (m *metrics) observe(o door.Observation) {
 	m.requests.WithLabelValues(o.Route, strconv.Itoa(o.Status/100)+"xx").Observe(o.Duration.Seconds())
+}
+
+// observeCall counts a call of a program or another process, with the status that stands for its code.
+func (m *metrics) observeCall(o rpc.Observation) {
+	m.requests.WithLabelValues(o.Method, strconv.Itoa(o.Status/100)+"xx").Observe(o.Duration.Seconds())
 }
 
 // serveMetrics adds the route that Prometheus scrapes.

@@ -16,9 +16,9 @@ import (
 // programs is the way in for programs of the shop: the application services that run here, for other processes and for who bears a token.
 func (h *House) programs() (http.Handler, error) {
 	return rpc.New(rpc.Config{
-		Commands: h.Runtime, ReadCommand: h.Runtime.ReadCommand, Reader: h.Reader, Run: h.Runtime.Services(), Changed: h.Runtime.Changed, Control: h.Runtime,
+		Commands: h.Runtime, ReadCommand: h.Runtime.ReadCommand, Reader: h.Reader, Run: h.Runtime.Services(), Changed: h.Runtime.Changed, Control: steered{h.Runtime, h},
 		Catalogue: h.prices(), Keys: h.Keys, Caller: h.caller, Clock: clock{}, Logger: h.cfg.Logger,
-		Closing: h.closing, CallerRate: h.rate(1), AddressRate: h.rate(5),
+		Observe: h.metrics.observeCall, Closing: h.closing, CallerRate: h.rate(1), AddressRate: h.rate(5),
 	})
 }
 

@@ -60,6 +60,23 @@ var demoShop = struct {
 	},
 }
 
+// Sample is a product of the demo shop with the price that it begins with, in minor units.
+type Sample struct {
+	Product, SKU string
+	Price        int64
+}
+
+// DemoShop returns what the demo shop sells and who buys there.
+func DemoShop() (sells []Sample, buyers []string) {
+	for _, g := range demoShop.goods {
+		sells = append(sells, Sample{g.id, g.sku, g.price})
+	}
+	for _, p := range demoShop.people {
+		buyers = append(buyers, p.id)
+	}
+	return sells, buyers
+}
+
 const shopStore = "main-hall"
 
 // seedDemo opens the demo shop.

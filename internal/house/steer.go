@@ -34,6 +34,21 @@ func (h *House) Rebuild(ctx context.Context, service, view string, progress func
 	return wrong(stream.Err())
 }
 
+// steered is a process as others steer it.
+type steered struct {
+	*backbone.Runtime
+	house *House
+}
+
+// InFlight says what is in flight here, and, of a mall that runs as several processes, what is to be done anywhere as far as can be known
+// from here: what a process left behind that died, nobody has in hand.
+func (s steered) InFlight(ctx context.Context) (string, error) {
+	if s.house.peers == nil {
+		return s.Runtime.InFlight(ctx)
+	}
+	return s.Runtime.Unsettled(ctx)
+}
+
 // each asks every process.
 func (h *House) each(ctx context.Context, ask func(soukv1connect.ControlServiceClient) error) error {
 	list, err := h.peers.Processes(ctx)

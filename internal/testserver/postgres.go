@@ -96,6 +96,17 @@ func (s *Server) Database(t testing.TB) string {
 	return s.pg.url(name)
 }
 
+// Psql runs statements with psql, a client that shares no code with ours, on the database of an address, and returns what it wrote: a
+// row a line, and what it was refused.
+func (s *Server) Psql(t testing.TB, address, statements string) (out, refused string) {
+	t.Helper()
+	p := Command{Args: []string{filepath.Join(s.pg.bin, "psql"), "-X", "-q", "-A", "-t", address}, Stdin: statements}.Start(t)
+	if e := p.Wait(); e.Code != 0 {
+		t.Fatalf("psql: %v\n%s", e, p.Stderr())
+	}
+	return p.Stdout(), p.Stderr()
+}
+
 // Kill kills the server with all its processes, as a power cut would, and returns when they are gone.
 func (s *Server) Kill() {
 	s.t.Helper()

@@ -18,6 +18,12 @@ import (
 func (m *mall) busyDay() (orders []string) {
 	m.t.Helper()
 	m.seed()
+	return m.ordersOfADay()
+}
+
+// ordersOfADay is busyDay in a world that was filled before.
+func (m *mall) ordersOfADay() (orders []string) {
+	m.t.Helper()
 	m.authorize("PAY1", "CUSTOMER_001", "40.00")
 	m.settle()
 	m.must(202, "POST", "/order", paidBy("PAY1", order1))

@@ -42,6 +42,7 @@ func TestCommandLine(t *testing.T) {
 			{"event tail --stream order/ORDER_001 -n 1", "souk.orders.OrderApproved.v1"},
 			{"trace ORDER_001", "souk.inventory.ReserveStock.v1"},
 			{"topic list", "souk.inventory"},
+			{"topic show souk.orders", `"group": "souk.analytics.view-sales"`},
 			{"saga list", "completed"},
 			{"saga show ORDER_001", "checkout"},
 			{"dlq list", "[]"},

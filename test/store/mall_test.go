@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -36,6 +37,7 @@ type mall struct {
 type part struct {
 	name  string // of its data directory
 	parts []string
+	db    string // "": the mall's
 	url   string
 	proc  *testserver.Process
 }
@@ -100,7 +102,7 @@ func processes(parts []string) (list []*part) {
 // beginPart runs one process of several, and waits until it is ready.
 func (m *mall) beginPart(p *part, env ...string) {
 	m.t.Helper()
-	args := append([]string{m.binary, "--data", filepath.Join(m.dir, p.name), "--db", m.db, "run"}, p.parts...)
+	args := append([]string{m.binary, "--data", filepath.Join(m.dir, p.name), "--db", cmp.Or(p.db, m.db), "run"}, p.parts...)
 	args = append(append(args, "--test-mode", "--caller-rate", "100000"), m.flags...)
 	p.proc = testserver.Command{Args: args, Env: env}.Start(m.t)
 	line := p.proc.WaitLine("web ")

@@ -84,6 +84,15 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 
+	// Calls of programs are counted as requests are.
+	if status, answer := m.call("POST", "/souk.v1.StoresService/ListProducts", `{}`, "Authorization", m.token(binary, "staff")); status != 200 {
+		t.Errorf("a call of a program: %d %s", status, answer)
+	}
+	await(t, "the call is counted", func() bool {
+		_, text := m.call("GET", "/metrics", "", "Authorization", bearer)
+		return strings.Contains(text, `souk_http_request_duration_seconds_count{route="/souk.v1.StoresService/ListProducts",status="2xx"} 1`)
+	})
+
 	// What a paused service leaves lying is seen, with its age.
 	if _, code := souk(t, binary, m.dir, "service", "pause", "inventory"); code != 0 {
 		t.Fatal(code)

@@ -401,6 +401,15 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 	m.awaitStatus("PAUSED", "PENDING")
 	m.souk("service", "resume", "inventory")
 	m.awaitStatus("PAUSED", "APPROVED")
+	// What waits for a service that no process runs is to be done. Red where each process is asked only for what it has in hand.
+	gone := m.of("orders").proc
+	gone.Signal(syscall.SIGTERM)
+	gone.Wait()
+	m.must(202, "POST", "/order", order("AWAITED", "CUSTOMER_001", item{"PRODUCT_002", 5, 1}))
+	refused(t, binary, t.TempDir(), 1, "of service orders", "--db", db, "wait", "--idle", "--timeout", "3s")
+	m.beginWhatEnded()
+	m.awaitStatus("AWAITED", "APPROVED")
+	m.souk("wait", "--idle")
 	token := strings.TrimSpace(m.souk("token", "--role", "engineer", "--subject", "eve"))
 	if status, answer := callAt(t, m.of("console").url, "GET", "/metrics", "", "Authorization", "Bearer "+token); status != 200 {
 		t.Errorf("a token of the command line at a process: %d %s", status, answer)

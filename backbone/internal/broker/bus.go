@@ -340,11 +340,15 @@ func (b *Bus) Backlogs(ctx context.Context) ([]driver.Backlog, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: backlog of %s: %w", b.config.Client.System(), s.group.Name, err)
 		}
-		total := int64(0)
+		backlog := driver.Backlog{Service: s.Service, Subscription: s.Name}
 		for _, n := range waiting {
-			total += max(n, 0)
+			backlog.Unknown = backlog.Unknown || n < 0
+			backlog.Messages += max(n, 0)
 		}
-		list = append(list, driver.Backlog{Service: s.Service, Subscription: s.Name, Messages: total})
+		if backlog.Ahead, err = s.ahead(ctx); err != nil {
+			return nil, fmt.Errorf("%s: backbacklog of %s: %w", b.config.Client.System(), s.group.Name, err)
+		}
+		list = append(list, backlog)
 	}
 	return list, nil
 }

@@ -240,7 +240,7 @@ func incoming(m broker.Outgoing, sequence int64, done func()) broker.Incoming {
 func (c *client) settle(own *group, pl place, offset, life int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.life != life || c.down {
+	if c.life != life || c.down || offset < own.floor[pl] { // or two had it, one after the other, and the other one settled it
 		return
 	}
 	if own.settled[pl] == nil {

@@ -15,7 +15,9 @@ import (
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/driver"
 	"example.org/souk/backbone/internal/broker"
+	"example.org/souk/backbone/pgstore"
 	"example.org/souk/backbone/sqlitestore"
+	"example.org/souk/internal/testserver"
 )
 
 // sold is an event of a shop; books handles it, and answers each to the shop with a command.
@@ -68,6 +70,10 @@ func shop() *backbone.Service {
 				return []backbone.Event{confirmed(c)}, nil
 			}),
 		},
+		Views: []backbone.View{{Name: "tally", Inline: true, Projections: []backbone.Projection{backbone.Project(func(ctx context.Context, tx backbone.ViewTx, e sold) error {
+			return tx.Exec(ctx, `INSERT INTO {tally} AS t (till, sales) VALUES ($1, 1) ON CONFLICT (till) DO UPDATE SET sales = t.sales + 1`, e.Till)
+		})}}},
+		Migrations: fstest.MapFS{"0001_tally.sql": {Data: []byte("-- +goose Up\nCREATE TABLE {tally} (till TEXT PRIMARY KEY, sales BIGINT NOT NULL);\n")}},
 	}
 }
 
@@ -82,9 +88,12 @@ func books() *backbone.Service {
 		},
 		Views: []backbone.View{backbone.ViewOf("turnover", backbone.FromFirst, func(ctx context.Context, tx backbone.ViewTx, e sold) error {
 			return tx.Exec(ctx, `INSERT INTO {turnover} AS t (till, sales) VALUES ($1, 1) ON CONFLICT (till) DO UPDATE SET sales = t.sales + 1`, e.Till)
-		}).KeyedBy(func(e sold) string { return e.Till })},
+		}).KeyedBy(func(e sold) string { return e.Till }), backbone.ViewOf("takings", backbone.FromFirst, func(ctx context.Context, tx backbone.ViewTx, e sold) error {
+			return tx.Exec(ctx, `INSERT INTO {takings} AS t (till, sales) VALUES ($1, 1) ON CONFLICT (till) DO UPDATE SET sales = t.sales + 1`, e.Till)
+		}).View},
 		Migrations: fstest.MapFS{"0001_entry.sql": {Data: []byte(`-- +goose Up
 CREATE TABLE {turnover} (till TEXT PRIMARY KEY, sales BIGINT NOT NULL);
+CREATE TABLE {takings} (till TEXT PRIMARY KEY, sales BIGINT NOT NULL);
 CREATE TABLE {entry} (place INTEGER PRIMARY KEY, id TEXT NOT NULL, till TEXT NOT NULL, n BIGINT NOT NULL);
 `)}},
 	}
@@ -100,8 +109,12 @@ type mall struct {
 	alarms []string
 }
 
-// unanchored hides that the broker can be asked what it still has.
-type unanchored struct{ driver.Transport }
+// unanchored hides that the broker can be asked what it still has, and no more than that.
+type unanchored struct {
+	driver.Transport
+	driver.Preparer
+	driver.Behinder
+}
 
 func start(t *testing.T, s *server, dir string, wrap func(*broker.Bus) driver.Transport) *mall {
 	t.Helper()
@@ -294,7 +307,253 @@ func TestD6_RebuiltWhileEventsWait(t *testing.T) {
 	}
 }
 
+// D6: views that two processes share over a broker, an inline one, one with a key of its own and one over all partitions, are
+// rebuilt by each of them in turn under load, and show each event once. Red where what the other process has in hand at the
+// swap commits after it, where writers are not kept from an inline view, and where a floor is known to one process only.
+func TestD6_RebuildOfViewsSharedOverABroker(t *testing.T) {
+	t.Parallel()
+	s, url := newServer(), testserver.Postgres(t).Database(t)
+	var both []*backbone.Runtime
+	var stores []*pgstore.Store
+	for range 2 {
+		store, err := pgstore.Open(t.Context(), pgstore.Config{URL: url})
+		if err != nil {
+			t.Fatal(err)
+		}
+		storeOf := func(string) driver.Store { return store }
+		bus := broker.New(broker.Config{Client: &client{s}, Store: storeOf, Poll: 20 * time.Millisecond, Lease: 2 * time.Second})
+		r, err := backbone.New(backbone.Config{
+			Parts: []*backbone.Service{shop(), ledger()}, Store: storeOf, Transport: bus, Lease: 2 * time.Second,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			defer cancel()
+			if err := errors.Join(r.Stop(ctx), bus.Close(), store.Close()); err != nil {
+				t.Error(err)
+			}
+		})
+		both, stores = append(both, r), append(stores, store)
+	}
+	const callers, each = 4, 60
+	var selling sync.WaitGroup
+	for c := range callers {
+		selling.Go(func() {
+			for i := range each {
+				if _, err := both[(c+i)%2].Do(t.Context(), sell{fmt.Sprint("t", (c+i)%5)}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	sold := make(chan struct{})
+	go func() {
+		selling.Wait()
+		close(sold)
+	}()
+	views := [][2]string{{"shop", "tally"}, {"books", "turnover"}, {"books", "takings"}}
+	rebuilt := 0
+	for under := true; under; rebuilt++ {
+		select {
+		case <-sold:
+			under = false
+		default:
+		}
+		v := views[rebuilt%len(views)]
+		if err := both[rebuilt%2].Rebuild(t.Context(), v[0], v[1], nil); err != nil {
+			t.Fatalf("rebuild %s: %v", v[1], err)
+		}
+		// At any instant the inline view shows what stands in the log.
+		if shown, stand := tallied(t, stores[0]); shown != stand {
+			t.Fatalf("after rebuild %d the inline view shows %d sales, and the log has %d", rebuilt, shown, stand)
+		}
+	}
+	t.Logf("rebuilt %d times", rebuilt)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	busy := ""
+	for quiet := 0; quiet < 2; {
+		said := ""
+		for _, r := range both {
+			what, err := r.Unsettled(ctx)
+			if err != nil {
+				t.Fatalf("it does not come to rest: %s: %v", busy, err)
+			}
+			said += what
+		}
+		busy = said
+		if quiet++; busy != "" {
+			quiet = 0
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("it does not come to rest: %s", busy)
+		}
+	}
+	for _, v := range views {
+		rows, err := stores[0].Query(t.Context(), "SELECT coalesce(sum(sales), 0)::bigint FROM "+stores[0].Name(v[0], v[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sales int
+		for rows.Next() {
+			if err := rows.Scan(&sales); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rows.Close()
+		if sales != callers*each {
+			t.Errorf("%s shows %d sales, want %d", v[1], sales, callers*each)
+		}
+	}
+}
+
+// tallied reads, at one instant, what the inline view shows and what stands in the log.
+func tallied(t *testing.T, store *pgstore.Store) (shown, stand int) {
+	t.Helper()
+	rows, err := store.Query(t.Context(), "SELECT (SELECT coalesce(sum(sales), 0)::bigint FROM "+store.Name("shop", "tally")+
+		"), (SELECT count(*) FROM "+store.Name("shop", "bb_log")+" WHERE type = $1)", sold{}.EventType())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := rows.Scan(&shown, &stand); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return shown, stand
+}
+
+// ledger is books with the tables' dialect for PostgreSQL.
+func ledger() *backbone.Service {
+	svc := books()
+	migration := svc.Migrations.(fstest.MapFS)["0001_entry.sql"]
+	migration.Data = []byte(strings.ReplaceAll(string(migration.Data), "place INTEGER PRIMARY KEY", "place BIGSERIAL PRIMARY KEY"))
+	return svc
+}
+
 func plain(b *broker.Bus) driver.Transport { return b }
+
+// Over a transport that cannot say what it has still to hand over nobody is told that all is at rest. Red where it counts
+// as one that has nothing: confirmations that wait at the broker then go unseen.
+func TestNotIdleWhereNobodyCanTell(t *testing.T) {
+	t.Parallel()
+	m := start(t, newServer(), t.TempDir(), func(b *broker.Bus) driver.Transport { return struct{ driver.Transport }{b} })
+	m.sell(1)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		idle, err := m.Idle(ctx)
+		if errors.Is(err, driver.ErrNoPower) {
+			return
+		}
+		if err != nil || idle {
+			t.Fatalf("idle: %v %v, and nobody can know", idle, err)
+		}
+	}
+}
+
+// unclaimed is a database in which claims wait.
+type unclaimed struct {
+	driver.Store
+	goOn chan struct{}
+}
+
+func (u *unclaimed) Claim(ctx context.Context, service, name, owner string, slices int, lease time.Duration) ([]driver.Checkpoint, error) {
+	select {
+	case <-u.goOn:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return u.Store.Claim(ctx, service, name, owner, slices, lease)
+}
+
+// What a late subscription has still to read from a log counts before anybody has claimed its partitions, here and over all
+// processes. Red where only what waits at the broker counts, as nothing does here.
+func TestBehindBeforePartitionsAreTaken(t *testing.T) {
+	t.Parallel()
+	s, dir := newServer(), t.TempDir()
+	m := start(t, s, dir, plain)
+	m.sell(10)
+	m.entries(10)
+	store := &unclaimed{m.store, make(chan struct{})}
+	bus := broker.New(broker.Config{Client: &client{s}, Store: func(string) driver.Store { return store }})
+	ctx, cancel := context.WithCancel(t.Context())
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	got := &counting{all: make(chan struct{}), want: 10}
+	late := driver.Subscription{
+		Service: "books", Name: "late", FromFirst: true, Interests: []driver.Interest{{Source: "shop", Types: []string{sold{}.EventType()}}},
+	}
+	go func() { ended <- bus.Subscribe(ctx, late, got, ready) }()
+	defer func() {
+		cancel()
+		if err := errors.Join(<-ended, bus.Close()); err != nil {
+			t.Error(err)
+		}
+	}()
+	select {
+	case <-ready:
+	case err := <-ended:
+		ended <- err
+		t.Fatalf("subscribe: %v", err)
+	}
+	if n, err := bus.Behind(t.Context()); err != nil || n == 0 {
+		t.Errorf("%d are behind (%v), and 10 events are to be read", n, err)
+	}
+	if list, err := bus.Backlogs(t.Context()); err != nil || len(list) != 1 || list[0].Ahead == 0 {
+		t.Errorf("the backlogs are %+v (%v), and 10 events are to be read", list, err)
+	}
+	close(store.goOn)
+	select {
+	case <-got.all:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the events do not come")
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for ended := time.After(20 * time.Second); ; {
+		n, err := bus.Behind(t.Context())
+		list, failed := bus.Backlogs(t.Context())
+		if err == nil && failed == nil && n == 0 && list[0] == (driver.Backlog{Service: "books", Subscription: "late"}) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ended:
+			t.Fatalf("%d are behind, the backlogs are %+v: %v", n, list, errors.Join(err, failed))
+		}
+	}
+}
+
+// counting is a sink that settles what it gets.
+type counting struct {
+	idle
+	all  chan struct{}
+	mu   sync.Mutex
+	want int
+}
+
+func (c *counting) Deliver(_ context.Context, _ int, ds []driver.Delivery) error {
+	for _, d := range ds {
+		d.Ack(nil)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.want -= len(ds); c.want == 0 {
+		close(c.all)
+	}
+	return nil
+}
 
 // Where a broker has lost a group nobody knows what waits for it, so something is in flight until it has joined again. Red
 // where such a group counts as one that has nothing to do.
@@ -372,7 +631,7 @@ func TestF3_WhatABrokerForgetsIsPublishedAgain(t *testing.T) {
 func TestF3_ControlWithoutAnchors(t *testing.T) {
 	t.Parallel()
 	s := newServer()
-	m := start(t, s, t.TempDir(), func(b *broker.Bus) driver.Transport { return unanchored{b} })
+	m := start(t, s, t.TempDir(), func(b *broker.Bus) driver.Transport { return unanchored{b, b, b} })
 	m.sell(60)
 	m.entries(60)
 	s.forget()

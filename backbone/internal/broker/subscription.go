@@ -73,7 +73,7 @@ func (b *Bus) Subscribe(ctx context.Context, s driver.Subscription, sink driver.
 	defer context.AfterFunc(b.ctx, func() { cancel(ErrClosed) })()
 
 	sub := &subscription{
-		Subscription: s, bus: b, sink: sink, leases: s.Name + "/partitions", failed: make(chan error, 1), recheck: make(chan struct{}, 1), partitions: map[int]*partition{},
+		Subscription: s, bus: b, sink: sink, leases: driver.Partitions(s.Name), failed: make(chan error, 1), recheck: make(chan struct{}, 1), partitions: map[int]*partition{},
 	}
 	err := sub.run(ctx, ready)
 	if outer.Err() != nil && (err == nil || ctx.Err() != nil) {
@@ -333,7 +333,9 @@ func (s *subscription) behind(ctx context.Context) (int64, error) {
 		if waiting < 0 { // the broker has lost the group, and what waits for it is found when it has joined again
 			waiting = 1
 		}
-		if p != nil {
+		if p == nil { // nobody has it yet, nor what came before the group
+			waiting = max(waiting, 1)
+		} else {
 			p.mu.Lock()
 			waiting = max(waiting, int64(len(p.open)))
 			for source, to := range s.joined {
@@ -344,6 +346,23 @@ func (s *subscription) behind(ctx context.Context) (int64, error) {
 		total += waiting
 	}
 	return total, nil
+}
+
+// ahead counts the positions of the logs that the partitions have still to read before they go over to the broker, whoever
+// works them.
+func (s *subscription) ahead(ctx context.Context) (positions int64, err error) {
+	late := false
+	for _, to := range s.joined {
+		late = late || to > 0
+	}
+	if !late {
+		return 0, nil
+	}
+	cps, err := s.store.Checkpoints(ctx, s.Service, s.leases)
+	for _, c := range cps {
+		positions += max(s.joined[c.Source]-c.Position, 0)
+	}
+	return positions, err
 }
 
 // wants reports whether an interest covers a message.

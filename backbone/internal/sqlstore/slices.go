@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -187,6 +188,31 @@ func (c *Core) Release(ctx context.Context, service, subscription, owner string,
 			WHERE subscription = $1 AND owner = $2 AND slice IN (`+parameters(3, len(held))+`)`), args...)
 		return err
 	})
+}
+
+// Seize takes all slices of the subscriptions away from whoever has them, within a transaction: their epochs rise, and they
+// are nobody's. It returns their checkpoints.
+func (c *Core) Seize(ctx context.Context, q Conn, service string, subscriptions []string) ([]driver.Checkpoint, error) {
+	if len(subscriptions) == 0 {
+		return nil, nil
+	}
+	args := make([]any, len(subscriptions))
+	for i, name := range subscriptions {
+		args[i] = name
+	}
+	of := "WHERE subscription IN (" + parameters(1, len(subscriptions)) + ")"
+	if lock := c.Dialect.ForUpdate; lock != "" { // in the order in which batches lock them
+		err := all(ctx, q, c.sql(service, "SELECT slice FROM {bb_checkpoint} "+of+" ORDER BY subscription, source, slice"+lock), args,
+			func(driver.Rows) error { return nil })
+		if err != nil {
+			return nil, err
+		}
+	}
+	out, err := collect(ctx, q, c.sql(service, "UPDATE {bb_checkpoint} SET epoch = epoch + 1, owner = '', lease_until = 0 "+of+
+		" RETURNING "+checkpointColumns), args, scanCheckpoint)
+	return sorted(out, func(a, b *driver.Checkpoint) int {
+		return cmp.Or(compareText(a.Subscription, b.Subscription, a.Source, b.Source), cmp.Compare(a.Slice, b.Slice))
+	}), err
 }
 
 // Checkpoints implements driver.Slices.

@@ -1,0 +1,103 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// board tells how it goes.
+type board struct {
+	play  *play
+	crowd *crowd
+	drawn int // lines that stand on the terminal
+}
+
+// run draws the board until ctx ends.
+func (b *board) run(ctx context.Context) {
+	fmt.Fprintf(b.play.Out, "seed %d, pages at %s\n", b.play.Seed, b.play.mall.url())
+	every := time.Second
+	if b.play.Terminal {
+		every = 250 * time.Millisecond
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			b.draw(context.WithoutCancel(ctx))
+			return
+		case <-tick.C:
+			b.draw(ctx)
+		}
+	}
+}
+
+// draw draws it over the one before, or below where it is no terminal.
+func (b *board) draw(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	lines := []string{fmt.Sprintf("orders      %6d accepted  %6d cancelled  %6d refused", b.crowd.accepted.Load(), b.crowd.canceled.Load(), b.crowd.refused.Load())}
+	sums, err := b.scrape(ctx)
+	if err != nil {
+		lines = append(lines, "the mall does not answer just now")
+	} else {
+		lines = append(lines,
+			fmt.Sprintf("checkouts   %6.0f under way", sums["souk_sagas"]),
+			fmt.Sprintf("messages    %6.0f handled   %6.0f came again  %6.0f parked", sums["souk_messages_total"], sums["souk_redeliveries_total"], sums["souk_parked_messages"]),
+			fmt.Sprintf("devices     %6.0f messages", sums["souk_device_messages_total"]),
+			fmt.Sprintf("calls       %6.0f wait", sums["souk_calls_waiting"]))
+	}
+	if b.play.Chaos {
+		lines = append(lines, fmt.Sprintf("chaos       %6d kills     %6d pauses", b.play.kills.Load(), b.play.pauses.Load()))
+	}
+	if !b.play.Terminal {
+		fmt.Fprintln(b.play.Out, strings.Join(lines, "; "))
+		return
+	}
+	if b.drawn > 0 {
+		fmt.Fprintf(b.play.Out, "\x1b[%dA", b.drawn)
+	}
+	for range max(b.drawn-len(lines), 0) {
+		lines = append(lines, "")
+	}
+	for _, l := range lines {
+		fmt.Fprintf(b.play.Out, "\x1b[2K%s\n", l)
+	}
+	b.drawn = len(lines)
+}
+
+// scrape adds up the mall's metrics by their names.
+func (b *board) scrape(ctx context.Context) (map[string]float64, error) {
+	token, err := b.play.token("engineer", "demo")
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, b.play.mall.url()+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	resp, err := b.crowd.client.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	sums := map[string]float64{}
+	for name, f := range families {
+		for _, m := range f.GetMetric() {
+			sums[name] += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	return sums, nil
+}

@@ -1,0 +1,444 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"example.org/souk/backbone"
+	"example.org/souk/internal/control"
+	"example.org/souk/internal/house"
+	"example.org/souk/mall"
+	"example.org/souk/mall/analytics"
+	"example.org/souk/mall/event"
+	"example.org/souk/mall/inventory"
+	"example.org/souk/mall/orders"
+	"example.org/souk/mall/payments"
+	mailstandin "example.org/souk/provider/mail/standin"
+	paystandin "example.org/souk/provider/payment/standin"
+)
+
+// Outside is what others know of the mall: their own ledgers.
+type Outside struct {
+	Payment paystandin.Report
+	Mail    mailstandin.Report
+}
+
+// Findings is what Check found.
+type Findings struct {
+	Looked []string `json:"looked"` // what holds, with how much of it there was
+	Broken []string `json:"broken"` // what does not hold
+}
+
+// Check looks at a mall in which nothing is under way any more. It reads the logs of the services and compares what follows
+// from them with what the services show and what the outside has on its books.
+func Check(ctx context.Context, h *house.House, out Outside) (Findings, error) {
+	c := &checker{h: h, out: out, status: map[string]orders.Status{}}
+	for _, part := range []func(context.Context) error{
+		c.logs, c.orders, c.stock, c.walkOuts, c.money, c.letters, c.counts, c.leftovers,
+	} {
+		c.right = true
+		if err := part(ctx); err != nil {
+			return c.found, err
+		}
+	}
+	return c.found, nil
+}
+
+type checker struct {
+	h      *house.House
+	out    Outside
+	found  Findings
+	right  bool // nothing is broken of what is being looked at
+	placed []event.OrderPlaced
+	status map[string]orders.Status
+}
+
+// looked says what was looked at and holds.
+func (c *checker) looked(format string, args ...any) {
+	if !c.right {
+		return
+	}
+	c.found.Looked = append(c.found.Looked, fmt.Sprintf(format, args...))
+}
+
+func (c *checker) broken(format string, args ...any) {
+	c.right = false
+	c.found.Broken = append(c.found.Broken, fmt.Sprintf(format, args...))
+}
+
+// each calls f for all that stands in a service's log, or for what is of these types.
+func (c *checker) each(ctx context.Context, service string, f func(*backbone.Message) error, types ...string) error {
+	r := c.h.Reader(service)
+	for after := int64(0); ; {
+		list, err := r.Log(ctx, backbone.ReadQuery{After: after, Limit: 5000, Types: types})
+		if err != nil {
+			return fmt.Errorf("log of %s: %w", service, err)
+		}
+		for _, m := range list {
+			after = m.Position
+			if err := f(m); err != nil {
+				return fmt.Errorf("log of %s, position %d: %w", service, m.Position, err)
+			}
+		}
+		if len(list) == 0 {
+			return nil
+		}
+	}
+}
+
+// events calls f for the events of one type in a service's log.
+func events[E backbone.Event](ctx context.Context, c *checker, service string, f func(E)) error {
+	var zero E
+	return c.each(ctx, service, func(m *backbone.Message) error {
+		var e E
+		if err := json.Unmarshal(m.Data, &e); err != nil {
+			return err
+		}
+		f(e)
+		return nil
+	}, zero.EventType())
+}
+
+// logs: the versions of each stream are dense, and the seals hold.
+func (c *checker) logs(ctx context.Context) error {
+	records := 0
+	for _, service := range c.h.Services() {
+		versions := map[string]int64{}
+		err := c.each(ctx, service, func(m *backbone.Message) error {
+			records++
+			if m.Version == 0 {
+				return nil
+			}
+			if versions[m.Stream]++; m.Version != versions[m.Stream] {
+				c.broken("log of %s: %s has version %d where %d is next", service, m.Stream, m.Version, versions[m.Stream])
+				versions[m.Stream] = m.Version
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		head, err := c.h.Head(service)
+		if err != nil {
+			return err
+		}
+		if _, err := c.h.Reader(service).Verify(ctx, head); err != nil {
+			c.broken("log of %s: %v", service, err)
+		}
+	}
+	c.looked("%d records in %d logs: nothing is missing between them, and the seals hold", records, len(c.h.Services()))
+	return nil
+}
+
+// orders: each has ended or waits for something that may come, and was approved once at most.
+func (c *checker) orders(ctx context.Context) error {
+	if err := events(ctx, c, "orders", func(e event.OrderPlaced) { c.placed = append(c.placed, e) }); err != nil {
+		return err
+	}
+	approvals := map[string]int{}
+	if err := events(ctx, c, "orders", func(e event.OrderApproved) { approvals[e.Order]++ }); err != nil {
+		return err
+	}
+	states := map[orders.Status]int{}
+	for _, p := range c.placed {
+		v, found, err := orders.Get(ctx, c.h.Reader("orders"), p.Order)
+		if err != nil {
+			return err
+		}
+		if !found {
+			c.broken("order %s was placed, and the service does not know it", p.Order)
+			continue
+		}
+		c.status[p.Order] = v.Status
+		states[v.Status]++
+		if !v.Status.Terminal() && !waits[v.Status] {
+			c.broken("order %s is %s, and nothing is under way", p.Order, v.Status)
+		}
+		if n := approvals[p.Order]; n > 1 {
+			c.broken("order %s was approved %d times", p.Order, n)
+		}
+	}
+	c.looked("%d orders: each has ended or waits for something that may come (%s)", len(c.placed), tally(states))
+	return nil
+}
+
+// waits are the states in which an order may wait for what nobody has to do now: goods, or for a mall without robots its
+// customer.
+var waits = map[orders.Status]bool{orders.Backordered: true, orders.Approved: true}
+
+// tally prints how many there are of each, in the order of their names.
+func tally[K ~string](counts map[K]int) string {
+	var list []string
+	for _, k := range slices.Sorted(maps.Keys(counts)) {
+		list = append(list, fmt.Sprintf("%d %s", counts[k], k))
+	}
+	return strings.Join(list, ", ")
+}
+
+// shelf is what the books of a SKU at a location must say.
+type shelf struct {
+	hand, held, committed  int64
+	stocked, asked         bool
+	ordered                int64
+	threshold              int64
+	crossings, restocks    int
+	received, taken, moved int64 // pieces in, out, and corrected
+}
+
+// settle is asked behind each change of what is there or will be: whoever falls below the threshold asks for more, once.
+func (s *shelf) settle() {
+	if s.hand >= s.threshold {
+		s.ordered = 0
+	}
+	if s.hand+s.ordered >= s.threshold {
+		s.asked = false
+	}
+}
+
+// due tells whether more has to be asked for now.
+func (s *shelf) due() bool { return s.stocked && !s.asked && s.hand+s.ordered < s.threshold }
+
+// stock: what is on hand, held, committed, issued and received adds up for each SKU and location, is shown as it is, and
+// whoever fell below the threshold asked for more exactly once.
+func (c *checker) stock(ctx context.Context) error {
+	shelves := map[string]*shelf{}
+	owed := map[string]bool{} // who has to ask for more with the very next event of the shelf that is not the level itself
+	err := c.each(ctx, "inventory", func(m *backbone.Message) error {
+		id, found := strings.CutPrefix(m.Stream, "stock/")
+		if !found || m.Version == 0 {
+			return nil
+		}
+		s := shelves[id]
+		if s == nil {
+			s = &shelf{}
+			shelves[id] = s
+		}
+		if owed[id] && m.Type != event.InventoryUpdatedV1 {
+			delete(owed, id)
+			if m.Type != event.RestockNeededV1 {
+				c.broken("stock of %s fell below %d and no more was asked for", id, s.threshold)
+			}
+		}
+		if err := s.apply(m); err != nil {
+			return err
+		}
+		if m.Type == event.RestockNeededV1 {
+			if s.restocks++; s.asked {
+				c.broken("more of %s was asked for twice", id)
+			}
+			s.asked = true
+		} else {
+			s.settle()
+		}
+		if s.due() {
+			owed[id] = true
+			s.crossings++
+		}
+		if s.hand-s.held-s.committed < 0 {
+			c.broken("stock of %s: %d on hand, %d held, %d committed at position %d", id, s.hand, s.held, s.committed, m.Position)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	restocks := 0
+	for id, s := range shelves {
+		restocks += s.restocks
+		if s.restocks != s.crossings {
+			c.broken("stock of %s fell below its threshold %d times, and more was asked for %d times", id, s.crossings, s.restocks)
+		}
+		if s.hand != s.received-s.taken+s.moved {
+			c.broken("stock of %s: %d received, %d taken, %d corrected, and %d on hand", id, s.received, s.taken, s.moved, s.hand)
+		}
+	}
+	levels, err := inventory.List(ctx, c.h.Reader("inventory"), "", "", 10_000)
+	if err != nil {
+		return err
+	}
+	for _, l := range levels {
+		s := shelves[mall.StockID(l.SKU, l.Location)]
+		if s == nil || l.OnHand != s.hand || l.Held != s.held || l.Committed != s.committed || l.Available != s.hand-s.held-s.committed {
+			c.broken("stock of %s at %s is shown as %+v, and the log says %+v", l.SKU, l.Location, l, s)
+		}
+	}
+	c.looked("%d SKUs: received, held, committed and issued add up; %d times more was asked for, once a crossing", len(shelves), restocks)
+	return nil
+}
+
+// apply books one event of a shelf.
+func (s *shelf) apply(m *backbone.Message) error {
+	switch m.Type {
+	case event.StockReceivedV1:
+		return booked(m, func(e event.StockReceived) {
+			s.hand, s.received, s.stocked = s.hand+e.Quantity, s.received+e.Quantity, true
+		})
+	case event.StockAdjustedV1:
+		return booked(m, func(e event.StockAdjusted) { s.hand, s.moved, s.stocked = s.hand+e.Delta, s.moved+e.Delta, true })
+	case inventory.StockTaken{}.EventType():
+		return booked(m, func(e inventory.StockTaken) { s.hand, s.taken = s.hand-e.Quantity, s.taken+e.Quantity })
+	case inventory.StockShifted{}.EventType():
+		return booked(m, func(e inventory.StockShifted) { s.held, s.committed = s.held+e.Held, s.committed+e.Committed })
+	case inventory.ThresholdSet{}.EventType():
+		return booked(m, func(e inventory.ThresholdSet) { s.threshold = e.Threshold })
+	case inventory.PurchaseSettled{}.EventType():
+		return booked(m, func(e inventory.PurchaseSettled) {
+			s.ordered = max(0, s.ordered-e.Quantity)
+			s.asked = s.asked && !e.Canceled
+		})
+	case event.RestockNeededV1:
+		return booked(m, func(e event.RestockNeeded) { s.ordered += e.Quantity })
+	}
+	return nil
+}
+
+func booked[E any](m *backbone.Message, f func(E)) error {
+	var e E
+	err := json.Unmarshal(m.Data, &e)
+	if err == nil {
+		f(e)
+	}
+	return err
+}
+
+// walkOuts: every departure is billed once, and what is due is charged once.
+func (c *checker) walkOuts(ctx context.Context) error {
+	left, due, charged := map[string]int{}, map[string]int{}, map[string]int{}
+	if err := events(ctx, c, "exitgate", func(e event.CustomerDeparted) { left[e.Visit]++ }); err != nil {
+		return err
+	}
+	owing := map[string]mall.Money{}
+	if err := events(ctx, c, "fastlane", func(e event.PaymentDue) { due[e.Visit]++; owing[e.Visit] = e.Total }); err != nil {
+		return err
+	}
+	if err := events(ctx, c, "payments", func(e event.VisitCharged) { charged[e.Visit]++ }); err != nil {
+		return err
+	}
+	for visit, n := range left {
+		if n != 1 || due[visit] != 1 {
+			c.broken("visit %s: %d departures and %d bills", visit, n, due[visit])
+		}
+	}
+	for visit, n := range due {
+		if left[visit] == 0 {
+			c.broken("visit %s was billed %d times and nobody left", visit, n)
+		}
+		if charged[visit] > 1 {
+			c.broken("visit %s was charged %d times", visit, charged[visit])
+		}
+	}
+	c.looked("%d departures: one bill each, %d of them charged", len(left), len(charged))
+	return nil
+}
+
+// money: the provider did everything once, and its ledger says what ours says.
+func (c *checker) money(ctx context.Context) error {
+	for key, n := range c.out.Payment.Executions {
+		if n != 1 {
+			c.broken("the payment provider executed %s %d times", key, n)
+		}
+	}
+	ours, err := payments.Ledger(ctx, c.h.Reader("payments"))
+	if err != nil {
+		return err
+	}
+	for _, s := range ours {
+		t := c.out.Payment.Totals[s.Currency]
+		if s.Authorized != t.Authorized || s.Voided != t.Voided || s.Captured != t.Captured || s.Refunded != t.Refunded {
+			c.broken("our ledger says %+v, and the payment provider's %+v", s, t)
+		}
+		c.looked("%d payments: %s authorized, %s voided, %s captured, %s refunded, as at the provider", len(c.out.Payment.Payments),
+			mall.Money{Amount: s.Authorized, Currency: s.Currency}, mall.Money{Amount: s.Voided, Currency: s.Currency},
+			mall.Money{Amount: s.Captured, Currency: s.Currency}, mall.Money{Amount: s.Refunded, Currency: s.Currency})
+	}
+	if len(ours) != len(c.out.Payment.Totals) {
+		c.broken("our ledger has %d currencies, and the payment provider's %d", len(ours), len(c.out.Payment.Totals))
+	}
+	return nil
+}
+
+// letters: what was sent stands at the mail server under one Message-ID each, and nothing else does.
+func (c *checker) letters(ctx context.Context) error {
+	sent := map[string]bool{}
+	err := events(ctx, c, "notifications", func(e event.NotificationSent) {
+		if e.Channel == event.ChannelEmail {
+			sent[e.Notification] = true
+		}
+	})
+	if err != nil {
+		return err
+	}
+	taken := map[string]bool{}
+	for id := range c.out.Mail.Copies {
+		key, _, _ := strings.Cut(strings.TrimPrefix(id, "notification-"), "@")
+		if taken[key] {
+			c.broken("notification %s came under two Message-IDs", key)
+		}
+		taken[key] = true
+		if !sent[key] {
+			c.broken("the mail server has %s, which was never sent", id)
+		}
+	}
+	for id := range sent {
+		if !taken[id] {
+			c.broken("notification %s was sent, and the mail server does not have it", id)
+		}
+	}
+	c.looked("%d letters: one Message-ID each", len(sent))
+	return nil
+}
+
+// counts: analytics has counted what stands in the log of orders.
+func (c *checker) counts(ctx context.Context) error {
+	want := map[string]int64{}
+	for outcome, kind := range map[string]string{
+		analytics.Placed: event.OrderPlacedV1, analytics.Approved: event.OrderApprovedV1, analytics.Rejected: event.OrderRejectedV1,
+		analytics.Canceled: event.OrderCanceledV1, analytics.Expired: event.OrderExpiredV1,
+	} {
+		err := c.each(ctx, "orders", func(*backbone.Message) error { want[outcome]++; return nil }, kind)
+		if err != nil {
+			return err
+		}
+	}
+	got, err := analytics.Outcomes(ctx, c.h.Reader("analytics"), time.UnixMicro(0), time.Now().Add(24*time.Hour))
+	if err != nil {
+		return err
+	}
+	for outcome, n := range want {
+		if got[outcome] != n {
+			c.broken("analytics counted %d orders %s, and the log has %d", got[outcome], outcome, n)
+		}
+	}
+	c.looked("analytics counted what the log has")
+	return nil
+}
+
+// leftovers: nothing is parked and no call waits to be made.
+func (c *checker) leftovers(ctx context.Context) error {
+	for _, svc := range c.h.Runtime.Parts() {
+		store := c.h.Store(svc.Name)
+		for _, subscription := range control.Subscriptions(svc) {
+			parked, err := store.ParkedRows(ctx, svc.Name, subscription, "", 10)
+			if err != nil {
+				return err
+			}
+			for _, p := range parked {
+				c.broken("subscription %s of %s has parked %s of %s: %s", subscription, svc.Name, p.ID, p.Source, p.Cause)
+			}
+		}
+		calls, err := store.Calls(ctx, svc.Name, 10)
+		if err != nil {
+			return err
+		}
+		for _, call := range calls {
+			c.broken("%s has still to call %s (%s): %s", svc.Name, call.Name, call.ID, call.Cause)
+		}
+	}
+	c.looked("nothing is parked, and no call waits")
+	return nil
+}

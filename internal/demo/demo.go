@@ -1,0 +1,295 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.org/souk/device/gate"
+	"example.org/souk/gateway/door"
+	"example.org/souk/internal/control"
+	"example.org/souk/internal/house"
+	mailstandin "example.org/souk/provider/mail/standin"
+	paystandin "example.org/souk/provider/payment/standin"
+)
+
+// Config says what is played.
+type Config struct {
+	// Seed decides what people do; the same seed gives the same sequence.
+	Seed uint64
+	// Speed is how fast they do it: 1 is two orders and one visitor a second. Default 1.
+	Speed float64
+	// Orders ends it after so many orders were tried; 0 goes on until ctx ends.
+	Orders int
+	// Check looks at what was kept when all has come to rest.
+	Check bool
+	// Chaos kills, pauses, doubles and loses while it runs.
+	Chaos bool
+	// HTTP is the address of the pages; default a free port on loopback.
+	HTTP string
+	// Program runs souk, for what are processes of their own: the supplier's stand-in, and with chaos the mall. Default the
+	// running executable.
+	Program []string
+	// Out is told how it goes: every second, or all the time where it is a terminal.
+	Out      io.Writer
+	Terminal bool
+	// Logger hears of what the mall warns of; default nobody.
+	Logger *slog.Logger
+}
+
+// Result is what came of it.
+type Result struct {
+	Seed     uint64   `json:"seed"`
+	Tried    int64    `json:"tried"`
+	Accepted int64    `json:"accepted"`
+	Kills    int64    `json:"kills"`
+	Pauses   int64    `json:"pauses"`
+	Looked   []string `json:"looked"`
+	Broken   []string `json:"broken"`
+}
+
+// rates at speed 1, a second.
+const (
+	orderRate   = 2
+	visitorRate = 1
+)
+
+// Run plays until so many orders were tried or ctx ends, lets all come to rest, and checks if it is asked to. What is broken
+// is in the result and no error.
+func Run(ctx context.Context, config Config) (_ Result, err error) {
+	if config.Speed <= 0 {
+		config.Speed = 1
+	}
+	if config.Out == nil {
+		config.Out = io.Discard
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	data, err := os.MkdirTemp("", "souk-demo-")
+	if err != nil {
+		return Result{}, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(data)) }()
+	p := &play{Config: config, data: filepath.Join(data, "mall"), result: Result{Seed: config.Seed}}
+	life, end := context.WithCancel(context.WithoutCancel(ctx)) // what is around the mall outlives ctx, until all has come to rest
+	defer func() { end(); p.around.Wait() }()
+	if err := p.openOutside(life, data); err != nil {
+		return p.result, err
+	}
+	if err := p.open(life); err != nil {
+		return p.result, err
+	}
+	err = p.live(ctx, life)
+	if err == nil {
+		err = p.rest(life)
+	}
+	if err = errors.Join(err, p.mall.stop()); err != nil || !config.Check {
+		return p.result, err
+	}
+	return p.result, p.check(life)
+}
+
+// play is a demo that runs.
+type play struct {
+	Config
+	data    string
+	result  Result
+	payment *paystandin.Provider
+	mail    *mailstandin.Catcher
+	house   house.Config
+	mall    theMall
+	around  sync.WaitGroup
+
+	kills, pauses atomic.Int64
+
+	mu       sync.Mutex
+	tokens   map[string]string
+	problems []error
+}
+
+// openOutside starts the payment provider and the mail server, with ledgers of their own.
+func (p *play) openOutside(life context.Context, dir string) error {
+	payKey := filepath.Join(dir, "pay.key")
+	key, err := paystandin.KeyFile(payKey)
+	if err != nil {
+		return err
+	}
+	if p.payment, err = paystandin.New(paystandin.Config{Ledger: filepath.Join(dir, "pay.jsonl"), APIKey: key}); err != nil {
+		return err
+	}
+	p.around.Go(func() { p.note(p.payment.Run(life)) })
+	if p.mail, err = mailstandin.New(mailstandin.Config{Ledger: filepath.Join(dir, "mail.jsonl"), APIKey: mailstandin.NewAPIKey()}); err != nil {
+		return err
+	}
+	p.around.Go(func() { p.note(p.mail.Run(life)) })
+	p.house = house.Config{
+		Data: p.data, HTTP: p.HTTP, Logger: p.Logger, Currency: "EUR", MQTT: house.MQTTConfig{Address: "127.0.0.1:0"},
+		Payment: house.PaymentConfig{URL: p.payment.URL(), KeyFile: payKey, Program: p.Program},
+		Mail:    house.MailConfig{SMTP: p.mail.Address(), Plain: true, From: "souk <shop@souk.example>"}, CallerRate: 100_000,
+	}
+	if p.house.HTTP == "" {
+		p.house.HTTP = "127.0.0.1:0"
+	}
+	return nil
+}
+
+// note keeps what went wrong around the mall, for the end.
+func (p *play) note(err error) {
+	if err == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.problems = append(p.problems, err)
+}
+
+// open starts the mall.
+func (p *play) open(life context.Context) error {
+	p.tokens = map[string]string{}
+	if p.Chaos {
+		p.mall = &apart{config: p.house, program: p.Program}
+	} else {
+		p.mall = &inside{config: p.house}
+	}
+	return p.mall.start(life)
+}
+
+// token returns a bearer token, signed with the keys of the mall.
+func (p *play) token(role, subject string) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t := p.tokens[role+"/"+subject]; t != "" {
+		return t, nil
+	}
+	authority, err := house.OpenAuthority(context.Background(), p.data, "")
+	if err != nil {
+		return "", err
+	}
+	t, _, err := authority.Issue(door.Grant{Role: door.Role(role), Subject: subject, TTL: 24 * time.Hour})
+	p.tokens[role+"/"+subject] = t
+	return t, err
+}
+
+// operate has the mall run an operation of the command line; it fails while the mall is down. emit may be nil.
+func operate(ctx context.Context, data, name string, a control.Args, emit func(json.RawMessage) error) error {
+	if emit == nil {
+		emit = func(json.RawMessage) error { return nil }
+	}
+	return control.Ask(ctx, data, name, a, emit)
+}
+
+// live lets people come until so many orders were tried or ctx ends.
+func (p *play) live(ctx, life context.Context) error {
+	playing, end := context.WithCancel(life)
+	defer end()
+	stop := context.AfterFunc(ctx, end)
+	defer stop()
+	c := &crowd{
+		client: &http.Client{Timeout: 30 * time.Second}, data: p.data, url: p.mall.url, token: p.token, currency: p.house.Currency, failed: p.note,
+	}
+	var people sync.WaitGroup
+	if err := p.gates(playing, &people); err != nil {
+		end()
+		people.Wait()
+		return err
+	}
+	if p.Chaos {
+		people.Go(func() { p.chaos(playing) })
+	}
+	b := &board{play: p, crowd: c}
+	people.Go(func() { b.run(playing) })
+	e := newErrands(p.Seed)
+	c.run(playing, e, orderRate*p.Speed, p.Orders)
+	end()
+	people.Wait()
+	p.result.Tried, p.result.Accepted, p.result.Kills, p.result.Pauses = int64(e.next), c.accepted.Load(), p.kills.Load(), p.pauses.Load()
+	return p.mall.start(life) // it may have been killed last
+}
+
+// gates adds two gates of the supermarket, through which people pass until ctx ends.
+func (p *play) gates(ctx context.Context, people *sync.WaitGroup) error {
+	sells, buyers := house.DemoShop()
+	var products []string
+	for _, s := range sells {
+		products = append(products, s.Product)
+	}
+	var faults gate.Faults
+	if p.Chaos {
+		faults = troubled
+	}
+	for i := range 2 {
+		name := fmt.Sprintf("gate-%d", i+1)
+		var login struct{ Password, Store string }
+		err := operate(ctx, p.data, "device add", control.Args{"device": name, "actor": "demo"}, func(row json.RawMessage) error { return json.Unmarshal(row, &login) })
+		if err != nil {
+			return err
+		}
+		people.Go(func() {
+			// A gate whose server is away ends; somebody switches it on again.
+			for seed := p.Seed + uint64(i); ctx.Err() == nil; seed += 1000 {
+				_ = gate.Run(ctx, gate.Config{
+					Server: p.mall.mqtt(), Store: login.Store, Device: name, Password: login.Password, Seed: seed,
+					Rate: visitorRate * p.Speed, Customers: buyers, Products: products, Faults: faults,
+				})
+				pause(ctx, 100*time.Millisecond)
+			}
+		})
+	}
+	return nil
+}
+
+// rest waits until nothing is under way.
+func (p *play) rest(life context.Context) error {
+	ctx, cancel := context.WithTimeout(life, 5*time.Minute)
+	defer cancel()
+	if err := p.payment.SetFaults(paystandin.Faults{}); err != nil {
+		return err
+	}
+	if err := p.mail.SetFaults(mailstandin.Faults{}); err != nil {
+		return err
+	}
+	fmt.Fprintln(p.Out, "waiting until nothing is under way")
+	if err := operate(ctx, p.data, "wait", control.Args{"timeout": "4m", "settled": "yes"}, nil); err != nil {
+		return fmt.Errorf("the mall does not come to rest: %w", err)
+	}
+	return nil
+}
+
+// check opens what the mall has kept and looks at it.
+func (p *play) check(ctx context.Context) (err error) {
+	config := p.house
+	config.Quiet, config.Empty = true, true
+	h, err := house.Open(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.Stop(ctx)) }()
+	if err := h.Start(ctx); err != nil {
+		return err
+	}
+	var out Outside
+	if out.Payment, err = p.payment.Report(); err != nil {
+		return err
+	}
+	if out.Mail, err = p.mail.Report(); err != nil {
+		return err
+	}
+	found, err := Check(ctx, h, out)
+	p.result.Looked, p.result.Broken = found.Looked, found.Broken
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, problem := range p.problems {
+		p.result.Broken = append(p.result.Broken, problem.Error())
+	}
+	return err
+}
