@@ -81,3 +81,32 @@ func Lines(items []Item) []Line {
 	slices.SortFunc(lines, func(a, b Line) int { return cmp.Compare(a.SKU, b.SKU) })
 	return lines
 }
+
+// AddLines returns a and b together: one line a SKU, ordered by SKU.
+func AddLines(a, b []Line) []Line {
+	pieces := make([]Item, 0, len(a)+len(b))
+	for _, lines := range [][]Line{a, b} {
+		for _, l := range lines {
+			pieces = append(pieces, Item{SKU: l.SKU, Quantity: l.Quantity})
+		}
+	}
+	return Lines(pieces)
+}
+
+// Without returns what is left of the items when so many pieces of each SKU are missing; what has no piece left is left out.
+// Where several items have the SKU, the first ones go first.
+func Without(items []Item, missing []Line) []Item {
+	gone := make(map[string]int64, len(missing))
+	for _, l := range missing {
+		gone[l.SKU] += l.Quantity
+	}
+	left := make([]Item, 0, len(items))
+	for _, item := range items {
+		n := min(gone[item.SKU], item.Quantity)
+		gone[item.SKU] -= n
+		if item.Quantity -= n; item.Quantity > 0 {
+			left = append(left, item)
+		}
+	}
+	return left
+}

@@ -68,3 +68,45 @@ func TestLines(t *testing.T) {
 		}
 	})
 }
+
+// What is missing and what is left are what there was, piece by piece, and nothing is left that was missing.
+func TestWithout(t *testing.T) {
+	t.Parallel()
+	item := rapid.Custom(func(t *rapid.T) mall.Item {
+		return mall.Item{
+			SKU:      rapid.SampledFrom([]string{"ink", "paper", "pen"}).Draw(t, "sku"),
+			Quantity: rapid.Int64Range(1, 5).Draw(t, "quantity"),
+		}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		items := rapid.SliceOfN(item, 0, 6).Draw(t, "items")
+		before := slices.Clone(items)
+		missing := mall.Lines(rapid.SliceOfN(item, 0, 3).Draw(t, "missing"))
+		left := mall.Without(items, missing)
+		if !slices.Equal(items, before) {
+			t.Fatal("the items were changed")
+		}
+		pieces := func(lines []mall.Line, sku string) (n int64) {
+			for _, l := range lines {
+				if l.SKU == sku {
+					n += l.Quantity
+				}
+			}
+			return n
+		}
+		for _, sku := range []string{"ink", "paper", "pen"} {
+			had, lost, has := pieces(mall.Lines(items), sku), pieces(missing, sku), pieces(mall.Lines(left), sku)
+			if has != max(0, had-lost) {
+				t.Fatalf("%s: %d of %d, %d missing", sku, has, had, lost)
+			}
+		}
+		for _, item := range left {
+			if item.Quantity < 1 {
+				t.Fatalf("an item without a piece: %v", left)
+			}
+		}
+		if sum := mall.AddLines(mall.Lines(left), missing); !slices.Equal(sum, mall.AddLines(missing, mall.Lines(left))) {
+			t.Fatalf("%v is not the same backwards", sum)
+		}
+	})
+}

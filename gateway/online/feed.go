@@ -176,7 +176,8 @@ var operations = map[string]struct{ operation, status string }{
 	event.OrderRejectedV1:      {"ORDER_REJECTED", "REJECTED"},
 	event.OrderBackorderedV1:   {"ORDER_BACKORDERED", "BACKORDERED"},
 	event.OrderPickingV1:       {"ORDER_PICKING", "PICKING"},
-	event.OrderShortV1:         {"ORDER_SHORT", "PICKING"},
+	event.OrderShortV1:         {"ORDER_SHORT", "SHORT"},
+	event.OrderAmendedV1:       {"ORDER_AMENDED", "PICKING"},
 	event.OrderReadiedV1:       {"ORDER_READIED", "READY"},
 	event.OrderPaidV1:          {"ORDER_PAID", ""},
 	event.OrderCollectedV1:     {"ORDER_COLLECTED", ""},
@@ -196,6 +197,7 @@ type facts struct {
 	Payment        string      `json:"payment"`
 	Lines          []mall.Line `json:"lines"`
 	Missing        []mall.Line `json:"missing"`
+	Substitutes    []mall.Item `json:"substitutes"`
 	InventoryEvent string      `json:"inventoryEvent"`
 	Reason         string      `json:"reason"`
 	SKU            string      `json:"sku"`
@@ -215,6 +217,10 @@ type happened struct {
 	Wanted    *int64 `json:"wanted,omitempty"`
 	Available *int64 `json:"available,omitempty"`
 	Missing   []line `json:"missing,omitempty"`
+
+	// Of an order that was amended.
+	TotalPrice  json.Number `json:"totalPrice,omitempty"`
+	Substitutes []itemBody  `json:"substitutes,omitempty"`
 }
 
 type inventories struct {
@@ -250,6 +256,9 @@ func (g *gateway) render(ctx context.Context, e Entry) ([]byte, error) {
 	}
 	out.Operation = what.operation
 	short := happened{Status: what.status, Reason: f.Reason}
+	if e.Type == event.OrderAmendedV1 {
+		short.TotalPrice, short.Substitutes = f.Total.Number(), itemsOf(f.Substitutes)
+	}
 	if f.SKU != "" || len(f.Lines) > 0 || len(f.Missing) > 0 {
 		o, _, err := g.Orders.Order(ctx, f.Order) // events name SKUs, the store speaks of products
 		if err != nil {

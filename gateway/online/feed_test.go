@@ -157,6 +157,10 @@ func TestFeedOfOtherEvents(t *testing.T) {
 	w.shop.tell("C", event.OrderRejected{Order: "O", Customer: "C", Reason: mall.ReasonCustomerRefused}, online.Happened)
 	w.shop.tell("C", event.OrderBackordered{Order: "O", Customer: "C", SKU: "SKU_1", Wanted: 3, Available: 1}, online.Happened)
 	w.shop.tell("C", event.OrderShort{Order: "O", Customer: "C", Missing: []mall.Line{{SKU: "SKU_1", Quantity: 1}}}, online.Happened)
+	w.shop.tell("C", event.OrderAmended{
+		Order: "O", Customer: "C", Choice: mall.ShortSubstitute, Missing: []mall.Line{{SKU: "SKU_1", Quantity: 1}},
+		Substitutes: []mall.Item{{Product: "PRODUCT_003", SKU: "SKU_3", Price: eur(900), Quantity: 1}}, Total: eur(2900),
+	}, online.Happened)
 	w.shop.tell("C", event.OrderPaid{Order: "O", Customer: "C", Amount: eur(3000)}, online.Happened)
 	w.shop.tell("C", event.OrderCanceled{Order: "O", Customer: "C", Reason: "changed my mind"}, online.Happened)
 	w.shop.tell("C", event.StockReceived{SKU: "SKU_1"}, online.Happened) // a type that this gateway does not know
@@ -167,7 +171,8 @@ func TestFeedOfOtherEvents(t *testing.T) {
 		`ORDER ORDER_REJECTED {"status":"REJECTED","reason":"out_of_stock","productId":"PRODUCT_002","wanted":2,"available":0}`,
 		`ORDER ORDER_REJECTED {"status":"REJECTED","reason":"customer_refused"}`,
 		`ORDER ORDER_BACKORDERED {"status":"BACKORDERED","productId":"PRODUCT_001","wanted":3,"available":1}`,
-		`ORDER ORDER_SHORT {"status":"PICKING","missing":[{"productId":"PRODUCT_001","quantity":1}]}`,
+		`ORDER ORDER_SHORT {"status":"SHORT","missing":[{"productId":"PRODUCT_001","quantity":1}]}`,
+		`ORDER ORDER_AMENDED {"status":"PICKING","missing":[{"productId":"PRODUCT_001","quantity":1}],"totalPrice":29,"substitutes":[{"productId":"PRODUCT_003","price":9,"quantity":1}]}`,
 		`ORDER ORDER_PAID {}`,
 		`ORDER ORDER_CANCELED {"status":"CANCELED","reason":"changed my mind"}`,
 		`ORDER souk.inventory.StockReceived.v1 {"productId":"SKU_1","wanted":0,"available":0}`,

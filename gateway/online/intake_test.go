@@ -34,7 +34,7 @@ var errAway = errors.New("nobody answers")
 
 func openCounter(t *testing.T) *counter {
 	c := &counter{World: backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{
-		online.Service(), orders.Service(orders.Config{}), stores.Service(), customers.Service(), inventory.Service(), payments.Service(nil),
+		online.Service(), orders.Service(orders.Config{}), stores.Service(), customers.Service(), inventory.Service(), payments.Service(nil, payments.Config{}),
 		entrance.Service(), exitgate.Service(), fastlane.Service("EUR"), logistics.Service(nil),
 	}})}
 	c.intake = online.Intake{Local: c.Runtime(), Log: c.Reader(online.ServiceName), Owner: c}

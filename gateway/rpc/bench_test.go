@@ -103,7 +103,7 @@ func begin(t *testing.T, change ...func(*Config)) *bench {
 func beginOn(t *testing.T, writeTimeout time.Duration, change ...func(*Config)) *bench {
 	t.Helper()
 	w := backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{
-		stores.Service(), customers.Service(), orders.Service(orders.Config{}), inventory.Service(), payments.Service(provider{}),
+		stores.Service(), customers.Service(), orders.Service(orders.Config{}), inventory.Service(), payments.Service(provider{}, payments.Config{}),
 		entrance.Service(), exitgate.Service(), fastlane.Service("EUR"), logistics.Service(nil),
 		notifications.Service(sender{}), analytics.Service(), backbone.KeyService(),
 	}})

@@ -189,7 +189,7 @@ var approvals = &backbone.Aggregate[approval]{
 	},
 }
 
-func ask(m Means) func(approval, AskApproval, backbone.Meta) ([]backbone.Event, error) {
+func ask(gates bool) func(approval, AskApproval, backbone.Meta) ([]backbone.Event, error) {
 	return func(s approval, c AskApproval, by backbone.Meta) ([]backbone.Event, error) {
 		e := ApprovalAsked{Approval: c.Approval, What: c.What, Subject: c.Subject, Amount: c.Amount, Reason: c.Reason, Asker: by.Actor}
 		if c.What == OpenGate {
@@ -202,7 +202,7 @@ func ask(m Means) func(approval, AskApproval, backbone.Meta) ([]backbone.Event, 
 				return nil, nil
 			}
 			return nil, ErrApprovalExists
-		case c.What == OpenGate && m.OpenGate == nil, c.What == RefundInvoice && !m.RefundInvoices:
+		case c.What == OpenGate && !gates:
 			return nil, ErrNotOffered
 		}
 		return []backbone.Event{e}, nil
@@ -246,7 +246,7 @@ func settle(s approval, c SettleApproval, _ backbone.Meta) ([]backbone.Event, er
 }
 
 // carrying does what was agreed to. Its service may be away for as long as it likes: the command waits, and is done once.
-func carrying(m Means) *backbone.Saga[ApprovalGiven] {
+func carrying(open func(gate, key string) backbone.Command) *backbone.Saga[ApprovalGiven] {
 	steps := []backbone.Step[ApprovalGiven]{{
 		Name: "refund payment",
 		When: func(d ApprovalGiven) bool { return d.What == RefundPayment },
@@ -254,22 +254,19 @@ func carrying(m Means) *backbone.Saga[ApprovalGiven] {
 			return command.RefundPayment{Payment: d.Subject, Amount: d.Amount, Reason: d.Reason}
 		},
 		OnTimeout: backbone.Wait,
+	}, {
+		Name: "refund invoice",
+		When: func(d ApprovalGiven) bool { return d.What == RefundInvoice },
+		Do: func(d ApprovalGiven) backbone.Command {
+			return command.RefundInvoice{Invoice: d.Subject, Amount: d.Amount, Reason: d.Reason}
+		},
+		OnTimeout: backbone.Wait,
 	}}
-	if m.RefundInvoices {
-		steps = append(steps, backbone.Step[ApprovalGiven]{
-			Name: "refund invoice",
-			When: func(d ApprovalGiven) bool { return d.What == RefundInvoice },
-			Do: func(d ApprovalGiven) backbone.Command {
-				return command.RefundInvoice{Invoice: d.Subject, Amount: d.Amount, Reason: d.Reason}
-			},
-			OnTimeout: backbone.Wait,
-		})
-	}
-	if m.OpenGate != nil {
+	if open != nil {
 		steps = append(steps, backbone.Step[ApprovalGiven]{
 			Name:      "open gate",
 			When:      func(d ApprovalGiven) bool { return d.What == OpenGate },
-			Do:        func(d ApprovalGiven) backbone.Command { return m.OpenGate(d.Subject, d.Approval) },
+			Do:        func(d ApprovalGiven) backbone.Command { return open(d.Subject, d.Approval) },
 			OnTimeout: backbone.Wait,
 		})
 	}

@@ -18,16 +18,9 @@ const ServiceName = "staff"
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Means is what can be done once a second person agrees, beside a refund of a payment.
-type Means struct {
-	// RefundInvoices says that somebody handles command.RefundInvoice.
-	RefundInvoices bool
-	// OpenGate returns the command that opens a gate, once for each key; nil where there are no gates.
-	OpenGate func(gate, key string) backbone.Command
-}
-
-// Service is the table of the gateway's service: what needs a second person.
-func Service(m Means) *backbone.Service {
+// Service is the table of the gateway's service: what needs a second person. open returns the command that opens a gate, once for each key; nil
+// where there are no gates.
+func Service(open func(gate, key string) backbone.Command) *backbone.Service {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		panic(err) // the folder is compiled in
@@ -36,12 +29,12 @@ func Service(m Means) *backbone.Service {
 		Name:  ServiceName,
 		About: "Minds what needs a second person: refunds, opening a gate by hand.",
 		Handles: []backbone.Handler{
-			backbone.Decide(approvals, ask(m)),
+			backbone.Decide(approvals, ask(open != nil)),
 			backbone.Decide(approvals, give),
 			backbone.Decide(approvals, refuse),
 			backbone.Decide(approvals, settle),
 		},
-		Sagas:      []backbone.SagaDefinition{carrying(m)},
+		Sagas:      []backbone.SagaDefinition{carrying(open)},
 		Views:      []backbone.View{questions},
 		Migrations: files,
 	}

@@ -252,7 +252,7 @@ type world struct {
 func newShop(t *testing.T) *shop {
 	t.Helper()
 	s := &shop{World: backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{
-		stockroom(), tills(), staff.Service(staff.Means{RefundInvoices: true, OpenGate: func(gate, key string) backbone.Command { return openDoor{gate, key} }}),
+		stockroom(), tills(), staff.Service(func(gate, key string) backbone.Command { return openDoor{gate, key} }),
 	}})}
 	s.orders = []staff.Order{
 		{OrderLine: staff.OrderLine{Order: "O1", Customer: "C1", Status: "READY", Total: eur(4000), Placed: backbonetest.Epoch}, History: []staff.Change{}},

@@ -23,6 +23,7 @@ type mallFlags struct {
 	PartnerAcct   string        `help:"Customer that the orders of partners belong to." name:"partner-account" default:"PARTNER_001" env:"SOUK_PARTNER_ACCOUNT" placeholder:"CUSTOMER"`
 	OrderPatience time.Duration `help:"How long an order may wait for its approval before it expires." default:"24h" env:"SOUK_ORDER_PATIENCE"`
 	StepPatience  time.Duration `help:"How long a step of the checkout waits for another service's answer; then it asks again, or undoes the order where a payment is not confirmed." default:"30s" env:"SOUK_STEP_PATIENCE"`
+	Collection    time.Duration `help:"How long an order that is ready waits to be collected before it expires." default:"48h" env:"SOUK_COLLECTION"`
 	Retention     time.Duration `help:"How long answers to commands are kept, and commands, replies and calls in the logs; no shorter than the order patience; default 168h. Events are kept for ever." env:"SOUK_RETENTION" placeholder:"DURATION"`
 	MQTT          string        `help:"Address of the MQTT server that devices connect to, off for none; auto is 127.0.0.1:1883, or a free port where --http asks for one. Other than on loopback it speaks TLS." name:"mqtt" default:"auto" env:"SOUK_MQTT" placeholder:"ADDRESS"`
 	MQTTTLS       bool          `help:"Speak TLS to devices on loopback, too." name:"mqtt-tls" env:"SOUK_MQTT_TLS"`
@@ -93,7 +94,7 @@ func (c *mallFlags) config(r *root, env Env) house.Config {
 		Payment: house.PaymentConfig{URL: c.Payment, KeyFile: c.PaymentKey, CallbackSecretFile: c.PaymentSecret},
 		Mail:    house.MailConfig{SMTP: c.SMTP, Plain: c.SMTPPlain, Username: c.SMTPUser, PasswordFile: c.SMTPPassword, From: c.MailFrom},
 		Logger:  slog.New(slog.NewJSONHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Added: env.Added,
-		CallerRate: c.CallerRate, OrderPatience: c.OrderPatience, StepPatience: c.StepPatience, Retention: c.Retention,
+		CallerRate: c.CallerRate, OrderPatience: c.OrderPatience, StepPatience: c.StepPatience, Collection: c.Collection, Retention: c.Retention,
 		Broker: c.Broker, Partners: c.Partner, PartnerAccount: c.PartnerAcct, Logistics: c.Logistics,
 		MQTT: house.MQTTConfig{TLS: c.MQTTTLS, CertFile: c.MQTTCert, KeyFile: c.MQTTKey, Chain: c.MQTTChain},
 	}

@@ -51,6 +51,8 @@ type Config struct {
 	// StepPatience is how long a step of the checkout may wait for another service's
 	// answer; default 30 seconds.
 	StepPatience time.Duration
+	// Collection is how long an order that is ready waits to be collected; default 48 hours.
+	Collection time.Duration
 	// Retention is how long answers to commands are kept, and commands, replies and
 	// calls in the logs; see backbone.Config. It is no shorter than OrderPatience:
 	// until then a command of an order may come again. Default 7 days, or

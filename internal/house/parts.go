@@ -2,6 +2,7 @@ package house
 
 import (
 	"cmp"
+	"slices"
 
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/devices"
@@ -42,12 +43,7 @@ type Ports struct {
 // Parts lists every service of the mall, in the order in which the map shows them,
 // and those that were added.
 func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
-	parts := []*backbone.Service{
-		stores.Service(),
-		customers.Service(),
-		orders.Service(p.Orders),
-		inventory.Service(),
-		payments.Service(p.Provider),
+	rest := []*backbone.Service{
 		notifications.Service(p.Sender),
 		analytics.Service(),
 		entrance.Service(),
@@ -59,11 +55,25 @@ func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
 		backbone.KeyService(),
 	}
 	if p.Intake {
-		parts = append(parts, online.Service())
+		rest = append(rest, online.Service())
 	}
 	if p.Partners != nil {
-		parts = append(parts, p.Partners.Service())
+		rest = append(rest, p.Partners.Service())
 	}
-	parts = append(parts, staff.Service(meansOf(parts)))
-	return append(parts, added...)
+	rest = append(rest, staff.Service(openGate))
+	rest = append(rest, added...)
+	// How far an order goes follows from who else is there.
+	p.Orders.Depot = hasPart(rest, "depot")
+	p.Orders.Baskets = hasPart(rest, "baskets")
+	return append([]*backbone.Service{
+		stores.Service(),
+		customers.Service(),
+		orders.Service(p.Orders),
+		inventory.Service(),
+		payments.Service(p.Provider, payments.Config{Depot: p.Orders.Depot}),
+	}, rest...)
+}
+
+func hasPart(parts []*backbone.Service, name string) bool {
+	return slices.ContainsFunc(parts, func(s *backbone.Service) bool { return s.Name == name })
 }

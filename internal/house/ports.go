@@ -110,7 +110,7 @@ func (s *standIn) stop() {
 
 // ports fills what services need from outside.
 func (h *House) ports(ctx context.Context) (p Ports, err error) {
-	p = Ports{Intake: h.Several(), Orders: orders.Config{Patience: h.cfg.OrderPatience, StepPatience: h.cfg.StepPatience}, Currency: h.cfg.Currency}
+	p = Ports{Intake: h.Several(), Orders: orders.Config{Patience: h.cfg.OrderPatience, StepPatience: h.cfg.StepPatience, Collection: h.cfg.Collection}, Currency: h.cfg.Currency}
 	if p.Devices, err = h.openDevices(ctx); err != nil {
 		return p, err
 	}

@@ -10,7 +10,6 @@ import (
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/devices"
 	"example.org/souk/gateway/staff"
-	"example.org/souk/mall/command"
 	"example.org/souk/mall/event"
 	"example.org/souk/mall/inventory"
 	"example.org/souk/mall/logistics"
@@ -18,16 +17,8 @@ import (
 	"example.org/souk/mall/payments"
 )
 
-// meansOf says what the services of a mall can do once two people agree.
-func meansOf(parts []*backbone.Service) staff.Means {
-	m := staff.Means{OpenGate: func(gate, key string) backbone.Command { return devices.OpenGate{Device: gate, Key: key} }}
-	for _, s := range backbone.Describe(parts).Services {
-		for _, c := range s.Handles {
-			m.RefundInvoices = m.RefundInvoices || c.Command == command.RefundInvoiceV1
-		}
-	}
-	return m
-}
+// openGate is how a gate is opened once two people agree.
+func openGate(gate, key string) backbone.Command { return devices.OpenGate{Device: gate, Key: key} }
 
 // openStaff adds the way in for staff to the door.
 func (h *House) openStaff() (err error) {
@@ -110,7 +101,7 @@ func (f floor) Latest(ctx context.Context, statuses []string, limit int) ([]staf
 	var list []staff.OrderLine
 	for _, o := range latest {
 		if (len(statuses) == 0 || slices.Contains(statuses, o.Status)) && len(list) < limit {
-			list = append(list, staff.OrderLine{Order: o.Order, Customer: o.Customer, Status: o.Status, Total: o.Total, Placed: o.Placed})
+			list = append(list, staff.OrderLine{Order: o.Order, Customer: o.Customer, Status: o.Status, Total: o.Total, Placed: o.Placed, Paid: o.Paid, Missing: o.Undecided})
 		}
 	}
 	return list, nil
@@ -124,8 +115,8 @@ func (f floor) Order(ctx context.Context, id string) (staff.Order, bool, error) 
 		return staff.Order{}, false, err
 	}
 	o := staff.Order{
-		OrderLine: staff.OrderLine{Order: id, Customer: v.Customer, Status: v.Shown(), Total: v.Total, Paid: v.Paid},
-		Payment:   v.Payment, Items: v.Items, Reason: v.Reason,
+		OrderLine: staff.OrderLine{Order: id, Customer: v.Customer, Status: v.Shown(), Total: v.Total, Paid: v.Paid, Missing: len(v.Undecided)},
+		Payment:   v.Payment, Items: v.Items, Short: v.Undecided, Reason: v.Reason,
 	}
 	log, err := reader.Log(ctx, backbone.ReadQuery{Stream: "order/" + id, Kinds: backbone.EventKinds(), Limit: 500})
 	if err != nil {
@@ -162,7 +153,7 @@ func (f floor) Payment(ctx context.Context, id string) (staff.Payment, bool, err
 // Invoice implements staff.Payments.
 func (f floor) Invoice(ctx context.Context, id string) (staff.Invoice, bool, error) {
 	i, found, err := payments.InvoiceOf(ctx, f.h.Reader("payments"), id)
-	return staff.Invoice{Invoice: id, Status: i.Status, Customer: i.Customer, Order: i.Order, Amount: i.Amount}, found, err
+	return staff.Invoice{Invoice: id, Status: i.Status, Customer: i.Customer, Order: i.Order, Amount: i.Amount, Refunded: i.Refunded}, found, err
 }
 
 // Purchases implements staff.Purchases.

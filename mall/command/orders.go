@@ -251,9 +251,11 @@ func (c DecideShort) Validate() error {
 	return wrong("choice", "must be rest, substitute or cancel")
 }
 
-// ReadyOrder records that everything there is for the order is at the depot. A policy of orders sends it when the list is done.
+// ReadyOrder records that everything there is for the order is at the depot; Missing is all that was not found. A policy of
+// orders sends it when the list is done.
 type ReadyOrder struct {
-	Order string `json:"order"`
+	Order   string      `json:"order"`
+	Missing []mall.Line `json:"missing,omitempty"`
 }
 
 // CommandType returns ReadyOrderV1.
@@ -264,7 +266,10 @@ func (c ReadyOrder) Stream() string { return c.Order }
 
 // Validate names the first wrong field.
 func (c ReadyOrder) Validate() error {
-	return id("order", c.Order)
+	return cmp.Or(
+		id("order", c.Order),
+		linesOrNone("missing", c.Missing),
+	)
 }
 
 // PayOrder records that the order's money is there. A policy of orders sends it when an invoice was paid or a payment captured.

@@ -226,7 +226,7 @@ func (c ChargeVisit) Validate() error {
 	)
 }
 
-// RefundInvoice gives back at the depot what was paid there, or a part of it.
+// RefundInvoice gives back what was paid, or a part of it.
 type RefundInvoice struct {
 	Invoice string     `json:"invoice"`
 	Amount  mall.Money `json:"amount"`

@@ -95,10 +95,14 @@ type OrderPaid struct {
 	Payment  string     `json:"payment,omitempty"` // empty: paid at the depot in cash
 }
 
-// OrderCollected says that the goods were handed over.
+// OrderCollected says that the goods were handed over: Lines as they were reserved, less what is Missing of them, and Also
+// what came instead.
 type OrderCollected struct {
-	Order    string `json:"order"`
-	Customer string `json:"customer"`
+	Order    string      `json:"order"`
+	Customer string      `json:"customer"`
+	Lines    []mall.Line `json:"lines,omitempty"`
+	Missing  []mall.Line `json:"missing,omitempty"`
+	Also     []mall.Line `json:"also,omitempty"`
 }
 
 // OrderCompleted says that the order is ready, paid and collected: it has ended well.

@@ -26,12 +26,13 @@ type PaymentConfirmed struct {
 	Amount   mall.Money `json:"amount"`
 }
 
-// PaymentCaptured says that the money was taken: Amount of what was set aside. The rest is free again.
+// PaymentCaptured says that the money was taken.
 type PaymentCaptured struct {
 	Payment  string     `json:"payment"`
 	Order    string     `json:"order"`
 	Customer string     `json:"customer"`
 	Amount   mall.Money `json:"amount"`
+	Freed    mall.Money `json:"freed,omitzero"` // was set aside as well and is free again; zero: nothing
 }
 
 // PaymentVoided says that nothing was taken and what was set aside is free again.
@@ -84,13 +85,15 @@ type InvoiceCanceled struct {
 	Reason   string `json:"reason"`
 }
 
-// InvoiceRefunded says that Amount, which is all or a part of what was paid, was given back at the depot.
+// InvoiceRefunded says that Amount, which is all or a part of what was paid, is given back: at the depot, or by the payment
+// that paid it.
 type InvoiceRefunded struct {
 	Invoice  string     `json:"invoice"`
 	Order    string     `json:"order"`
 	Customer string     `json:"customer"`
 	Amount   mall.Money `json:"amount"`
 	Reason   string     `json:"reason"`
+	Payment  string     `json:"payment,omitempty"`
 }
 
 // VisitCharged says that a visitor's money was taken for what they walked out with.

@@ -7,7 +7,7 @@
 // each visit that goods left with (issue). A decision about an order or a visit reads and appends several of them in one
 // transaction. The view stock, inline, shows the levels.
 //
-// Handles: ReceiveStock, AdjustStock, SetThreshold; IssueStock; ReserveStock, CommitStock, ReleaseStock, ExpireReservation; its
+// Handles: ReceiveStock, AdjustStock, CountStock, SetThreshold; IssueStock, IssueReservedStock; ReserveStock, CommitStock, ReleaseStock, ExpireReservation; its
 // own ResumeBackorders, TakeDelivery and ForgetPurchase.
 //
 // Subscribes: to stores.RestockThresholdSet, which says below which level how many pieces are ordered. What a product is

@@ -120,6 +120,110 @@ func adjustOf(sku string, delta int64) command.AdjustStock {
 	return command.AdjustStock{SKU: sku, Location: "main", Delta: delta, Reason: "counted"}
 }
 
+func collectOf(order string, l, missing, also []mall.Line) command.IssueReservedStock {
+	return command.IssueReservedStock{Order: order, Location: "main", Lines: l, Missing: missing, Also: also}
+}
+
+func countOf(sku string, counted int64) command.CountStock {
+	return command.CountStock{SKU: sku, Location: "main", Counted: counted, Reason: "counted"}
+}
+
+// What a customer collects leaves the books once: the pieces that were found, and what came instead. What was not found is a
+// discrepancy and is promised to nobody; nothing goes below what others have.
+func TestCollected(t *testing.T) {
+	t.Parallel()
+	l := lines("ink", 2, "pen", 3)
+	stocked := func(t *testing.T) *depot {
+		return newDepot(t).must(receiveOf("ink", 10), receiveOf("pen", 3), receiveOf("quill", 1), reserveOf("o1", l))
+	}
+	t.Run("whole", func(t *testing.T) {
+		t.Parallel()
+		d := stocked(t).must(commitOf("o1", l), collectOf("o1", l, nil, nil))
+		if ink, pen := d.levels("ink"), d.levels("pen"); ink != [3]int64{8, 0, 0} || pen != [3]int64{0, 0, 0} {
+			t.Errorf("ink %v, pen %v", ink, pen)
+		}
+		want := event.StockIssued{Order: "o1", Location: "main", Lines: l}
+		if got := d.histories["issue/o1--collected"]; len(got) != 1 || !reflect.DeepEqual(got[0], backbone.Event(want)) {
+			t.Errorf("issued %+v", got)
+		}
+		for _, again := range []backbone.Command{collectOf("o1", l, nil, nil), commitOf("o1", l), releaseOf("o1", l), expireOf("o1", l), reserveOf("o1", l)} {
+			if events, err := d.do(again); err != nil || len(events) > 0 {
+				t.Errorf("%s afterwards: %+v, %v", again.CommandType(), events, err)
+			}
+		}
+	})
+	t.Run("before it is committed", func(t *testing.T) {
+		t.Parallel()
+		d := stocked(t).must(collectOf("o1", l, nil, nil), commitOf("o1", l))
+		if ink := d.levels("ink"); ink != [3]int64{8, 0, 0} {
+			t.Errorf("ink %v", ink)
+		}
+	})
+	t.Run("short and substituted", func(t *testing.T) {
+		t.Parallel()
+		d := stocked(t).must(commitOf("o1", l))
+		events, err := d.do(collectOf("o1", l, lines("pen", 2), lines("ink", 1, "quill", 2)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ink, pen, quill := d.levels("ink"), d.levels("pen"), d.levels("quill"); ink != [3]int64{7, 0, 0} || pen != [3]int64{0, 0, 0} || quill != [3]int64{0, 0, 0} {
+			t.Errorf("ink %v, pen %v, quill %v", ink, pen, quill)
+		}
+		for _, want := range []backbone.Event{
+			event.StockDiscrepancy{SKU: "pen", Location: "main", Order: "o1", Quantity: 2},
+			event.StockAdjusted{SKU: "pen", Location: "main", Delta: -2, Reason: mall.ReasonShort},
+			event.StockDiscrepancy{SKU: "quill", Location: "main", Order: "o1", Quantity: 1},
+			event.StockIssued{Order: "o1", Location: "main", Lines: lines("ink", 3, "pen", 1, "quill", 1)},
+		} {
+			if !slices.ContainsFunc(events, func(e backbone.Event) bool { return reflect.DeepEqual(e, want) }) {
+				t.Errorf("no %+v in %+v", want, events)
+			}
+		}
+	})
+	t.Run("nothing below what others have", func(t *testing.T) {
+		t.Parallel()
+		d := stocked(t).must(commitOf("o1", l), reserveOf("o2", lines("quill", 1)), collectOf("o1", l, nil, lines("quill", 1)))
+		if quill := d.levels("quill"); quill != [3]int64{1, 1, 0} {
+			t.Errorf("quill %v", quill)
+		}
+	})
+	t.Run("refused", func(t *testing.T) {
+		t.Parallel()
+		d := stocked(t)
+		for _, c := range []struct {
+			when command.IssueReservedStock
+			want error
+		}{
+			{collectOf("o2", l, nil, nil), ErrNotReserved},
+			{collectOf("o1", lines("ink", 2), nil, nil), ErrOtherLines},
+		} {
+			if events, err := d.do(c.when); !errors.Is(err, c.want) || len(events) > 0 {
+				t.Errorf("%+v: %+v, %v", c.when, events, err)
+			}
+		}
+		d.must(releaseOf("o1", l))
+		if _, err := d.do(collectOf("o1", l, nil, nil)); !errors.Is(err, ErrOver) {
+			t.Errorf("released: %v", err)
+		}
+	})
+}
+
+// A count says what is there, promised pieces included, and cannot take away what is promised.
+func TestCount(t *testing.T) {
+	t.Parallel()
+	d := newDepot(t).must(receiveOf("pen", 5), reserveOf("o1", lines("pen", 3)))
+	if events, err := d.do(countOf("pen", 5)); err != nil || len(events) > 0 {
+		t.Errorf("as it should be: %+v, %v", events, err)
+	}
+	d.must(countOf("pen", 4))
+	if got := d.levels("pen"); got != [3]int64{4, 3, 0} {
+		t.Errorf("one less: %v", got)
+	}
+	if _, err := d.do(countOf("pen", 2)); !errors.Is(err, ErrBelowPromised) {
+		t.Errorf("less than is promised: %v", err)
+	}
+}
+
 func TestLifeOfAReservation(t *testing.T) {
 	t.Parallel()
 	l := lines("ink", 2, "pen", 3)

@@ -7,7 +7,7 @@ import (
 	"example.org/souk/mall/event"
 )
 
-// issue is the state of what one visitor walked out with: whether it was booked.
+// issue is the state of what one visitor or the customer of one order walked out with: whether it was booked.
 type issue struct{ Booked bool }
 
 var issues = &backbone.Aggregate[issue]{
@@ -51,12 +51,14 @@ func issueStock(l backbone.Loaded, c command.IssueStock, _ backbone.Meta) ([]bac
 	return appends, nil
 }
 
-// StockTaken says, on the stream of a SKU, that a visitor walked out with pieces of it.
+// StockTaken says, on the stream of a SKU, that a visitor walked out with pieces of it, or that the customer of an order
+// collected them.
 type StockTaken struct {
 	SKU      string `json:"sku"`
 	Location string `json:"location"`
-	Visit    string `json:"visit"`
+	Visit    string `json:"visit"` // empty: it was an order
 	Quantity int64  `json:"quantity"`
+	Order    string `json:"order,omitempty"`
 }
 
 // EventType returns the wire name.

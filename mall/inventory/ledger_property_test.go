@@ -67,6 +67,7 @@ func TestRunningLedgerIsTheReplayedOne(t *testing.T) {
 			reserve.Expires, wait.Expires = expires.UnixMicro(), expires.UnixMicro()
 			c := rapid.SampledFrom([]backbone.Command{
 				receiveOf(s, n), receiveOf(s, n), adjustOf(s, -n), reserve, wait, commitOf(o, of[o]), releaseOf(o, of[o]), expireOf(o, of[o]),
+				collectOf(o, of[o], nil, nil), collectOf(o, of[o], lines(of[o][0].SKU, 1), lines(s, int(n))), countOf(s, n),
 			}).Draw(rt, "command")
 			_, refused := d.do(c)
 			a, err := w.Runtime().Do(t.Context(), c)

@@ -30,6 +30,8 @@ func keepWhenCommitted(e event.StockCommitted, _ backbone.Meta) []backbone.Effec
 	return keep(e.Order)
 }
 
+func keepWhenIssued(e ReservationIssued, _ backbone.Meta) []backbone.Effect { return keep(e.Order) }
+
 func stopWhenReleased(e event.StockReleased, _ backbone.Meta) []backbone.Effect { return keep(e.Order) }
 
 func stopWhenClosed(e ReservationClosed, _ backbone.Meta) []backbone.Effect { return keep(e.Order) }

@@ -28,7 +28,8 @@ const (
 	committed phase = "committed"
 	rejected  phase = "rejected"
 	expired   phase = "expired"
-	over      phase = "over" // released, or forbidden before it was asked for
+	issued    phase = "issued" // its customer has the goods
+	over      phase = "over"   // released, or forbidden before it was asked for
 )
 
 // reservation is the state of what one order asked for.
@@ -45,7 +46,7 @@ var reservations = &backbone.Aggregate[reservation]{
 	Public: []backbone.Event{
 		event.StockReserved{}, event.StockRejected{}, event.StockCommitted{}, event.StockReleased{}, event.ReservationExpired{},
 	},
-	Private: []backbone.Event{StockRequested{}, ReservationClosed{}},
+	Private: []backbone.Event{StockRequested{}, ReservationClosed{}, ReservationIssued{}},
 	Evolve:  evolveReservation,
 }
 
@@ -64,6 +65,8 @@ func evolveReservation(s reservation, e backbone.Event) reservation {
 		s.Phase, s.Location, s.Lines = committed, e.Location, e.Lines
 	case event.ReservationExpired:
 		s.Phase = expired
+	case ReservationIssued:
+		s.Phase = issued
 	case event.StockReleased, ReservationClosed:
 		return reservation{Phase: over}
 	}
@@ -128,7 +131,7 @@ func reserveStreams(c command.ReserveStock) []backbone.Ref {
 func reserve(l backbone.Loaded, cmd command.ReserveStock, m backbone.Meta) ([]backbone.Append, error) {
 	c := claimOf(l, cmd.Order, cmd.Location, cmd.Lines)
 	switch s := c.state(); s.Phase {
-	case requested, held, committed:
+	case requested, held, committed, issued:
 		return nil, nil // asked before, by an earlier attempt
 	case rejected:
 		return nil, ErrInsufficient.With(s.Short)
@@ -184,7 +187,7 @@ func commit(l backbone.Loaded, cmd command.CommitStock, _ backbone.Meta) ([]back
 	switch s.Phase {
 	case "", requested, rejected:
 		return nil, ErrNotReserved
-	case committed:
+	case committed, issued: // the customer may be faster than this command
 		return nil, nil
 	case over:
 		return nil, ErrOver
@@ -234,7 +237,7 @@ func (c *claim) end(reason string, gone backbone.Event) ([]backbone.Append, erro
 	s := c.state()
 	closed := ReservationClosed{Order: c.order, Reason: reason}
 	switch s.Phase {
-	case over, rejected:
+	case over, rejected, issued:
 		return nil, nil
 	case "", expired:
 		c.say(closed)
@@ -262,6 +265,87 @@ func (c *claim) end(reason string, gone backbone.Event) ([]backbone.Append, erro
 	}
 	c.say(gone)
 	return c.appends, nil
+}
+
+func issueReservedStreams(c command.IssueReservedStock) []backbone.Ref {
+	refs := []backbone.Ref{reservations.Ref(c.Order), issues.Ref(collected(c.Order))}
+	for _, l := range mall.AddLines(c.Lines, c.Also) {
+		refs = append(refs, stock.Ref(mall.StockID(l.SKU, orMain(c.Location))))
+	}
+	return refs
+}
+
+// collected names the issue of an order's goods, beside those of visits.
+func collected(order string) string { return mall.StockID(order, "collected") }
+
+// issueReserved books what a customer collected, once. What was not found when it was picked is no longer promised to anybody
+// and off the books, and somebody has to count; what came instead is taken as a visitor takes it.
+func issueReserved(l backbone.Loaded, cmd command.IssueReservedStock, _ backbone.Meta) ([]backbone.Append, error) {
+	c := claimOf(l, cmd.Order, cmd.Location, cmd.Lines)
+	s := c.state()
+	switch s.Phase {
+	case issued:
+		return nil, nil
+	case held, committed:
+	case over, expired:
+		return nil, ErrOver
+	default:
+		return nil, ErrNotReserved
+	}
+	if !slices.Equal(s.Lines, c.lines) {
+		return nil, ErrOtherLines
+	}
+	gone := event.StockIssued{Order: c.order, Location: c.location, Lines: []mall.Line{}}
+	for _, line := range mall.AddLines(cmd.Lines, cmd.Also) {
+		promised, missing, also := quantityOf(cmd.Lines, line.SKU), quantityOf(cmd.Missing, line.SKU), quantityOf(cmd.Also, line.SKU)
+		n := c.takeOut(line.SKU, s.Phase, promised, missing, also)
+		if n > 0 {
+			gone.Lines = append(gone.Lines, mall.Line{SKU: line.SKU, Quantity: n})
+		}
+	}
+	c.say(ReservationIssued{Order: c.order})
+	c.appends = append(c.appends, issues.Append(collected(c.order), gone))
+	return c.appends, nil
+}
+
+// takeOut takes a SKU's pieces out of what is promised and off the books, and returns how many left the house.
+func (c *claim) takeOut(name string, from phase, promised, missing, also int64) int64 {
+	id := mall.StockID(name, c.location)
+	s := stock.State(c.loaded, id)
+	var events []backbone.Event
+	add := func(more ...backbone.Event) {
+		for _, e := range more {
+			s = evolveStock(s, e)
+		}
+		events = append(events, more...)
+	}
+	if promised > 0 {
+		shifted := StockShifted{Order: c.order, Committed: -promised}
+		if from == held {
+			shifted = StockShifted{Order: c.order, Held: -promised}
+		}
+		add(shifted)
+	}
+	if missing > 0 {
+		add(
+			event.StockDiscrepancy{SKU: name, Location: c.location, Order: c.order, Quantity: missing},
+			event.StockAdjusted{SKU: name, Location: c.location, Delta: -missing, Reason: mall.ReasonShort},
+		)
+	}
+	taken := promised - missing
+	if extra := min(also, max(s.available()-taken, 0)); extra < also {
+		add(event.StockDiscrepancy{SKU: name, Location: c.location, Order: c.order, Quantity: also - extra})
+		taken += extra
+	} else {
+		taken += also
+	}
+	if taken > 0 {
+		add(StockTaken{SKU: name, Location: c.location, Order: c.order, Quantity: taken})
+	}
+	events = append(events, s.levels(name, c.location))
+	events = append(events, s.restock(name, c.location)...)
+	c.appends = append(c.appends, stock.Append(id, append(events, s.due(name, c.location)...)...))
+	return taken
 }
 
 // ResumeBackorders tries orders again that wait for a SKU, first come first served. The service sends it to itself.
@@ -340,6 +424,14 @@ type ReservationClosed struct {
 	Order  string `json:"order"`
 	Reason string `json:"reason"`
 }
+
+// ReservationIssued says that the order's goods left with its customer.
+type ReservationIssued struct {
+	Order string `json:"order"`
+}
+
+// EventType returns the wire name.
+func (ReservationIssued) EventType() string { return "souk.inventory.ReservationIssued.v1" }
 
 // EventType returns the wire name.
 func (StockRequested) EventType() string { return "souk.inventory.StockRequested.v1" }

@@ -31,6 +31,7 @@ func TestFrozenSamples(t *testing.T) {
 		StockNotAwaited{Order: "ORDER_001"},
 		BackordersDue{SKU: "PRODUCT_001", Location: "main", Orders: []Backorder{{Order: "ORDER_001", Lines: l}}},
 		StockRequested{Order: "ORDER_001", Location: "main", Lines: l, Expires: 1_790_000_000_000_000},
+		ReservationIssued{Order: "ORDER_001"},
 		ReservationClosed{Order: "ORDER_001", Reason: mall.ReasonOrderCanceled},
 		ResumeBackorders{SKU: "PRODUCT_001", Location: "main", Orders: []Backorder{{Order: "ORDER_001", Lines: l}}},
 	} {

@@ -17,10 +17,12 @@ func Service() *backbone.Service {
 		Handles: []backbone.Handler{
 			backbone.Decide(stock, receive),
 			backbone.Decide(stock, adjust),
+			backbone.Decide(stock, count),
 			backbone.Decide(stock, setThreshold),
 			backbone.Decide(stock, takeDelivery),
 			backbone.Decide(stock, forgetPurchase),
 			backbone.DecideMany(issueStreams, issueStock).On(issues, stock),
+			backbone.DecideMany(issueReservedStreams, issueReserved).On(reservations, issues, stock),
 			backbone.DecideMany(reserveStreams, reserve).On(reservations, stock),
 			backbone.DecideMany(commitStreams, commit).On(reservations, stock),
 			backbone.DecideMany(releaseStreams, release).On(reservations, stock),
@@ -32,6 +34,7 @@ func Service() *backbone.Service {
 			backbone.Whenever(expireWhenHeld),
 			backbone.Whenever(expireWhenWaiting),
 			backbone.Whenever(keepWhenCommitted),
+			backbone.Whenever(keepWhenIssued),
 			backbone.Whenever(stopWhenReleased),
 			backbone.Whenever(stopWhenClosed),
 			// What became available goes to those who wait for it.

@@ -121,6 +121,14 @@ func adjust(s sku, c command.AdjustStock, _ backbone.Meta) ([]backbone.Event, er
 	return s.changed(c.SKU, c.Location, event.StockAdjusted{SKU: c.SKU, Location: c.Location, Delta: c.Delta, Reason: c.Reason}), nil
 }
 
+// count sets the books right to what somebody counted.
+func count(s sku, c command.CountStock, m backbone.Meta) ([]backbone.Event, error) {
+	if c.Counted == s.OnHand {
+		return nil, nil
+	}
+	return adjust(s, command.AdjustStock{SKU: c.SKU, Location: c.Location, Delta: c.Counted - s.OnHand, Reason: c.Reason}, m)
+}
+
 func setThreshold(s sku, c command.SetThreshold, _ backbone.Meta) ([]backbone.Event, error) {
 	if s.Threshold == c.Threshold && s.Restock == c.Quantity {
 		return nil, nil

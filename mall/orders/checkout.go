@@ -20,11 +20,16 @@ type purchase struct {
 	Payment  string      `json:"payment,omitempty"`
 	Wait     bool        `json:"wait,omitempty"`
 	Expires  int64       `json:"expires"`
+
+	// For a checkout with a depot.
+	Stops     []mall.Stop    `json:"stops,omitempty"`
+	WhenShort mall.WhenShort `json:"whenShort,omitempty"`
 }
 
 const (
 	authorizeCustomer = "authorize customer"
 	reserveTheStock   = "reserve stock"
+	createList        = "create shopping list"
 	confirmPayment    = "confirm payment"
 )
 
@@ -117,9 +122,49 @@ var checkout = &backbone.Saga[purchase]{
 	Rejected: rejection,
 }
 
-// checkoutWithin returns the checkout of a shop whose steps wait so long for an answer.
-func checkoutWithin(patience time.Duration) *backbone.Saga[purchase] {
-	c := *checkout
+// checkoutWithDepot is the checkout of a mall in which robots fetch the goods: the depot learns what is to be fetched before
+// the order is approved, and has it fetched afterwards.
+var checkoutWithDepot = &backbone.Saga[purchase]{
+	Name:    checkout.Name,
+	Version: 2,
+	Starts: backbone.StartsOn(func(e event.OrderPlaced, _ backbone.Meta) (string, purchase) {
+		return e.Order, purchase{
+			Order: e.Order, Customer: e.Customer, Lines: mall.Lines(e.Items), Total: e.Total,
+			Payment: e.Payment, Wait: e.WaitForStock, Expires: e.Expires, Stops: mall.Stops(e.Items), WhenShort: e.WhenShort,
+		}
+	}),
+	Steps: []backbone.Step[purchase]{
+		// An event advances a step by its number, in the newest version: the steps up to the stock stay where they are.
+		checkout.Steps[0],
+		checkout.Steps[1],
+		{
+			Name: createList,
+			Do: func(p purchase) backbone.Command {
+				return command.CreateShoppingList{List: p.Order, Order: p.Order, Stops: p.Stops, WhenShort: p.WhenShort}
+			},
+			// However far the list has come by then: what was fetched goes back.
+			Undo: func(p purchase) backbone.Command {
+				return command.CancelList{List: p.Order, Reason: undone}
+			},
+			OnTimeout: backbone.Wait,
+		},
+		checkout.Steps[2], // confirm payment
+		checkout.Steps[3], // approve
+		{
+			Name:      "initiate shopping",
+			Do:        func(p purchase) backbone.Command { return command.InitiateShopping{List: p.Order} },
+			OnTimeout: backbone.Wait,
+		},
+		checkout.Steps[4], // commit stock
+	},
+	Advances: checkout.Advances,
+	Aborts:   checkout.Aborts,
+	Rejected: rejection,
+}
+
+// within returns the checkout of a shop whose steps wait so long for an answer.
+func within(saga *backbone.Saga[purchase], patience time.Duration) *backbone.Saga[purchase] {
+	c := *saga
 	c.Steps = slices.Clone(c.Steps)
 	for i := range c.Steps {
 		if c.Steps[i].Do != nil {

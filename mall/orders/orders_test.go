@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +63,23 @@ var (
 	picking     = event.OrderPicking{Order: "o1", Customer: "c1"}
 	readied     = event.OrderReadied{Order: "o1", Customer: "c1", Total: eur(4000)}
 	completed   = event.OrderCompleted{Order: "o1", Customer: "c1", Total: eur(4000)}
+	paid        = event.OrderPaid{Order: "o1", Customer: "c1", Amount: eur(4000)}
+	collected   = event.OrderCollected{Order: "o1", Customer: "c1", Lines: mall.Lines(items)}
+	noInk       = event.OrderShort{Order: "o1", Customer: "c1", Missing: []mall.Line{{SKU: "ink", Quantity: 1}}}
+	withoutInk  = event.OrderAmended{Order: "o1", Customer: "c1", Choice: mall.ShortRest, Missing: noInk.Missing, Total: eur(3500)}
+	fetched     = events(placed, reserved, approved, picking)
 )
+
+// preferring returns the order of a customer who has said beforehand what is to be done when goods are missing.
+func preferring(choice mall.WhenShort) event.OrderPlaced {
+	p := placed
+	p.WhenShort = choice
+	return p
+}
+
+func after(history []backbone.Event, more ...backbone.Event) []backbone.Event {
+	return append(append([]backbone.Event(nil), history...), more...)
+}
 
 func events(list ...backbone.Event) []backbone.Event { return list }
 
@@ -157,6 +174,125 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
+// The life of an order after its approval: what the depot and payments say, in whatever order it comes.
+func TestDecisionsAfterTheApproval(t *testing.T) {
+	t.Parallel()
+	pickIt, readyIt, handOver := command.PickOrder{Order: "o1"}, command.ReadyOrder{Order: "o1"}, command.HandOverOrder{Order: "o1"}
+	payIt := command.PayOrder{Order: "o1", Amount: eur(4000)}
+	shortIt := command.ShortenOrder{Order: "o1", Stop: 2, SKU: "ink", Missing: 1}
+	noneIt := command.ReadyOrder{Order: "o1", Missing: noInk.Missing}
+	expireIt := command.ExpireUncollectedOrder{Order: "o1"}
+	choose := func(choice mall.WhenShort, substitutes ...mall.Item) command.DecideShort {
+		return command.DecideShort{Order: "o1", Choice: choice, Substitutes: substitutes}
+	}
+	gel := mall.Item{Product: "p3", SKU: "gel", Name: "Gel", Price: eur(400), Quantity: 1}
+	dear := gel
+	dear.Price = eur(501)
+	withGel := withoutInk
+	withGel.Choice, withGel.Substitutes, withGel.Total = mall.ShortSubstitute, []mall.Item{gel}, eur(3900)
+	cheaper := event.OrderReadied{Order: "o1", Customer: "c1", Total: eur(3500)}
+	short := after(fetched, noInk)
+	because := event.OrderCancelling{Order: "o1", Customer: "c1", Reason: mall.ReasonShort}
+	preferred := func(choice mall.WhenShort) []backbone.Event {
+		return events(preferring(choice), reserved, approved, picking)
+	}
+	noInkBut := func(choice mall.WhenShort) event.OrderShort {
+		e := noInk
+		e.WhenShort = choice
+		return e
+	}
+	all := event.OrderShort{Order: "o1", Customer: "c1", Missing: mall.Lines(items), WhenShort: mall.ShortRest}
+	free := placed
+	free.Items, free.Total = []mall.Item{{Product: "g", SKU: "gift", Name: "Gift", Price: eur(0), Quantity: 1}}, eur(0)
+
+	for _, c := range []struct {
+		name    string
+		given   []backbone.Event
+		when    backbone.Command
+		then    []backbone.Event
+		refused *backbone.Refusal
+	}{
+		{"picked", events(placed, reserved, approved), pickIt, events(picking), nil},
+		{"picked twice", fetched, pickIt, nil, nil},
+		{"picked before it is approved", events(placed), pickIt, nil, nil},
+		{"picked when it is cancelled", after(fetched, cancelling), pickIt, nil, nil},
+		{"nothing picked", nil, pickIt, nil, ErrUnknown},
+
+		{"ready", fetched, readyIt, events(readied), nil},
+		{"ready unpicked", events(placed, reserved, approved), readyIt, events(picking, readied), nil},
+		{"ready twice", after(fetched, readied), readyIt, nil, nil},
+		{"ready when it is cancelled", after(fetched, cancelling), readyIt, nil, nil},
+		{"ready before it is approved", events(placed, reserved), readyIt, nil, ErrNotOpen},
+		{"ready and free", events(free, reserved, approved, picking), readyIt, events(
+			event.OrderReadied{Order: "o1", Customer: "c1", Total: eur(0)}, event.OrderPaid{Order: "o1", Customer: "c1", Amount: eur(0)}), nil},
+
+		{"short", fetched, shortIt, events(noInk), nil},
+		{"short unpicked", events(placed, reserved, approved), shortIt, events(picking, noInk), nil},
+		{"short by more than there was", fetched, command.ShortenOrder{Order: "o1", Stop: 2, SKU: "ink", Missing: 9}, events(
+			event.OrderShort{Order: "o1", Customer: "c1", Missing: []mall.Line{{SKU: "ink", Quantity: 2}}}), nil},
+		{"short of what was never wanted", fetched, command.ShortenOrder{Order: "o1", Stop: 2, SKU: "gel", Missing: 1}, nil, nil},
+		{"short when it is cancelled", after(fetched, cancelling), shortIt, nil, nil},
+		{"short after it is ready", after(fetched, readied), shortIt, nil, nil},
+		{"short and the rest is wanted", preferred(mall.ShortRest), shortIt, events(noInkBut(mall.ShortRest), withoutInk), nil},
+		{"short and nothing is wanted", preferred(mall.ShortCancel), shortIt, events(noInkBut(mall.ShortCancel), because), nil},
+		{"short and a clerk chooses", preferred(mall.ShortSubstitute), shortIt, events(noInkBut(mall.ShortSubstitute)), nil},
+		{"short of everything", preferred(mall.ShortRest), command.ReadyOrder{Order: "o1", Missing: mall.Lines(items)}, events(all, because), nil},
+
+		{"ready while short", short, noneIt, events(GoodsArrived{Order: "o1"}), nil},
+		{"ready while short, twice", after(short, GoodsArrived{Order: "o1"}), noneIt, nil, nil},
+		{"ready tells of the shortage first", fetched, noneIt, events(noInk, GoodsArrived{Order: "o1"}), nil},
+		{"the shortage is told late", after(fetched, noInk, GoodsArrived{Order: "o1"}), shortIt, nil, nil},
+		{"ready tells what was preferred", preferred(mall.ShortRest), noneIt, events(noInkBut(mall.ShortRest), withoutInk, cheaper), nil},
+		{"ready tells what is known", after(short, withoutInk), noneIt, events(cheaper), nil},
+
+		{"the rest", short, choose(mall.ShortRest), events(withoutInk), nil},
+		{"the rest, of what has arrived", after(short, GoodsArrived{Order: "o1"}), choose(mall.ShortRest), events(withoutInk, cheaper), nil},
+		{"a substitute", short, choose(mall.ShortSubstitute, gel), events(withGel), nil},
+		{"a dear substitute", short, choose(mall.ShortSubstitute, dear), nil, ErrTooDear},
+		{"nothing", short, choose(mall.ShortCancel), events(because), nil},
+		{"nothing, twice", after(short, because), choose(mall.ShortCancel), nil, nil},
+		{"a choice without a question", fetched, choose(mall.ShortRest), nil, ErrNotOpen},
+		{"a choice for nothing", nil, choose(mall.ShortRest), nil, ErrUnknown},
+
+		{"B4 paid before all is in", fetched, payIt, events(paid), nil},
+		{"B4 paid while short", short, payIt, events(paid), nil},
+		{"B4 paid after all is in", after(fetched, readied), payIt, events(paid), nil},
+		{"B4 paid before it is approved", events(placed), payIt, events(paid), nil},
+		{"B4 paid twice", after(fetched, paid), payIt, nil, nil},
+		{"B4 paid when it is cancelled", after(fetched, cancelling), payIt, nil, nil},
+		{"B4 nothing paid", nil, payIt, nil, ErrUnknown},
+		{"B4 handed over", after(fetched, readied, paid), handOver, events(collected, completed), nil},
+		{"B4 handed over, paid early", after(fetched, paid, readied), handOver, events(collected, completed), nil},
+		{"B4 handed over unpaid", after(fetched, readied), handOver, nil, ErrNotPaid},
+		{"B4 handed over unready", after(fetched, paid), handOver, nil, ErrNotReady},
+		{"B4 handed over while short", after(short, paid), handOver, nil, ErrNotReady},
+		{"B4 handed over twice", after(fetched, readied, paid, collected, completed), handOver, nil, nil},
+		{"B4 handed over when it is cancelled", after(fetched, readied, paid, cancelling), handOver, nil, ErrNotOpen},
+		{"B4 handed over with a substitute", after(short, withGel, paid, event.OrderReadied{Order: "o1", Customer: "c1", Total: eur(3900)}), handOver, events(
+			event.OrderCollected{Order: "o1", Customer: "c1", Lines: mall.Lines(items), Missing: noInk.Missing, Also: []mall.Line{{SKU: "gel", Quantity: 1}}},
+			event.OrderCompleted{Order: "o1", Customer: "c1", Total: eur(3900)}), nil},
+
+		{"nobody came", after(fetched, readied), expireIt, events(expired), nil},
+		{"nobody came, paid", after(fetched, readied, paid), expireIt, events(expired), nil},
+		{"somebody came", after(fetched, readied, paid, collected, completed), expireIt, nil, nil},
+		{"nobody came, nothing there", fetched, expireIt, nil, nil},
+		{"B8 cancelled while short", short, command.CancelOrder{Order: "o1", Reason: "changed my mind"}, events(cancelling), nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			got := decide(t, c.given, c.when)
+			switch {
+			case c.refused != nil:
+				got.ThenRefused(c.refused.Code)
+			case c.then != nil:
+				got.Then(c.then...)
+			default:
+				got.ThenNothing()
+			}
+		})
+	}
+}
+
 func decide(t testing.TB, given []backbone.Event, c backbone.Command) *backbonetest.Outcome {
 	t.Helper()
 	return backbonetest.Given(t, Service(Config{}), given...).At(now).When(c)
@@ -205,20 +341,34 @@ func TestTransitionsAreAsPrinted(t *testing.T) {
 // Nothing follows a terminal status, and every status that is not terminal has a way out.
 func TestTerminal(t *testing.T) {
 	t.Parallel()
-	for _, s := range []Status{Pending, Backordered, Approved, Picking, Ready, Completed, Rejected, Expired, Cancelling, Canceled} {
+	for _, s := range []Status{Pending, Backordered, Approved, Picking, Short, Ready, Completed, Rejected, Expired, Cancelling, Canceled} {
 		if s.Terminal() != (len(steps[s]) == 0) {
 			t.Errorf("%s: terminal %v, %d ways out", s, s.Terminal(), len(steps[s]))
 		}
 	}
 }
 
+// A version of the checkout is never changed once orders have begun it.
 func TestCheckoutIsAsPrinted(t *testing.T) {
 	t.Parallel()
-	table, err := json.MarshalIndent(checkout.Table(), "", "  ")
-	if err != nil {
-		t.Fatal(err)
+	for name, saga := range map[string]*backbone.Saga[purchase]{"checkout.json": checkout, "checkout.2.json": checkoutWithDepot} {
+		table, err := json.MarshalIndent(saga.Table(), "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, append(table, '\n'))
 	}
-	golden(t, "checkout.json", append(table, '\n'))
+}
+
+// An event advances the step that has the number of the newest version's; running sagas of an older one rely on it.
+func TestStepsThatEventsAdvanceStayWhereTheyAre(t *testing.T) {
+	t.Parallel()
+	at := func(s *backbone.Saga[purchase]) int {
+		return slices.IndexFunc(s.Steps, func(s backbone.Step[purchase]) bool { return s.Name == reserveTheStock })
+	}
+	if at(checkout) != at(checkoutWithDepot) {
+		t.Errorf("%q is step %d, and was %d", reserveTheStock, at(checkoutWithDepot), at(checkout))
+	}
 }
 
 func TestRejection(t *testing.T) {
@@ -230,6 +380,7 @@ func TestRejection(t *testing.T) {
 		want command.RejectOrder
 	}{
 		{authorizeCustomer, backbone.Refuse("customer_disabled", ""), command.RejectOrder{Order: "o1", Reason: mall.ReasonCustomerRefused}},
+		{createList, backbone.Refuse("store_unknown", ""), command.RejectOrder{Order: "o1", Reason: "store_unknown"}},
 		{confirmPayment, backbone.Refuse("payment_used", ""), command.RejectOrder{Order: "o1", Reason: mall.ReasonPaymentRefused}},
 		{
 			reserveTheStock, backbone.Refuse("insufficient_stock", "").With(short),
@@ -251,8 +402,8 @@ func TestRejection(t *testing.T) {
 // What the saga sends is what the services take.
 func TestCheckoutSendsValidCommands(t *testing.T) {
 	t.Parallel()
-	p := purchase{Order: "o1", Customer: "c1", Lines: mall.Lines(items), Total: eur(4000), Payment: "p1", Expires: expires}
-	for _, s := range checkout.Steps {
+	p := purchase{Order: "o1", Customer: "c1", Lines: mall.Lines(items), Total: eur(4000), Payment: "p1", Expires: expires, Stops: mall.Stops(items)}
+	for _, s := range slices.Concat(checkout.Steps, checkoutWithDepot.Steps) {
 		for _, make := range []func(purchase) backbone.Command{s.Do, s.Undo, s.Local} {
 			if make == nil {
 				continue
@@ -288,7 +439,41 @@ func TestPolicies(t *testing.T) {
 		},
 		{"approved", keepWhenApproved(approved, backbone.Meta{}), cancelTimer},
 		{"rejected", keepWhenRejected(rejected, backbone.Meta{}), cancelTimer},
-		{"cancelling", keepWhenCancelling(cancelling, backbone.Meta{}), cancelTimer},
+		{"cancelling", keepWhenCancelling(cancelling, backbone.Meta{}), []backbone.Effect{backbone.CancelTimer("expire/o1"), backbone.CancelTimer("collect/o1")}},
+		{
+			"ready", expireWhenReady(time.Hour)(readied, backbone.Meta{Time: now}),
+			[]backbone.Effect{backbone.SetTimer("collect/o1", now.Add(time.Hour), command.ExpireUncollectedOrder{Order: "o1"})},
+		},
+		{"completed", keepWhenCompleted(completed, backbone.Meta{}), []backbone.Effect{backbone.CancelTimer("collect/o1")}},
+		{
+			"collected", issueWhenCollected(collected, backbone.Meta{}),
+			[]backbone.Effect{backbone.Send(command.IssueReservedStock{Order: "o1", Location: "main", Lines: mall.Lines(items)})},
+		},
+		{
+			"checked out", placeWhenCheckedOut(event.BasketCheckedOut{Basket: "b1", Order: "o1", Customer: "c1", Payment: "p1", WaitForStock: true, WhenShort: mall.ShortRest, Items: items}, backbone.Meta{}),
+			[]backbone.Effect{backbone.Send(command.PlaceOrder{Order: "o1", Customer: "c1", Items: items, Payment: "p1", WaitForStock: true, Basket: "b1", WhenShort: mall.ShortRest})},
+		},
+		{
+			"assigned", pickWhenAssigned(event.ShoppingListAssigned{List: "o1", Order: "o1"}, backbone.Meta{}),
+			[]backbone.Effect{backbone.Send(command.PickOrder{Order: "o1"})},
+		},
+		{
+			"stop short", shortenWhenShort(event.StopShort{Order: "o1", Stop: 2, SKU: "ink", Wanted: 2, Picked: 1}, backbone.Meta{}),
+			[]backbone.Effect{backbone.Send(command.ShortenOrder{Order: "o1", Stop: 2, SKU: "ink", Missing: 1})},
+		},
+		{
+			"list completed", readyWhenListCompleted(event.ShoppingListCompleted{Order: "o1", Missing: noInk.Missing}, backbone.Meta{}),
+			[]backbone.Effect{backbone.Send(command.ReadyOrder{Order: "o1", Missing: noInk.Missing})},
+		},
+		{
+			"invoice paid", payWhenInvoicePaid(event.InvoicePaid{Invoice: "o1", Order: "o1", Amount: eur(4000)}, backbone.Meta{}),
+			[]backbone.Effect{backbone.Send(command.PayOrder{Order: "o1", Amount: eur(4000)})},
+		},
+		{
+			"captured", payWhenCaptured(event.PaymentCaptured{Payment: "p1", Order: "o1", Amount: eur(4000)}, backbone.Meta{}),
+			[]backbone.Effect{backbone.Send(command.PayOrder{Order: "o1", Amount: eur(4000), Payment: "p1"})},
+		},
+		{"captured for a visit", payWhenCaptured(event.PaymentCaptured{Payment: "p1", Amount: eur(4000)}, backbone.Meta{}), nil},
 		{
 			"short", backorderWhenShort(event.StockRejected{Order: "o1", SKU: "pen", Wanted: 3, Available: 2}, backbone.Meta{}),
 			[]backbone.Effect{backbone.Send(command.BackorderOrder{Order: "o1", SKU: "pen", Wanted: 3, Available: 2})},
@@ -307,6 +492,7 @@ func TestLifeIsLegal(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		place := ordered
 		place.WaitForStock = rapid.Bool().Draw(rt, "wait")
+		place.WhenShort = rapid.SampledFrom([]mall.WhenShort{"", mall.ShortAsk, mall.ShortRest, mall.ShortSubstitute, mall.ShortCancel}).Draw(rt, "when short")
 		history := []backbone.Event{}
 		for range rapid.IntRange(1, 40).Draw(rt, "commands") {
 			c := rapid.SampledFrom([]backbone.Command{
@@ -318,15 +504,34 @@ func TestLifeIsLegal(t *testing.T) {
 				command.CancelOrder{Order: "o1", Reason: "x"},
 				command.FinishCancelOrder{Order: "o1"},
 				command.ExpireOrder{Order: "o1"},
+				command.PickOrder{Order: "o1"},
+				command.ShortenOrder{Order: "o1", Stop: 1, SKU: "pen", Missing: rapid.Int64Range(1, 3).Draw(rt, "missing")},
+				command.ReadyOrder{Order: "o1", Missing: rapid.SampledFrom([][]mall.Line{nil, {{SKU: "ink", Quantity: 2}}, mall.Lines(items)}).Draw(rt, "all that is missing")},
+				command.DecideShort{Order: "o1", Choice: mall.ShortRest},
+				command.DecideShort{Order: "o1", Choice: mall.ShortSubstitute, Substitutes: []mall.Item{{Product: "g", SKU: "gel", Price: eur(rapid.SampledFrom([]int64{0, 100, 4000}).Draw(rt, "price")), Quantity: 1}}},
+				command.PayOrder{Order: "o1", Amount: eur(4000)},
+				command.HandOverOrder{Order: "o1"},
+				command.ExpireUncollectedOrder{Order: "o1"},
 			}).Draw(rt, "command")
 			before := orders.Fold(history...)
 			events := decide(t, history, c).Events()
+			now := before
 			for _, e := range events {
-				if before.Status.Terminal() || !before.Status.allows(e.EventType()) {
-					rt.Fatalf("%s after %s", e.EventType(), before.Status)
+				if now.Status.Terminal() || !now.Status.allows(e.EventType()) {
+					rt.Fatalf("%s after %s", e.EventType(), now.Status)
 				}
-				if e.EventType() == event.OrderApprovedV1 && !before.Reserved {
+				if e.EventType() == event.OrderApprovedV1 && !now.Reserved {
 					rt.Fatal("approved without stock")
+				}
+				now = evolve(now, e)
+				if now.Status == Completed && (!now.Paid || !now.Collected) {
+					rt.Fatalf("completed: %+v", now)
+				}
+				if now.Status == Ready && len(now.Undecided) > 0 {
+					rt.Fatalf("ready while it is not decided what comes of %v", now.Undecided)
+				}
+				if dearer, err := now.Total.Cmp(before.Total); before.Status != Unknown && (err != nil || dearer > 0) {
+					rt.Fatalf("%v became %v: %v", before.Total, now.Total, err)
 				}
 			}
 			history = append(history, events...)
@@ -340,6 +545,11 @@ func TestLifeIsLegal(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestFrozenSamples(t *testing.T) {
+	t.Parallel()
+	backbonetest.Frozen(t, GoodsArrived{Order: "ORDER_001"})
 }
 
 func encoded(e backbone.Event) []byte {

@@ -21,7 +21,7 @@ import (
 
 // has is what an order has of one of the others.
 type has struct {
-	Waits, Held, Final, Over bool
+	Waits, Held, Final, Gone, Over bool
 }
 
 type (
@@ -30,6 +30,9 @@ type (
 	voided struct{ Payment, Order string }
 	barred struct{ Order string }
 	arrive struct{ Order string } // what was short comes in
+	issued struct{ Order string }
+	close  struct{ Order string } // the order owes nothing
+	closed struct{ Order string }
 )
 
 func (waits) EventType() string    { return "test.inventory.Waits.v1" }
@@ -38,6 +41,10 @@ func (bound) EventType() string    { return "test.payments.Bound.v1" }
 func (voided) EventType() string   { return "test.payments.Voided.v1" }
 func (arrive) CommandType() string { return "test.inventory.Arrive.v1" }
 func (c arrive) Stream() string    { return c.Order }
+func (issued) EventType() string   { return "test.inventory.Issued.v1" }
+func (close) CommandType() string  { return "test.payments.Close.v1" }
+func (c close) Stream() string     { return c.Order }
+func (closed) EventType() string   { return "test.payments.Closed.v1" }
 
 func evolveHas(h has, e backbone.Event) has {
 	switch e.(type) {
@@ -45,9 +52,11 @@ func evolveHas(h has, e backbone.Event) has {
 		return has{Waits: true}
 	case event.StockReserved, bound:
 		return has{Held: true}
-	case event.StockCommitted:
+	case event.StockCommitted, event.PaymentCaptured, event.InvoicePaid:
 		return has{Final: true}
-	case event.StockReleased, voided, barred:
+	case issued:
+		return has{Gone: true}
+	case event.StockReleased, voided, barred, event.PaymentRefunded, event.InvoiceRefunded, closed:
 		return has{Over: true}
 	}
 	return h
@@ -57,9 +66,14 @@ var (
 	stockOf = &backbone.Aggregate[has]{
 		Name: "reservation", Evolve: evolveHas,
 		Public:  []backbone.Event{event.StockReserved{}, event.StockRejected{}, event.StockCommitted{}, event.StockReleased{}},
-		Private: []backbone.Event{waits{}, barred{}},
+		Private: []backbone.Event{waits{}, barred{}, issued{}},
 	}
-	moneyOf    = &backbone.Aggregate[has]{Name: "payment", Evolve: evolveHas, Public: []backbone.Event{bound{}, voided{}}}
+	moneyOf = &backbone.Aggregate[has]{Name: "payment", Evolve: evolveHas, Public: []backbone.Event{
+		bound{}, voided{}, event.PaymentCaptured{}, event.PaymentRefunded{},
+	}}
+	invoiceOf = &backbone.Aggregate[has]{Name: "invoice", Evolve: evolveHas, Public: []backbone.Event{
+		event.InvoicePaid{}, event.InvoiceRefunded{}, closed{},
+	}}
 	customerOf = &backbone.Aggregate[has]{Name: "customer", Evolve: evolveHas}
 )
 
@@ -94,14 +108,23 @@ func others() []*backbone.Service {
 				return one(event.StockReserved{Order: c.Order, Location: mall.MainLocation, Lines: []mall.Line{{SKU: "short", Quantity: 2}}})
 			}),
 			backbone.Decide(stockOf, func(h has, c command.CommitStock, _ backbone.Meta) ([]backbone.Event, error) {
-				if !h.Held {
+				switch {
+				case h.Gone:
+					return nil, nil
+				case !h.Held:
 					return nil, backbone.Refuse("not_reserved", "")
 				}
 				return one(event.StockCommitted{Order: c.Order, Location: c.Location, Lines: c.Lines})
 			}),
+			backbone.Decide(stockOf, func(h has, c command.IssueReservedStock, _ backbone.Meta) ([]backbone.Event, error) {
+				if !h.Held && !h.Final {
+					return nil, backbone.Refuse("not_reserved", "")
+				}
+				return one(issued{c.Order})
+			}),
 			backbone.Decide(stockOf, func(h has, c command.ReleaseStock, _ backbone.Meta) ([]backbone.Event, error) {
 				switch {
-				case h.Over:
+				case h.Over, h.Gone:
 					return nil, nil
 				case h.Held || h.Final:
 					return one(event.StockReleased{Order: c.Order, Location: c.Location, Lines: c.Lines, Reason: c.Reason})
@@ -119,14 +142,51 @@ func others() []*backbone.Service {
 				return one(bound{c.Payment, c.Order})
 			}),
 			backbone.Decide(moneyOf, func(h has, c command.VoidPayment, _ backbone.Meta) ([]backbone.Event, error) {
-				if h.Over {
+				switch {
+				case h.Over:
 					return nil, nil
+				case h.Final:
+					return one(event.PaymentRefunded{Payment: c.Payment, Order: c.Order})
 				}
 				return one(voided{c.Payment, c.Order})
 			}),
+			backbone.Decide(moneyOf, func(h has, c command.CapturePayment, _ backbone.Meta) ([]backbone.Event, error) {
+				if !h.Held {
+					return nil, backbone.Refuse("not_confirmed", "")
+				}
+				return one(event.PaymentCaptured{Payment: c.Payment, Order: strings.TrimPrefix(c.Payment, "good"), Amount: c.Amount})
+			}),
+			backbone.Decide(invoiceOf, func(h has, c command.PayInvoice, _ backbone.Meta) ([]backbone.Event, error) {
+				if h.Over || h.Final {
+					return nil, backbone.Refuse("invoice_closed", "")
+				}
+				return one(event.InvoicePaid{Invoice: c.Invoice, Order: c.Invoice, Amount: eur(2000)})
+			}),
+			backbone.Decide(invoiceOf, func(h has, c close, _ backbone.Meta) ([]backbone.Event, error) {
+				switch {
+				case h.Over:
+					return nil, nil
+				case h.Final:
+					return one(event.InvoiceRefunded{Invoice: c.Order, Order: c.Order, Amount: eur(2000)})
+				}
+				return one(closed{c.Order})
+			}),
+		},
+		Subscribes: []backbone.Subscriber{
+			backbone.Whenever(func(e event.OrderReadied, _ backbone.Meta) []backbone.Effect {
+				if e.Payment == "" {
+					return nil
+				}
+				return []backbone.Effect{backbone.Send(command.CapturePayment{Payment: e.Payment, Amount: e.Total})}
+			}),
+			backbone.Whenever(func(e event.OrderCancelling, _ backbone.Meta) []backbone.Effect { return closeOf(e.Order) }),
+			backbone.Whenever(func(e event.OrderRejected, _ backbone.Meta) []backbone.Effect { return closeOf(e.Order) }),
+			backbone.Whenever(func(e event.OrderExpired, _ backbone.Meta) []backbone.Effect { return closeOf(e.Order) }),
 		},
 	}}
 }
+
+func closeOf(order string) []backbone.Effect { return []backbone.Effect{backbone.Send(close{order})} }
 
 // However the answers to the checkout come, late, twice or out of order, whenever the customer cancels, the goods arrive
 // or the order's time is over: the order is approved, with its stock committed and its payment bound; or it has ended
@@ -227,7 +287,7 @@ func causes(t *testing.T, w *backbonetest.World) {
 func drawOrder(rt *rapid.T, w *backbonetest.World, n int) command.PlaceOrder {
 	one := func(what string, values ...string) string { return rapid.SampledFrom(values).Draw(rt, what) }
 	c := command.PlaceOrder{
-		Order:        fmt.Sprintf("o%d", n),
+		Order:        fmt.Sprint(n),
 		Message:      fmt.Sprintf("m%d", n),
 		Customer:     one("customer", "good", "good", "good", "bad") + fmt.Sprint(n),
 		Items:        []mall.Item{{Product: "P", SKU: one("sku", "pen", "short"), Name: "Pen", Price: eur(1000), Quantity: 2}},

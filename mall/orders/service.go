@@ -17,7 +17,17 @@ type Config struct {
 	// StepPatience is how long a step of the checkout may wait for the answer of another service; then it asks again, or
 	// undoes the order where a payment is not confirmed. Default 30 seconds.
 	StepPatience time.Duration
+	// Collection is how long a ready order waits to be collected before it expires; default 48 hours.
+	Collection time.Duration
+	// Depot says that the mall has a depot, which has the goods fetched: then the checkout is of version 2. Without one an
+	// approved order stays approved.
+	Depot bool
+	// Baskets says that the mall has baskets, which are checked out into orders.
+	Baskets bool
 }
+
+// collection is how long a ready order waits where a shop does not say.
+const collection = 48 * time.Hour
 
 // Service is the table of the service.
 func Service(config Config) *backbone.Service {
@@ -26,6 +36,9 @@ func Service(config Config) *backbone.Service {
 	}
 	if config.StepPatience <= 0 {
 		config.StepPatience = stepPatience
+	}
+	if config.Collection <= 0 {
+		config.Collection = collection
 	}
 	return &backbone.Service{
 		Name:  "orders",
@@ -39,6 +52,13 @@ func Service(config Config) *backbone.Service {
 			backbone.Decide(orders, cancel),
 			backbone.Decide(orders, finishCancel),
 			backbone.Decide(orders, expire),
+			backbone.Decide(orders, pick),
+			backbone.Decide(orders, shorten),
+			backbone.Decide(orders, decideShort),
+			backbone.Decide(orders, ready),
+			backbone.Decide(orders, pay),
+			backbone.Decide(orders, handOver),
+			backbone.Decide(orders, expireUncollected),
 		},
 		Reacts: []backbone.Subscriber{
 			// An order that nobody approves, rejects or cancels expires.
@@ -46,12 +66,43 @@ func Service(config Config) *backbone.Service {
 			backbone.Whenever(keepWhenApproved),
 			backbone.Whenever(keepWhenRejected),
 			backbone.Whenever(keepWhenCancelling),
+			// Nor does a ready one wait for ever that nobody comes for.
+			backbone.Whenever(expireWhenReady(config.Collection)),
+			backbone.Whenever(keepWhenCompleted),
+			// What was collected is out of the house.
+			backbone.Whenever(issueWhenCollected),
 		},
-		Subscribes: []backbone.Subscriber{
-			backbone.Whenever(backorderWhenShort),
-		},
-		Sagas:      []backbone.SagaDefinition{checkoutWithin(config.StepPatience)},
+		Subscribes: config.subscribes(),
+		Sagas:      config.sagas(),
 		Views:      []backbone.View{feed},
 		Migrations: migrations,
 	}
+}
+
+// subscribes lists what is heard of the others that the mall has.
+func (c Config) subscribes() []backbone.Subscriber {
+	list := []backbone.Subscriber{
+		backbone.Whenever(backorderWhenShort),
+	}
+	if c.Baskets {
+		list = append(list, backbone.Whenever(placeWhenCheckedOut))
+	}
+	if c.Depot {
+		list = append(list,
+			backbone.Whenever(pickWhenAssigned),
+			backbone.Whenever(shortenWhenShort),
+			backbone.Whenever(readyWhenListCompleted),
+			backbone.Whenever(payWhenInvoicePaid),
+			backbone.Whenever(payWhenCaptured))
+	}
+	return list
+}
+
+// sagas lists the checkouts: the newest takes what is placed from now on, and those before it what they have begun.
+func (c Config) sagas() []backbone.SagaDefinition {
+	list := []backbone.SagaDefinition{within(checkout, c.StepPatience)}
+	if c.Depot {
+		list = append(list, within(checkoutWithDepot, c.StepPatience))
+	}
+	return list
 }

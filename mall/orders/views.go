@@ -23,6 +23,7 @@ var feed = backbone.View{
 		tell(func(e event.OrderBackordered) (string, string) { return e.Customer, e.Order }),
 		tell(func(e event.OrderPicking) (string, string) { return e.Customer, e.Order }),
 		tell(func(e event.OrderShort) (string, string) { return e.Customer, e.Order }),
+		tell(func(e event.OrderAmended) (string, string) { return e.Customer, e.Order }),
 		tell(func(e event.OrderReadied) (string, string) { return e.Customer, e.Order }),
 		tell(func(e event.OrderPaid) (string, string) { return e.Customer, e.Order }),
 		tell(func(e event.OrderCollected) (string, string) { return e.Customer, e.Order }),

@@ -59,7 +59,7 @@ func TestCharges(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := backbonetest.Given(t, Service(nil), c.given...).When(c.when)
+			o := backbonetest.Given(t, Service(nil, Config{Depot: true}), c.given...).When(c.when)
 			if c.refused != "" {
 				o.ThenRefused(c.refused, c.then...)
 				return

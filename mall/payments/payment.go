@@ -22,7 +22,7 @@ var (
 	ErrNotAuthorized = backbone.Refuse("not_authorized", "the provider has not authorized the payment yet")
 	ErrNotConfirmed  = backbone.Refuse("not_confirmed", "the payment is bound to no order")
 	ErrNotCaptured   = backbone.Refuse("not_captured", "nothing was taken that could be given back")
-	ErrTooMuch       = backbone.Refuse("too_much", "less than that was taken and not given back yet")
+	ErrTooMuch       = backbone.Refuse("too_much", "it is more than there is to take, or than was taken and not given back yet")
 	ErrBusy          = backbone.Refuse("busy", "the provider has not answered the call before")
 )
 
@@ -52,9 +52,10 @@ type Payment struct {
 	Amount   mall.Money // that was asked to be set aside
 	Order    string     // that it is bound to
 	Visit    string     // that it was made for; it is bound to no order then
-	Due      mall.Money // what the order costs: what is captured
+	Due      mall.Money // what the order costs, and from the capture on what was captured
 	Refunded mall.Money // given back so far
 
+	capturing mall.Money // being taken
 	refunds   int64      // asked for so far; numbers the keys
 	refunding mall.Money // being given back
 	reason    string     // why it is being given back
@@ -108,7 +109,7 @@ func evolve(s Payment, e backbone.Event) Payment {
 	case event.PaymentConfirmed:
 		s.Status, s.Order, s.Due = Confirmed, e.Order, e.Amount
 	case CaptureRequested:
-		s.Status = Capturing
+		s.Status, s.capturing = Capturing, e.Amount
 	case CaptureRefused:
 		s.Status = Confirmed
 	case event.PaymentCaptured:
@@ -195,9 +196,20 @@ func capture(s Payment, c command.CapturePayment, _ backbone.Meta) ([]backbone.E
 	case Capturing, Captured:
 		return nil, nil
 	case Confirmed:
-		return one(CaptureRequested{Payment: c.Payment, Amount: s.Due})
+	default:
+		return nil, ErrNotConfirmed
 	}
-	return nil, ErrNotConfirmed
+	amount := s.Due
+	if c.Amount != (mall.Money{}) {
+		switch order, err := c.Amount.Cmp(s.Due); {
+		case err != nil:
+			return nil, ErrCurrency
+		case order > 0:
+			return nil, ErrTooMuch
+		}
+		amount = c.Amount
+	}
+	return one(CaptureRequested{Payment: c.Payment, Amount: amount})
 }
 
 // void undoes a payment however far it is: what the provider has not answered yet is undone when it has.
@@ -290,9 +302,9 @@ func settleCall(s Payment, c SettleCall, _ backbone.Meta) ([]backbone.Event, err
 		return one(OutcomeUnknown{Payment: c.Payment, Operation: c.Operation, Key: c.Key, Reason: c.Reason})
 	case OpCapture:
 		if c.Refused {
-			events = append(events, CaptureRefused{Payment: c.Payment, Reason: c.Reason})
+			events = append(events, s.refused(c))
 		} else {
-			events = append(events, event.PaymentCaptured{Payment: c.Payment, Order: s.Order, Customer: s.Customer, Amount: s.Due})
+			events = append(events, s.captured(c.Payment))
 		}
 	case OpRefund:
 		if c.Refused {
@@ -315,6 +327,21 @@ func settleCall(s Payment, c SettleCall, _ backbone.Meta) ([]backbone.Event, err
 		events = append(events, s.refundOf(c.Payment, s.left(), undone))
 	}
 	return events, nil
+}
+
+func (s Payment) refused(c SettleCall) CaptureRefused {
+	if s.Order == "" {
+		return CaptureRefused{Payment: c.Payment, Reason: c.Reason}
+	}
+	return CaptureRefused{Payment: c.Payment, Reason: c.Reason, Order: s.Order, Customer: s.Customer, Amount: s.capturing}
+}
+
+func (s Payment) captured(payment string) event.PaymentCaptured {
+	e := event.PaymentCaptured{Payment: payment, Order: s.Order, Customer: s.Customer, Amount: s.capturing}
+	if freed := s.Amount.Amount - s.capturing.Amount; freed > 0 {
+		e.Freed = mall.Money{Amount: freed, Currency: s.Amount.Currency}
+	}
+	return e
 }
 
 func (s Payment) declined(c SettleCall) event.PaymentDeclined {
@@ -401,7 +428,7 @@ func (s Payment) fits(c SettleCall) bool {
 	case OpAuthorize:
 		return *c.Amount == s.Amount
 	case OpCapture:
-		return *c.Amount == s.Due
+		return *c.Amount == s.capturing
 	case OpRefund:
 		return *c.Amount == s.refunding
 	}
@@ -429,10 +456,14 @@ type CaptureRequested struct {
 	Amount  mall.Money `json:"amount"`
 }
 
-// CaptureRefused says that the provider will not give it. The payment stays confirmed.
+// CaptureRefused says that the provider will not give it. The payment stays confirmed, and its order is asked for the amount
+// at the depot.
 type CaptureRefused struct {
-	Payment string `json:"payment"`
-	Reason  string `json:"reason"`
+	Payment  string     `json:"payment"`
+	Reason   string     `json:"reason"`
+	Order    string     `json:"order,omitempty"` // empty: it is a visit's
+	Customer string     `json:"customer,omitempty"`
+	Amount   mall.Money `json:"amount,omitzero"`
 }
 
 // VoidRequested says that the provider is asked to free what is set aside.

@@ -31,7 +31,7 @@ var (
 	declined   = event.PaymentDeclined{Payment: "p1", Customer: "c1", Amount: eur(4000), Reason: "no"}
 	confirmed  = event.PaymentConfirmed{Payment: "p1", Order: "o1", Customer: "c1", Amount: eur(3000)}
 	capturing  = CaptureRequested{Payment: "p1", Amount: eur(3000)}
-	captured   = event.PaymentCaptured{Payment: "p1", Order: "o1", Customer: "c1", Amount: eur(3000)}
+	captured   = event.PaymentCaptured{Payment: "p1", Order: "o1", Customer: "c1", Amount: eur(3000), Freed: eur(1000)}
 	voiding    = VoidRequested{Payment: "p1", Reason: "r"}
 	voided     = event.PaymentVoided{Payment: "p1", Order: "o1", Customer: "c1", Amount: eur(4000)}
 	refunding  = RefundRequested{Payment: "p1", Number: 1, Amount: eur(1000), Reason: "r"}
@@ -44,6 +44,10 @@ var (
 	paid   = event.InvoicePaid{Invoice: "i1", Order: "o1", Customer: "c1", Amount: eur(4000)}
 	waived = event.InvoiceCanceled{Invoice: "i1", Order: "o1", Customer: "c1", Reason: "r"}
 )
+
+func returned(amount int64, reason string) event.InvoiceRefunded {
+	return event.InvoiceRefunded{Invoice: "i1", Order: "o1", Customer: "c1", Amount: eur(amount), Reason: reason}
+}
 
 func events(list ...backbone.Event) []backbone.Event { return list }
 
@@ -105,8 +109,20 @@ func TestDecisions(t *testing.T) {
 		{"captured twice", events(asked, authorized, confirmed, capturing), take, nil, nil},
 		{"captured unbound", events(asked, authorized), take, nil, ErrNotConfirmed},
 		{"nothing captured", nil, take, nil, ErrUnknown},
+		{"captured in part", events(asked, authorized, confirmed), command.CapturePayment{Payment: "p1", Amount: eur(2500)}, events(CaptureRequested{Payment: "p1", Amount: eur(2500)}), nil},
+		{"captured beyond what is due", events(asked, authorized, confirmed), command.CapturePayment{Payment: "p1", Amount: eur(3001)}, nil, ErrTooMuch},
+		{"captured in francs", events(asked, authorized, confirmed), command.CapturePayment{Payment: "p1", Amount: chf(3000)}, nil, ErrCurrency},
+		{
+			"taken in part", events(asked, authorized, confirmed, CaptureRequested{Payment: "p1", Amount: eur(2500)}), settled(OpCapture),
+			events(event.PaymentCaptured{Payment: "p1", Order: "o1", Customer: "c1", Amount: eur(2500), Freed: eur(1500)}), nil,
+		},
+		{
+			"voided when a part was taken", events(asked, authorized, confirmed, CaptureRequested{Payment: "p1", Amount: eur(2500)},
+				event.PaymentCaptured{Payment: "p1", Order: "o1", Customer: "c1", Amount: eur(2500), Freed: eur(1500)}), voidO1,
+			events(RefundRequested{Payment: "p1", Number: 1, Amount: eur(2500), Reason: "r"}), nil,
+		},
 		{"taken", events(asked, authorized, confirmed, capturing), settled(OpCapture), events(captured), nil},
-		{"not taken", events(asked, authorized, confirmed, capturing), refused(OpCapture), events(CaptureRefused{Payment: "p1", Reason: "no"}), nil},
+		{"not taken", events(asked, authorized, confirmed, capturing), refused(OpCapture), events(CaptureRefused{Payment: "p1", Reason: "no", Order: "o1", Customer: "c1", Amount: eur(3000)}), nil},
 
 		{"voided", events(asked, authorized), voidAny, events(voiding), nil},
 		{"voided for its order", events(asked, authorized, confirmed), voidO1, events(voiding), nil},
@@ -127,7 +143,7 @@ func TestDecisions(t *testing.T) {
 		},
 		{
 			"then not taken", events(asked, authorized, confirmed, capturing, undoing), refused(OpCapture),
-			events(CaptureRefused{Payment: "p1", Reason: "no"}, VoidRequested{Payment: "p1", Reason: undone}), nil,
+			events(CaptureRefused{Payment: "p1", Reason: "no", Order: "o1", Customer: "c1", Amount: eur(3000)}, VoidRequested{Payment: "p1", Reason: undone}), nil,
 		},
 		{
 			"voided when taken", events(asked, authorized, confirmed, capturing, captured), voidO1,
@@ -174,6 +190,28 @@ func TestDecisions(t *testing.T) {
 		{"paid", events(billed), command.PayInvoice{Invoice: "i1"}, events(paid), nil},
 		{"paid twice", events(billed, paid), command.PayInvoice{Invoice: "i1"}, nil, ErrInvoiceClosed},
 		{"nothing paid", nil, command.PayInvoice{Invoice: "i1"}, nil, ErrInvoiceUnknown},
+		{"B4 billed when ready", nil, BillOrder{Order: "i1", Customer: "c1", Amount: eur(4000)}, events(event.InvoiceCreated{Invoice: "i1", Order: "i1", Customer: "c1", Amount: eur(4000)}), nil},
+		{"B4 billed at the arrival, and less is ready", events(billed), BillOrder{Order: "i1", Customer: "c1", Amount: eur(3500)}, events(event.InvoiceAdjusted{Invoice: "i1", Order: "o1", Customer: "c1", Amount: eur(3500)}), nil},
+		{"B4 billed at the arrival", events(billed), BillOrder{Order: "i1", Customer: "c1", Amount: eur(4000)}, nil, nil},
+		{"B4 paid at the arrival", events(billed, paid), BillOrder{Order: "i1", Customer: "c1", Amount: eur(4000)}, nil, nil},
+		{"B4 paid at the arrival, and less is ready", events(billed, paid), BillOrder{Order: "i1", Customer: "c1", Amount: eur(3500)}, events(returned(500, mall.ReasonShort)), nil},
+		{"billed when it is undone", events(billed, waived), BillOrder{Order: "i1", Customer: "c1", Amount: eur(4000)}, nil, nil},
+
+		{"undone unbilled", nil, CloseInvoice{Order: "i1", Reason: "r"}, events(InvoiceBarred{Invoice: "i1", Reason: "r"}), nil},
+		{"undone unbilled, twice", events(InvoiceBarred{Invoice: "i1", Reason: "r"}), CloseInvoice{Order: "i1", Reason: "r"}, nil, nil},
+		{"billed too late", events(InvoiceBarred{Invoice: "i1", Reason: "r"}), command.CreateInvoice{Invoice: "i1", Order: "o1", Customer: "c1", Amount: eur(4000)}, nil, ErrInvoiceExists},
+		{"ready too late", events(InvoiceBarred{Invoice: "i1", Reason: "r"}), BillOrder{Order: "i1", Customer: "c1", Amount: eur(4000)}, nil, nil},
+		{"undone unpaid", events(billed), CloseInvoice{Order: "i1", Reason: "r"}, events(waived), nil},
+		{"undone paid", events(billed, paid), CloseInvoice{Order: "i1", Reason: "r"}, events(returned(4000, "r")), nil},
+		{"undone paid, a part given back", events(billed, paid, returned(500, "r")), CloseInvoice{Order: "i1", Reason: "r"}, events(returned(3500, "r")), nil},
+		{"undone paid, twice", events(billed, paid, returned(4000, "r")), CloseInvoice{Order: "i1", Reason: "r"}, nil, nil},
+
+		{"cash back", events(billed, paid), command.RefundInvoice{Invoice: "i1", Amount: eur(500), Reason: "r"}, events(returned(500, "r")), nil},
+		{"too much cash back", events(billed, paid, returned(500, "r")), command.RefundInvoice{Invoice: "i1", Amount: eur(3501), Reason: "r"}, nil, ErrTooMuch},
+		{"cash back in francs", events(billed, paid), command.RefundInvoice{Invoice: "i1", Amount: chf(1), Reason: "r"}, nil, ErrCurrency},
+		{"cash back unpaid", events(billed), command.RefundInvoice{Invoice: "i1", Amount: eur(1), Reason: "r"}, nil, ErrInvoiceUnpaid},
+		{"no cash back", nil, command.RefundInvoice{Invoice: "i1", Amount: eur(1), Reason: "r"}, nil, ErrInvoiceUnknown},
+
 		{"waived", events(billed), command.CancelInvoice{Invoice: "i1", Reason: "r"}, events(waived), nil},
 		{"waived twice", events(billed, waived), command.CancelInvoice{Invoice: "i1", Reason: "r"}, nil, nil},
 		{"waived when paid", events(billed, paid), command.CancelInvoice{Invoice: "i1", Reason: "r"}, nil, ErrInvoiceClosed},
@@ -193,7 +231,7 @@ func TestDecisions(t *testing.T) {
 
 func decide(t testing.TB, given []backbone.Event, c backbone.Command) ([]backbone.Event, error) {
 	t.Helper()
-	for _, h := range Service(nil).Handles {
+	for _, h := range Service(nil, Config{Depot: true}).Handles {
 		if h.CommandType() != c.CommandType() {
 			continue
 		}
@@ -376,9 +414,7 @@ func TestOutcome(t *testing.T) {
 
 func TestServiceIsWellFormed(t *testing.T) {
 	t.Parallel()
-	if err := backbone.Check([]*backbone.Service{
-		Service(nil), {Name: "fastlane", Publishes: []backbone.Event{event.PaymentDue{}, event.ItemPriced{}}},
-	}); err != nil {
+	if err := backbone.Check(append(neighbours(), Service(nil, Config{Depot: true}))); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -397,6 +433,9 @@ func TestFrozenSamples(t *testing.T) {
 		UndoRequested{Payment: "PAYMENT_001", Reason: "undone"},
 		OutcomeUnknown{Payment: "PAYMENT_001", Operation: OpCapture, Key: "capture-PAYMENT_001", Reason: "deadline"},
 		OrderBarred{Payment: "PAYMENT_001", Order: "ORDER_001"},
+		BillOrder{Order: "ORDER_001", Customer: "CUSTOMER_001", Amount: eur(4000)},
+		CloseInvoice{Order: "ORDER_001", Reason: mall.ReasonOrderExpired},
+		InvoiceBarred{Invoice: "ORDER_001", Reason: mall.ReasonOrderExpired},
 		PaymentBarred{Payment: "PAYMENT_001", Reason: "undone"},
 		SettleCall{Payment: "PAYMENT_001", Operation: OpAuthorize, Key: "auth-PAYMENT_001", Refused: true, Unknown: true, Reason: "insufficient funds"},
 	} {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"example.org/souk/backbone"
+	"example.org/souk/mall"
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/event"
 )
@@ -84,4 +85,49 @@ func chargeWhenPriced(e event.ItemPriced, _ backbone.Meta) []backbone.Effect {
 	return []backbone.Effect{backbone.Send(command.ChargeVisit{
 		Payment: "walkout-" + base64.RawURLEncoding.EncodeToString(item[:]), Visit: e.Visit, Customer: e.Customer, Amount: e.Amount,
 	})}
+}
+
+// settleWhenReady takes the money for an order that is ready: out of the payment that was confirmed for it, as much as it came
+// to, or at the depot.
+func settleWhenReady(e event.OrderReadied, _ backbone.Meta) []backbone.Effect {
+	switch {
+	case e.Payment == "" && e.Total.Amount == 0:
+		return nil
+	case e.Payment == "":
+		return []backbone.Effect{backbone.Send(BillOrder{Order: e.Order, Customer: e.Customer, Amount: e.Total})}
+	case e.Total.Amount == 0:
+		return []backbone.Effect{backbone.Send(command.VoidPayment{Payment: e.Payment, Order: e.Order, Reason: "nothing is due"})}
+	}
+	return []backbone.Effect{backbone.Send(command.CapturePayment{Payment: e.Payment, Amount: e.Total})}
+}
+
+// billWhenRefused asks at the depot for what the provider would not give, and frees what is set aside.
+func billWhenRefused(e CaptureRefused, _ backbone.Meta) []backbone.Effect {
+	if e.Order == "" {
+		return nil
+	}
+	return []backbone.Effect{
+		backbone.Send(command.VoidPayment{Payment: e.Payment, Order: e.Order, Reason: "not captured"}),
+		backbone.Send(BillOrder{Order: e.Order, Customer: e.Customer, Amount: e.Amount}),
+	}
+}
+
+func closeWhenRejected(e event.OrderRejected, _ backbone.Meta) []backbone.Effect {
+	return []backbone.Effect{backbone.Send(CloseInvoice{Order: e.Order, Reason: e.Reason})}
+}
+
+func closeWhenCancelling(e event.OrderCancelling, _ backbone.Meta) []backbone.Effect {
+	return []backbone.Effect{backbone.Send(CloseInvoice{Order: e.Order, Reason: e.Reason})}
+}
+
+func closeWhenExpired(e event.OrderExpired, _ backbone.Meta) []backbone.Effect {
+	return []backbone.Effect{backbone.Send(CloseInvoice{Order: e.Order, Reason: mall.ReasonOrderExpired})}
+}
+
+// refundByPayment gives back what a payment paid by that payment.
+func refundByPayment(e event.InvoiceRefunded, _ backbone.Meta) []backbone.Effect {
+	if e.Payment == "" {
+		return nil
+	}
+	return []backbone.Effect{backbone.Send(command.RefundPayment{Payment: e.Payment, Amount: e.Amount, Reason: e.Reason})}
 }

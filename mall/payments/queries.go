@@ -13,10 +13,14 @@ type Invoice struct {
 	Order    string
 	Customer string
 	Amount   mall.Money
+	Refunded mall.Money // of the amount
 }
 
 // InvoiceOf returns an invoice as of now; false for one that nobody wrote.
 func InvoiceOf(ctx context.Context, r *backbone.Reader, id string) (Invoice, bool, error) {
 	i, version, err := backbone.Load(ctx, r, invoices, id)
-	return Invoice{Status: string(i.Status), Order: i.Order, Customer: i.Customer, Amount: i.Amount}, version > 0, err
+	return Invoice{
+		Status: string(i.Status), Order: i.Order, Customer: i.Customer, Amount: i.Amount,
+		Refunded: mall.Money{Amount: i.Refunded, Currency: i.Amount.Currency},
+	}, version > 0 && i.Order != "", err
 }

@@ -26,7 +26,7 @@ func reported(t testing.TB, r Report) backbone.Command {
 // at the key, at the amount, or at what is being cleared up already.
 func TestReports(t *testing.T) {
 	t.Parallel()
-	service := Service(nil)
+	service := Service(nil, Config{Depot: true})
 	done := func(op Operation, amount mall.Money) Report {
 		return Report{Key: keyOf(op, "p1", 1), Payment: "p1", Operation: op, Amount: amount}
 	}

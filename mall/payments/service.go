@@ -10,8 +10,15 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
+// Config is what payments has to know of the mall. The zero value is the default.
+type Config struct {
+	// Depot says that the mall has a depot, so that orders become ready: then their money is taken, and given back when they
+	// are undone. Without one, orders say nothing that there is to pay for.
+	Depot bool
+}
+
 // Service is the table of the service. provider may be nil where the service does not run.
-func Service(provider Provider) *backbone.Service {
+func Service(provider Provider, config Config) *backbone.Service {
 	return &backbone.Service{
 		Name:  "payments",
 		About: "Minds the money: authorizes, confirms, captures, voids, refunds, invoices.",
@@ -27,8 +34,11 @@ func Service(provider Provider) *backbone.Service {
 			backbone.Decide(invoices, adjustInvoice),
 			backbone.Decide(invoices, payInvoice),
 			backbone.Decide(invoices, cancelInvoice),
+			backbone.Decide(invoices, refundInvoice),
+			backbone.Decide(invoices, billOrder),
+			backbone.Decide(invoices, closeInvoice),
 		},
-		Reacts: []backbone.Subscriber{
+		Reacts: config.reacts([]backbone.Subscriber{
 			// What was decided to ask of the provider is asked.
 			backbone.Whenever(callAuthorize),
 			backbone.Whenever(callCapture),
@@ -41,13 +51,34 @@ func Service(provider Provider) *backbone.Service {
 			settled(func(e event.PaymentCaptured) string { return e.Payment }),
 			settled(func(e event.PaymentVoided) string { return e.Payment }),
 			settled(func(e event.PaymentRefunded) string { return e.Payment }),
-		},
-		Subscribes: []backbone.Subscriber{
-			backbone.Whenever(chargeWhenDue),
-			backbone.Whenever(chargeWhenPriced),
-		},
+			// What one way of paying does not give, another does.
+			backbone.Whenever(refundByPayment),
+		}),
+		Subscribes: config.subscribes(),
 		Calls:      []backbone.CallType{providerCall(provider)},
-		Views:      []backbone.View{ledger},
+		Views:      []backbone.View{ledger, accounts},
 		Migrations: migrations,
 	}
+}
+
+func (c Config) reacts(list []backbone.Subscriber) []backbone.Subscriber {
+	if c.Depot {
+		list = append(list, backbone.Whenever(billWhenRefused))
+	}
+	return list
+}
+
+func (c Config) subscribes() []backbone.Subscriber {
+	list := []backbone.Subscriber{
+		backbone.Whenever(chargeWhenDue),
+		backbone.Whenever(chargeWhenPriced),
+	}
+	if c.Depot {
+		list = append(list,
+			backbone.Whenever(settleWhenReady),
+			backbone.Whenever(closeWhenRejected),
+			backbone.Whenever(closeWhenCancelling),
+			backbone.Whenever(closeWhenExpired))
+	}
+	return list
 }
