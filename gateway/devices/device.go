@@ -15,23 +15,27 @@ import (
 var (
 	ErrExists  = backbone.Refuse("device_exists", "there is a device of this id; revoke its login first")
 	ErrUnknown = backbone.Refuse("device_unknown", "there is no such device, or its login was revoked")
+	ErrNoGate  = backbone.Refuse("not_a_gate", "the device is no gate")
 )
 
 // device is the state of a device. The zero value is one that nobody added.
 type device struct {
 	Login
 	Added bool
+	Key   string // for which it was opened last
 }
 
 var all = &backbone.Aggregate[device]{
 	Name:    "device",
-	Private: []backbone.Event{DeviceAdded{}, DeviceRevoked{}},
+	Private: []backbone.Event{DeviceAdded{}, DeviceRevoked{}, GateOpened{}},
 	Evolve: func(s device, e backbone.Event) device {
 		switch e := e.(type) {
 		case DeviceAdded:
 			return device{Login: Login(e), Added: true}
 		case DeviceRevoked:
 			s.Added = false
+		case GateOpened:
+			s.Key = e.Key
 		}
 		return s
 	},
@@ -79,6 +83,18 @@ func (RevokeDevice) CommandType() string { return "souk.devices.RevokeDevice.v1"
 // Stream returns the id of the device.
 func (c RevokeDevice) Stream() string { return c.Device }
 
+// OpenGate opens a gate against its own judgement. The same Key opens it once.
+type OpenGate struct {
+	Device string `json:"device"`
+	Key    string `json:"key"`
+}
+
+// CommandType returns the wire name.
+func (OpenGate) CommandType() string { return "souk.devices.OpenGate.v1" }
+
+// Stream returns the id of the device.
+func (c OpenGate) Stream() string { return c.Device }
+
 func add(s device, c AddDevice, _ backbone.Meta) ([]backbone.Event, error) {
 	switch {
 	case s.Added && s.Login == Login(c):
@@ -95,6 +111,29 @@ func revoke(s device, c RevokeDevice, _ backbone.Meta) ([]backbone.Event, error)
 	}
 	return []backbone.Event{DeviceRevoked(c)}, nil
 }
+
+func openGate(s device, c OpenGate, _ backbone.Meta) ([]backbone.Event, error) {
+	switch {
+	case !s.Added:
+		return nil, ErrUnknown
+	case !s.Kind.admits() && !s.Kind.releases():
+		return nil, ErrNoGate
+	case s.Key == c.Key:
+		return nil, nil
+	}
+	return []backbone.Event{GateOpened{Device: c.Device, Store: s.Store, Kind: s.Kind, Key: c.Key}}, nil
+}
+
+// GateOpened says that the gate was told to open.
+type GateOpened struct {
+	Device string `json:"device"`
+	Store  string `json:"store"`
+	Kind   Kind   `json:"kind"`
+	Key    string `json:"key"`
+}
+
+// EventType returns the wire name.
+func (GateOpened) EventType() string { return "souk.devices.GateOpened.v1" }
 
 // DeviceAdded says that the device has a login.
 type DeviceAdded Login

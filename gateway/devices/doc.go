@@ -16,18 +16,18 @@
 // otherwise a copy is assumed only at the same device within two seconds, or with the DUP flag. So of two who pass with one card
 // within two seconds one is missed, and a copy that comes later counts again.
 //
-// Out (out.go): what displays show, what a visitor owes, what runs low. Such messages go out as calls: rows first. Nothing that
+// Out (out.go): what displays show, what a visitor owes, what runs low, and that a gate is to open (on its topic cmd/open, for five seconds). Such messages go out as calls: rows first. Nothing that
 // went out is taken in again.
 //
 // The service:
 //
-// Decides: which devices there are.
+// Decides: which devices there are, and whether a gate opens by hand.
 //
 // Keeps: a stream for each device; the view logins, inline.
 //
-// Handles: AddDevice, RevokeDevice.
+// Handles: AddDevice, RevokeDevice, OpenGate.
 //
 // Subscribes: to greeter.WelcomeShown, fastlane.PaymentDue and inventory.RestockNeeded.
 //
-// Refuses: device_exists, device_unknown.
+// Refuses: device_exists, device_unknown, not_a_gate.
 package devices

@@ -16,7 +16,24 @@ func TestFrozenSamples(t *testing.T) {
 	login := Login{Device: "gate-1", Store: "market", Kind: "gate", Hash: HashOf("secret")}
 	backbonetest.Frozen(t,
 		AddDevice(login), RevokeDevice{Device: "gate-1", Reason: "lost"}, DeviceAdded(login), DeviceRevoked{Device: "gate-1", Reason: "lost"},
+		OpenGate{Device: "gate-1", Key: "a1"}, GateOpened{Device: "gate-1", Store: "market", Kind: GateOut, Key: "a1"},
 	)
+}
+
+// A gate opens by hand once for each key, and nothing else does.
+func TestAGateIsOpenedByHand(t *testing.T) {
+	t.Parallel()
+	gate := DeviceAdded(Login{Device: "gate-1", Store: "market", Kind: GateOut, Hash: HashOf("secret")})
+	till := gate
+	till.Kind = Till
+	opened := GateOpened{Device: "gate-1", Store: "market", Kind: GateOut, Key: "a1"}
+	c := OpenGate{Device: "gate-1", Key: "a1"}
+	backbonetest.Given(t, Service(nil), gate).When(c).Then(opened)
+	backbonetest.Given(t, Service(nil), gate, opened).When(c).ThenNothing()
+	backbonetest.Given(t, Service(nil), gate, opened).When(OpenGate{Device: "gate-1", Key: "a2"}).Then(GateOpened{Device: "gate-1", Store: "market", Kind: GateOut, Key: "a2"})
+	backbonetest.Given(t, Service(nil), till).When(c).ThenRefused("not_a_gate")
+	backbonetest.Given(t, Service(nil)).When(c).ThenRefused("device_unknown")
+	backbonetest.Given(t, Service(nil), gate, DeviceRevoked{Device: "gate-1"}).When(c).ThenRefused("device_unknown")
 }
 
 func TestWhatDevicesSay(t *testing.T) {

@@ -69,6 +69,8 @@ func (g *Gateway) tell(ctx context.Context, n Notice) error {
 		return g.due(at, n.ID, *n.Due)
 	case n.Restock != nil:
 		return g.restock(ctx, at, n.ID, *n.Restock)
+	case n.Open != nil:
+		return g.open(at, n.ID, *n.Open)
 	}
 	return nil
 }
@@ -125,6 +127,19 @@ func (g *Gateway) restock(ctx context.Context, at time.Time, id string, e event.
 			g.publish(g.older(store, nameRestock), body, false))
 	}
 	return errors.Join(errs...)
+}
+
+// order is what a device is told to do, on its topic cmd/{type}.
+type order struct {
+	ID        string `json:"id"` // names it in the device's ack
+	Timestamp string `json:"ts"`
+	Expires   string `json:"expires_at"` // it is not done later
+}
+
+// open tells a gate to open.
+func (g *Gateway) open(at time.Time, id string, e GateOpened) error {
+	l := Login{Device: e.Device, Store: e.Store, Kind: e.Kind}
+	return g.publish(l.own()+"cmd/open", order{id, stamp(at), stamp(at.Add(openFor))}, false)
 }
 
 // echo tells older systems of what came in on a topic of ours, which they do not know. It goes out before the device has its
@@ -186,8 +201,11 @@ func (g *Gateway) publish(topic string, body any, keep bool) error {
 		Payload:         payload,
 		PacketID:        1, // needed for form's sake; nothing answers
 	}
-	if _, shown := body.(screen); shown {
+	switch body.(type) {
+	case screen:
 		pk.Properties.MessageExpiryInterval = uint32(showFor / time.Second)
+	case order:
+		pk.Properties.MessageExpiryInterval = uint32(openFor / time.Second)
 	}
 	inline, ok := g.server.Clients.Get(mqtt.InlineClientId)
 	if !ok {

@@ -185,3 +185,42 @@ func (l Login) maySubscribe(chain, filter string) bool {
 	}
 	return false
 }
+
+// Way is a topic on which some kinds of devices may say something, or hear something.
+type Way struct {
+	Topic string // with STORE, KIND and DEVICE for those of the device
+	Says  []Kind // that may publish to it
+	Hears []Kind // that may read it
+}
+
+// Ways lists every topic that somebody may use, with who may: the whole policy of the gateway. What is not listed nobody may.
+func Ways(chain string) []Way {
+	const store, device = "STORE", "DEVICE"
+	topics := []string{root + store + "/server/connection"}
+	for _, name := range []string{businessDue, businessRestock} {
+		topics = append(topics, root+store+"/business/"+name)
+	}
+	for _, name := range []string{nameArrival, nameArrived, nameDeparted, nameDeparture, nameWelcome, namePaymentDue, nameRestock} {
+		topics = append(topics, chain+"/"+store+"/"+name)
+	}
+	own := []string{"connection", "factsheet", "state", "ack", "event/" + eventArrived, "event/" + eventDeparted, "event/OTHER", "cmd/open", "content"}
+	for _, name := range own {
+		topics = append(topics, root+store+"/KIND/"+device+"/"+name)
+	}
+	var list []Way
+	for _, topic := range topics {
+		w := Way{Topic: topic}
+		for _, k := range Kinds() {
+			l := Login{Device: device, Store: store, Kind: k}
+			real := strings.Replace(topic, "/KIND/", "/"+string(k)+"/", 1)
+			if what, _ := l.publishes(chain, real); what != nothing {
+				w.Says = append(w.Says, k)
+			}
+			if l.mayRead(chain, real) {
+				w.Hears = append(w.Hears, k)
+			}
+		}
+		list = append(list, w)
+	}
+	return list
+}

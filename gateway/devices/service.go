@@ -21,6 +21,8 @@ const (
 	// A welcome that comes late greets somebody else; the rest waits for a day.
 	welcomeFor = 10 * time.Second
 	tellFor    = 24 * time.Hour
+	// A gate that hears late that it is to open opens for nobody.
+	openFor = 5 * time.Second
 )
 
 // Service is the table of the service. g may be nil where it does not run.
@@ -35,6 +37,10 @@ func Service(g *Gateway) *backbone.Service {
 		Handles: []backbone.Handler{
 			backbone.Decide(all, add),
 			backbone.Decide(all, revoke),
+			backbone.Decide(all, openGate),
+		},
+		Reacts: []backbone.Subscriber{
+			backbone.Whenever(tellGate),
 		},
 		Subscribes: []backbone.Subscriber{
 			backbone.Whenever(tellWelcome),
@@ -47,14 +53,15 @@ func Service(g *Gateway) *backbone.Service {
 	}
 }
 
-// Notice is what devices are told. It stands in the log, so it holds nothing personal in the clear. One of Welcome, Due and
-// Restock is there.
+// Notice is what devices are told. It stands in the log, so it holds nothing personal in the clear. One of Welcome, Due,
+// Restock and Open is there.
 type Notice struct {
 	ID      string               `json:"id"` // of the event
 	Time    int64                `json:"time"`
 	Welcome *event.WelcomeShown  `json:"welcome,omitempty"`
 	Due     *event.PaymentDue    `json:"due,omitempty"`
 	Restock *event.RestockNeeded `json:"restock,omitempty"`
+	Open    *GateOpened          `json:"open,omitempty"`
 }
 
 func tellWelcome(e event.WelcomeShown, m backbone.Meta) []backbone.Effect {
@@ -68,6 +75,10 @@ func tellDue(e event.PaymentDue, m backbone.Meta) []backbone.Effect {
 
 func tellRestock(e event.RestockNeeded, m backbone.Meta) []backbone.Effect {
 	return tell(m, mall.StockID(e.SKU, e.Location), tellFor, Notice{Restock: &e})
+}
+
+func tellGate(e GateOpened, m backbone.Meta) []backbone.Effect {
+	return tell(m, e.Device, openFor, Notice{Open: &e})
 }
 
 func tell(m backbone.Meta, stream string, within time.Duration, n Notice) []backbone.Effect {

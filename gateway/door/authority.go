@@ -252,6 +252,7 @@ func (a *Authority) addKey(ctx context.Context, wanted func([]signingKey) bool) 
 // Grant is what a token is issued for.
 type Grant struct {
 	Role    Role
+	Rank    Rank   // of staff; default Clerk
 	Subject string // who: an id
 	// Gates names the gateways that accept the token; nil means all that serve the role (see Role.Gates).
 	Gates []string
@@ -262,6 +263,7 @@ type Grant struct {
 type claims struct {
 	jwt.RegisteredClaims
 	Role    Role             `json:"role"`
+	Rank    Rank             `json:"rank,omitempty"`
 	Session string           `json:"sid"`
 	Since   *jwt.NumericDate `json:"auth_time"`
 }
@@ -270,6 +272,9 @@ type claims struct {
 func (a *Authority) Issue(g Grant) (token string, p Principal, err error) {
 	if !g.Role.valid() {
 		return "", p, fmt.Errorf("role %q: use one of %v", g.Role, Roles())
+	}
+	if g.Rank, err = rankOf(g.Role, g.Rank); err != nil {
+		return "", p, err
 	}
 	if err := mall.ValidID(g.Subject); err != nil {
 		return "", p, fmt.Errorf("subject: %w", err)
@@ -294,7 +299,7 @@ func (a *Authority) Renew(p *Principal) (string, error) {
 		return "", nil
 	}
 	// The session's beginning stays what it was, so that a revocation of the subject that comes between is not outrun.
-	token, _, err := a.sign(Grant{Role: p.Role, Subject: p.Subject, Gates: p.gates, TTL: p.ttl}, p.Session, p.since)
+	token, _, err := a.sign(Grant{Role: p.Role, Rank: p.Rank, Subject: p.Subject, Gates: p.gates, TTL: p.ttl}, p.Session, p.since)
 	return token, err
 }
 
@@ -305,7 +310,7 @@ func (a *Authority) sign(g Grant, session string, since time.Time) (token string
 			Issuer: issuer, Subject: g.Subject, Audience: g.Gates, ID: random(16),
 			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(g.TTL)),
 		},
-		Role: g.Role, Session: session, Since: jwt.NewNumericDate(since),
+		Role: g.Role, Rank: g.Rank, Session: session, Since: jwt.NewNumericDate(since),
 	}
 	a.mu.RLock()
 	key := a.keys[len(a.keys)-1]
@@ -370,6 +375,12 @@ func (a *Authority) parse(token string, now time.Time) (*Principal, error) {
 		jwt.WithLeeway(leeway), jwt.WithTimeFunc(func() time.Time { return now }), jwt.WithStrictDecoding(),
 	).ParseWithClaims(token, &c, a.keyOf)
 	switch {
+	case err != nil:
+		return nil, err
+	case c.Role == Staff && c.Rank == "": // a token from before there were ranks
+		c.Rank = Clerk
+	}
+	switch _, err := rankOf(c.Role, c.Rank); {
 	case err != nil:
 		return nil, err
 	case !c.Role.valid(), mall.ValidID(c.Subject) != nil, mall.ValidID(c.Session) != nil, c.IssuedAt == nil, c.Since == nil:

@@ -450,3 +450,48 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	}
 }
+
+// Who is a clerk and who a manager stands in the token, which nobody but the authority writes; a route for managers keeps clerks out.
+func TestRanks(t *testing.T) {
+	t.Parallel()
+	w := open(t, door.Config{},
+		door.Route{Pattern: "GET /m", Access: door.Access{door.Staff: door.All, door.Engineer: door.All}, Managers: true, Handle: fine},
+		door.Route{Pattern: "GET /s", Access: door.Access{door.Staff: door.All}, Handle: fine})
+	for _, c := range []struct {
+		grant        door.Grant
+		rank         door.Rank
+		manage, shop int
+	}{
+		{door.Grant{Role: door.Staff, Subject: "s"}, door.Clerk, 403, 200},
+		{door.Grant{Role: door.Staff, Rank: door.Clerk, Subject: "s"}, door.Clerk, 403, 200},
+		{door.Grant{Role: door.Staff, Rank: door.Manager, Subject: "s"}, door.Manager, 200, 200},
+		{door.Grant{Role: door.Engineer, Subject: "e"}, "", 200, 403},
+		{door.Grant{Role: door.Customer, Subject: "c"}, "", 403, 403},
+	} {
+		c.grant.Gates = []string{"online"}
+		token, p, err := w.authority.Issue(c.grant)
+		if err != nil || p.Rank != c.rank {
+			t.Fatalf("%+v: %q, %v", c.grant, p.Rank, err)
+		}
+		if p, err := w.authority.Verify(token, "online"); err != nil || p.Rank != c.rank {
+			t.Errorf("%+v: verified as %q, %v", c.grant, p.Rank, err)
+		}
+		for path, want := range map[string]int{"/m": c.manage, "/s": c.shop} {
+			if rec := w.do(request("GET", path, "", bearer(token))); rec.Code != want {
+				t.Errorf("%+v: %s answers %d", c.grant, path, rec.Code)
+			}
+		}
+	}
+	for _, g := range []door.Grant{
+		{Role: door.Staff, Rank: "owner", Subject: "s"},
+		{Role: door.Customer, Rank: door.Manager, Subject: "c"},
+		{Role: door.Engineer, Rank: door.Clerk, Subject: "e"},
+	} {
+		if _, _, err := w.authority.Issue(g); err == nil {
+			t.Errorf("%+v was issued", g)
+		}
+	}
+	if err := w.door.Gate("online").Add(door.Route{Pattern: "GET /n", Access: door.Access{door.Customer: door.All}, Managers: true, Handle: fine}); err == nil {
+		t.Error("a route for managers that lets no staff in was taken")
+	}
+}

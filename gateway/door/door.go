@@ -59,7 +59,7 @@ type Config struct {
 	Observe func(Observation)
 }
 
-// TestStaff is the subject that requests without credentials act as in test mode, in the role of Staff.
+// TestStaff is the subject that requests without credentials act as in test mode, in the role of Staff with the rank of Manager.
 const TestStaff = "test-mode"
 
 // Observation describes one request that was answered. Route is the pattern, or "" where none fits, so it has few values.
@@ -92,6 +92,8 @@ type Route struct {
 	Pattern string
 	// Access says who may use it. It is required, unless Public is set.
 	Access Access
+	// Managers keeps those of the staff out who are no managers.
+	Managers bool
 	// Public lets everybody in, known or not.
 	Public bool
 	// TestOnly routes exist in test mode only.
@@ -220,6 +222,8 @@ func (rt *Route) check() error {
 		return fmt.Errorf("route %q has no handler", rt.Pattern)
 	case rt.Public == (len(rt.Access) > 0):
 		return fmt.Errorf("route %q: say who may use it with Access, or that everybody may with Public", rt.Pattern)
+	case rt.Managers && rt.Access[Staff] == None:
+		return fmt.Errorf("route %q: Managers says which of the staff may use it, and Access lets none of them in", rt.Pattern)
 	case rt.Creates && rt.Public:
 		return fmt.Errorf("route %q: an Idempotency-Key belongs to a caller, and a public route has none", rt.Pattern)
 	}
@@ -336,6 +340,9 @@ func (d *Door) admit(v *visitor, r *http.Request) error {
 			return NewProblem(http.StatusUnauthorized, "unauthenticated", "Say who you are, with a bearer token or by signing in.")
 		}
 		req.Caller.scope = rt.Access[p.Role]
+		if !p.admits(rt.Managers) {
+			req.Caller.scope = None
+		}
 		if req.Caller.scope == None {
 			d.log.WarnContext(r.Context(), "refused by policy", "actor", p.key, "route", rt.Pattern, "trace_id", req.traceID)
 			return NewProblem(http.StatusForbidden, "forbidden", "Your role may not do this.")
@@ -435,7 +442,7 @@ func (d *Door) identify(v *visitor, r *http.Request) (p *Principal, bearer bool,
 		}
 	}
 	if d.config.TestMode && !v.route.Public && fromHere(r) {
-		return &Principal{Role: Staff, Subject: TestStaff, key: subjectKey(Staff, TestStaff)}, false, nil
+		return &Principal{Role: Staff, Rank: Manager, Subject: TestStaff, key: subjectKey(Staff, TestStaff)}, false, nil
 	}
 	return nil, false, nil
 }

@@ -1,6 +1,7 @@
 package door
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -22,6 +23,30 @@ const (
 func Roles() []Role { return []Role{Customer, Staff, Robot, Device, Partner, Engineer} }
 
 func (r Role) valid() bool { return slices.Contains(Roles(), r) }
+
+// Rank tells members of staff apart. It is no role: whoever is a clerk in the morning and a manager in the evening stays one person,
+// under one subject.
+type Rank string
+
+// The ranks of staff, lowest first. Every other role has none.
+const (
+	Clerk   Rank = "clerk"
+	Manager Rank = "manager"
+)
+
+// Ranks lists all ranks.
+func Ranks() []Rank { return []Rank{Clerk, Manager} }
+
+// rankOf returns the rank that a grant of a role means; the empty rank of staff is a clerk's.
+func rankOf(role Role, rank Rank) (Rank, error) {
+	switch {
+	case role == Staff && rank == "":
+		return Clerk, nil
+	case role == Staff && slices.Contains(Ranks(), rank), rank == "":
+		return rank, nil
+	}
+	return "", fmt.Errorf("rank %q: only %s has one: use one of %v", rank, Staff, Ranks())
+}
 
 // Gates names the gateways that serve a role, and so the audience of its tokens.
 func (r Role) Gates() []string {
@@ -45,6 +70,7 @@ func (r Role) Gates() []string {
 // Principal is somebody whose token was verified.
 type Principal struct {
 	Role    Role
+	Rank    Rank   // of staff
 	Subject string // the id of the customer, the member of staff, the robot ...
 	Session string
 	Expires time.Time
@@ -60,7 +86,7 @@ func (p *Principal) Actor() string { return p.key }
 
 func principalOf(c *claims) *Principal {
 	return &Principal{
-		Role: c.Role, Subject: c.Subject, Session: c.Session, Expires: c.ExpiresAt.Time,
+		Role: c.Role, Rank: c.Rank, Subject: c.Subject, Session: c.Session, Expires: c.ExpiresAt.Time,
 		key: subjectKey(c.Role, c.Subject), since: c.Since.Time, ttl: c.ExpiresAt.Sub(c.IssuedAt.Time), gates: c.Audience,
 	}
 }
@@ -79,6 +105,12 @@ const (
 	// All is access to everything that the route serves.
 	All
 )
+
+// admits reports whether somebody's rank is enough for a route that is for managers only. It bars only staff: whoever of another role the
+// route names is named for a reason.
+func (p *Principal) admits(managers bool) bool {
+	return !managers || p.Role != Staff || p.Rank == Manager
+}
 
 // Access is the policy of a route: who may use it, and on what. Roles that it does not name are refused.
 type Access map[Role]Scope

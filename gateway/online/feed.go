@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/coder/websocket"
 
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/door"
@@ -107,53 +104,24 @@ func (g *gateway) feed(w http.ResponseWriter, r *door.Request) error {
 			return door.InvalidField("since", "must be the number of the last frame that was seen, or 0")
 		}
 	}
-	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		w.Header().Set("Upgrade", "websocket")
-		return door.NewProblem(http.StatusUpgradeRequired, "upgrade_required", "This is a WebSocket.")
+	if err := door.AskUpgrade(w, r); err != nil {
+		return err
 	}
 	// Looking before the upgrade lets a database that is away be answered with a status.
 	entries, err := g.Orders.Feed(r.Context(), customer, since, feedChunk)
 	if err != nil {
 		return errors.Join(backbone.ErrUnavailable, err)
 	}
-	// The door has checked Origin, and more strictly.
-	conn, err := websocket.Accept(w, r.Request, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	socket, err := g.door.OpenSocket(w, r, g.SlowAfter)
 	if err != nil {
-		return fmt.Errorf("accept feed: %w", err)
+		return err
 	}
-	gone, stop := listen(context.WithoutCancel(r.Context()), conn)
-	defer stop()
-	code, reason := g.send(gone, r, conn, customer, since, entries)
-	_ = conn.Close(code, reason) // the other side may be gone
+	socket.Run(func(ctx context.Context) *door.Close { return g.send(ctx, socket, customer, since, entries) })
 	return nil
 }
 
-// errSpoken ends a feed whose reader says something: there is nothing to say.
-var errSpoken = errors.New("a feed is only read")
-
-// listen takes what comes from the other side, so that its answers to pings and its goodbye are heard, and returns a context that ends with
-// it. Conn.CloseRead would do the same, but when it is spoken to it waits 15 s for itself to end.
-func listen(ctx context.Context, conn *websocket.Conn) (gone context.Context, stop func()) {
-	conn.SetReadLimit(1024)
-	gone, cancel := context.WithCancelCause(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_, _, err := conn.Reader(ctx) // not gone: its end would cut the connection before a goodbye
-		if err == nil {
-			err = errSpoken
-		}
-		cancel(err)
-	}()
-	return gone, func() {
-		cancel(nil)
-		_ = conn.CloseNow() // it is closed already, unless something went wrong
-		<-done
-	}
-}
-
 // send runs a feed until it ends, and returns what its reader is told.
-func (g *gateway) send(gone context.Context, r *door.Request, conn *websocket.Conn, customer string, last int64, entries []Entry) (websocket.StatusCode, string) {
+func (g *gateway) send(ctx context.Context, socket *door.Socket, customer string, last int64, entries []Entry) *door.Close {
 	pulse, stop := g.Pulses.Watch(customer)
 	defer stop()
 	ping := time.NewTicker(g.PingEvery)
@@ -162,30 +130,26 @@ func (g *gateway) send(gone context.Context, r *door.Request, conn *websocket.Co
 		// The first look was before the watch began; what came between is found by the second.
 		for _, e := range entries {
 			if e.N != last+1 {
-				return websocket.StatusInternalError, "the feed has a hole"
+				return door.CloseHole
 			}
-			if g.door.Expired(&r.Caller) {
-				return websocket.StatusPolicyViolation, "token expired"
+			if over := socket.Over(); over != nil {
+				return over
 			}
-			if r.Context().Err() != nil {
-				return ended(r.Context())
-			}
-			body, err := g.render(r.Context(), e)
+			body, err := g.render(ctx, e)
 			if err != nil {
-				return websocket.StatusTryAgainLater, "unavailable"
+				return door.CloseLater
 			}
-			// Not within gone: its end in the middle of a write would cut the connection before a goodbye.
-			if err := within(context.WithoutCancel(gone), g.SlowAfter, func(ctx context.Context) error { return conn.Write(ctx, websocket.MessageText, body) }); err != nil {
-				return websocket.StatusPolicyViolation, "too slow"
+			if over := socket.Send(body); over != nil {
+				return over
 			}
 			last = e.N
 		}
 		var err error
-		if entries, err = g.Orders.Feed(r.Context(), customer, last, feedChunk); err != nil {
-			if r.Context().Err() != nil {
-				return ended(r.Context())
+		if entries, err = g.Orders.Feed(ctx, customer, last, feedChunk); err != nil {
+			if over := socket.Over(); over != nil {
+				return over
 			}
-			return websocket.StatusTryAgainLater, "unavailable"
+			return door.CloseLater
 		}
 		if len(entries) > 0 {
 			continue
@@ -193,35 +157,15 @@ func (g *gateway) send(gone context.Context, r *door.Request, conn *websocket.Co
 		select {
 		case <-pulse:
 		case <-ping.C:
-			if g.door.Expired(&r.Caller) {
-				return websocket.StatusPolicyViolation, "token expired"
+			if over := socket.Ping(); over != nil {
+				return over
 			}
-			if err := within(gone, g.SlowAfter, conn.Ping); err != nil && !errors.Is(context.Cause(gone), errSpoken) {
-				return websocket.StatusPolicyViolation, "no answer"
-			}
-		case <-gone.Done():
-			if errors.Is(context.Cause(gone), errSpoken) {
-				return websocket.StatusPolicyViolation, errSpoken.Error()
-			}
-			return websocket.StatusNormalClosure, ""
-		case <-r.Context().Done():
-			return ended(r.Context())
+		case <-socket.Gone():
+			return socket.Left()
+		case <-ctx.Done():
+			return socket.Over()
 		}
 	}
-}
-
-func within(ctx context.Context, limit time.Duration, do func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	return do(ctx)
-}
-
-// ended says why a stream's context is done.
-func ended(ctx context.Context) (websocket.StatusCode, string) {
-	if errors.Is(context.Cause(ctx), door.ErrToken) {
-		return websocket.StatusPolicyViolation, "signed out"
-	}
-	return websocket.StatusGoingAway, "the server is stopping"
 }
 
 // operations names what happened to an order. A type that is not here is named after itself.

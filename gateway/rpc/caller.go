@@ -29,6 +29,8 @@ type Caller struct {
 	Kind Kind
 	// Subject is the id of the process, the member of staff, the engineer or the customer.
 	Subject string
+	// Clerk says of staff that they are no managers.
+	Clerk bool
 	// Expires is when its credentials do; zero: never. Streams end then.
 	Expires time.Time
 	// Follow returns a context that ends when the credentials are revoked, and a function that ends the following. It
@@ -67,6 +69,12 @@ var (
 	ownOrder  = Access{Process: All, Staff: All, Customer: Own}
 	ownLook   = Access{Process: All, Staff: All, Engineer: All, Customer: Own}
 )
+
+// forManagers are the methods that clerks may not call: who sells in the mall and at which price, and what is on hand without a delivery.
+var forManagers = []string{
+	"/souk.v1.StoresService/CreateStore", "/souk.v1.StoresService/RebrandStore", "/souk.v1.StoresService/EnableParticipation",
+	"/souk.v1.StoresService/DisableParticipation", "/souk.v1.InventoryService/AdjustStock",
+}
 
 func (a Access) check() error {
 	if len(a) == 0 {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/user"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -537,7 +538,7 @@ func (c *paymentAuthorize) Run(ctx context.Context, env Env, r *root) error {
 }
 
 type tokenCommand struct {
-	Role    string        `help:"customer, staff, robot, device, partner or engineer." required:""`
+	Role    string        `help:"customer, clerk, manager, robot, device, partner or engineer; staff is a clerk." required:""`
 	Subject string        `help:"Who: an id." required:""`
 	TTL     time.Duration `help:"How long it lasts." default:"1h" name:"ttl"`
 }
@@ -553,7 +554,11 @@ func (c *tokenCommand) Run(ctx context.Context, env Env, r *root) error {
 	if err != nil {
 		return err
 	}
-	token, _, err := authority.Issue(door.Grant{Role: door.Role(c.Role), Subject: c.Subject, TTL: c.TTL})
+	g := door.Grant{Role: door.Role(c.Role), Subject: c.Subject, TTL: c.TTL}
+	if slices.Contains(door.Ranks(), door.Rank(c.Role)) {
+		g.Role, g.Rank = door.Staff, door.Rank(c.Role)
+	}
+	token, _, err := authority.Issue(g)
 	if err != nil {
 		return err
 	}

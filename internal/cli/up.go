@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -126,18 +127,27 @@ func welcome(env Env, h *house.House) error {
 	if address := h.MQTT(); address != "" {
 		fmt.Fprintf(env.Stdout, "devices       %s\n", address)
 	}
+	if address := h.Staff(); address != "" {
+		fmt.Fprintf(env.Stdout, "staff         %s\n", address)
+	}
 	if address := h.Logistics(); address != "" {
 		fmt.Fprintf(env.Stdout, "logistics     %s\n", address)
 	}
 	if h.TestMode() {
 		fmt.Fprintln(env.Stdout, "test mode     requests without a token are let in as staff: for tests on this machine only")
 	}
-	for _, g := range []door.Grant{{Role: door.Customer, Subject: "amina"}, {Role: door.Staff, Subject: "staff"}, {Role: door.Engineer, Subject: "engineer"}, {Role: door.Device, Subject: "kiosk-1"}} {
+	for _, g := range []door.Grant{
+		{Role: door.Customer, Subject: "amina"},
+		{Role: door.Staff, Rank: door.Clerk, Subject: "clerk"},
+		{Role: door.Staff, Rank: door.Manager, Subject: "manager"},
+		{Role: door.Engineer, Subject: "engineer"},
+		{Role: door.Device, Subject: "kiosk-1"},
+	} {
 		code, err := h.Authority.Link(g)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(env.Stdout, "sign in       %-9s %s/sign-in/%s\n", g.Role, h.URL(), code)
+		fmt.Fprintf(env.Stdout, "sign in       %-9s %s/sign-in/%s\n", cmp.Or(string(g.Rank), string(g.Role)), h.URL(), code)
 	}
 	fmt.Fprintln(env.Stdout, "ready")
 	return nil

@@ -32,6 +32,7 @@ var reaches = map[string][]string{
 	"logistics":     nil,
 	"depot":         {"name"},
 	"devices":       {"person", "price"},
+	"staff":         nil,
 	"keys":          nil,
 	"partner":       {"name", "price"},
 }

@@ -26,6 +26,7 @@ import (
 	"example.org/souk/gateway/online"
 	"example.org/souk/gateway/partner"
 	"example.org/souk/gateway/robots"
+	"example.org/souk/gateway/staff"
 	"example.org/souk/internal/peers"
 )
 
@@ -143,6 +144,7 @@ type House struct {
 	logistics *logistics.Gateway // nil: there is no bus
 	devices   *devices.Gateway   // nil: the command line has none
 	robots    *robots.Gateway    // nil where the depot does not run
+	staff     *staff.Gateway     // nil: staff come in elsewhere
 	taking    sync.WaitGroup     // what the partners' messages are taken in by
 	servers   []*http.Server
 	listeners []net.Listener
@@ -297,6 +299,11 @@ func (h *House) openDoor(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if h.runs(staff.ServiceName) {
+		if err := h.openStaff(); err != nil {
+			return err
+		}
+	}
 	if err := h.serveMetrics(); err != nil {
 		return err
 	}
@@ -421,6 +428,9 @@ func (h *House) Start(ctx context.Context) error {
 		}
 	}
 	h.loops.Go(func() { h.pruneAnswers(run) })
+	if h.staff != nil {
+		h.loops.Go(func() { _ = h.staff.Run(run) }) // it ends with run, and for no other reason
+	}
 	for _, l := range h.listeners {
 		server := h.Door.Server()
 		h.servePrograms(server, programs)

@@ -7,6 +7,7 @@ import (
 	"example.org/souk/gateway/devices"
 	"example.org/souk/gateway/online"
 	"example.org/souk/gateway/partner"
+	"example.org/souk/gateway/staff"
 	"example.org/souk/mall/analytics"
 	"example.org/souk/mall/baskets"
 	"example.org/souk/mall/customers"
@@ -72,5 +73,6 @@ func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
 	if p.Partners != nil {
 		parts = append(parts, p.Partners.Service())
 	}
+	parts = append(parts, staff.Service(openGate))
 	return append(parts, added...)
 }

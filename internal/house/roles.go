@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"example.org/souk/gateway/staff"
 	"example.org/souk/internal/peers"
 )
 
@@ -18,7 +19,8 @@ type Granted struct {
 	Role string `json:"role"`
 	// Owns is the schema that belongs to it, "" for a gateway without tables.
 	Owns string `json:"owns"`
-	// Reads are the services whose logs it subscribes to; the console reads all tables but the keys themselves.
+	// Reads are the services whose logs it subscribes to; the console reads all tables but the keys themselves, the way in
+	// for staff the tables of what it shows.
 	Reads []string `json:"reads"`
 }
 
@@ -83,9 +85,18 @@ func (g *grants) role(part string) string { return g.prefix + "_" + part }
 func (g *grants) list() []Granted {
 	list := []Granted{{Role: g.role(consolePart), Reads: slices.DeleteFunc(slices.Clone(g.services), func(s string) bool { return s == vaulted })}}
 	for _, s := range g.services {
-		list = append(list, Granted{g.role(s), s, g.reads[s]})
+		reads := g.reads[s]
+		if s == staff.ServiceName {
+			reads = g.seen()
+		}
+		list = append(list, Granted{g.role(s), s, reads})
 	}
 	return list
+}
+
+// seen lists the services whose tables staff see, their own aside.
+func (g *grants) seen() []string {
+	return slices.DeleteFunc(slices.Clone(followed), func(s string) bool { return s == staff.ServiceName || !slices.Contains(g.services, s) })
 }
 
 // grant carries it out on one database, which holds the tables of these services, in one transaction.
@@ -206,7 +217,13 @@ func (b *granting) give(service string) {
 		}
 		return
 	}
-	b.do("GRANT SELECT ON ALL TABLES IN SCHEMA %s TO %s", service, b.role(consolePart))
-	// Also on tables that the service makes later, as it does when a view is rebuilt.
-	b.do("ALTER DEFAULT PRIVILEGES FOR ROLE %s IN SCHEMA %s GRANT SELECT ON TABLES TO %s", owner, service, b.role(consolePart))
+	readers := []string{consolePart}
+	if slices.Contains(b.seen(), service) {
+		readers = append(readers, staff.ServiceName)
+	}
+	for _, reader := range readers {
+		b.do("GRANT SELECT ON ALL TABLES IN SCHEMA %s TO %s", service, b.role(reader))
+		// Also on tables that the service makes later, as it does when a view is rebuilt.
+		b.do("ALTER DEFAULT PRIVILEGES FOR ROLE %s IN SCHEMA %s GRANT SELECT ON TABLES TO %s", owner, service, b.role(reader))
+	}
 }

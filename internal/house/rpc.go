@@ -70,7 +70,7 @@ func (h *House) bearer(r *http.Request) (*rpc.Caller, error) {
 		return nil, door.ErrToken
 	}
 	return &rpc.Caller{
-		Kind: kind, Subject: p.Subject, Expires: p.Expires,
+		Kind: kind, Subject: p.Subject, Clerk: p.Rank == door.Clerk, Expires: p.Expires,
 		Follow: func(ctx context.Context) (context.Context, func()) { return h.Authority.Follow(ctx, &p) },
 	}, nil
 }

@@ -38,6 +38,11 @@ func List(ctx context.Context, r *backbone.Reader, afterSKU, afterLocation strin
 		afterSKU, afterLocation, limit)
 }
 
+// Low returns up to limit levels of which less is available than their threshold, in the order of SKU and location.
+func Low(ctx context.Context, r *backbone.Reader, limit int) ([]Level, error) {
+	return query(ctx, r, selectLevels+`WHERE threshold > 0 AND on_hand - held - committed < threshold ORDER BY sku, location LIMIT $1`, limit)
+}
+
 func query(ctx context.Context, r *backbone.Reader, sql string, args ...any) ([]Level, error) {
 	rows, err := r.Query(ctx, sql, args...)
 	if err != nil {

@@ -62,6 +62,9 @@ type Summary struct {
 	Status   string
 	Total    mall.Money
 	Placed   time.Time
+
+	Paid      bool
+	Undecided int // lines that are short and wait for a decision
 }
 
 // Latest returns the n orders that were placed last, newest first. It reads the end of the log, so it keeps no table that
@@ -78,7 +81,7 @@ func Latest(ctx context.Context, r *backbone.Reader, n int) ([]Summary, error) {
 		if err != nil {
 			return nil, fmt.Errorf("latest orders: %w", err)
 		}
-		list = append(list, Summary{Order: id, Customer: o.Customer, Status: o.Shown(), Total: o.Total, Placed: m.Time})
+		list = append(list, Summary{Order: id, Customer: o.Customer, Status: o.Shown(), Total: o.Total, Placed: m.Time, Paid: o.Paid, Undecided: len(o.Undecided)})
 	}
 	return list, nil
 }

@@ -1,0 +1,243 @@
+package staff
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"example.org/souk/gateway/door"
+	"example.org/souk/mall"
+	"example.org/souk/mall/command"
+)
+
+// How long an order may take to hear that it is paid, and how often it is asked.
+const (
+	paidWithin = 5 * time.Second
+	paidEvery  = 20 * time.Millisecond
+)
+
+// open lists the statuses of orders that have not ended, in the order in which one follows the other, and ended those of orders that have.
+func open() []string {
+	return []string{"PENDING", "RESERVED", "BACKORDERED", "APPROVED", "PICKING", "SHORT", "READY", "CANCELLING"}
+}
+
+func ended() []string { return []string{"COMPLETED", "REJECTED", "CANCELED", "EXPIRED"} }
+
+func (g *Gateway) listOrders(w http.ResponseWriter, r *door.Request) error {
+	status := strings.ToUpper(r.URL.Query().Get("status"))
+	if all := append(open(), ended()...); status != "" && !slices.Contains(all, status) {
+		return door.InvalidField("status", "must be one of "+strings.Join(all, ", "))
+	}
+	limit, err := limitOf(r)
+	if err != nil {
+		return err
+	}
+	var only []string
+	if status != "" {
+		only = []string{status}
+	}
+	list, err := g.Orders.Latest(r.Context(), only, limit)
+	return answerList(w, "orders", list, err)
+}
+
+func (g *Gateway) showOrder(w http.ResponseWriter, r *door.Request) error {
+	id, err := idIn(r, "order")
+	if err != nil {
+		return err
+	}
+	o, found, err := g.Orders.Order(r.Context(), id)
+	return answerOne(w, "order", o, found, err)
+}
+
+// answerOrder answers with an order as it is after a command.
+func (g *Gateway) answerOrder(w http.ResponseWriter, r *door.Request, id string) error {
+	o, found, err := g.Orders.Order(r.Context(), id)
+	return answerOne(w, "order", o, found, err)
+}
+
+func (g *Gateway) cancelOrder(w http.ResponseWriter, r *door.Request) error {
+	id, err := idIn(r, "order")
+	if err != nil {
+		return err
+	}
+	c := command.CancelOrder{Order: id}
+	if err := (form{"reason": &c.Reason}).read(r.Body); err != nil {
+		return err
+	}
+	if err := g.do(r, "cancel", c); err != nil {
+		return err
+	}
+	return g.answerOrder(w, r, id)
+}
+
+func (g *Gateway) decideShort(w http.ResponseWriter, r *door.Request) error {
+	id, err := idIn(r, "order")
+	if err != nil {
+		return err
+	}
+	var choice string
+	c := command.DecideShort{Order: id}
+	if err := (form{"choice": &choice, "substitutes": &c.Substitutes}).read(r.Body); err != nil {
+		return err
+	}
+	c.Choice = mall.WhenShort(choice)
+	if err := g.do(r, "decide", c); err != nil {
+		return err
+	}
+	return g.answerOrder(w, r, id)
+}
+
+// takePayment records that the customer has paid at the depot.
+func (g *Gateway) takePayment(w http.ResponseWriter, r *door.Request) error {
+	id, err := idIn(r, "order")
+	if err != nil {
+		return err
+	}
+	if err := (form{}).read(r.Body); err != nil {
+		return err
+	}
+	if err := g.do(r, "pay", command.PayInvoice{Invoice: id}); err != nil { // an invoice has the id of its order
+		return err
+	}
+	return g.answerOrder(w, r, id)
+}
+
+// handOver gives the goods to the customer. With takePayment it takes the money first, in the same breath: where that is refused
+// since it was paid before, the goods are handed over all the same.
+func (g *Gateway) handOver(w http.ResponseWriter, r *door.Request) error {
+	id, err := idIn(r, "order")
+	if err != nil {
+		return err
+	}
+	pay := false
+	if err := (form{"takePayment": &pay}).read(r.Body); err != nil {
+		return err
+	}
+	if pay {
+		o, found, err := g.Orders.Order(r.Context(), id)
+		if err != nil {
+			return unavailable(err)
+		}
+		if !found {
+			return door.NotFound("order")
+		}
+		if !o.Paid {
+			if err := g.do(r, "pay", command.PayInvoice{Invoice: id}); err != nil {
+				return err
+			}
+			if err := g.untilPaid(r.Context(), id); err != nil {
+				return err
+			}
+		}
+	}
+	if err := g.do(r, "hand over", command.HandOverOrder{Order: id}); err != nil {
+		return err
+	}
+	return g.answerOrder(w, r, id)
+}
+
+// untilPaid waits until an order has heard that it is paid, which payments tell it of by an event.
+func (g *Gateway) untilPaid(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, paidWithin)
+	defer cancel()
+	tick := time.NewTicker(paidEvery)
+	defer tick.Stop()
+	for {
+		if o, _, err := g.Orders.Order(ctx, id); err == nil && o.Paid {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return unavailable(ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+func (g *Gateway) showPayment(w http.ResponseWriter, r *door.Request) error {
+	id, err := idIn(r, "payment")
+	if err != nil {
+		return err
+	}
+	p, found, err := g.Payments.Payment(r.Context(), id)
+	return answerOne(w, "payment", p, found, err)
+}
+
+func (g *Gateway) showInvoice(w http.ResponseWriter, r *door.Request) error {
+	id, err := idIn(r, "invoice")
+	if err != nil {
+		return err
+	}
+	i, found, err := g.Payments.Invoice(r.Context(), id)
+	return answerOne(w, "invoice", i, found, err)
+}
+
+func (g *Gateway) listApprovals(w http.ResponseWriter, r *door.Request) error {
+	limit, err := limitOf(r)
+	if err != nil {
+		return err
+	}
+	list, err := latestApprovals(r.Context(), g.Own, limit)
+	return answerList(w, "approvals", list, err)
+}
+
+func (g *Gateway) showApproval(w http.ResponseWriter, r *door.Request) error {
+	id, err := idIn(r, "approval")
+	if err != nil {
+		return err
+	}
+	a, found, err := approvalOf(r.Context(), g.Own, id)
+	return answerOne(w, "approval", a, found, err)
+}
+
+// askApproval keeps a question until somebody else decides it. A client that names the approval can ask again under the same id.
+func (g *Gateway) askApproval(w http.ResponseWriter, r *door.Request) error {
+	c := AskApproval{Approval: strings.ToLower(rand.Text())}
+	if key := r.Header.Get("Idempotency-Key"); key != "" {
+		c.Approval = keyed(r, "approval", key)
+	}
+	var what string
+	err := form{"approval": &c.Approval, "what": &what, "subject": &c.Subject, "amount": &c.Amount, "reason": &c.Reason}.read(r.Body)
+	if err != nil {
+		return err
+	}
+	c.What = What(what)
+	if err := g.do(r, "ask", c); err != nil {
+		return err
+	}
+	return created(w, "approval", c.Approval, "/staff/approvals/"+c.Approval)
+}
+
+func (g *Gateway) giveApproval(w http.ResponseWriter, r *door.Request) error {
+	id, err := idIn(r, "approval")
+	if err != nil {
+		return err
+	}
+	if err := (form{}).read(r.Body); err != nil {
+		return err
+	}
+	if err := g.do(r, "give", GiveApproval{id}); err != nil {
+		return err
+	}
+	a, found, err := approvalOf(r.Context(), g.Own, id)
+	return answerOne(w, "approval", a, found, err)
+}
+
+func (g *Gateway) refuseApproval(w http.ResponseWriter, r *door.Request) error {
+	id, err := idIn(r, "approval")
+	if err != nil {
+		return err
+	}
+	c := RefuseApproval{Approval: id}
+	if err := (form{"reason": &c.Reason}).read(r.Body); err != nil {
+		return err
+	}
+	if err := g.do(r, "refuse", c); err != nil {
+		return err
+	}
+	a, found, err := approvalOf(r.Context(), g.Own, id)
+	return answerOne(w, "approval", a, found, err)
+}

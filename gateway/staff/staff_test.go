@@ -1,0 +1,647 @@
+package staff_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"example.org/souk/backbone"
+	"example.org/souk/backbone/backbonetest"
+	"example.org/souk/gateway/door"
+	"example.org/souk/gateway/staff"
+	"example.org/souk/mall"
+	"example.org/souk/mall/command"
+	"example.org/souk/mall/event"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func eur(amount int64) mall.Money { return mall.Money{Amount: amount, Currency: "EUR"} }
+
+// till gives money back, and knows one payment.
+var till = &backbone.Aggregate[int64]{
+	Name: "payment", Public: []backbone.Event{event.PaymentRefunded{}},
+	Evolve: func(n int64, e backbone.Event) int64 { return n + e.(event.PaymentRefunded).Amount.Amount },
+}
+
+// openDoor stands for a command of the gates.
+type openDoor struct {
+	Gate string `json:"gate"`
+	Key  string `json:"key"`
+}
+
+func (openDoor) CommandType() string { return "souk.payments.OpenDoor.v1" }
+func (c openDoor) Stream() string    { return c.Gate }
+
+type doorOpened openDoor
+
+func (doorOpened) EventType() string { return "souk.payments.DoorOpened.v1" }
+
+var gates = &backbone.Aggregate[string]{
+	Name: "gate", Private: []backbone.Event{doorOpened{}}, Evolve: func(_ string, e backbone.Event) string { return e.(doorOpened).Key },
+}
+
+func tills() *backbone.Service {
+	return &backbone.Service{Name: "payments", Handles: []backbone.Handler{
+		backbone.Decide(till, func(_ int64, c command.RefundPayment, _ backbone.Meta) ([]backbone.Event, error) {
+			if c.Payment != "P1" {
+				return nil, backbone.Refuse("payment_unknown", "there is no such payment")
+			}
+			return []backbone.Event{event.PaymentRefunded{Payment: c.Payment, Amount: c.Amount, Reason: c.Reason}}, nil
+		}),
+		backbone.Decide(till, func(int64, command.RefundInvoice, backbone.Meta) ([]backbone.Event, error) { return nil, nil }),
+		backbone.Decide(gates, func(last string, c openDoor, _ backbone.Meta) ([]backbone.Event, error) {
+			if last == c.Key {
+				return nil, nil
+			}
+			return []backbone.Event{doorOpened(c)}, nil
+		}),
+	}}
+}
+
+// shelves is a stockroom without reservations.
+var shelves = &backbone.Aggregate[staff.Level]{
+	Name: "stock", Public: []backbone.Event{event.StockReceived{}, event.StockAdjusted{}}, Private: []backbone.Event{thresholdSet{}},
+	Evolve: func(l staff.Level, e backbone.Event) staff.Level {
+		switch e := e.(type) {
+		case event.StockReceived:
+			l.SKU, l.Location = e.SKU, e.Location
+			l.OnHand += e.Quantity
+		case event.StockAdjusted:
+			l.OnHand += e.Delta
+		case thresholdSet:
+			l.Threshold = e.Threshold
+		}
+		l.Available = l.OnHand
+		return l
+	},
+}
+
+type thresholdSet struct{ Threshold int64 }
+
+func (thresholdSet) EventType() string { return "souk.inventory.ThresholdSet.v1" }
+
+func stockroom() *backbone.Service {
+	return &backbone.Service{Name: "inventory", Handles: []backbone.Handler{
+		backbone.Decide(shelves, func(_ staff.Level, c command.ReceiveStock, _ backbone.Meta) ([]backbone.Event, error) {
+			return []backbone.Event{event.StockReceived{SKU: c.SKU, Location: c.Location, Quantity: c.Quantity}}, nil
+		}),
+		backbone.Decide(shelves, func(l staff.Level, c command.AdjustStock, _ backbone.Meta) ([]backbone.Event, error) {
+			if l.OnHand+c.Delta < 0 {
+				return nil, backbone.Refuse("below_promised", "less would be on hand than is promised")
+			}
+			return []backbone.Event{event.StockAdjusted{SKU: c.SKU, Location: c.Location, Delta: c.Delta, Reason: c.Reason}}, nil
+		}),
+		backbone.Decide(shelves, func(_ staff.Level, c command.SetThreshold, _ backbone.Meta) ([]backbone.Event, error) {
+			return []backbone.Event{thresholdSet{c.Threshold}}, nil
+		}),
+	}}
+}
+
+// shop is what stands behind the gateway: real services for what needs logs, and memory for the rest.
+type shop struct {
+	*backbonetest.World
+
+	mu     sync.Mutex
+	orders []staff.Order
+	robots []staff.Robot
+	done   []backbone.Command // of services that are not there
+	metas  []backbone.Meta
+	refuse error
+	broken error
+}
+
+func (s *shop) change(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	do()
+}
+
+func (s *shop) Do(ctx context.Context, c backbone.Command, options ...backbone.DoOption) (backbone.Answer, error) {
+	if s.Runtime().HandlerOf(c.CommandType()) != "" {
+		return s.Runtime().Do(ctx, c, options...)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r, ok := errors.AsType[*backbone.Refusal](s.refuse); ok {
+		return backbone.Answer{Outcome: backbone.Refused, Refusal: r}, nil
+	}
+	if s.refuse != nil {
+		return backbone.Answer{}, s.refuse
+	}
+	var m backbone.Meta
+	for _, o := range options {
+		o(&m)
+	}
+	s.done, s.metas = append(s.done, c), append(s.metas, m)
+	if p, ok := c.(command.PayInvoice); ok {
+		for i := range s.orders {
+			s.orders[i].Paid = s.orders[i].Paid || s.orders[i].Order == p.Invoice
+		}
+	}
+	return backbone.Answer{Outcome: backbone.Done}, nil
+}
+
+func (s *shop) Shops(context.Context, string, int) ([]staff.Shop, error) {
+	return []staff.Shop{{Store: "S1", Name: `Corner <b>"shop"</b>`, Location: "main", Participating: true}}, s.broken
+}
+
+func (s *shop) Levels(ctx context.Context, afterSKU, _ string, _ int) (list []staff.Level, err error) {
+	for _, sku := range []string{"SKU_1", "SKU_2"} {
+		l, err := s.Level(ctx, sku, mall.MainLocation)
+		if err != nil {
+			return nil, err
+		}
+		if sku > afterSKU && l.SKU != "" {
+			list = append(list, l)
+		}
+	}
+	return list, s.broken
+}
+
+func (s *shop) Low(ctx context.Context, limit int) ([]staff.Level, error) {
+	list, err := s.Levels(ctx, "", "", limit)
+	return slices.DeleteFunc(list, func(l staff.Level) bool { return !l.Low() }), err
+}
+
+func (s *shop) Level(ctx context.Context, sku, location string) (staff.Level, error) {
+	l, _, err := backbone.Load(ctx, s.Reader("inventory"), shelves, mall.StockID(sku, location))
+	return l, errors.Join(err, s.broken)
+}
+
+func (s *shop) Latest(_ context.Context, statuses []string, limit int) (list []staff.OrderLine, _ error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range s.orders {
+		if (len(statuses) == 0 || slices.Contains(statuses, o.Status)) && len(list) < limit {
+			list = append(list, o.OrderLine)
+		}
+	}
+	return list, s.broken
+}
+
+func (s *shop) Order(_ context.Context, id string) (staff.Order, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range s.orders {
+		if o.Order == id {
+			return o, true, s.broken
+		}
+	}
+	return staff.Order{}, false, s.broken
+}
+
+func (s *shop) Payment(_ context.Context, id string) (staff.Payment, bool, error) {
+	return staff.Payment{Payment: id, Status: "captured", Customer: "C1", Amount: eur(500)}, id == "P1", s.broken
+}
+
+func (s *shop) Invoice(_ context.Context, id string) (staff.Invoice, bool, error) {
+	return staff.Invoice{Invoice: id, Status: "paid", Customer: "C1", Order: id, Amount: eur(500)}, id == "O1", s.broken
+}
+
+func (s *shop) Purchases(context.Context, int) ([]staff.Purchase, error) {
+	return []staff.Purchase{{Purchase: "PU1", SKU: "SKU_1", Location: "main", Quantity: 20, Open: 20, Status: "sent", Proposed: backbonetest.Epoch}}, s.broken
+}
+
+func (s *shop) Robots(context.Context) ([]staff.Robot, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.robots), s.broken
+}
+
+func (s *shop) Lists(context.Context, int) ([]staff.List, error) { return nil, s.broken }
+
+func (s *shop) Devices(context.Context) ([]staff.Device, error) {
+	return []staff.Device{{Device: "gate-1", Store: "S1", Kind: "gate"}}, s.broken
+}
+
+func (s *shop) Services() []string { return []string{"inventory", "payments", "staff"} }
+
+func (s *shop) Head(ctx context.Context, service string) (int64, error) {
+	head, err := s.Reader(service).Head(ctx)
+	return head, errors.Join(err, s.broken)
+}
+
+func (s *shop) Events(ctx context.Context, service string, after, until int64, limit int) ([]*backbone.Message, error) {
+	return s.Reader(service).Log(ctx, backbone.ReadQuery{After: after, Until: until, Kinds: backbone.EventKinds(), Limit: limit})
+}
+
+func (s *shop) Changed() (<-chan struct{}, func()) { return s.Runtime().Changed("inventory") }
+
+// world is a gateway in front of a shop.
+type world struct {
+	t         *testing.T
+	shop      *shop
+	authority *door.Authority
+	door      *door.Door
+	gateway   *staff.Gateway
+	log       *bytes.Buffer
+}
+
+func newShop(t *testing.T) *shop {
+	t.Helper()
+	s := &shop{World: backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{
+		stockroom(), tills(), staff.Service(func(gate, key string) backbone.Command { return openDoor{gate, key} }),
+	}})}
+	s.orders = []staff.Order{
+		{OrderLine: staff.OrderLine{Order: "O1", Customer: "C1", Status: "READY", Total: eur(4000), Placed: backbonetest.Epoch}, History: []staff.Change{}},
+		{OrderLine: staff.OrderLine{Order: "O2", Customer: "C2", Status: "PICKING", Total: eur(900), Placed: backbonetest.Epoch, Missing: 1}},
+		{OrderLine: staff.OrderLine{Order: "O3", Customer: "C1", Status: "COMPLETED", Total: eur(100), Placed: backbonetest.Epoch, Paid: true}},
+	}
+	s.robots = []staff.Robot{
+		{Robot: "R2", State: mall.RobotError, Battery: 12, List: "O2"},
+		{Robot: "R1", State: mall.RobotWorking, Battery: 80, At: mall.Place{X: 100, Y: 250}},
+	}
+	return s
+}
+
+func open(t *testing.T, s *shop, change ...func(*staff.Config)) *world {
+	t.Helper()
+	w := &world{t: t, shop: s, log: &bytes.Buffer{}}
+	var err error
+	if w.authority, err = door.OpenAuthority(t.TempDir(), clock{}); err != nil {
+		t.Fatal(err)
+	}
+	if w.door, err = door.New(door.Config{Authority: w.authority, Logger: slog.New(slog.NewTextHandler(w.log, nil))}); err != nil {
+		t.Fatal(err)
+	}
+	c := staff.Config{
+		Commands: s, Shops: s, Stock: s, Orders: s, Payments: s, Purchases: s, Fleet: s, Devices: s, Logs: s, Own: s.Reader("staff"), LookEvery: 5 * time.Millisecond,
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	if w.gateway, err = staff.Register(w.door, c); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+type clock struct{}
+
+func (clock) Now() time.Time { return time.Now() }
+
+func (w *world) token(g door.Grant) string {
+	w.t.Helper()
+	if g.Gates == nil {
+		g.Gates = []string{staff.Gate}
+	}
+	token, _, err := w.authority.Issue(g)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return token
+}
+
+func (w *world) clerk(name string) string {
+	return w.token(door.Grant{Role: door.Staff, Subject: name})
+}
+
+func (w *world) manager(name string) string {
+	return w.token(door.Grant{Role: door.Staff, Rank: door.Manager, Subject: name})
+}
+
+func (w *world) do(token, method, path, body string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	rec := httptest.NewRecorder()
+	w.door.ServeHTTP(rec, r)
+	return rec
+}
+
+func (w *world) must(status int, token, method, path, body string, headers ...string) map[string]any {
+	w.t.Helper()
+	rec := w.do(token, method, path, body, headers...)
+	if rec.Code != status {
+		w.t.Fatalf("%s %s %s: %d %s", method, path, body, rec.Code, rec.Body)
+	}
+	var v map[string]any
+	if err := json.Unmarshal(rec.Body.Bytes(), &v); err != nil {
+		w.t.Fatalf("%s: %v", rec.Body, err)
+	}
+	return v
+}
+
+func (w *world) refused(status int, code string, token, method, path, body string) {
+	w.t.Helper()
+	rec := w.do(token, method, path, body)
+	var p struct{ Code string }
+	if err := json.Unmarshal(rec.Body.Bytes(), &p); err != nil || rec.Code != status || p.Code != code ||
+		rec.Header().Get("Content-Type") != "application/problem+json" {
+		w.t.Errorf("%s %s %s: %d %s, want %d %s", method, path, body, rec.Code, rec.Body, status, code)
+	}
+}
+
+// A refund and the opening of a gate need two people, and happen once. Red when give looks at ranks or sessions instead of people, and when what
+// was decided can be decided again.
+func TestASecondPersonIsNeeded(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	w := open(t, s)
+	const refund = `{"approval":"A1","what":"refund_payment","subject":"P1","amount":{"amount":250,"currency":"EUR"},"reason":"broken"}`
+	w.must(201, w.clerk("ann"), "POST", "/staff/approvals", refund)
+	w.must(201, w.clerk("ann"), "POST", "/staff/approvals", refund) // the same again is the same
+	w.refused(409, "approval_exists", w.clerk("bob"), "POST", "/staff/approvals", refund)
+	w.refused(409, "same_person", w.manager("ann"), "POST", "/staff/approvals/A1/give", "")
+	w.refused(403, "forbidden", w.clerk("bob"), "POST", "/staff/approvals/A1/give", "")
+	w.refused(404, "approval_unknown", w.manager("bob"), "POST", "/staff/approvals/A9/give", "")
+	s.Settle(t)
+	if n := len(s.World.Events(t, "payments")); n != 0 {
+		t.Fatalf("%d refunds without a second person", n)
+	}
+
+	var wait sync.WaitGroup
+	codes := make([]int, 8)
+	for i := range codes {
+		token := w.manager("m" + string(rune('a'+i)))
+		wait.Go(func() { codes[i] = w.do(token, "POST", "/staff/approvals/A1/give", "").Code })
+	}
+	wait.Wait()
+	given := 0
+	for _, c := range codes {
+		switch c {
+		case 200:
+			given++
+		case 409:
+		default:
+			t.Errorf("answers %d", c)
+		}
+	}
+	s.Settle(t)
+	if events := s.World.Events(t, "payments"); given != 1 || len(events) != 1 || events[0].(event.PaymentRefunded).Amount != eur(250) {
+		t.Errorf("given %d times, %v", given, events)
+	}
+	if a := w.must(200, w.clerk("ann"), "GET", "/staff/approvals/A1", ""); a["status"] != "done" || a["asker"] != "staff:ann" || a["decider"] == "staff:ann" {
+		t.Errorf("%v", a)
+	}
+
+	// What was refused, or taken back by who asked, is not done; what its service refuses is told.
+	w.must(201, w.clerk("ann"), "POST", "/staff/approvals", strings.ReplaceAll(refund, "A1", "A2"))
+	w.must(200, w.clerk("ann"), "POST", "/staff/approvals/A2/refuse", `{"reason":"a mistake"}`)
+	w.refused(409, "approval_decided", w.manager("bob"), "POST", "/staff/approvals/A2/give", "")
+	w.must(201, w.clerk("ann"), "POST", "/staff/approvals", `{"approval":"A3","what":"refund_payment","subject":"P2","amount":{"amount":1,"currency":"EUR"},"reason":"x"}`)
+	w.must(200, w.manager("bob"), "POST", "/staff/approvals/A3/give", "")
+	s.Settle(t)
+	if a := w.must(200, w.clerk("ann"), "GET", "/staff/approvals/A3", ""); a["status"] != "failed" || a["detail"] != "there is no such payment" {
+		t.Errorf("%v", a)
+	}
+	if n := len(s.World.Events(t, "payments")); n != 1 {
+		t.Errorf("%d refunds", n)
+	}
+
+	// A gate is not opened for who is not there any more.
+	gate := `{"approval":"A4","what":"open_gate","subject":"gate-1","reason":"a pram"}`
+	w.must(201, w.clerk("ann"), "POST", "/staff/approvals", gate)
+	w.must(200, w.manager("bob"), "POST", "/staff/approvals/A4/give", "")
+	w.must(201, w.clerk("ann"), "POST", "/staff/approvals", strings.ReplaceAll(gate, "A4", "A5"))
+	s.Settle(t)
+	s.Clock.Advance(6 * time.Minute)
+	w.refused(409, "approval_late", w.manager("bob"), "POST", "/staff/approvals/A5/give", "")
+	s.Settle(t)
+	if key, version, err := backbone.Load(t.Context(), s.Reader("payments"), gates, "gate-1"); err != nil || key != "A4" || version != 1 {
+		t.Errorf("the gate: %q, opened %d times, %v", key, version, err)
+	}
+	s.Restart(t)
+	w = open(t, s)
+	if list := w.must(200, w.manager("bob"), "GET", "/staff/approvals?limit=1", "")["approvals"].([]any); len(list) != 1 || list[0].(map[string]any)["approval"] != "A5" {
+		t.Errorf("what waits does not come first: %v", list)
+	}
+}
+
+// kinds of callers, as the policy tells them apart.
+func (w *world) callers() map[string]string {
+	list := map[string]string{"nobody": "", "clerk": w.clerk("s"), "manager": w.manager("s")}
+	for _, role := range door.Roles() {
+		if role != door.Staff {
+			list[string(role)] = w.token(door.Grant{Role: role, Subject: "x"})
+		}
+	}
+	return list
+}
+
+// B16: every route with every kind of caller.
+func TestB16_EveryRouteWithEveryCaller(t *testing.T) {
+	t.Parallel()
+	w := open(t, newShop(t))
+	callers := w.callers()
+	routes := 0
+	for _, rt := range w.door.Routes() {
+		if rt.Gate != staff.Gate {
+			continue
+		}
+		routes++
+		method, path, _ := strings.Cut(rt.Pattern, " ")
+		for name, token := range callers {
+			allowed := name == "manager" || name == "clerk" && !rt.Managers || name == "engineer" && method == "GET"
+			rec := w.do(token, method, strings.NewReplacer("{", "", "}", "").Replace(path), "")
+			denied := rec.Code == http.StatusForbidden
+			if name == "nobody" {
+				denied = rec.Code == http.StatusUnauthorized
+			}
+			if denied == allowed {
+				t.Errorf("%s by %s: %d", rt.Pattern, name, rec.Code)
+			}
+		}
+	}
+	if routes != 35 {
+		t.Errorf("%d routes", routes)
+	}
+}
+
+// oddBodies is what no route can do anything with, and must survive.
+var oddBodies = []string{
+	"", "null", "0", `""`, "[]", "{}", "{", `{"a":`, "\x00", `{"quantity":null}`, `{"quantity":"1"}`, `{"quantity":1e9}`, `{"quantity":9223372036854775808}`,
+	`{"quantity":-1,"location":"../../x"}`, `{"reason":"\u0000"}`, `{"reason":{"a":[1,2]}}`, `{"reason":"` + strings.Repeat("x", 60_000) + `"}`,
+	`{"reason":"a","reason":"b"}`, `{"participating":"yes"}`, `{"choice":"maybe","substitutes":[{"sku":1}]}`, `{"takePayment":3}`,
+	`{"what":"steal","subject":"x","reason":"y"}`, `{"what":"refund_payment","subject":"P1","amount":{"amount":-1,"currency":"eu"},"reason":"y"}`,
+	`{"what":"open_gate","subject":"g","amount":{"amount":1,"currency":"EUR"},"reason":"y"}`, `{"steer":"fly"}`, `{"store":"` + "\u202e" + `","name":""}`,
+	strings.Repeat("[", 10_000), `{"price":{"amount":1}}`, `{"delivery":"","sku":"","quantity":0}`, "\xff\xfe",
+}
+
+// B1: whatever comes over a route, nothing breaks: no 5xx, no panic. Red when a field is read without a check.
+func TestB1_WhateverComes(t *testing.T) {
+	t.Parallel()
+	w := open(t, newShop(t))
+	token := w.manager("s")
+	ids := []string{"unknown", "a%00b", "%2e%2e%2f", strings.Repeat("x", 300), "O'1;DROP", "%F0%9F%92%A9"}
+	for _, rt := range w.door.Routes() {
+		if rt.Gate != staff.Gate {
+			continue
+		}
+		method, path, _ := strings.Cut(rt.Pattern, " ")
+		for _, id := range ids {
+			target := path
+			if i := strings.IndexByte(path, '{'); i >= 0 {
+				target = path[:i] + id + path[strings.IndexByte(path, '}')+1:]
+			}
+			for _, query := range []string{"", "?limit=0&after=%00&since=%00", "?limit=x&status=%27&since=1~x.9~staff.1", "?since=-1&location=%20"} {
+				bodies := oddBodies
+				if method == "GET" {
+					bodies = []string{""}
+				}
+				for _, body := range bodies {
+					rec := w.do(token, method, target+query, body)
+					if rec.Code >= 500 {
+						t.Errorf("%s %s %.80q: %d %s", method, target+query, body, rec.Code, rec.Body)
+					}
+					if strings.Contains(rec.Body.String(), "SELECT") || strings.Contains(rec.Body.String(), "panic") {
+						t.Errorf("%s %s says too much: %s", method, target, rec.Body)
+					}
+				}
+				if method != "GET" {
+					break
+				}
+			}
+		}
+	}
+	if strings.Contains(w.log.String(), "panicked") {
+		t.Error(w.log)
+	}
+}
+
+// B12: unknown 404, invalid 400, conflict 409, away 503.
+func TestB12_ProblemsAreTold(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	w := open(t, s)
+	m := w.manager("s")
+	for _, path := range []string{"/staff/orders/nope", "/staff/payments/nope", "/staff/invoices/nope", "/staff/approvals/nope", "/staff/orders/a b"} {
+		w.refused(404, "not_found", m, "GET", strings.ReplaceAll(path, " ", "%20"), "")
+	}
+	for _, c := range [][2]string{
+		{"/staff/stock/SKU_1/receive", `{"quantity":0}`},
+		{"/staff/stock/SKU_1/receive", `{}`},
+		{"/staff/stock/SKU_1/receive", `{"quantity":1,"extra":2}`},
+		{"/staff/stock/SKU_1/adjust", `{"delta":1}`},
+		{"/staff/orders/O1/cancel", `{}`},
+		{"/staff/orders/O1/cancel", `{"reason":"a\u0007b"}`},
+		{"/staff/orders/O1/decide", `{"choice":"perhaps"}`},
+		{"/staff/robots/R1/steer", `{"steer":"fly"}`},
+		{"/staff/approvals", `{"what":"refund_payment","subject":"../x","amount":{"amount":1,"currency":"EUR"},"reason":"y"}`},
+		{"/staff/stores", `{"store":"","name":"x"}`},
+	} {
+		w.refused(400, "invalid_field", m, "POST", c[0], c[1])
+	}
+	w.refused(409, "below_promised", m, "POST", "/staff/stock/SKU_9/adjust", `{"delta":-1,"reason":"gone"}`)
+	s.change(func() { s.refuse = backbone.Refuse("robot_unknown", "there is no such robot") })
+	w.refused(404, "robot_unknown", m, "POST", "/staff/robots/R9/steer", `{"steer":"pause"}`)
+	s.change(func() { s.refuse = backbone.Refuse("not_open", "the order is not open for that any more") })
+	w.refused(409, "not_open", m, "POST", "/staff/orders/O3/cancel", `{"reason":"late"}`)
+	s.change(func() { s.refuse = backbone.ErrUnavailable })
+	w.refused(503, "unavailable", m, "POST", "/staff/orders/O1/cancel", `{"reason":"late"}`)
+	s.change(func() { s.refuse, s.broken = nil, errors.New(`SELECT secret FROM "orders"`) })
+	for _, path := range []string{"", "/board", "/snapshot", "/stores", "/stock", "/stock/x", "/orders", "/orders/O1", "/purchases", "/robots", "/lists", "/devices", "/payments/P1", "/invoices/O1"} {
+		w.refused(503, "unavailable", m, "GET", "/staff"+path, "")
+	}
+}
+
+// What is asked for again under one key is done once, and each command says who gave it.
+func TestWorkOfStaff(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	w := open(t, s)
+	c := w.clerk("ann")
+	for range 2 {
+		if l := w.must(200, c, "POST", "/staff/stock/SKU_1/receive", `{"quantity":5}`, "Idempotency-Key", "k1"); l["onHand"] != 5.0 {
+			t.Errorf("%v", l)
+		}
+	}
+	if l := w.must(200, w.manager("m"), "POST", "/staff/stock/SKU_1/adjust", `{"delta":-2,"reason":"broken"}`); l["onHand"] != 3.0 {
+		t.Errorf("%v", l)
+	}
+	if o := w.must(200, c, "POST", "/staff/orders/O1/hand-over", `{"takePayment":true}`); o["paid"] != true {
+		t.Errorf("%v", o)
+	}
+	w.must(200, c, "POST", "/staff/orders/O1/hand-over", `{"takePayment":true}`)
+	w.must(200, c, "POST", "/staff/orders/O2/decide", `{"choice":"rest"}`)
+	w.must(200, c, "POST", "/staff/robots/R1/steer", `{"steer":"charge"}`)
+	want := []backbone.Command{
+		command.PayInvoice{Invoice: "O1"},
+		command.HandOverOrder{Order: "O1"},
+		command.HandOverOrder{Order: "O1"},
+		command.DecideShort{Order: "O2", Choice: mall.ShortRest},
+		command.SteerRobot{Robot: "R1", Steer: mall.SteerCharge},
+	}
+	for i, got := range s.done {
+		if i >= len(want) || got.CommandType() != want[i].CommandType() || got.Stream() != want[i].Stream() || s.metas[i].Actor != "staff:ann" {
+			t.Errorf("%d: %#v by %q", i, got, s.metas[i].Actor)
+		}
+	}
+	if len(s.done) != len(want) {
+		t.Errorf("%d commands", len(s.done))
+	}
+	w.refused(404, "not_found", c, "POST", "/staff/orders/O9/hand-over", `{"takePayment":true}`)
+}
+
+// The page shows everything, says nothing by colour alone, takes no markup from anybody, and offers to nobody what they may not do.
+func TestThePage(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	w := open(t, s)
+	w.must(201, w.clerk("ann"), "POST", "/staff/approvals", `{"approval":"A1","what":"open_gate","subject":"gate-1","reason":"<script>alert(1)</script>"}`)
+	s.World.Do(t, command.ReceiveStock{SKU: "SKU_1", Location: mall.MainLocation, Quantity: 2})
+	s.World.Do(t, command.SetThreshold{SKU: "SKU_1", Location: mall.MainLocation, Threshold: 5, Quantity: 10})
+	rec := w.do(w.manager("bob"), "GET", "/staff", "")
+	page := rec.Body.String()
+	if rec.Code != 200 || !strings.HasPrefix(rec.Header().Get("Content-Security-Policy"), "default-src 'none'; style-src 'self'; script-src 'self'") {
+		t.Fatal(rec.Code, rec.Header(), page)
+	}
+	for _, want := range []string{
+		"O1", "● ready", "✕ short", "✕ error", "▼ 2", "Take 40.00 EUR and hand over", "Corner &lt;b&gt;", "&lt;script&gt;", "gate-1", "PU1", "give-A1", "Correct what is on hand", "bob, manager",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not show %q", want)
+		}
+	}
+	if strings.Contains(page, "<script>alert") || strings.Contains(page, "http://") || strings.Contains(page, "https://") || strings.Contains(page, "ZgotmplZ") {
+		t.Error("the page has what is not ours")
+	}
+	for who, not := range map[string][]string{
+		w.clerk("ann"): {"give-A1", "Correct what is on hand", "part-S1"},
+		w.clerk("cat"): {"give-A1", "refuse-A1"},
+		w.token(door.Grant{Role: door.Engineer, Subject: "e"}): {"<button id", "data-post"},
+		w.manager("ann"): {"give-A1"},
+	} {
+		board := w.do(who, "GET", "/staff/board", "").Body.String()
+		for _, not := range not {
+			if strings.Contains(board, not) {
+				t.Errorf("%q is offered", not)
+			}
+		}
+	}
+}
+
+// What the service keeps to itself is read from logs for ever.
+func TestFrozen(t *testing.T) {
+	t.Parallel()
+	backbonetest.Frozen(
+		t,
+		staff.AskApproval{Approval: "A1", What: staff.RefundPayment, Subject: "P1", Amount: eur(250), Reason: "broken"},
+		staff.GiveApproval{Approval: "A1"},
+		staff.RefuseApproval{Approval: "A1", Reason: "no"},
+		staff.SettleApproval{Approval: "A1", Code: "not_captured", Detail: "nothing was taken"},
+		staff.ApprovalAsked{Approval: "A1", What: staff.OpenGate, Subject: "gate-1", Reason: "a pram", Asker: "staff:ann", Expires: 1_900_000_000_000_000},
+		staff.ApprovalGiven{Approval: "A1", What: staff.RefundInvoice, Subject: "O1", Amount: eur(250), Reason: "broken", Asker: "staff:ann", Decider: "staff:bob"},
+		staff.ApprovalRefused{Approval: "A1", Reason: "no", Decider: "staff:bob"},
+		staff.ApprovalSettled{Approval: "A1", Code: "not_captured", Detail: "nothing was taken"},
+	)
+}

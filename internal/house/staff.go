@@ -1,0 +1,229 @@
+package house
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"example.org/souk/backbone"
+	"example.org/souk/gateway/devices"
+	"example.org/souk/gateway/staff"
+	"example.org/souk/mall/event"
+	"example.org/souk/mall/inventory"
+	"example.org/souk/mall/logistics"
+	"example.org/souk/mall/orders"
+	"example.org/souk/mall/payments"
+)
+
+// openGate is how a gate is opened once two people agree.
+func openGate(gate, key string) backbone.Command { return devices.OpenGate{Device: gate, Key: key} }
+
+// openStaff adds the way in for staff to the door.
+func (h *House) openStaff() (err error) {
+	f := floor{h}
+	h.staff, err = staff.Register(h.Door, staff.Config{
+		Commands: h, Shops: f, Stock: f, Orders: f, Payments: f, Purchases: f, Fleet: f, Devices: f, Logs: f, Own: h.Reader(staff.ServiceName),
+	})
+	return err
+}
+
+// Staff returns where staff see the mall, "" where they come in elsewhere.
+func (h *House) Staff() string {
+	if h.staff == nil {
+		return ""
+	}
+	return h.URL() + "/staff"
+}
+
+// floor shows staff the mall, wherever its services run: it reads what they have committed.
+type floor struct{ h *House }
+
+// Shops implements staff.Shops.
+func (f floor) Shops(ctx context.Context, after string, limit int) (list []staff.Shop, err error) {
+	rows, err := f.h.Reader("stores").Query(ctx, `SELECT store, name, location, participating FROM {stores} WHERE store > $1 ORDER BY store LIMIT $2`, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("shops: %w", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var s staff.Shop
+		var participating int64
+		if err := rows.Scan(&s.Store, &s.Name, &s.Location, &participating); err != nil {
+			return nil, fmt.Errorf("shops: %w", err)
+		}
+		s.Participating = participating == 1
+		list = append(list, s)
+	}
+	return list, rows.Err()
+}
+
+// Levels implements staff.Stock.
+func (f floor) Levels(ctx context.Context, afterSKU, afterLocation string, limit int) ([]staff.Level, error) {
+	list, err := inventory.List(ctx, f.h.Reader("inventory"), afterSKU, afterLocation, limit)
+	return levelsOf(list), err
+}
+
+// Low implements staff.Stock.
+func (f floor) Low(ctx context.Context, limit int) ([]staff.Level, error) {
+	list, err := inventory.Low(ctx, f.h.Reader("inventory"), limit)
+	return levelsOf(list), err
+}
+
+// Level implements staff.Stock.
+func (f floor) Level(ctx context.Context, sku, location string) (staff.Level, error) {
+	l, err := inventory.Get(ctx, f.h.Reader("inventory"), sku, location)
+	return staff.Level(l), err
+}
+
+func levelsOf(list []inventory.Level) []staff.Level {
+	levels := make([]staff.Level, len(list))
+	for i, l := range list {
+		levels[i] = staff.Level(l)
+	}
+	return levels
+}
+
+// ordersLooked is how many of the orders that were placed last are looked through for those of a status.
+const ordersLooked = 200
+
+// Latest implements staff.Orders.
+func (f floor) Latest(ctx context.Context, statuses []string, limit int) ([]staff.OrderLine, error) {
+	look := ordersLooked
+	if len(statuses) == 0 {
+		look = limit
+	}
+	latest, err := orders.Latest(ctx, f.h.Reader("orders"), look)
+	if err != nil {
+		return nil, err
+	}
+	var list []staff.OrderLine
+	for _, o := range latest {
+		if (len(statuses) == 0 || slices.Contains(statuses, o.Status)) && len(list) < limit {
+			list = append(list, staff.OrderLine{Order: o.Order, Customer: o.Customer, Status: o.Status, Total: o.Total, Placed: o.Placed, Paid: o.Paid, Missing: o.Undecided})
+		}
+	}
+	return list, nil
+}
+
+// Order implements staff.Orders. Its history has every event of the order, with who caused it.
+func (f floor) Order(ctx context.Context, id string) (staff.Order, bool, error) {
+	reader := f.h.Reader("orders")
+	v, found, err := orders.Get(ctx, reader, id)
+	if err != nil || !found {
+		return staff.Order{}, false, err
+	}
+	o := staff.Order{
+		OrderLine: staff.OrderLine{Order: id, Customer: v.Customer, Status: v.Shown(), Total: v.Total, Paid: v.Paid, Missing: len(v.Undecided)},
+		Payment:   v.Payment, Items: v.Items, Short: v.Undecided, Reason: v.Reason,
+	}
+	log, err := reader.Log(ctx, backbone.ReadQuery{Stream: "order/" + id, Kinds: backbone.EventKinds(), Limit: 500})
+	if err != nil {
+		return staff.Order{}, false, err
+	}
+	for _, m := range log {
+		if m.Type == event.OrderPlacedV1 {
+			o.Placed = m.Time
+		}
+		o.History = append(o.History, staff.Change{Status: happened(m.Type), Time: m.Time, Actor: m.Actor})
+	}
+	return o, true, nil
+}
+
+// happened names what an event of an order says: "OrderStockReserved" for souk.orders.OrderStockReserved.v1.
+func happened(wire string) string {
+	if part := strings.Split(wire, "."); len(part) == 4 {
+		return part[2]
+	}
+	return wire
+}
+
+// Payment implements staff.Payments.
+func (f floor) Payment(ctx context.Context, id string) (staff.Payment, bool, error) {
+	p, err := payments.Get(ctx, f.h.Reader("payments"), id)
+	if err != nil || p.Status == payments.None {
+		return staff.Payment{}, false, err
+	}
+	return staff.Payment{
+		Payment: id, Status: string(p.Status), Customer: p.Customer, Order: p.Order, Visit: p.Visit, Amount: p.Amount, Refunded: p.Refunded,
+	}, true, nil
+}
+
+// Invoice implements staff.Payments.
+func (f floor) Invoice(ctx context.Context, id string) (staff.Invoice, bool, error) {
+	i, found, err := payments.InvoiceOf(ctx, f.h.Reader("payments"), id)
+	return staff.Invoice{Invoice: id, Status: i.Status, Customer: i.Customer, Order: i.Order, Amount: i.Amount, Refunded: i.Refunded}, found, err
+}
+
+// Purchases implements staff.Purchases.
+func (f floor) Purchases(ctx context.Context, limit int) ([]staff.Purchase, error) {
+	latest, err := logistics.Latest(ctx, f.h.Reader("logistics"), limit)
+	list := make([]staff.Purchase, len(latest))
+	for i, p := range latest {
+		list[i] = staff.Purchase(p)
+	}
+	return list, err
+}
+
+// Robots implements staff.Fleet. There are none as long as nobody minds them.
+func (floor) Robots(context.Context) ([]staff.Robot, error) { return nil, nil }
+
+// Lists implements staff.Fleet.
+func (floor) Lists(context.Context, int) ([]staff.List, error) { return nil, nil }
+
+// Devices implements staff.Devices.
+func (f floor) Devices(ctx context.Context) ([]staff.Device, error) {
+	logins, err := devices.Logins(ctx, f.h.Reader(devices.ServiceName), "")
+	list := make([]staff.Device, len(logins))
+	for i, l := range logins {
+		list[i] = staff.Device{Device: l.Device, Store: l.Store, Kind: string(l.Kind)}
+	}
+	return list, err
+}
+
+// followed are the services whose events staff see. Those that mind what a person is called are none of them.
+var followed = []string{"devices", "fastlane", "inventory", "logistics", "orders", "payments", "staff", "stores"}
+
+// Services implements staff.Logs.
+func (f floor) Services() []string { return followed }
+
+// Head implements staff.Logs.
+func (f floor) Head(ctx context.Context, service string) (int64, error) {
+	return f.h.Reader(service).Head(ctx)
+}
+
+// Events implements staff.Logs.
+func (f floor) Events(ctx context.Context, service string, after, until int64, limit int) ([]*backbone.Message, error) {
+	return f.h.Reader(service).Log(ctx, backbone.ReadQuery{After: after, Until: until, Kinds: backbone.EventKinds(), Limit: limit})
+}
+
+// Changed implements staff.Logs, for those services that run here. The others are looked at.
+func (f floor) Changed() (<-chan struct{}, func()) {
+	pulse := make(chan struct{}, 1)
+	done := make(chan struct{})
+	var stops []func()
+	for _, service := range followed {
+		changed, stop := f.h.Runtime.Changed(service)
+		stops = append(stops, stop)
+		f.h.loops.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				case <-changed:
+				}
+				select {
+				case pulse <- struct{}{}:
+				default: // one is waiting there already
+				}
+			}
+		})
+	}
+	return pulse, func() {
+		close(done)
+		for _, stop := range stops {
+			stop()
+		}
+	}
+}
