@@ -695,11 +695,13 @@ func drawCommand(rt *rapid.T, id string) command.Command {
 // Red when the view begins from now.
 func TestB14_KnownFillsAndIsRebuilt(t *testing.T) {
 	t.Parallel()
-	w := begin(t)
+	w := &world{World: backbonetest.Start(t, backbonetest.Config{Parts: others()}), t: t}
 	w.shop()
 	w.say("pen", event.PriceIncreased{Product: "pen", Store: "s1", From: eur(1000), Price: eur(1150), PriceVersion: 2})
-	w.say("ink", event.ProductRemoved{Product: "ink", Store: "s1"})
 	w.say("c2", event.CustomerRegistered{Customer: "c2", Name: "sealed"})
+	w.Settle(t)
+	w.Restart(t, append(others(), Service(Config{}))...)
+	w.say("ink", event.ProductRemoved{Product: "ink", Store: "s1"})
 	w.say("c2", event.CustomerDisabled{Customer: "c2"})
 	w.Settle(t)
 	before := w.dump()
