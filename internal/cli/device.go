@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"example.org/souk/device/display"
 	"example.org/souk/device/gate"
