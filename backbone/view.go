@@ -1,6 +1,7 @@
 package backbone
 
 import (
+	"cmp"
 	"context"
 )
 
@@ -30,7 +31,7 @@ func Project[E Event](fn func(context.Context, ViewTx, E) error) Projection {
 // event's stream; all projections of such a view are keyed.
 func ProjectBy[E Event](key func(E) string, fn func(context.Context, ViewTx, E) error) Projection {
 	p := Project(fn)
-	p.sub.keyed = func(e Event) string { return key(e.(E)) }
+	p.sub.keyed = keyOr(key)
 	return p
 }
 
@@ -56,9 +57,10 @@ func ViewOf[E Event](name string, from From, fn func(context.Context, ViewTx, E)
 	return TypedView[E]{View{Name: name, From: from, Projections: []Projection{Project(fn)}}}
 }
 
-// KeyedBy says which key the rows belong to, where it is not the event's stream.
+// KeyedBy says which key the rows belong to, where it is not the event's stream. Events
+// for which it returns "" share one key.
 func (v TypedView[E]) KeyedBy(key func(E) string) View {
-	v.Projections[0].sub.keyed = func(e Event) string { return key(e.(E)) }
+	v.Projections[0].sub.keyed = keyOr(key)
 	return v.View
 }
 
@@ -67,4 +69,12 @@ func (v *View) tables() []string {
 		return []string{v.Name}
 	}
 	return v.Tables
+}
+
+// keyless is the key of the rows for which a view names none: they share one, and its order. To transports an empty key says that
+// a program cannot tell it.
+const keyless = "-"
+
+func keyOr[E Event](key func(E) string) func(Event) string {
+	return func(e Event) string { return cmp.Or(key(e.(E)), keyless) }
 }
