@@ -225,8 +225,12 @@ func Register(d *door.Door, c Config) error {
 		value   *time.Duration
 		usually time.Duration
 	}{
-		{&c.SessionLife, 15 * time.Minute}, {&c.LookEvery, 2 * time.Second}, {&c.BeatEvery, 15 * time.Second},
-		{&c.SlowAfter, 5 * time.Second}, {&c.IdleAfter, time.Minute}, {&c.WarnFor, 30 * time.Second},
+		{&c.SessionLife, 15 * time.Minute},
+		{&c.LookEvery, 2 * time.Second},
+		{&c.BeatEvery, 15 * time.Second},
+		{&c.SlowAfter, 5 * time.Second},
+		{&c.IdleAfter, time.Minute},
+		{&c.WarnFor, 30 * time.Second},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.usually

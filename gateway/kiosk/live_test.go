@@ -34,7 +34,7 @@ func (w *world) follow(token, path, last string) *feed {
 	if last != "" {
 		r.Header.Set("Last-Event-ID", last)
 	}
-	resp, err := http.DefaultClient.Do(r)
+	resp, err := http.DefaultClient.Do(r) //nolint:bodyclose // it is closed with the feed
 	if err != nil {
 		w.t.Fatal(err)
 	}

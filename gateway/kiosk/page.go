@@ -171,11 +171,11 @@ func (p *pages) recognise(v *visit) error {
 	}
 	cookie, err := v.r.Cookie(p.cookie("shopper"))
 	if err != nil {
-		return nil
+		return nil //nolint:nilerr // nobody stands there
 	}
 	principal, err := p.Authority.Verify(cookie.Value, Gate)
 	if err != nil || principal.Role != door.Customer {
-		return nil // the session is over
+		return nil //nolint:nilerr // the session is over
 	}
 	v.who = &shopper{principal, basket, true}
 	next, err := p.Authority.Renew(&principal)
@@ -195,7 +195,7 @@ func (p *pages) cookie(name string) string {
 
 // remember sets a cookie that ends with the browser; "" takes it away.
 func (p *pages) remember(w http.ResponseWriter, name, value string) {
-	c := &http.Cookie{Name: p.cookie(name), Value: value, Path: "/", HttpOnly: true, Secure: p.TLS, SameSite: http.SameSiteStrictMode}
+	c := &http.Cookie{Name: p.cookie(name), Value: value, Path: "/", HttpOnly: true, Secure: p.TLS, SameSite: http.SameSiteStrictMode} //nolint:gosec // without TLS it is bound to loopback
 	if value == "" {
 		c.MaxAge = -1
 	}

@@ -170,8 +170,15 @@ func TestB18_AnOrderIsFoundWithWhatBecameOfIt(t *testing.T) {
 	want := Order{
 		ID: "o1", Customer: "ada", Name: "sealed", Items: []mall.Item{lamp, teaSold}, Total: eur(5200), Status: Completed,
 		History: []Step{
-			{Pending, at(0)}, {Backordered, at(1)}, {Reserved, at(2)}, {Approved, at(3)}, {Picking, at(4)}, {Short, at(5)}, {Picking, at(7)},
-			{Ready, at(8)}, {Completed, at(11)},
+			{Pending, at(0)},
+			{Backordered, at(1)},
+			{Reserved, at(2)},
+			{Approved, at(3)},
+			{Picking, at(4)},
+			{Short, at(5)},
+			{Picking, at(7)},
+			{Ready, at(8)},
+			{Completed, at(11)},
 		},
 		Placed: at(0), Changed: at(11), Paid: at(9), Collected: at(10),
 		Money: Money{Invoice: "paid", Invoiced: eur(5200)},
@@ -267,8 +274,10 @@ func shopping(random *rand.Rand, n int) (event.OrderPlaced, []backbone.Event) {
 		o.Payment = fmt.Sprintf("pay-%d", n)
 	}
 	rest := []backbone.Event{
-		event.OrderStockReserved{Order: o.Order, Customer: o.Customer}, event.OrderApproved{Order: o.Order, Customer: o.Customer, Total: o.Total},
-		event.OrderPaid{Order: o.Order, Customer: o.Customer, Amount: o.Total}, event.OrderPicking{Order: o.Order, Customer: o.Customer},
+		event.OrderStockReserved{Order: o.Order, Customer: o.Customer},
+		event.OrderApproved{Order: o.Order, Customer: o.Customer, Total: o.Total},
+		event.OrderPaid{Order: o.Order, Customer: o.Customer, Amount: o.Total},
+		event.OrderPicking{Order: o.Order, Customer: o.Customer},
 		event.OrderReadied{Order: o.Order, Customer: o.Customer, Total: o.Total},
 	}
 	rest = rest[:random.IntN(len(rest)+1)]

@@ -142,7 +142,9 @@ func (p *Provider) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		err = p.close()
-		<-served
+		if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
+			err = errors.Join(err, ended)
+		}
 	case err = <-served:
 		err = errors.Join(fmt.Errorf("text message stand-in: %w", err), p.close())
 	}
