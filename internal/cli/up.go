@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -10,7 +9,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"example.org/souk/gateway/door"
 	"example.org/souk/internal/control"
 	"example.org/souk/internal/house"
 )
@@ -136,18 +134,12 @@ func welcome(env Env, h *house.House) error {
 	if h.TestMode() {
 		fmt.Fprintln(env.Stdout, "test mode     requests without a token are let in as staff: for tests on this machine only")
 	}
-	for _, g := range []door.Grant{
-		{Role: door.Customer, Subject: "amina"},
-		{Role: door.Staff, Rank: door.Clerk, Subject: "clerk"},
-		{Role: door.Staff, Rank: door.Manager, Subject: "manager"},
-		{Role: door.Engineer, Subject: "engineer"},
-		{Role: door.Device, Subject: "kiosk-1"},
-	} {
-		code, err := h.Authority.Link(g)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(env.Stdout, "sign in       %-9s %s/sign-in/%s\n", cmp.Or(string(g.Rank), string(g.Role)), h.URL(), code)
+	links, err := h.SignIns()
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		fmt.Fprintf(env.Stdout, "sign in       %-9s %s\n", l.Who, l.URL)
 	}
 	fmt.Fprintln(env.Stdout, "ready")
 	return nil

@@ -20,7 +20,10 @@ type board struct {
 
 // run draws the board until ctx ends.
 func (b *board) run(ctx context.Context) {
-	fmt.Fprintf(b.play.Out, "seed %d, pages at %s\n", b.play.Seed, b.play.mall.url())
+	fmt.Fprintf(b.play.Out, "seed %d; see it, each link once:\n", b.play.Seed)
+	for _, l := range b.play.mall.pages() {
+		fmt.Fprintf(b.play.Out, "  %-9s %s\n", l.Who, l.URL)
+	}
 	every := time.Second
 	if b.play.Terminal {
 		every = 250 * time.Millisecond

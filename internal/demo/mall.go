@@ -25,6 +25,8 @@ type theMall interface {
 	stop() error
 	url() string
 	mqtt() string
+	// pages returns the links by which people see it, each good for once, with who they are for.
+	pages() []house.SignIn
 }
 
 // inside is a mall in this process.
@@ -68,6 +70,11 @@ func (m *inside) stop() error {
 func (m *inside) url() string  { return m.h.URL() }
 func (m *inside) mqtt() string { return m.h.MQTT() }
 
+func (m *inside) pages() []house.SignIn {
+	links, _ := m.h.SignIns() // without keys nobody would have been let in so far
+	return links
+}
+
 // apart is a mall in a process of its own.
 type apart struct {
 	config  house.Config
@@ -76,6 +83,7 @@ type apart struct {
 	mu        sync.Mutex
 	cmd       *exec.Cmd
 	web, gate string // where it was first, and is again
+	links     []house.SignIn
 }
 
 func (m *apart) start(ctx context.Context) error {
@@ -109,6 +117,7 @@ func (m *apart) start(ctx context.Context) error {
 		return err
 	}
 	lines := bufio.NewScanner(out)
+	m.links = nil
 	for lines.Scan() {
 		what, rest, _ := strings.Cut(lines.Text(), " ")
 		switch rest = strings.TrimSpace(rest); what {
@@ -116,6 +125,10 @@ func (m *apart) start(ctx context.Context) error {
 			m.web = strings.TrimSpace(strings.TrimPrefix(rest, "store"))
 		case "devices":
 			m.gate = rest
+		case "sign":
+			if f := strings.Fields(rest); len(f) == 3 {
+				m.links = append(m.links, house.SignIn{Who: f[1], URL: f[2]})
+			}
 		case "ready":
 			m.cmd = cmd
 			return nil
@@ -162,4 +175,10 @@ func (m *apart) mqtt() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.gate
+}
+
+func (m *apart) pages() []house.SignIn {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.links
 }
