@@ -86,6 +86,7 @@ func TestDamageIsFound(t *testing.T) {
 	}
 	must(p.openOutside(life, t.TempDir()))
 	must(p.open(life))
+	must(p.robots(life))
 	must(p.live(t.Context(), life))
 	must(p.rest(life))
 	must(p.mall.stop())
