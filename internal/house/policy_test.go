@@ -26,8 +26,13 @@ var rewrite = flag.Bool("rewrite", false, "write testdata/policy.txt as the poli
 
 // callers are the columns of the policy.
 var callers = []door.Grant{
-	{Role: door.Customer, Subject: "c"}, {Role: door.Staff, Rank: door.Clerk, Subject: "s"}, {Role: door.Staff, Rank: door.Manager, Subject: "m"},
-	{Role: door.Robot, Subject: "r"}, {Role: door.Device, Subject: "d"}, {Role: door.Partner, Subject: "p"}, {Role: door.Engineer, Subject: "e"},
+	{Role: door.Customer, Subject: "c"},
+	{Role: door.Staff, Rank: door.Clerk, Subject: "s"},
+	{Role: door.Staff, Rank: door.Manager, Subject: "m"},
+	{Role: door.Robot, Subject: "r"},
+	{Role: door.Device, Subject: "d"},
+	{Role: door.Partner, Subject: "p"},
+	{Role: door.Engineer, Subject: "e"},
 }
 
 // F10: every way in with every kind of caller, each tried. testdata/policy.txt is what was decided: a route, a method or a topic that it does not
