@@ -68,7 +68,7 @@ func TestBreakingChangesAreCaught(t *testing.T) {
 	}
 	adding := []change{
 		{"mall.proto", "  string sku = 1;\n  int64 quantity = 2;", "  string sku = 1;\n  int64 quantity = 2;\n  string unit = 3;"},
-		{"orders.proto", "  ORDER_STATUS_CANCELED = 11;\n", "  ORDER_STATUS_CANCELED = 11;\n  ORDER_STATUS_LOST = 12;\n"},
+		{"orders.proto", "  ORDER_STATUS_CANCELED = 11;\n", "  ORDER_STATUS_CANCELED = 11;\n  ORDER_STATUS_LOST = 13;\n"},
 	}
 	if output, err := buf(t, adding, "breaking", "--against", contract); err != nil {
 		t.Errorf("refused: %v\n%s", err, output)

@@ -179,7 +179,7 @@ func (h *host) newSubscription(name string) *subscription {
 		host: h, name: name, on: map[string]*Subscriber{}, apply: map[string]func(context.Context, ViewTx, Event) error{},
 		sagas: map[string][]sagaAdvancer{}, lanes: h.svc.Lanes, positions: h.r.cfg.Transport.Powers().LogPositions,
 	}
-	s.spec = driver.Subscription{Service: h.svc.Name, Name: name, Slices: h.svc.Slices}
+	s.spec = driver.Subscription{Service: h.svc.Name, Name: name, Slices: h.svc.Slices, Reads: h.readsVersion}
 	if s.spec.Slices <= 0 {
 		s.spec.Slices = driver.DefaultSlices
 	}

@@ -132,6 +132,12 @@ func (h *host) reads(wire string) {
 	}
 }
 
+// readsVersion reports whether the service reads a type in that very version.
+func (h *host) readsVersion(wire string) bool {
+	base, version, err := splitVersion(wire)
+	return err == nil && version <= h.versions[base]
+}
+
 // statement puts real names into SQL and refuses what the writer of the statement
 // does not own: a view writes its own tables only, a handler no view's.
 func (h *host) statement(sql string, view *View) (string, error) {

@@ -521,9 +521,17 @@ func (s *subscription) stop(sl *slice, err error) {
 	s.mu.Lock()
 	s.tried()
 	sl.stopped, sl.busy = err, false
+	if sl.revoked {
+		s.drop(sl)
+	}
 	s.settled.Broadcast()
 	s.mu.Unlock()
 	s.alarm("slice", fmt.Sprintf("slice %d stands still: %v", sl.number, err))
+	if newer, ok := errors.AsType[*NewerVersionError](err); ok {
+		if y, ok := s.host.r.cfg.Transport.(driver.Yielder); ok {
+			y.Yield(s.host.svc.Name, s.name, sl.number, newer.Type)
+		}
+	}
 }
 
 func (s *subscription) key(d driver.Delivery) string {

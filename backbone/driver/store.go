@@ -441,8 +441,8 @@ type Slices interface {
 	// Claim takes up to max slices of a subscription that are free, expired, or
 	// owner's already, for all its sources at once; each taken slice's epoch is
 	// raised before its positions are read. lease is measured by the database's
-	// clock.
-	Claim(ctx context.Context, service, subscription, owner string, max int, lease time.Duration) ([]Checkpoint, error)
+	// clock. Where only is given it takes none but those.
+	Claim(ctx context.Context, service, subscription, owner string, max int, lease time.Duration, only ...int) ([]Checkpoint, error)
 
 	// Renew prolongs what owner holds and returns the slices still held.
 	Renew(ctx context.Context, service, subscription, owner string, lease time.Duration) ([]int, error)

@@ -96,6 +96,10 @@ type Subscription struct {
 	FromFirst bool
 	// Broadcast delivers everything to this process alone, from now on.
 	Broadcast bool
+	// Reads reports whether this program reads a type of event or command in that very
+	// version; nil: it reads all. What others met that could not read it, this process is
+	// given only if it can.
+	Reads func(wire string) bool
 }
 
 // Partitions names, among the checkpoints of a service, those that say who works which
@@ -220,6 +224,15 @@ type Rechecker interface {
 	// Recheck has the subscriptions of a service look soon at which slices are theirs:
 	// some may be free, or another process's. It does not block.
 	Recheck(service string)
+}
+
+// Yielder is implemented by transports whose slices are leased.
+type Yielder interface {
+	// Yield gives a slice of a subscription up, at which this process met a message in a
+	// version that it does not read: wire. A process that reads it takes the slice. While
+	// there is none, nobody has it, and after some leases it is tried again. It does not
+	// block, and does nothing where the database has no other process.
+	Yield(service, subscription string, slice int, wire string)
 }
 
 // Backlogger is implemented by transports whose broker can be asked how many messages

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"example.org/souk/backbone/driver"
 )
@@ -50,6 +51,30 @@ func testShadow(t *testing.T, open Opener) {
 		if upsert(live, "negative", -1) == nil {
 			t.Fatal("a constraint is missing after the swap")
 		}
+	}
+	// Slices that are seized in the swap's transaction are nobody's once it commits, and stay with their owner if it does not.
+	_, err := s.InitSubscription(ctx, service, "seized", 2, map[string]int64{"orders": 3})
+	must(t, err)
+	held, err := s.Claim(ctx, service, "seized", "me", 2, time.Hour)
+	must(t, err)
+	for _, commits := range []bool{false, true} {
+		tx := begin(t, s)
+		seized, err := s.Seize(ctx, tx, service, tables, []string{"seized"})
+		must(t, err)
+		equal(t, "slices that are seized", len(seized), 2)
+		for i, c := range seized {
+			equal(t, "a slice that is seized", fmt.Sprint(c.Position, c.Epoch, c.Owner), fmt.Sprint(3, held[i].Epoch+1, ""))
+		}
+		left := 2
+		if commits {
+			left = 0
+			must(t, tx.Commit(ctx))
+		} else {
+			must(t, tx.Rollback())
+		}
+		kept, err := s.Renew(ctx, service, "seized", "me", time.Hour)
+		must(t, err)
+		equal(t, "slices that are left", len(kept), left)
 	}
 	must(t, s.CreateShadow(ctx, service, tables))
 	must(t, s.DropShadow(ctx, service, tables))

@@ -23,6 +23,8 @@ type TransportWorld struct {
 	Open func(t *testing.T) TransportInstance
 	// Many says that several instances may be open and share subscriptions.
 	Many bool
+	// Steady is as Open, with leases that no machine is too slow to renew: what is opened so is not cut off. Nil: Open.
+	Steady func(t *testing.T) TransportInstance
 	// Server is the broker's, nil where there is none that a test may harm.
 	Server *TransportServer
 }
@@ -95,6 +97,7 @@ func RunTransport(t *testing.T, world func(t *testing.T) TransportWorld) {
 		{"Redelivery", !powers.LogPositions, testRedelivery},
 		{"Copies", !powers.LogPositions, testCopies},
 		{"CopyInFlight", !powers.LogPositions, testCopyInFlight},
+		{"PublishWhileAway", first.Server != nil, testPublishWhileAway},
 		{"ServerKilled", first.Server != nil, testServerKilled},
 		{"ServerPaused", first.Server != nil && full, testServerPaused},
 		{"ServerForgets", first.Server != nil && anchored && full, testServerForgets},
@@ -102,6 +105,7 @@ func RunTransport(t *testing.T, world func(t *testing.T) TransportWorld) {
 		{"BroadcastRefused", !powers.Broadcast, testBroadcastRefused},
 		{"Backpressure", true, testBackpressure},
 		{"StopInBatch", true, testStopInBatch},
+		{"StopUnderLoad", powers.Shared && first.Many, testStopUnderLoad},
 		{"KeysAtOnce", true, testKeysAtOnce},
 		{"Burst", first.Server == nil || full, testBurst},
 		{"Malformed", true, testMalformed},
@@ -161,7 +165,21 @@ func (f *field) close() {
 
 func (f *field) open() *instance {
 	f.t.Helper()
-	in := &instance{f.Open(f.t), f}
+	return f.opened(f.Open)
+}
+
+// steady opens an instance that keeps its leases.
+func (f *field) steady() *instance {
+	f.t.Helper()
+	if f.Steady == nil {
+		return f.open()
+	}
+	return f.opened(f.Steady)
+}
+
+func (f *field) opened(open func(t *testing.T) TransportInstance) *instance {
+	f.t.Helper()
+	in := &instance{open(f.t), f}
 	if in.Store != nil {
 		must(f.t, in.Store.Migrate(f.t.Context(), transportSchemas))
 	}

@@ -79,11 +79,11 @@ func (s *FaultyStore) Read(ctx context.Context, service string, q driver.ReadQue
 }
 
 // Claim implements driver.Slices.
-func (s *FaultyStore) Claim(ctx context.Context, service, name, owner string, limit int, lease time.Duration) ([]driver.Checkpoint, error) {
+func (s *FaultyStore) Claim(ctx context.Context, service, name, owner string, limit int, lease time.Duration, only ...int) ([]driver.Checkpoint, error) {
 	if err := s.leasing(); err != nil {
 		return nil, err
 	}
-	return s.Store.Claim(ctx, service, name, owner, limit, lease)
+	return s.Store.Claim(ctx, service, name, owner, limit, lease, only...)
 }
 
 // Renew implements driver.Slices.

@@ -112,6 +112,18 @@ func (b *Bus) Recheck(service string) {
 	}
 }
 
+// Yield implements driver.Yielder.
+func (b *Bus) Yield(service, subscription string, slice int, wire string) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for s := range b.subs {
+		if s.Service == service && s.Name == subscription {
+			s.yields.Add(slice, wire)
+			poke(s.recheck)
+		}
+	}
+}
+
 func (b *Bus) store(service string) (driver.Store, error) {
 	if s := b.config.Store(service); s != nil {
 		return s, nil

@@ -154,6 +154,7 @@ func (f *feed) dispatch(ctx context.Context, rs []driver.Record) (int, error) {
 		}
 		slice := f.slice(&rs[i])
 		if slice < 0 {
+			f.sub.yieldAll(rs[i].Type)
 			rs = rs[:i]
 			break
 		}

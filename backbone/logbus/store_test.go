@@ -138,7 +138,7 @@ func (m *memory) InitSubscription(_ context.Context, service, name string, n int
 	return n, nil
 }
 
-func (m *memory) Claim(_ context.Context, service, name, owner string, limit int, lease time.Duration) ([]driver.Checkpoint, error) {
+func (m *memory) Claim(_ context.Context, service, name, owner string, limit int, lease time.Duration, _ ...int) ([]driver.Checkpoint, error) {
 	if err := m.lock(); err != nil {
 		return nil, err
 	}

@@ -30,6 +30,7 @@ type subscription struct {
 	feeds []*feed
 
 	recheck chan struct{}
+	yields  lease.Yields
 	held    *lease.Holder // nil for a broadcast; only Subscribe's goroutine uses it, but for Lapsed
 }
 

@@ -2,18 +2,15 @@ package gate
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"strings"
 	"sync"
 	"time"
 
+	"example.org/souk/device/internal/faults"
 	"example.org/souk/device/internal/link"
 )
 
@@ -275,43 +272,9 @@ func (g *gate) current() Faults {
 
 // serve lets faults be switched.
 func (g *gate) serve() (stop func(), err error) {
-	host, _, err := net.SplitHostPort(g.Admin)
-	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
-		return nil, fmt.Errorf("faults are switched on a loopback address, and %q is none", g.Admin)
-	}
-	l, err := net.Listen("tcp", g.Admin)
-	if err != nil {
-		return nil, err
-	}
-	want := sha256.Sum256([]byte(g.Password))
-	server := &http.Server{ReadTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		given := sha256.Sum256([]byte(token))
-		switch {
-		case subtle.ConstantTimeCompare(given[:], want[:]) != 1:
-			http.Error(w, "the password is missing or wrong", http.StatusUnauthorized)
-			return
-		case r.URL.Path != "/faults" || r.Method != http.MethodGet && r.Method != http.MethodPut:
-			http.NotFound(w, r)
-			return
-		case r.Method == http.MethodPut:
-			var f Faults
-			d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096))
-			d.DisallowUnknownFields()
-			if err := errors.Join(d.Decode(&f), f.check()); err != nil {
-				http.Error(w, err.Error(), http.StatusBadRequest)
-				return
-			}
-			g.mu.Lock()
-			g.faults = f
-			g.mu.Unlock()
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(g.current()) // whoever asked may be gone
-	})}
-	if _, err := fmt.Fprintf(g.Out, "{\"faults_at\":\"http://%s/faults\"}\n", l.Addr()); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	go func() { _ = server.Serve(l) }()       // it ends when it is closed
-	return func() { _ = server.Close() }, nil // nobody waits for an answer of a gate that is stopped
+	return faults.Serve(g.Admin, g.Password, g.Out, faults.Switch[Faults]{Check: Faults.check, Get: g.current, Set: func(f Faults) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.faults = f
+	}})
 }

@@ -163,6 +163,15 @@ var logins = backbone.View{
 	},
 }
 
+// Admits returns the login of a device, and whether this is its password.
+func Admits(ctx context.Context, r *backbone.Reader, device, password string) (Login, bool, error) {
+	list, err := Logins(ctx, r, device)
+	if err != nil || device == "" || len(list) != 1 {
+		return Login{}, false, err
+	}
+	return list[0], list[0].admits([]byte(password)), nil
+}
+
 // Logins returns the logins of one device, or with "" of all, in the order of their ids.
 func Logins(ctx context.Context, r *backbone.Reader, device string) ([]Login, error) {
 	rows, err := r.Query(ctx, `SELECT device, store, kind, hash FROM {logins} WHERE $1 = '' OR device = $1 ORDER BY device`, device)

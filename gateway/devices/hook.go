@@ -45,7 +45,7 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 		h.g.Logger.Warn("a device cannot be let in", "device", name, "error", err)
 		return false
 	}
-	if len(list) != 1 || !list[0].admits(pk.Connect.Password) {
+	if len(list) != 1 || !list[0].admits(pk.Connect.Password) || list[0].Kind == Robot {
 		h.g.Logger.Warn("a device was not let in", "device", name, "from", cl.Net.Remote)
 		return false
 	}

@@ -18,10 +18,11 @@ const (
 	Kiosk   Kind = "kiosk"
 	Shelf   Kind = "shelf"
 	Scale   Kind = "scale"
+	Robot   Kind = "robot" // comes by another way than MQTT
 )
 
 // Kinds returns all kinds.
-func Kinds() []Kind { return []Kind{Gate, GateIn, GateOut, Display, Till, Kiosk, Shelf, Scale} }
+func Kinds() []Kind { return []Kind{Gate, GateIn, GateOut, Display, Till, Kiosk, Shelf, Scale, Robot} }
 
 // KindOf guesses the kind of a device from the beginning of its id: "gate-in-2" is a gate-in. False where it says none.
 func KindOf(device string) (Kind, bool) {

@@ -291,8 +291,9 @@ func (a *Authority) Issue(g Grant) (token string, p Principal, err error) {
 	return a.sign(g, random(16), a.clock.Now())
 }
 
-// renew returns the next token of a session whose token has used up half of its life, or "".
-func (a *Authority) renew(p *Principal) (string, error) {
+// Renew returns the next token of a session whose token has used up half of its life, or "" while that is not so, and once the session has
+// lasted for MaxSession.
+func (a *Authority) Renew(p *Principal) (string, error) {
 	now := a.clock.Now()
 	if now.Before(p.Expires.Add(-p.ttl/2)) || now.Sub(p.since) > MaxSession {
 		return "", nil

@@ -35,6 +35,8 @@ type Config struct {
 	TestMode bool
 	// Idempotency remembers answers; default a MemoryIdempotency.
 	Idempotency Idempotency
+	// Homes says where a browser goes when somebody has signed in; "/" for roles that it leaves out.
+	Homes map[Role]string
 	// Origins lists origins beside its own whose pages may open streams: "https://shop.example".
 	Origins []string
 	// MaxBody bounds a request's body in bytes; default 64 KiB.
@@ -447,7 +449,7 @@ func (d *Door) identify(v *visitor, r *http.Request) (p *Principal, bearer bool,
 
 // renew hands a browser its next token before the one it has expires.
 func (d *Door) renew(w http.ResponseWriter, p *Principal) error {
-	token, err := d.authority.renew(p)
+	token, err := d.authority.Renew(p)
 	if err == nil && token != "" {
 		d.setCookie(w, token, p.since.Add(MaxSession+p.ttl))
 	}

@@ -1,6 +1,7 @@
 package door
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strings"
@@ -101,7 +102,7 @@ func (d *Door) signIn(w http.ResponseWriter, r *Request) error {
 	}
 	d.setCookie(w, token, p.since.Add(MaxSession+p.ttl))
 	d.log.InfoContext(r.Context(), "signed in", "actor", p.key, "session", p.Session)
-	w.Header().Set("Location", "/")
+	w.Header().Set("Location", cmp.Or(d.config.Homes[p.Role], "/"))
 	w.WriteHeader(http.StatusSeeOther)
 	return nil
 }

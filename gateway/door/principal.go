@@ -58,7 +58,7 @@ func (r Role) Gates() []string {
 	case Robot:
 		return []string{"robots"}
 	case Device:
-		return []string{"devices"}
+		return []string{"devices", "kiosk"}
 	case Partner:
 		return []string{"partner"}
 	case Engineer:

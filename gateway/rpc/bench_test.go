@@ -22,8 +22,10 @@ import (
 	"example.org/souk/backbone/backbonetest"
 	"example.org/souk/mall"
 	"example.org/souk/mall/analytics"
+	"example.org/souk/mall/baskets"
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/customers"
+	"example.org/souk/mall/depot"
 	"example.org/souk/mall/entrance"
 	"example.org/souk/mall/exitgate"
 	"example.org/souk/mall/fastlane"
@@ -32,6 +34,7 @@ import (
 	"example.org/souk/mall/notifications"
 	"example.org/souk/mall/orders"
 	"example.org/souk/mall/payments"
+	"example.org/souk/mall/search"
 	"example.org/souk/mall/stores"
 )
 
@@ -80,6 +83,14 @@ func (s shelf) Product(ctx context.Context, id string) (mall.Item, bool, error) 
 	return mall.Item{Product: id, SKU: p.SKU, Name: p.Name, Price: p.Price}, found && p.Orderable, err
 }
 
+// people says who may buy, as the customers service knows it.
+type people struct{ customers *backbone.Reader }
+
+func (p people) MayBuy(ctx context.Context, customer string) (bool, error) {
+	c, err := customers.Get(ctx, p.customers, customer)
+	return c.Status == customers.Enabled, err
+}
+
 // callerHeader says in these tests who calls: "customer:C1".
 const callerHeader = "Test-Caller"
 
@@ -103,9 +114,9 @@ func begin(t *testing.T, change ...func(*Config)) *bench {
 func beginOn(t *testing.T, writeTimeout time.Duration, change ...func(*Config)) *bench {
 	t.Helper()
 	w := backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{
-		stores.Service(), customers.Service(), orders.Service(orders.Config{}), inventory.Service(), payments.Service(provider{}, payments.Config{}),
+		stores.Service(), customers.Service(), baskets.Service(baskets.Config{}), orders.Service(orders.Config{}), inventory.Service(), payments.Service(provider{}, payments.Config{}),
 		entrance.Service(), exitgate.Service(), fastlane.Service("EUR"), logistics.Service(nil),
-		notifications.Service(sender{}), analytics.Service(), backbone.KeyService(),
+		notifications.Service(sender{}), analytics.Service(), search.Service(), depot.Service(depot.Config{}), backbone.KeyService(),
 	}})
 	keys, err := backbone.OpenKeys(backbone.KeysConfig{Store: w.Store(), Clock: w.Clock})
 	if err != nil {
@@ -115,7 +126,8 @@ func beginOn(t *testing.T, writeTimeout time.Duration, change ...func(*Config)) 
 	c := Config{
 		Commands: runtime, Reader: runtime.Reader, Run: runtime.Services(), Changed: runtime.Changed, Control: runtime,
 		Catalogue: shelf{runtime.Reader("stores")}, Keys: keys, Caller: testCaller,
-		Logger: slog.New(slog.DiscardHandler),
+		Baskets: baskets.Border{Reader: runtime.Reader("baskets"), Customers: people{runtime.Reader("customers")}},
+		Logger:  slog.New(slog.DiscardHandler),
 	}
 	for _, f := range change {
 		f(&c)

@@ -106,7 +106,7 @@ func (h customersFace) RegisterCustomer(ctx context.Context, r *connect.Request[
 		return nil, err
 	}
 	a, err := h.do(ctx, r.Msg, command.RegisterCustomer{
-		Customer: r.Msg.GetCustomer(), Name: c.name, Email: c.email, SMS: c.sms, Card: r.Msg.GetCard(),
+		Customer: r.Msg.GetCustomer(), Name: c.name, Email: c.email, SMS: c.sms, Card: r.Msg.GetCard(), Tell: told(r.Msg.GetTell()),
 	})
 	return done(&soukv1.RegisterCustomerResponse{Answer: a}, err)
 }
@@ -119,7 +119,7 @@ func (h customersFace) ChangeContact(ctx context.Context, r *connect.Request[sou
 	if err != nil {
 		return nil, err
 	}
-	a, err := h.do(ctx, r.Msg, command.ChangeContact{Customer: r.Msg.GetCustomer(), Name: c.name, Email: c.email, SMS: c.sms})
+	a, err := h.do(ctx, r.Msg, command.ChangeContact{Customer: r.Msg.GetCustomer(), Name: c.name, Email: c.email, SMS: c.sms, Tell: told(r.Msg.GetTell())})
 	return done(&soukv1.ChangeContactResponse{Answer: a}, err)
 }
 
@@ -176,4 +176,33 @@ func (h customersFace) GetCustomer(ctx context.Context, r *connect.Request[soukv
 	return done(&soukv1.GetCustomerResponse{Customer: &soukv1.Customer{
 		Customer: id, Status: customerStatuses[c.Status], Name: string(c.Name), Email: string(c.Email), Sms: string(c.SMS), Card: c.Card,
 	}}, unread(err))
+}
+
+// channels has the channels as they travel. One that is not known is kept as what it is not, so that it is refused.
+var channels = map[soukv1.Channel]mall.Channel{
+	soukv1.Channel_CHANNEL_UNSPECIFIED: "",
+	soukv1.Channel_CHANNEL_EMAIL:       mall.ByEmail,
+	soukv1.Channel_CHANNEL_SMS:         mall.BySMS,
+	soukv1.Channel_CHANNEL_NONE:        mall.ByNone,
+}
+
+func told(t *soukv1.Tell) mall.Tell {
+	channel := func(c soukv1.Channel) mall.Channel {
+		if known, ok := channels[c]; ok {
+			return known
+		}
+		return mall.Channel(c.String())
+	}
+	return mall.Tell{Asking: channel(t.GetAsking()), Progress: channel(t.GetProgress()), Receipts: channel(t.GetReceipts())}
+}
+
+// toldOf writes by which channel a customer is told what; the shop's choice is none.
+func toldOf(t mall.Tell) *soukv1.Tell {
+	if t == (mall.Tell{}) {
+		return nil
+	}
+	channel := func(c mall.Channel) soukv1.Channel {
+		return soukv1.Channel(soukv1.Channel_value["CHANNEL_"+strings.ToUpper(string(c))])
+	}
+	return &soukv1.Tell{Asking: channel(t.Asking), Progress: channel(t.Progress), Receipts: channel(t.Receipts)}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -212,7 +213,8 @@ func TestCarelessHandlers(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := handler.(*server)
-		f := faces()[5]
+		all := faces()
+		f := all[slices.IndexFunc(all, func(f face) bool { return f.service == "notifications" })]
 		f.serve = func(s *server, o ...connect.HandlerOption) (string, http.Handler) {
 			return soukv1connect.NewNotificationsServiceHandler(careless{s, fault}, o...)
 		}

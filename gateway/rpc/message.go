@@ -84,6 +84,13 @@ func validID(field, id string) error {
 	return nil
 }
 
+func optionalID(field, id string) error {
+	if id == "" {
+		return nil
+	}
+	return validID(field, id)
+}
+
 // maxShort bounds texts that are only compared with what is there, in bytes.
 const maxShort = 256
 

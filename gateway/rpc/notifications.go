@@ -35,6 +35,6 @@ func (h notificationsFace) GetContact(ctx context.Context, r *connect.Request[so
 		return nil, ErrNotFound
 	}
 	return done(&soukv1.GetContactResponse{Contact: &soukv1.Contact{
-		Customer: id, Name: string(c.Name), Email: string(c.Email), Sms: string(c.SMS), Forgotten: c.Forgotten,
+		Customer: id, Name: string(c.Name), Email: string(c.Email), Sms: string(c.SMS), Forgotten: c.Forgotten, Tell: toldOf(c.Tell),
 	}}, unread(err))
 }

@@ -20,6 +20,7 @@ import (
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/door"
 	"example.org/souk/mall"
+	"example.org/souk/mall/baskets"
 )
 
 // Gate is the gateway's name at the door: tokens issued for it are taken here.
@@ -67,6 +68,8 @@ type Config struct {
 	Control Control
 	// Catalogue prices the orders of callers that are no processes. Without one they cannot place any here.
 	Catalogue Catalogue
+	// Baskets fills in what commands about baskets say, where their service runs.
+	Baskets baskets.Border
 	// Keys seals what comes in here. Without it only what is sealed already is taken. It lends keys where the service keys runs.
 	Keys Keys
 	// Caller fills who calls. nil is nobody; an error is told as unauthenticated and nothing more.

@@ -551,3 +551,49 @@ func TestControl(t *testing.T) {
 		t.Errorf("what is not here: %s", code)
 	}
 }
+
+// B18: a customer finds their own orders and nobody else's, staff find all, and a request that makes no sense is told by its field. Red when
+// the query of a customer is taken as it comes.
+func TestB18_CustomersFindTheirOwn(t *testing.T) {
+	t.Parallel()
+	b := begin(t)
+	b.stock()
+	for order, customer := range map[string]string{"O1": "C1", "O2": "C2"} {
+		if _, err := b.place("staff:anna", "find-"+order, order, customer, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.Settle(t)
+	find := func(caller, request string) (orders string, code string) {
+		answer, code := b.json(caller, "SearchService/FindOrders", request)
+		list, _ := answer["orders"].([]any)
+		for _, o := range list {
+			orders += o.(map[string]any)["order"].(string) + " "
+		}
+		return orders, code
+	}
+	for _, c := range []struct{ caller, request, orders, code string }{
+		{"staff:anna", `{"text":"o1"}`, "O1 ", ""},
+		{"staff:anna", `{"customer":"C2","statuses":["ORDER_STATUS_APPROVED"]}`, "O2 ", ""},
+		{"staff:anna", `{"least":{"amount":"1000","currency":"EUR"},"most":{"amount":"1000","currency":"EUR"},"order":"O2"}`, "O2 ", ""},
+		{"customer:C1", `{}`, "O1 ", ""},
+		{"customer:C1", `{"customer":"C1"}`, "O1 ", ""},
+		{"customer:C1", `{"order":"O2"}`, "", ""},
+		{"customer:C1", `{"customer":"C2"}`, "", "not_found"},
+		{"staff:anna", `{"text":"..."}`, "", "invalid_argument"},
+		{"staff:anna", `{"cursor":"%"}`, "", "invalid_argument"},
+		{"staff:anna", `{"statuses":["ORDER_STATUS_UNSPECIFIED"]}`, "", "invalid_argument"},
+		{"staff:anna", `{"most":{"amount":"0","currency":"EUR"}}`, "", "invalid_argument"},
+		{"staff:anna", `{"least":{"amount":"1","currency":"EUR"},"most":{"amount":"1","currency":"USD"}}`, "", "invalid_argument"},
+	} {
+		if orders, code := find(c.caller, c.request); orders != c.orders || code != c.code {
+			t.Errorf("%s asks for %s and gets %q, %q; want %q, %q", c.caller, c.request, orders, code, c.orders, c.code)
+		}
+	}
+	first, _ := b.json("staff:anna", "SearchService/FindOrders", `{"limit":1}`)
+	next, _ := first["nextCursor"].(string)
+	rest, _ := b.json("staff:anna", "SearchService/FindOrders", `{"limit":1,"cursor":"`+next+`"}`)
+	if next == "" || rest["nextCursor"] != nil || len(rest["orders"].([]any)) != 1 {
+		t.Errorf("%v, then %v", first, rest)
+	}
+}

@@ -1,8 +1,11 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
+	"math"
 	"net/http"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -19,13 +22,18 @@ var storesPolicy = map[string]Access{
 	"DisableParticipation": shop,
 	"AddProduct":           shop,
 	"RebrandProduct":       shop,
+	"AssignBarcode":        shop,
 	"IncreasePrice":        shop,
 	"DecreasePrice":        shop,
 	"RemoveProduct":        shop,
+	"GetStore":             everybody,
+	"ListStores":           everybody,
 	"GetProduct":           everybody,
 	"FindProduct":          everybody,
+	"FindBarcode":          everybody,
 	"ListProducts":         everybody,
 	"ListPrices":           everybody,
+	"GetPrice":             everybody,
 }
 
 // storesFace answers for stores.
@@ -69,6 +77,11 @@ func (h storesFace) RebrandProduct(ctx context.Context, r *connect.Request[soukv
 	return done(&soukv1.RebrandProductResponse{Answer: a}, err)
 }
 
+func (h storesFace) AssignBarcode(ctx context.Context, r *connect.Request[soukv1.AssignBarcodeRequest]) (*connect.Response[soukv1.AssignBarcodeResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.AssignBarcode{Product: r.Msg.GetProduct(), Barcode: r.Msg.GetBarcode()})
+	return done(&soukv1.AssignBarcodeResponse{Answer: a}, err)
+}
+
 func (h storesFace) IncreasePrice(ctx context.Context, r *connect.Request[soukv1.IncreasePriceRequest]) (*connect.Response[soukv1.IncreasePriceResponse], error) {
 	a, err := h.do(ctx, r.Msg, command.IncreasePrice{Product: r.Msg.GetProduct(), Price: money(r.Msg.GetPrice())})
 	return done(&soukv1.IncreasePriceResponse{Answer: a}, err)
@@ -82,6 +95,37 @@ func (h storesFace) DecreasePrice(ctx context.Context, r *connect.Request[soukv1
 func (h storesFace) RemoveProduct(ctx context.Context, r *connect.Request[soukv1.RemoveProductRequest]) (*connect.Response[soukv1.RemoveProductResponse], error) {
 	a, err := h.do(ctx, r.Msg, command.RemoveProduct{Product: r.Msg.GetProduct()})
 	return done(&soukv1.RemoveProductResponse{Answer: a}, err)
+}
+
+func (h storesFace) GetStore(ctx context.Context, r *connect.Request[soukv1.GetStoreRequest]) (*connect.Response[soukv1.GetStoreResponse], error) {
+	if err := validID("store", r.Msg.GetStore()); err != nil {
+		return nil, err
+	}
+	s, found, err := stores.GetStore(ctx, h.Reader("stores"), r.Msg.GetStore())
+	if err == nil && !found {
+		return nil, ErrNotFound
+	}
+	return done(&soukv1.GetStoreResponse{Store: storeOf(s)}, unread(err))
+}
+
+func (h storesFace) ListStores(ctx context.Context, r *connect.Request[soukv1.ListStoresRequest]) (*connect.Response[soukv1.ListStoresResponse], error) {
+	n, err := limit(r.Msg.GetLimit(), 100, 1000)
+	if err == nil {
+		err = optionalID("after", r.Msg.GetAfter())
+	}
+	if err != nil {
+		return nil, err
+	}
+	list, err := stores.ListStores(ctx, h.Reader("stores"), r.Msg.GetAfter(), r.Msg.GetParticipating(), n)
+	answer := &soukv1.ListStoresResponse{}
+	for _, s := range list {
+		answer.Stores = append(answer.Stores, storeOf(s))
+	}
+	return done(answer, unread(err))
+}
+
+func storeOf(s stores.Store) *soukv1.Store {
+	return &soukv1.Store{Store: s.Store, Name: s.Name, Location: s.Location, Participating: s.Participating}
 }
 
 func (h storesFace) GetProduct(ctx context.Context, r *connect.Request[soukv1.GetProductRequest]) (*connect.Response[soukv1.GetProductResponse], error) {
@@ -106,15 +150,27 @@ func (h storesFace) FindProduct(ctx context.Context, r *connect.Request[soukv1.F
 	return done(&soukv1.FindProductResponse{Product: productOf(p)}, unread(err))
 }
 
+func (h storesFace) FindBarcode(ctx context.Context, r *connect.Request[soukv1.FindBarcodeRequest]) (*connect.Response[soukv1.FindBarcodeResponse], error) {
+	if err := cmp.Or(validID("barcode", r.Msg.GetBarcode()), optionalID("store", r.Msg.GetStore())); err != nil {
+		return nil, err
+	}
+	p, found, err := stores.FindBarcode(ctx, h.Reader("stores"), r.Msg.GetStore(), r.Msg.GetBarcode())
+	if err == nil && !found {
+		return nil, ErrNotFound
+	}
+	return done(&soukv1.FindBarcodeResponse{Product: productOf(p)}, unread(err))
+}
+
 func (h storesFace) ListProducts(ctx context.Context, r *connect.Request[soukv1.ListProductsRequest]) (*connect.Response[soukv1.ListProductsResponse], error) {
 	n, err := limit(r.Msg.GetLimit(), 100, 1000)
-	if err == nil && r.Msg.GetAfter() != "" {
-		err = validID("after", r.Msg.GetAfter())
+	if err == nil {
+		err = cmp.Or(optionalID("after", r.Msg.GetAfter()), optionalID("store", r.Msg.GetStore()))
 	}
 	if err != nil {
 		return nil, err
 	}
-	list, err := stores.List(ctx, h.Reader("stores"), r.Msg.GetAfter(), n)
+	f := stores.Filter{After: r.Msg.GetAfter(), Store: r.Msg.GetStore(), Orderable: r.Msg.GetOrderable()}
+	list, err := stores.List(ctx, h.Reader("stores"), f, n)
 	answer := &soukv1.ListProductsResponse{}
 	for _, p := range list {
 		answer.Products = append(answer.Products, productOf(p))
@@ -129,9 +185,28 @@ func (h storesFace) ListPrices(ctx context.Context, r *connect.Request[soukv1.Li
 	list, err := stores.Prices(ctx, h.Reader("stores"), r.Msg.GetProduct())
 	answer := &soukv1.ListPricesResponse{}
 	for _, p := range list {
-		answer.Prices = append(answer.Prices, &soukv1.Price{Version: p.Version, Price: moneyOf(p.Price), Since: timeOf(p.Since)})
+		answer.Prices = append(answer.Prices, priceOf(p))
 	}
 	return done(answer, unread(err))
+}
+
+func (h storesFace) GetPrice(ctx context.Context, r *connect.Request[soukv1.GetPriceRequest]) (*connect.Response[soukv1.GetPriceResponse], error) {
+	at, err := micros("at", r.Msg.GetAt())
+	if err = cmp.Or(validID("product", r.Msg.GetProduct()), err); err != nil {
+		return nil, err
+	}
+	if r.Msg.GetAt() == nil {
+		at = math.MaxInt64 // no price is of a later time
+	}
+	p, found, err := stores.PriceAt(ctx, h.Reader("stores"), r.Msg.GetProduct(), time.UnixMicro(at))
+	if err == nil && !found {
+		return nil, ErrNotFound
+	}
+	return done(&soukv1.GetPriceResponse{Price: priceOf(p)}, unread(err))
+}
+
+func priceOf(p stores.Price) *soukv1.Price {
+	return &soukv1.Price{Version: p.Version, Price: moneyOf(p.Price), Since: timeOf(p.Since)}
 }
 
 func productOf(p stores.Product) *soukv1.Product {

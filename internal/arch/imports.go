@@ -30,6 +30,8 @@ var table = []row{
 	{"backbone", []string{std, "backbone/driver"}},
 	// What the two SQL stores share runs their migrations.
 	{"backbone/internal/sqlstore", driver("github.com/pressly/goose/v3")},
+	// The world that the tests of several brokers share.
+	{"backbone/internal/brokertest", driver("backbone/drivertest", "backbone/pgstore", "internal/testserver")},
 	{"backbone/internal/...", driver()},
 	{"backbone/drivertest", driver()},
 	{"backbone/backbonetest", driver("backbone/sqlitestore", "backbone/membus", "backbone/logbus")},

@@ -30,9 +30,11 @@ type root struct {
 	Demo      demoCommand      `cmd:"" help:"Run a mall that lives, on throw-away data, and check that what must hold does."`
 	Run       runCommand       `cmd:"" help:"Run parts of the mall in this process, as one of several on the same PostgreSQL databases."`
 	Process   processCommand   `cmd:"" help:"The processes of a mall."`
+	Basket    basketCommand    `cmd:"" help:"What customers want, before it is an order."`
 	Order     orderCommand     `cmd:"" help:"Orders."`
 	Store     storeCommand     `cmd:"" help:"Shops."`
 	Product   productCommand   `cmd:"" help:"What is sold, and at which price."`
+	Catalogue catalogueCommand `cmd:"" help:"The whole catalogue, as a table."`
 	Visit     visitCommand     `cmd:"" help:"Visits to shops."`
 	Purchase  purchaseCommand  `cmd:"" help:"What is bought to refill the shelves."`
 	Customer  customerCommand  `cmd:"" help:"Customers."`

@@ -3,11 +3,16 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"example.org/souk/device/display"
 	"example.org/souk/device/gate"
+	"example.org/souk/device/robot"
+	"example.org/souk/device/shopper"
 	"example.org/souk/internal/control"
 )
 
@@ -18,6 +23,8 @@ type deviceCommand struct {
 
 	Gate    deviceGate    `cmd:"" help:"Play a gate that people pass."`
 	Display deviceDisplay `cmd:"" help:"Play a display that welcomes them."`
+	Shopper deviceShopper `cmd:"" help:"Play people who shop at a kiosk."`
+	Robot   deviceRobot   `cmd:"" help:"Play robots that fetch what customers ordered."`
 }
 
 // deviceLink is where a device that souk plays connects, and as whom.
@@ -96,9 +103,139 @@ func (c *deviceDisplay) Run(ctx context.Context, env Env) error {
 	})
 }
 
+type deviceRobot struct {
+	Robot        string  `arg:"" help:"The robot's id; with --count what their ids begin with."`
+	Server       string  `help:"The mall's address: http://host:port, or https:// for TLS." default:"http://127.0.0.1:8080" env:"SOUK_ROBOT_SERVER" placeholder:"URL"`
+	CAFile       string  `help:"File with the certificate by which the server is trusted." name:"ca-file" type:"path" env:"SOUK_DEVICE_CA_FILE" placeholder:"FILE"`
+	Password     string  `help:"Its password; better in the environment or a file." env:"SOUK_DEVICE_PASSWORD"`
+	PasswordFile string  `help:"File with its password, or with --count a line with id and password for each." type:"path" env:"SOUK_DEVICE_PASSWORD_FILE" placeholder:"FILE"`
+	Count        int     `help:"How many robots: ROBOT-1, ROBOT-2 and so on." default:"0" placeholder:"N"`
+	Seed         uint64  `help:"The same seed gives the same robots the same faults at their stops." default:"1"`
+	Speed        float64 `help:"Centimetres a second." default:"150"`
+	Carries      int64   `help:"Pieces at a time." default:"20"`
+	Positions    int     `help:"How many positions are said a second, at most 10." default:"10"`
+	Steady       bool    `help:"Say positions also when standing still."`
+	Short        int     `help:"Percent of the stops where less is found than is wanted."`
+	Block        int     `help:"Percent of the stops whose way is barred."`
+	Vanish       int     `help:"Percent of the stops before which the robot vanishes: it says nothing and does not move."`
+	VanishFor    int     `help:"For how many milliseconds it vanishes; 0 for good." name:"vanish-ms"`
+	Duplicates   int     `help:"Percent of the stops that are reported twice."`
+	Drops        int     `help:"Percent of the stops after which the link breaks."`
+	Admin        string  `help:"Loopback address at which faults are switched while it runs; port 0 is a free one." placeholder:"ADDRESS"`
+}
+
+// Help implements kong's long help.
+func (deviceRobot) Help() string {
+	return `Example:
+  SOUK_DEVICE_PASSWORD=... souk device robot robot-1
+  souk device add robot --count 20 --password-file fleet.txt
+  souk device robot robot --count 20 --password-file fleet.txt --short 5 --drops 10
+
+It prints a line for everything that a robot does. With --admin faults are switched while it runs:
+  curl -X PUT -H "Authorization: Bearer $SOUK_DEVICE_PASSWORD" -d '{"vanish":50}' http://127.0.0.1:PORT/faults
+The password is that of the first robot.`
+}
+
+// logins returns as whom the robots come.
+func (c *deviceRobot) logins() ([]robot.Login, error) {
+	password := c.Password
+	if c.PasswordFile != "" {
+		text, err := os.ReadFile(c.PasswordFile)
+		if err != nil {
+			return nil, err
+		}
+		password = strings.TrimSpace(string(text))
+	}
+	if c.Count == 0 {
+		return []robot.Login{{Robot: c.Robot, Password: password}}, nil
+	}
+	known := map[string]string{}
+	for line := range strings.Lines(password) {
+		id, secret, _ := strings.Cut(strings.TrimSpace(line), " ")
+		known[id] = secret
+	}
+	var list []robot.Login
+	for _, id := range numbered(c.Robot, c.Count) {
+		if known[id] == "" {
+			return nil, fmt.Errorf("%s has no line for %s: give it a login with souk device add", c.PasswordFile, id)
+		}
+		list = append(list, robot.Login{Robot: id, Password: known[id]})
+	}
+	return list, nil
+}
+
+// numbered returns the ids of so many devices.
+func numbered(name string, count int) []string {
+	list := make([]string, count)
+	for i := range list {
+		list[i] = fmt.Sprintf("%s-%d", name, i+1)
+	}
+	return list
+}
+
+// Run lets robots work until ctx ends.
+func (c *deviceRobot) Run(ctx context.Context, env Env) error {
+	list, err := c.logins()
+	if err != nil {
+		return err
+	}
+	return robot.Run(ctx, robot.Config{
+		Server: c.Server, CAFile: c.CAFile, Robots: list, Seed: c.Seed, Speed: c.Speed, Carries: c.Carries, Positions: c.Positions, Steady: c.Steady,
+		Faults: robot.Faults{Short: c.Short, Block: c.Block, Vanish: c.Vanish, VanishMS: c.VanishFor, Duplicates: c.Duplicates, Drops: c.Drops},
+		Admin:  c.Admin, Out: env.Stdout,
+	})
+}
+
+type deviceShopper struct {
+	Device     string        `arg:"" help:"The kiosk's id."`
+	Server     string        `help:"The mall: http://host:port, or https://." default:"http://127.0.0.1:8080" env:"SOUK_KIOSK_SERVER" placeholder:"URL"`
+	CAFile     string        `help:"File with the certificate by which the mall is trusted." name:"ca-file" type:"path" env:"SOUK_DEVICE_CA_FILE" placeholder:"FILE"`
+	Token      string        `help:"The kiosk's login, in the role of a device; better in the environment or a file." env:"SOUK_KIOSK_TOKEN"`
+	TokenFile  string        `help:"File with it." type:"path" env:"SOUK_KIOSK_TOKEN_FILE" placeholder:"FILE"`
+	Seed       uint64        `help:"The same seed gives the same people and wishes." default:"1"`
+	Rate       float64       `help:"People a second who come." default:"1"`
+	People     int           `help:"How many come; 0 for as many as until it is stopped." default:"0"`
+	Cards      []string      `help:"Cards that some of them have." default:"1001,1002,1003"`
+	Patience   time.Duration `help:"How long somebody waits for their order." default:"60s"`
+	AtOnce     int           `help:"How many are there at the same time." default:"64"`
+	Abandon    int           `help:"Percent of the people who leave their basket behind."`
+	Cancel     int           `help:"Percent who call their order off."`
+	NoShow     int           `help:"Percent who never come to the depot."`
+	Duplicates int           `help:"Percent of the requests that are sent twice."`
+	Loss       int           `help:"Percent of the answers that are not heard, so that the request is sent again."`
+	Admin      string        `help:"Loopback address at which faults are switched while it runs; port 0 is a free one." placeholder:"ADDRESS"`
+}
+
+// Help implements kong's long help.
+func (deviceShopper) Help() string {
+	return `Example:
+  SOUK_KIOSK_TOKEN=$(souk token --role device --subject kiosk-1) souk device shopper kiosk-1 --rate 2 --people 20 --cancel 10
+
+It prints a line for everything that somebody does. With --admin faults are switched while it runs:
+  curl -X PUT -H "Authorization: Bearer $SOUK_KIOSK_TOKEN" -d '{"abandon":50}' http://127.0.0.1:PORT/faults`
+}
+
+// Run plays people until all have left.
+func (c *deviceShopper) Run(ctx context.Context, env Env) error {
+	token := c.Token
+	if c.TokenFile != "" {
+		text, err := os.ReadFile(c.TokenFile)
+		if err != nil {
+			return err
+		}
+		token = strings.TrimSpace(string(text))
+	}
+	return shopper.Run(ctx, shopper.Config{
+		Server: c.Server, CAFile: c.CAFile, Device: c.Device, Token: token, Seed: c.Seed, Rate: c.Rate, People: c.People, Cards: c.Cards,
+		Patience: c.Patience, AtOnce: c.AtOnce, Admin: c.Admin, Out: env.Stdout,
+		Faults: shopper.Faults{Abandon: c.Abandon, Cancel: c.Cancel, NoShow: c.NoShow, Duplicates: c.Duplicates, Loss: c.Loss},
+	})
+}
+
 type deviceAdd struct {
-	Device string `arg:"" help:"The device's id, such as gate-1."`
-	Kind   string `help:"What it is: gate, gate-in, gate-out, display, till, kiosk, shelf or scale; default what its id begins with."`
+	Device string `arg:"" help:"The device's id, such as gate-1; with --count what their ids begin with."`
+	Kind   string `help:"What it is: gate, gate-in, gate-out, display, till, kiosk, shelf, scale or robot; default what its id begins with."`
+	Count  int    `help:"Give so many devices a login: DEVICE-1, DEVICE-2 and so on. Their passwords go into the password file, a line with id and password each." default:"0" placeholder:"N"`
 	Store  string `help:"The store that it is in; default the only one."`
 
 	Line         bool   `help:"Print a complete command line that does what such a device does, and nothing else." xor:"how"`
@@ -118,20 +255,41 @@ complete line for mosquitto_pub or mosquitto_sub that does what such a device do
 func (c *deviceAdd) Run(ctx context.Context, env Env, r *root) error {
 	a := control.Args{"device": c.Device, "kind": c.Kind, "store": c.Store}
 	switch {
+	case c.Count > 0 && c.PasswordFile == "":
+		return errors.New("say with --password-file where the passwords of so many devices go")
 	case c.PasswordFile != "":
-		return control.Call(ctx, control.Mall{Data: r.Data, DB: r.DB, Added: env.Added}, "device add", a, func(row json.RawMessage) error {
-			var added struct{ Password string }
-			if err := json.Unmarshal(row, &added); err != nil {
-				return err
-			}
-			return os.WriteFile(c.PasswordFile, []byte(added.Password+"\n"), 0o600)
-		})
+		return c.intoFile(ctx, env, r, a)
 	case c.Line:
 		a["form"] = "line"
 	case r.Output == "table":
 		a["form"] = "text"
 	}
 	return r.do(ctx, env, "device add", a)
+}
+
+// intoFile gives logins and writes the passwords down.
+func (c *deviceAdd) intoFile(ctx context.Context, env Env, r *root, a control.Args) error {
+	ids := []string{c.Device}
+	if c.Count > 0 {
+		ids = numbered(c.Device, c.Count)
+	}
+	var text strings.Builder
+	for _, id := range ids {
+		a["device"] = id
+		err := control.Call(ctx, control.Mall{Data: r.Data, DB: r.DB, Added: env.Added}, "device add", a, func(row json.RawMessage) error {
+			var added struct{ Password string }
+			err := json.Unmarshal(row, &added)
+			if c.Count > 0 {
+				text.WriteString(id + " ")
+			}
+			text.WriteString(added.Password + "\n")
+			return err
+		})
+		if err != nil {
+			return errors.Join(err, os.WriteFile(c.PasswordFile, []byte(text.String()), 0o600)) // those that have one keep it
+		}
+	}
+	return os.WriteFile(c.PasswordFile, []byte(text.String()), 0o600)
 }
 
 type deviceList struct{}

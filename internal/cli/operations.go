@@ -24,9 +24,6 @@ func (r *root) do(ctx context.Context, env Env, name string, a control.Args) err
 
 // doOr is do, and a table without rows says nothing instead.
 func (r *root) doOr(ctx context.Context, env Env, name string, a control.Args, nothing string) error {
-	if u, err := user.Current(); err == nil {
-		a["actor"] = u.Username
-	}
 	return r.ask(ctx, env, control.Mall{Data: r.Data, DB: r.DB, Added: env.Added}, name, a, nothing)
 }
 
@@ -34,7 +31,7 @@ func (r *root) doOr(ctx context.Context, env Env, name string, a control.Args, n
 func (r *root) ask(ctx context.Context, env Env, mall control.Mall, name string, a control.Args, nothing string) error {
 	t := newTable(env.Stdout, r.Output)
 	t.live = a["follow"] != "" || name == "view rebuild"
-	err := control.Call(ctx, mall, name, a, t.row)
+	err := call(ctx, mall, name, a, t.row)
 	if err == nil && t.header == "" && t.form == "table" && nothing != "" {
 		fmt.Fprintln(env.Stdout, nothing)
 	}
@@ -42,6 +39,18 @@ func (r *root) ask(ctx context.Context, env Env, mall control.Mall, name string,
 		err = flushed
 	}
 	return err
+}
+
+// call runs an operation as the user of this machine, and hands on its rows.
+func (r *root) call(ctx context.Context, env Env, name string, a control.Args, row func(json.RawMessage) error) error {
+	return call(ctx, control.Mall{Data: r.Data, DB: r.DB, Added: env.Added}, name, a, row)
+}
+
+func call(ctx context.Context, mall control.Mall, name string, a control.Args, row func(json.RawMessage) error) error {
+	if u, err := user.Current(); err == nil {
+		a["actor"] = u.Username
+	}
+	return control.Call(ctx, mall, name, a, row)
 }
 
 // table writes rows, which are JSON objects, as a table, as one JSON array, or one a line.
@@ -145,8 +154,9 @@ func (c *mapCommand) Run(ctx context.Context, env Env, r *root) error {
 }
 
 type orderCommand struct {
-	Place orderPlace `cmd:"" help:"Place an order."`
-	Show  orderShow  `cmd:"" help:"Show the states that an order came through. Example: souk order show ORDER_001"`
+	Place  orderPlace  `cmd:"" help:"Place an order."`
+	Search orderSearch `cmd:"" help:"Find orders."`
+	Show   orderShow   `cmd:"" help:"Show the states that an order came through. Example: souk order show ORDER_001"`
 }
 
 type orderShow struct {

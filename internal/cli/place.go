@@ -71,6 +71,9 @@ type customerRegister struct {
 	Email    string `help:"Where mail goes."`
 	SMS      string `help:"Where text messages go." name:"sms"`
 	Card     string `help:"Loyalty card."`
+	Asking   string `help:"How to tell them what waits for them: email or sms; default as the shop does." enum:",email,sms" default:""`
+	Progress string `help:"How to tell them how their orders get on: email, sms or none." enum:",email,sms,none" default:""`
+	Receipts string `help:"How to send them receipts: email, sms or none." enum:",email,sms,none" default:""`
 }
 
 // Help implements kong's long help.
@@ -86,5 +89,6 @@ anywhere. It prints the customer's id.`
 func (c *customerRegister) Run(ctx context.Context, env Env, r *root) error {
 	return r.do(ctx, env, "customer register", control.Args{
 		"customer": c.Customer, "name": c.Name, "email": c.Email, "sms": c.SMS, "card": c.Card,
+		"asking": c.Asking, "progress": c.Progress, "receipts": c.Receipts,
 	})
 }

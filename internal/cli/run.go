@@ -10,7 +10,7 @@ import (
 )
 
 type runCommand struct {
-	Parts     []string      `arg:"" help:"Services and gateways to run here: orders, inventory, ..., online, console." placeholder:"PART"`
+	Parts     []string      `arg:"" help:"Services and gateways to run here: orders, inventory, ..., online, kiosk, console." placeholder:"PART"`
 	HTTP      string        `help:"Address of the pages and APIs of what runs here, of its metrics and health; loopback only." default:"127.0.0.1:0" env:"SOUK_HTTP"`
 	Listen    string        `help:"Address on which other processes are answered, over TLS." default:"127.0.0.1:0" env:"SOUK_LISTEN"`
 	Advertise string        `help:"Address under which other processes reach it; default the one of --listen." env:"SOUK_ADVERTISE" placeholder:"HOST:PORT"`
@@ -26,7 +26,7 @@ data directory of its own. A part may run in several processes, which share its 
 
 Example:
   souk run --db postgres://localhost/mall --data ./one online stores customers keys
-  souk run --db postgres://localhost/mall --data ./two orders inventory payments notifications analytics partner
+  souk run --db postgres://localhost/mall --data ./two orders inventory payments notifications analytics search partner
   souk --db postgres://localhost/mall process list
 
 A service can have a database of its own:

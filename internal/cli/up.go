@@ -21,7 +21,9 @@ type mallFlags struct {
 	Broker        string        `help:"URL of a broker that carries messages between the services; default none, the log itself does." env:"SOUK_BROKER" placeholder:"URL"`
 	Partner       []string      `help:"URL of a broker that partners order through and are told of orders: amqp:// for RabbitMQ, kafka:// for Kafka, nats:// for NATS. May be given several times; in the environment they stand apart by spaces." sep:" " env:"SOUK_PARTNERS" placeholder:"URL"`
 	PartnerAcct   string        `help:"Customer that the orders of partners belong to." name:"partner-account" default:"PARTNER_001" env:"SOUK_PARTNER_ACCOUNT" placeholder:"CUSTOMER"`
+	BasketHold    time.Duration `help:"How long a basket is kept unless its customer extends it." default:"30m" env:"SOUK_BASKET_HOLD"`
 	OrderPatience time.Duration `help:"How long an order may wait for its approval before it expires." default:"24h" env:"SOUK_ORDER_PATIENCE"`
+	RobotLease    time.Duration `help:"How long a robot is counted on that is not heard of; then another gets what it has not picked." default:"30s" env:"SOUK_ROBOT_LEASE"`
 	StepPatience  time.Duration `help:"How long a step of the checkout waits for another service's answer; then it asks again, or undoes the order where a payment is not confirmed." default:"30s" env:"SOUK_STEP_PATIENCE"`
 	Collection    time.Duration `help:"How long an order that is ready waits to be collected before it expires." default:"48h" env:"SOUK_COLLECTION"`
 	Retention     time.Duration `help:"How long answers to commands are kept, and commands, replies and calls in the logs; no shorter than the order patience; default 168h. Events are kept for ever." env:"SOUK_RETENTION" placeholder:"DURATION"`
@@ -35,6 +37,8 @@ type mallFlags struct {
 	PaymentKey    string        `help:"File with the API key of the payment provider." env:"SOUK_PAYMENT_KEY_FILE" type:"path" placeholder:"FILE"`
 	PaymentSecret string        `help:"File with the secret that signs the payment provider's callbacks; without it there is no address for them." name:"payment-callback-secret" env:"SOUK_PAYMENT_CALLBACK_SECRET_FILE" type:"path" placeholder:"FILE"`
 	SMTP          string        `help:"Mail server, host:port; default a mailbox file in the data directory." env:"SOUK_SMTP" placeholder:"ADDRESS"`
+	SMS           string        `help:"URL of a text message provider; default a file in the data directory." name:"sms" env:"SOUK_SMS" placeholder:"URL"`
+	SMSKey        string        `help:"File with the API key of the text message provider." name:"sms-key" env:"SOUK_SMS_KEY_FILE" type:"path" placeholder:"FILE"`
 	SMTPPlain     bool          `help:"Speak to the mail server without TLS; loopback only." env:"SOUK_SMTP_PLAIN"`
 	SMTPUser      string        `help:"User at the mail server." env:"SOUK_SMTP_USER"`
 	SMTPPassword  string        `help:"File with the password at the mail server." env:"SOUK_SMTP_PASSWORD_FILE" type:"path" placeholder:"FILE"`
@@ -93,8 +97,9 @@ func (c *mallFlags) config(r *root, env Env) house.Config {
 		Data: r.Data, DB: r.DB, Currency: c.Currency,
 		Payment: house.PaymentConfig{URL: c.Payment, KeyFile: c.PaymentKey, CallbackSecretFile: c.PaymentSecret},
 		Mail:    house.MailConfig{SMTP: c.SMTP, Plain: c.SMTPPlain, Username: c.SMTPUser, PasswordFile: c.SMTPPassword, From: c.MailFrom},
+		SMS:     house.SMSConfig{URL: c.SMS, KeyFile: c.SMSKey},
 		Logger:  slog.New(slog.NewJSONHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Added: env.Added,
-		CallerRate: c.CallerRate, OrderPatience: c.OrderPatience, StepPatience: c.StepPatience, Collection: c.Collection, Retention: c.Retention,
+		CallerRate: c.CallerRate, BasketHold: c.BasketHold, OrderPatience: c.OrderPatience, StepPatience: c.StepPatience, Collection: c.Collection, RobotLease: c.RobotLease, Retention: c.Retention,
 		Broker: c.Broker, Partners: c.Partner, PartnerAccount: c.PartnerAcct, Logistics: c.Logistics,
 		MQTT: house.MQTTConfig{TLS: c.MQTTTLS, CertFile: c.MQTTCert, KeyFile: c.MQTTKey, Chain: c.MQTTChain},
 	}
@@ -136,6 +141,7 @@ func welcome(env Env, h *house.House) error {
 		{Role: door.Staff, Rank: door.Clerk, Subject: "clerk"},
 		{Role: door.Staff, Rank: door.Manager, Subject: "manager"},
 		{Role: door.Engineer, Subject: "engineer"},
+		{Role: door.Device, Subject: "kiosk-1"},
 	} {
 		code, err := h.Authority.Link(g)
 		if err != nil {

@@ -25,7 +25,7 @@ type deviceLogin struct {
 }
 
 // addDevice gives a device a login.
-func addDevice(ctx context.Context, h *house.House, a Args, emit Emit) error {
+func addDevice(ctx context.Context, h *house.House, a Args, emit Emit) (err error) {
 	l := devices.Login{Device: a["device"], Store: a["store"], Kind: devices.Kind(a["kind"])}
 	if err := mall.ValidID(l.Device); err != nil {
 		return fmt.Errorf("device: %w", err)
@@ -36,26 +36,29 @@ func addDevice(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	if !known(l.Kind) {
 		return fmt.Errorf("say what %s is with --kind: one of %v", l.Device, devices.Kinds())
 	}
-	store, err := storeOf(ctx, h, l.Store)
-	if err != nil {
+	if l.Kind == devices.Robot {
+		l.Store = "" // it goes about in the whole mall
+	} else if l.Store, err = storeOf(ctx, h, l.Store); err != nil {
 		return err
 	}
-	l.Store = store
 	password := devices.NewPassword()
 	l.Hash = devices.HashOf(password)
 	answer, err := h.Do(ctx, devices.AddDevice(l), backbone.By("operator:"+a["actor"]))
 	if err := errors.Join(err, answer.Err()); err != nil {
 		return err
 	}
-	line := example(l, password, h)
+	line, server := example(l, password, h), h.MQTT()
+	if l.Kind == devices.Robot {
+		server = h.URL()
+	}
 	switch a["form"] {
 	case "line":
 		return emit(text{line + "\n"})
 	case "text":
 		return emit(text{fmt.Sprintf("device    %s, a %s in %s\npassword  %s\nserver    %s\ntry       %s\n",
-			l.Device, l.Kind, l.Store, password, cmp.Or(h.MQTT(), "none: no mall runs, or it takes no devices"), line)})
+			l.Device, l.Kind, cmp.Or(l.Store, "the mall"), password, cmp.Or(server, "none: no mall runs, or it takes no devices"), line)})
 	}
-	return emit(deviceLogin{l.Device, l.Store, string(l.Kind), password, h.MQTT(), line})
+	return emit(deviceLogin{l.Device, l.Store, string(l.Kind), password, server, line})
 }
 
 func known(kind devices.Kind) bool {
@@ -87,8 +90,11 @@ func storeOf(ctx context.Context, h *house.House, name string) (string, error) {
 	return all[0], nil
 }
 
-// example returns a complete line for the stock client.
+// example returns a complete line for the stock client, or for souk itself where no stock client speaks as the device does.
 func example(l devices.Login, password string, h *house.House) string {
+	if l.Kind == devices.Robot {
+		return fmt.Sprintf("SOUK_DEVICE_PASSWORD=%s souk device robot %s --server %s", password, l.Device, cmp.Or(h.URL(), "http://127.0.0.1:8080"))
+	}
 	host, port, secure := "127.0.0.1", "1883", false
 	if address := h.MQTT(); address != "" {
 		secure = strings.HasPrefix(address, "mqtts://")

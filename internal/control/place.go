@@ -92,6 +92,7 @@ func newID() string { return strings.ToLower(rand.Text()[:16]) }
 // registerCustomer takes a customer in. What names the person is sealed before anything hears of it.
 func registerCustomer(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	c := command.RegisterCustomer{Customer: cmp.Or(a["customer"], newID()), Card: a["card"]}
+	c.Tell = mall.Tell{Asking: mall.Channel(a["asking"]), Progress: mall.Channel(a["progress"]), Receipts: mall.Channel(a["receipts"])}
 	if !backbone.ValidID(c.Customer) {
 		return fmt.Errorf("customer %q must be 1 to 64 letters, digits, _ or -", c.Customer)
 	}

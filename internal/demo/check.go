@@ -18,6 +18,7 @@ import (
 	"example.org/souk/mall/inventory"
 	"example.org/souk/mall/orders"
 	"example.org/souk/mall/payments"
+	"example.org/souk/mall/search"
 	mailstandin "example.org/souk/provider/mail/standin"
 	paystandin "example.org/souk/provider/payment/standin"
 )
@@ -39,7 +40,7 @@ type Findings struct {
 func Check(ctx context.Context, h *house.House, out Outside) (Findings, error) {
 	c := &checker{h: h, out: out, status: map[string]orders.Status{}}
 	for _, part := range []func(context.Context) error{
-		c.logs, c.orders, c.stock, c.walkOuts, c.money, c.letters, c.counts, c.leftovers,
+		c.logs, c.orders, c.lists, c.stock, c.walkOuts, c.money, c.letters, c.counts, c.finds, c.leftovers,
 	} {
 		c.right = true
 		if err := part(ctx); err != nil {
@@ -167,9 +168,55 @@ func (c *checker) orders(ctx context.Context) error {
 	return nil
 }
 
-// waits are the states in which an order may wait for what nobody has to do now: goods, or for a mall without robots its
-// customer.
-var waits = map[orders.Status]bool{orders.Backordered: true, orders.Approved: true}
+// waits are the states in which an order may wait for what the mall cannot do: that goods come, or its customer.
+var waits = map[orders.Status]bool{orders.Backordered: true, orders.Short: true, orders.Ready: true}
+
+// lists: each shopping list was done once or called off, and no robot has two.
+func (c *checker) lists(ctx context.Context) error {
+	made, done, off := map[string]int{}, map[string]int{}, map[string]int{}
+	for _, err := range []error{
+		events(ctx, c, "depot", func(e event.ShoppingListCreated) { made[e.List]++ }),
+		events(ctx, c, "depot", func(e event.ShoppingListCompleted) { done[e.List]++ }),
+		events(ctx, c, "depot", func(e event.ShoppingListCanceled) { off[e.List]++ }),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	for list, n := range made {
+		if n != 1 || done[list] > 1 || off[list] > 1 || done[list]+off[list] == 0 {
+			c.broken("shopping list %s was made %d times, done %d times and called off %d times", list, n, done[list], off[list])
+		}
+	}
+	c.looked("%d shopping lists: %d done, once each, and %d called off", len(made), len(done), len(off))
+	return nil
+}
+
+// finds: the search shows every order once, as it is.
+func (c *checker) finds(ctx context.Context) error {
+	seen := map[string]int{}
+	for q := (search.Query{Limit: search.MaxLimit}); ; {
+		page, err := search.Find(ctx, c.h.Reader("search"), q)
+		if err != nil {
+			return err
+		}
+		for _, o := range page.Orders {
+			if seen[o.ID]++; !strings.EqualFold(o.Status, string(c.status[o.ID])) {
+				c.broken("the search shows order %s as %s, and it is %s", o.ID, o.Status, c.status[o.ID])
+			}
+		}
+		if q.Cursor = page.Next; q.Cursor == "" {
+			break
+		}
+	}
+	for _, p := range c.placed {
+		if seen[p.Order] != 1 {
+			c.broken("the search shows order %s %d times", p.Order, seen[p.Order])
+		}
+	}
+	c.looked("the search shows %d orders as they are", len(seen))
+	return nil
+}
 
 // tally prints how many there are of each, in the order of their names.
 func tally[K ~string](counts map[K]int) string {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"example.org/souk/device/gate"
+	"example.org/souk/device/robot"
+	"example.org/souk/device/shopper"
 	"example.org/souk/gateway/door"
 	"example.org/souk/internal/control"
 	"example.org/souk/internal/house"
@@ -60,7 +62,15 @@ type Result struct {
 // rates at speed 1, a second.
 const (
 	orderRate   = 2
-	visitorRate = 1
+	visitorRate = 1 // through each of two gates
+	kioskRate   = 1
+)
+
+// fleet is how many robots fetch what was ordered, and pace how fast they go at speed 1, in centimetres a second.
+const (
+	fleet = 8
+	pace  = 500
+	lease = 5 * time.Second // of a robot that is not heard of
 )
 
 // Run plays until so many orders were tried or ctx ends, lets all come to rest, and checks if it is asked to. What is broken
@@ -89,7 +99,10 @@ func Run(ctx context.Context, config Config) (_ Result, err error) {
 	if err := p.open(life); err != nil {
 		return p.result, err
 	}
-	err = p.live(ctx, life)
+	err = p.robots(life)
+	if err == nil {
+		err = p.live(ctx, life)
+	}
 	if err == nil {
 		err = p.rest(life)
 	}
@@ -135,7 +148,7 @@ func (p *play) openOutside(life context.Context, dir string) error {
 	p.house = house.Config{
 		Data: p.data, HTTP: p.HTTP, Logger: p.Logger, Currency: "EUR", MQTT: house.MQTTConfig{Address: "127.0.0.1:0"},
 		Payment: house.PaymentConfig{URL: p.payment.URL(), KeyFile: payKey, Program: p.Program},
-		Mail:    house.MailConfig{SMTP: p.mail.Address(), Plain: true, From: "souk <shop@souk.example>"}, CallerRate: 100_000,
+		Mail:    house.MailConfig{SMTP: p.mail.Address(), Plain: true, From: "souk <shop@souk.example>"}, CallerRate: 100_000, RobotLease: lease,
 	}
 	if p.house.HTTP == "" {
 		p.house.HTTP = "127.0.0.1:0"
@@ -206,6 +219,11 @@ func (p *play) live(ctx, life context.Context) error {
 	if p.Chaos {
 		people.Go(func() { p.chaos(playing) })
 	}
+	if err := p.kiosk(playing, &people); err != nil {
+		end()
+		people.Wait()
+		return err
+	}
 	b := &board{play: p, crowd: c}
 	people.Go(func() { b.run(playing) })
 	e := newErrands(p.Seed)
@@ -229,8 +247,7 @@ func (p *play) gates(ctx context.Context, people *sync.WaitGroup) error {
 	}
 	for i := range 2 {
 		name := fmt.Sprintf("gate-%d", i+1)
-		var login struct{ Password, Store string }
-		err := operate(ctx, p.data, "device add", control.Args{"device": name, "actor": "demo"}, func(row json.RawMessage) error { return json.Unmarshal(row, &login) })
+		login, err := p.admit(ctx, name, "gate")
 		if err != nil {
 			return err
 		}
@@ -248,7 +265,64 @@ func (p *play) gates(ctx context.Context, people *sync.WaitGroup) error {
 	return nil
 }
 
-// rest waits until nothing is under way.
+// admit gives a device a login.
+func (p *play) admit(ctx context.Context, name, kind string) (login struct{ Password, Store string }, err error) {
+	err = operate(ctx, p.data, "device add", control.Args{"device": name, "kind": kind, "actor": "demo"}, func(row json.RawMessage) error {
+		return json.Unmarshal(row, &login)
+	})
+	return login, err
+}
+
+// kiosk lets people shop at a kiosk until ctx ends.
+func (p *play) kiosk(ctx context.Context, people *sync.WaitGroup) error {
+	token, err := p.token(string(door.Device), "kiosk-1")
+	if err != nil {
+		return err
+	}
+	faults := shopper.Faults{Abandon: 5, Cancel: 5, NoShow: 5}
+	if p.Chaos {
+		faults.Duplicates, faults.Loss = 10, 5
+	}
+	people.Go(func() {
+		for seed := p.Seed; ctx.Err() == nil; seed += 1000 {
+			// It ends where the mall is away for longer than people wait.
+			_ = shopper.Run(ctx, shopper.Config{
+				Server: p.mall.url(), Device: "kiosk-1", Token: token, Seed: seed, Rate: kioskRate * p.Speed, Faults: faults,
+				Cards: []string{"1001", "1002", "1003"}, Patience: 30 * time.Second,
+			})
+			pause(ctx, 100*time.Millisecond)
+		}
+	})
+	return nil
+}
+
+// robots fetch what was ordered until life ends.
+func (p *play) robots(life context.Context) error {
+	var logins []robot.Login
+	for i := range fleet {
+		name := fmt.Sprintf("robot-%d", i+1)
+		login, err := p.admit(life, name, "robot")
+		if err != nil {
+			return err
+		}
+		logins = append(logins, robot.Login{Robot: name, Password: login.Password})
+	}
+	faults := robot.Faults{Short: 2}
+	if p.Chaos {
+		faults = robot.Faults{Short: 5, Block: 2, Duplicates: 10, Drops: 5, Vanish: 1, VanishMS: 3000}
+	}
+	p.around.Go(func() {
+		for life.Err() == nil {
+			_ = robot.Run(life, robot.Config{
+				Server: p.mall.url(), Robots: logins, Seed: p.Seed, Speed: pace * p.Speed, Positions: 2, Faults: faults,
+			})
+			pause(life, 100*time.Millisecond)
+		}
+	})
+	return nil
+}
+
+// rest waits until nothing is under way: no list is out with a robot, no message on its way, no call to be made.
 func (p *play) rest(life context.Context) error {
 	ctx, cancel := context.WithTimeout(life, 5*time.Minute)
 	defer cancel()
@@ -259,10 +333,22 @@ func (p *play) rest(life context.Context) error {
 		return err
 	}
 	fmt.Fprintln(p.Out, "waiting until nothing is under way")
-	if err := operate(ctx, p.data, "wait", control.Args{"timeout": "4m", "settled": "yes"}, nil); err != nil {
-		return fmt.Errorf("the mall does not come to rest: %w", err)
+	for {
+		if err := operate(ctx, p.data, "wait", control.Args{"timeout": "4m", "settled": "yes"}, nil); err != nil {
+			return fmt.Errorf("the mall does not come to rest: %w", err)
+		}
+		open := ""
+		err := operate(ctx, p.data, "order search", control.Args{"status": "APPROVED,PICKING", "limit": "1"}, func(row json.RawMessage) error {
+			open = string(row)
+			return nil
+		})
+		if err != nil || open == "" {
+			return err
+		}
+		if !pause(ctx, 100*time.Millisecond) {
+			return fmt.Errorf("an order is not fetched in the end: %s", open)
+		}
 	}
-	return nil
 }
 
 // check opens what the mall has kept and looks at it.

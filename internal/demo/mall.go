@@ -98,7 +98,7 @@ func (m *apart) start(ctx context.Context) error {
 	}
 	args := append(program[1:len(program):len(program)], "--data", m.config.Data, "up", "--http", web, "--mqtt", gate,
 		"--payment", m.config.Payment.URL, "--payment-key", m.config.Payment.KeyFile, "--smtp", m.config.Mail.SMTP, "--smtp-plain",
-		"--caller-rate", fmt.Sprint(m.config.CallerRate))
+		"--caller-rate", fmt.Sprint(m.config.CallerRate), "--robot-lease", m.config.RobotLease.String())
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), program[0], args...) //nolint:gosec // this program, or one that the caller names
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()

@@ -6,6 +6,7 @@ import (
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/online"
 	"example.org/souk/mall"
+	"example.org/souk/mall/customers"
 	"example.org/souk/mall/inventory"
 	"example.org/souk/mall/orders"
 	"example.org/souk/mall/payments"
@@ -65,6 +66,15 @@ func (c catalogue) Product(ctx context.Context, id string) (online.Product, bool
 		return online.Product{}, false, err
 	}
 	return online.Product{SKU: p.SKU, Name: p.Name, Price: p.Price}, true, nil
+}
+
+// people says who may buy.
+type people struct{ customers *backbone.Reader }
+
+// MayBuy implements baskets.Customers.
+func (p people) MayBuy(ctx context.Context, customer string) (bool, error) {
+	c, err := customers.Get(ctx, p.customers, customer)
+	return c.Status == customers.Enabled, err
 }
 
 // stock shows the online store what is there of a product.

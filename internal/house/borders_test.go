@@ -11,6 +11,7 @@ import (
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/event"
+	"example.org/souk/mall/exitgate"
 )
 
 // reaches is what may reach each service of the mall with the events that it subscribes to and the commands that it
@@ -18,16 +19,19 @@ import (
 var reaches = map[string][]string{
 	"stores":        {"name", "price"},
 	"customers":     {"person"},
+	"baskets":       {"person", "name", "price"},
 	"orders":        {"name", "price"},
 	"inventory":     nil,
 	"payments":      {"price"},
-	"notifications": {"person", "price"},
+	"notifications": {"name", "person", "price"},
 	"analytics":     {"name", "price"},
+	"search":        {"name", "person", "price"},
 	"entrance":      {"person"},
 	"greeter":       {"person", "price"},
 	"exitgate":      {"name", "price"},
 	"fastlane":      {"name", "price"},
 	"logistics":     nil,
+	"depot":         {"name"},
 	"devices":       {"person", "price"},
 	"staff":         nil,
 	"keys":          nil,
@@ -134,5 +138,20 @@ func TestF16_AThresholdReachesInventory(t *testing.T) {
 	want := event.RestockNeeded{SKU: "LAMP-01", Location: mall.MainLocation, OnHand: 4, Threshold: 5, Quantity: 20}
 	if events := w.Events(t, "inventory"); !slices.Contains(events, backbone.Event(want)) {
 		t.Errorf("inventory says %+v, want %+v among it", events, want)
+	}
+}
+
+// A barcode that a product is given later reaches the gate that scans it, and the one before means nothing there any more.
+func TestABarcodeReachesTheGate(t *testing.T) {
+	t.Parallel()
+	w := backbonetest.Start(t, backbonetest.Config{Parts: Parts(Ports{})})
+	w.Do(t, command.CreateStore{Store: "hall", Name: "Main hall", Location: mall.MainLocation})
+	w.Do(t, command.AddProduct{Product: "lamp", Store: "hall", Name: "Brass lamp", SKU: "LAMP-01", Barcode: "77", Price: mall.Money{Amount: 4900, Currency: "EUR"}})
+	w.Do(t, command.AssignBarcode{Product: "lamp", Barcode: "78"})
+	w.Settle(t)
+	for scanned, want := range map[string]string{"78": "LAMP-01", "77": "", "lamp": "LAMP-01"} {
+		if sku, _, err := exitgate.SKU(t.Context(), w.Reader("exitgate"), "hall", scanned); err != nil || sku != want {
+			t.Errorf("%s means %q (%v), want %q", scanned, sku, err, want)
+		}
 	}
 }

@@ -2,10 +2,9 @@ package house
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"reflect"
-	"strings"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -72,6 +71,12 @@ type checkOut event.BasketCheckedOut
 func (checkOut) CommandType() string { return "test.baskets.CheckOut.v1" }
 func (c checkOut) Stream() string    { return c.Basket }
 
+// played are the mall's parts with a depot and baskets that the test plays.
+func played(p Ports) []*backbone.Service {
+	rest := slices.DeleteFunc(Parts(p), func(s *backbone.Service) bool { return s.Name == "depot" || s.Name == "baskets" })
+	return append(rest, fetching()...)
+}
+
 func fetching() []*backbone.Service {
 	lists := &backbone.Aggregate[shopping]{
 		Name: "list",
@@ -124,7 +129,7 @@ func fetching() []*backbone.Service {
 func TestB4_FromTheBasketToTheDepot(t *testing.T) {
 	t.Parallel()
 	v := &vault{of: map[string]int64{}}
-	w := backbonetest.Start(t, backbonetest.Config{Parts: Parts(Ports{Provider: v}, fetching()...)})
+	w := backbonetest.Start(t, backbonetest.Config{Parts: played(Ports{Provider: v})})
 	do := func(commands ...backbone.Command) {
 		t.Helper()
 		for _, c := range commands {
@@ -258,43 +263,6 @@ func TestB4_FromTheBasketToTheDepot(t *testing.T) {
 	for _, s := range w.Runtime().Services() {
 		if parked := w.Parked(t, s); len(parked) > 0 {
 			t.Errorf("%s has parked %+v", s, parked)
-		}
-	}
-}
-
-// The parts list decides how far an order goes: without a depot no service hears of one, and the map says so.
-func TestTheDepotDecidesWhichCheckoutThereIs(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		added    []*backbone.Service
-		versions []int
-		hears    bool
-	}{
-		{nil, []int{1}, false},
-		{fetching(), []int{1, 2}, true},
-	} {
-		parts := Parts(Ports{}, c.added...)
-		if err := backbone.Check(parts); err != nil {
-			t.Fatal(err)
-		}
-		all, err := json.Marshal(backbone.Describe(parts))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := strings.Contains(string(all), event.ShoppingListCompletedV1); got != c.hears {
-			t.Errorf("hears of lists: %v, want %v", got, c.hears)
-		}
-		for _, s := range backbone.Describe(parts).Services {
-			if s.Name != "orders" {
-				continue
-			}
-			var versions []int
-			for _, saga := range s.Sagas {
-				versions = append(versions, saga.Version)
-			}
-			if !reflect.DeepEqual(versions, c.versions) {
-				t.Errorf("versions %v, want %v", versions, c.versions)
-			}
 		}
 	}
 }

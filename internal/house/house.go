@@ -21,9 +21,11 @@ import (
 	"example.org/souk/gateway/console"
 	"example.org/souk/gateway/devices"
 	"example.org/souk/gateway/door"
+	"example.org/souk/gateway/kiosk"
 	"example.org/souk/gateway/logistics"
 	"example.org/souk/gateway/online"
 	"example.org/souk/gateway/partner"
+	"example.org/souk/gateway/robots"
 	"example.org/souk/gateway/staff"
 	"example.org/souk/internal/peers"
 )
@@ -53,6 +55,10 @@ type Config struct {
 	StepPatience time.Duration
 	// Collection is how long an order that is ready waits to be collected; default 48 hours.
 	Collection time.Duration
+	// BasketHold is how long a basket is kept unless it is extended; default 30 minutes.
+	BasketHold time.Duration
+	// RobotLease is how long a robot is counted on that is not heard of; see depot.Config.
+	RobotLease time.Duration
 	// Retention is how long answers to commands are kept, and commands, replies and
 	// calls in the logs; see backbone.Config. It is no shorter than OrderPatience:
 	// until then a command of an order may come again. Default 7 days, or
@@ -90,6 +96,8 @@ type Config struct {
 	Payment PaymentConfig
 	// Mail says who sends mail.
 	Mail MailConfig
+	// SMS says who sends text messages.
+	SMS SMSConfig
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 	// Hooks observe the backbone.
@@ -125,6 +133,7 @@ type House struct {
 	taken     chan error   // another mall has that database
 	bus       driver.Transport
 	hub       online.Hub
+	kiosks    kiosk.Hub
 	standIn   *standIn
 	reports   *reports // nil: the payment provider does not call back
 	mailer    interface{ Close() error }
@@ -134,6 +143,7 @@ type House struct {
 	supplier  *standIn
 	logistics *logistics.Gateway // nil: there is no bus
 	devices   *devices.Gateway   // nil: the command line has none
+	robots    *robots.Gateway    // nil where the depot does not run
 	staff     *staff.Gateway     // nil: staff come in elsewhere
 	taking    sync.WaitGroup     // what the partners' messages are taken in by
 	servers   []*http.Server
@@ -268,6 +278,7 @@ func (h *House) openDoor(ctx context.Context) (err error) {
 	h.answers = newAnswers(h.stores.shared, h.loops.Go)
 	h.Door, err = door.New(door.Config{
 		Authority: h.Authority, Logger: h.cfg.Logger, TestMode: h.cfg.TestMode, Idempotency: h.answers,
+		Homes:      map[door.Role]string{door.Device: "/kiosk", door.Customer: "/kiosk"},
 		CallerRate: h.rate(1), AddressRate: h.rate(5), Ready: h.probes(), Observe: h.metrics.observe,
 	})
 	if err != nil {
@@ -275,6 +286,11 @@ func (h *House) openDoor(ctx context.Context) (err error) {
 	}
 	if h.runs(online.ServiceName) {
 		if err := online.Register(h.Door, h.onlineStore()); err != nil {
+			return err
+		}
+	}
+	if h.runs(kioskPart) {
+		if err := kiosk.Register(h.Door, h.kioskStand()); err != nil {
 			return err
 		}
 	}
@@ -401,6 +417,16 @@ func (h *House) Start(ctx context.Context) error {
 	} else if err := h.serveOthers(run, programs); err != nil {
 		return err
 	}
+	if err := h.letRobotsIn(run); err != nil {
+		return err
+	}
+	if h.runs(kioskPart) {
+		for service := range wakers {
+			if h.Runtime.Runs(service) {
+				h.loops.Go(func() { h.wakeKiosks(run, service) })
+			}
+		}
+	}
 	h.loops.Go(func() { h.pruneAnswers(run) })
 	if h.staff != nil {
 		h.loops.Go(func() { _ = h.staff.Run(run) }) // it ends with run, and for no other reason
@@ -408,6 +434,7 @@ func (h *House) Start(ctx context.Context) error {
 	for _, l := range h.listeners {
 		server := h.Door.Server()
 		h.servePrograms(server, programs)
+		server.Handler = h.serveRobots(server.Handler)
 		server.BaseContext = func(net.Listener) context.Context { return run }
 		h.servers = append(h.servers, server)
 		h.loops.Go(func() {

@@ -2,7 +2,6 @@ package house
 
 import (
 	"cmp"
-	"slices"
 
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/devices"
@@ -10,7 +9,9 @@ import (
 	"example.org/souk/gateway/partner"
 	"example.org/souk/gateway/staff"
 	"example.org/souk/mall/analytics"
+	"example.org/souk/mall/baskets"
 	"example.org/souk/mall/customers"
+	"example.org/souk/mall/depot"
 	"example.org/souk/mall/entrance"
 	"example.org/souk/mall/exitgate"
 	"example.org/souk/mall/fastlane"
@@ -20,12 +21,15 @@ import (
 	"example.org/souk/mall/notifications"
 	"example.org/souk/mall/orders"
 	"example.org/souk/mall/payments"
+	"example.org/souk/mall/search"
 	"example.org/souk/mall/stores"
 )
 
 // Ports are what services need from outside, nil where they do not run, and what the shop settles about them.
 type Ports struct {
 	Orders   orders.Config
+	Baskets  baskets.Config
+	Depot    depot.Config
 	Provider payments.Provider
 	Sender   notifications.Sender
 	// Devices is the gateway to devices, whose service is always there; nil where it does not run.
@@ -43,9 +47,18 @@ type Ports struct {
 // Parts lists every service of the mall, in the order in which the map shows them,
 // and those that were added.
 func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
-	rest := []*backbone.Service{
+	p.Orders.Depot, p.Orders.Baskets = true, true
+	parts := []*backbone.Service{
+		stores.Service(),
+		customers.Service(),
+		baskets.Service(p.Baskets),
+		orders.Service(p.Orders),
+		inventory.Service(),
+		depot.Service(p.Depot),
+		payments.Service(p.Provider, payments.Config{Depot: true}),
 		notifications.Service(p.Sender),
 		analytics.Service(),
+		search.Service(),
 		entrance.Service(),
 		greeter.Service(),
 		exitgate.Service(),
@@ -55,25 +68,11 @@ func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
 		backbone.KeyService(),
 	}
 	if p.Intake {
-		rest = append(rest, online.Service())
+		parts = append(parts, online.Service())
 	}
 	if p.Partners != nil {
-		rest = append(rest, p.Partners.Service())
+		parts = append(parts, p.Partners.Service())
 	}
-	rest = append(rest, staff.Service(openGate))
-	rest = append(rest, added...)
-	// How far an order goes follows from who else is there.
-	p.Orders.Depot = hasPart(rest, "depot")
-	p.Orders.Baskets = hasPart(rest, "baskets")
-	return append([]*backbone.Service{
-		stores.Service(),
-		customers.Service(),
-		orders.Service(p.Orders),
-		inventory.Service(),
-		payments.Service(p.Provider, payments.Config{Depot: p.Orders.Depot}),
-	}, rest...)
-}
-
-func hasPart(parts []*backbone.Service, name string) bool {
-	return slices.ContainsFunc(parts, func(s *backbone.Service) bool { return s.Name == name })
+	parts = append(parts, staff.Service(openGate))
+	return append(parts, added...)
 }

@@ -13,9 +13,12 @@ import (
 	"time"
 
 	"example.org/souk/gateway/callback"
+	"example.org/souk/mall/baskets"
+	"example.org/souk/mall/depot"
 	"example.org/souk/mall/orders"
 	"example.org/souk/provider/mail"
 	"example.org/souk/provider/payment"
+	"example.org/souk/provider/sms"
 )
 
 // PaymentConfig says who moves the money: the provider at URL, or by default the
@@ -39,6 +42,12 @@ type MailConfig struct {
 	Username     string
 	PasswordFile string
 	Plain        bool // without TLS; loopback only
+}
+
+// SMSConfig says who sends text messages: the provider at URL, or by default a file in the data directory.
+type SMSConfig struct {
+	URL     string
+	KeyFile string // holds the API key
 }
 
 // standIn is the stand-in for a provider as a child process with a ledger of its own.
@@ -110,7 +119,10 @@ func (s *standIn) stop() {
 
 // ports fills what services need from outside.
 func (h *House) ports(ctx context.Context) (p Ports, err error) {
-	p = Ports{Intake: h.Several(), Orders: orders.Config{Patience: h.cfg.OrderPatience, StepPatience: h.cfg.StepPatience, Collection: h.cfg.Collection}, Currency: h.cfg.Currency}
+	p = Ports{
+		Intake: h.Several(), Currency: h.cfg.Currency, Baskets: baskets.Config{Hold: h.cfg.BasketHold}, Depot: depot.Config{Lease: h.cfg.RobotLease},
+		Orders: orders.Config{Patience: h.cfg.OrderPatience, StepPatience: h.cfg.StepPatience, Collection: h.cfg.Collection},
+	}
 	if p.Devices, err = h.openDevices(ctx); err != nil {
 		return p, err
 	}
@@ -174,13 +186,17 @@ func (h *House) mail(p *Ports) error {
 	if c.From == "" {
 		c.From = "souk <shop@souk.example>"
 	}
+	texts, err := h.texts()
+	if err != nil {
+		return err
+	}
 	if c.SMTP == "" {
 		box, err := mail.OpenMailbox(mail.MailboxConfig{Path: filepath.Join(h.cfg.Data, "mail.mbox"), From: c.From})
 		if err != nil {
 			return err
 		}
 		h.mailer = box
-		p.Sender = post{h.Keys, h.Reader("notifications"), box}
+		p.Sender = post{h.Keys, h.Reader("notifications"), box, texts}
 		return nil
 	}
 	config := mail.SenderConfig{Address: c.SMTP, From: c.From, Username: c.Username, PasswordFile: c.PasswordFile}
@@ -191,6 +207,24 @@ func (h *House) mail(p *Ports) error {
 	if err != nil {
 		return err
 	}
-	p.Sender = post{h.Keys, h.Reader("notifications"), sender}
+	p.Sender = post{h.Keys, h.Reader("notifications"), sender, texts}
 	return nil
+}
+
+// texter sends text messages.
+type texter interface {
+	Send(ctx context.Context, m sms.Message) error
+}
+
+// texts opens what sends text messages.
+func (h *House) texts() (texter, error) {
+	c := h.cfg.SMS
+	if c.URL == "" {
+		return sms.Outbox{Path: filepath.Join(h.cfg.Data, "sms.jsonl")}, nil
+	}
+	key, err := os.ReadFile(c.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("API key of the text message provider: %w", err)
+	}
+	return sms.NewSender(sms.SenderConfig{URL: c.URL, APIKey: strings.TrimSpace(string(key))})
 }

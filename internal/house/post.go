@@ -3,22 +3,23 @@ package house
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"example.org/souk/backbone"
-	"example.org/souk/mall/event"
+	"example.org/souk/mall"
 	"example.org/souk/mall/notifications"
 	"example.org/souk/provider/mail"
+	"example.org/souk/provider/sms"
 )
 
-// post sends the notifications service's notices by mail. It is the one place where
-// a customer's name and address are opened.
+// post sends the notifications service's notices by mail or text message. It is the one
+// place where a customer's name, address and number are opened.
 type post struct {
 	keys     *backbone.Keys
 	contacts *backbone.Reader
 	mail     interface {
 		Send(ctx context.Context, m mail.Message) error
 	}
+	sms texter
 }
 
 // Send implements notifications.Sender.
@@ -30,14 +31,22 @@ func (p post) Send(ctx context.Context, key string, n notifications.Notice) (cha
 	case !known:
 		return "", backbone.Transient(errors.New("the customer's contact is not known yet"))
 	}
-	address, ok, err := p.keys.Reveal(ctx, string(contact.Email))
+	address, err := p.reveal(ctx, contact.Email)
 	if err != nil {
 		return "", err
 	}
-	if contact.Forgotten || !ok || address == "" {
-		return "", backbone.Permanent(errors.New("the customer has no address"))
+	number, err := p.reveal(ctx, contact.SMS)
+	if err != nil {
+		return "", err
 	}
-	name, _, err := p.keys.Reveal(ctx, string(contact.Name))
+	by := n.By(contact.Tell, address != "", number != "")
+	if by == "" {
+		return "", backbone.Permanent(errors.New("the customer has neither address nor number"))
+	}
+	if by == mall.ByNone {
+		return string(by), nil
+	}
+	name, err := p.reveal(ctx, contact.Name)
 	if err != nil {
 		return "", err
 	}
@@ -45,11 +54,27 @@ func (p post) Send(ctx context.Context, key string, n notifications.Notice) (cha
 	if err != nil {
 		return "", backbone.Permanent(err)
 	}
-	if err := p.mail.Send(ctx, mail.Message{ID: key, To: address, Subject: subject, Text: text}); err != nil {
-		if mail.ClassOf(err) == mail.Permanent {
-			return "", backbone.Permanent(fmt.Errorf("mail: %w", err))
-		}
-		return "", backbone.Transient(fmt.Errorf("mail: %w", err))
+	if by == mall.BySMS {
+		// The subject says it all, and no more fits.
+		err = p.sms.Send(ctx, sms.Message{ID: key, To: number, Text: subject})
+		return string(by), classed(err, sms.ClassOf(err) == sms.Permanent)
 	}
-	return event.ChannelEmail, nil
+	err = p.mail.Send(ctx, mail.Message{ID: key, To: address, Subject: subject, Text: text})
+	return string(by), classed(err, mail.ClassOf(err) == mail.Permanent)
+}
+
+// reveal opens a token. What cannot be opened any more is empty, as what was never given.
+func (p post) reveal(ctx context.Context, token mall.Personal) (string, error) {
+	text, _, err := p.keys.Reveal(ctx, string(token))
+	return text, err
+}
+
+func classed(err error, permanent bool) error {
+	switch {
+	case err == nil:
+		return nil
+	case permanent:
+		return backbone.Permanent(err)
+	}
+	return backbone.Transient(err)
 }

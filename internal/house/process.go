@@ -15,6 +15,7 @@ import (
 
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/driver"
+	"example.org/souk/gateway/kiosk"
 	"example.org/souk/gateway/online"
 	"example.org/souk/gateway/partner"
 	"example.org/souk/internal/peers"
@@ -23,8 +24,11 @@ import (
 // consolePart is the page of engineers.
 const consolePart = "console"
 
+// kioskPart is the way in for people at kiosks.
+const kioskPart = kiosk.Gate
+
 // gateways are the parts that are no services.
-var gateways = []string{consolePart}
+var gateways = []string{consolePart, kioskPart}
 
 // Several tells whether the mall runs as several processes on databases that they share.
 func (h *House) Several() bool { return h.cfg.Run != nil || h.cfg.Quiet && h.cfg.DB != "" }

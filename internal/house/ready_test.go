@@ -86,6 +86,13 @@ func TestReadyBetween(t *testing.T) {
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); { // a database that is slow to answer is not ready
+		rec := httptest.NewRecorder()
+		h.Door.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), "GET", "/readyz", nil))
+		if rec.Code == 200 {
+			break
+		}
+	}
 	expect("/readyz", 200)
 	if err := h.Stop(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)

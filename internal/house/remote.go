@@ -29,6 +29,10 @@ func (e elsewhere) stores() soukv1connect.StoresServiceClient {
 	return soukv1connect.NewStoresServiceClient(e.client, peers.URL("stores"), connect.WithGRPC())
 }
 
+func (e elsewhere) customers() soukv1connect.CustomersServiceClient {
+	return soukv1connect.NewCustomersServiceClient(e.client, peers.URL("customers"), connect.WithGRPC())
+}
+
 func (e elsewhere) inventory() soukv1connect.InventoryServiceClient {
 	return soukv1connect.NewInventoryServiceClient(e.client, peers.URL("inventory"), connect.WithGRPC())
 }
@@ -71,6 +75,15 @@ func (e elsewhere) Find(ctx context.Context, skuOrName string) (mall.Item, bool,
 	}
 	p := r.Msg.GetProduct()
 	return mall.Item{Product: p.GetProduct(), SKU: p.GetSku(), Name: p.GetName(), Price: money(p.GetPrice())}, true, nil
+}
+
+// MayBuy implements baskets.Customers.
+func (e elsewhere) MayBuy(ctx context.Context, customer string) (bool, error) {
+	r, err := e.customers().GetCustomer(ctx, connect.NewRequest(&soukv1.GetCustomerRequest{Customer: customer}))
+	if found, err := found(err); !found {
+		return false, err
+	}
+	return r.Msg.GetCustomer().GetStatus() == soukv1.CustomerStatus_CUSTOMER_STATUS_ENABLED, nil
 }
 
 // level asks for the stock of a SKU.

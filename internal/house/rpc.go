@@ -11,13 +11,14 @@ import (
 	"example.org/souk/gateway/rpc"
 	"example.org/souk/internal/peers"
 	"example.org/souk/mall"
+	"example.org/souk/mall/baskets"
 )
 
 // programs is the way in for programs of the shop: the application services that run here, for other processes and for who bears a token.
 func (h *House) programs() (http.Handler, error) {
 	return rpc.New(rpc.Config{
 		Commands: h.Runtime, ReadCommand: h.Runtime.ReadCommand, Reader: h.Reader, Run: h.Runtime.Services(), Changed: h.Runtime.Changed, Control: steered{h.Runtime, h},
-		Catalogue: h.prices(), Keys: h.Keys, Caller: h.caller, Clock: clock{}, Logger: h.cfg.Logger,
+		Catalogue: h.prices(), Baskets: h.Baskets(), Keys: h.Keys, Caller: h.caller, Clock: clock{}, Logger: h.cfg.Logger,
 		Observe: h.metrics.observeCall, Closing: h.closing, CallerRate: h.rate(1), AddressRate: h.rate(5),
 	})
 }
@@ -80,6 +81,16 @@ func (h *House) prices() rpc.Catalogue {
 		return priced{catalogue{h.Reader("stores")}}
 	}
 	return priced{elsewhere{h.peers.Client()}}
+}
+
+// Baskets fills in what commands about baskets say of customers and products. Where the service of customers runs elsewhere, that
+// process is asked about those whom baskets has not heard of; the command line reads its database itself.
+func (h *House) Baskets() baskets.Border {
+	b := baskets.Border{Reader: h.Reader("baskets"), Customers: people{h.Reader("customers")}}
+	if !h.cfg.Quiet && !h.here("customers") {
+		b.Customers = elsewhere{h.peers.Client()}
+	}
+	return b
 }
 
 // priced shows the application services what can be ordered.

@@ -14,6 +14,8 @@ type RegisterCustomer struct {
 	Email    mall.Personal `json:"email,omitempty"` // empty: none given
 	SMS      mall.Personal `json:"sms,omitempty"`   // phone number for text messages; empty: none given
 	Card     string        `json:"card,omitempty"`  // loyalty card; empty: none
+
+	Tell mall.Tell `json:"tell,omitzero"` // by which channel they want to be told what
 }
 
 // CommandType returns RegisterCustomerV1.
@@ -30,6 +32,7 @@ func (c RegisterCustomer) Validate() error {
 		optionalSealed("email", c.Email),
 		optionalSealed("sms", c.SMS),
 		optionalID("card", c.Card),
+		tell("tell", c.Tell),
 	)
 }
 
@@ -39,6 +42,8 @@ type ChangeContact struct {
 	Name     mall.Personal `json:"name"`
 	Email    mall.Personal `json:"email,omitempty"`
 	SMS      mall.Personal `json:"sms,omitempty"`
+
+	Tell mall.Tell `json:"tell,omitzero"`
 }
 
 // CommandType returns ChangeContactV1.
@@ -54,6 +59,7 @@ func (c ChangeContact) Validate() error {
 		sealed("name", c.Name),
 		optionalSealed("email", c.Email),
 		optionalSealed("sms", c.SMS),
+		tell("tell", c.Tell),
 	)
 }
 

@@ -268,3 +268,16 @@ func delta(field string, value int64) error {
 	}
 	return nil
 }
+
+// tell refuses a channel that there is not. What waits for a customer they cannot wish not to be told.
+func tell(field string, t mall.Tell) error {
+	for _, c := range []struct {
+		name    string
+		channel mall.Channel
+	}{{"asking", t.Asking}, {"progress", t.Progress}, {"receipts", t.Receipts}} {
+		if !c.channel.Valid() || c.name == "asking" && c.channel == mall.ByNone {
+			return &mall.FieldError{Field: field + "." + c.name, Reason: "is no channel for it"}
+		}
+	}
+	return nil
+}

@@ -25,6 +25,7 @@ type Customer struct {
 	Email  mall.Personal
 	SMS    mall.Personal
 	Card   string
+	Tell   mall.Tell
 }
 
 // What the service refuses; compare with errors.Is.
@@ -51,9 +52,9 @@ var customers = &backbone.Aggregate[Customer]{
 func evolve(s Customer, e backbone.Event) Customer {
 	switch e := e.(type) {
 	case event.CustomerRegistered:
-		return Customer{Status: Enabled, Name: e.Name, Email: e.Email, SMS: e.SMS, Card: e.Card}
+		return Customer{Status: Enabled, Name: e.Name, Email: e.Email, SMS: e.SMS, Card: e.Card, Tell: e.Tell}
 	case event.ContactChanged:
-		s.Name, s.Email, s.SMS = e.Name, e.Email, e.SMS
+		s.Name, s.Email, s.SMS, s.Tell = e.Name, e.Email, e.SMS, e.Tell
 	case event.CustomerEnabled:
 		s.Status = Enabled
 	case event.CustomerDisabled:
@@ -80,12 +81,12 @@ func (s Customer) known() error {
 func register(s Customer, c command.RegisterCustomer, _ backbone.Meta) ([]backbone.Event, error) {
 	switch s.Status {
 	case Unknown:
-		return one(event.CustomerRegistered{Customer: c.Customer, Name: c.Name, Email: c.Email, SMS: c.SMS, Card: c.Card})
+		return one(event.CustomerRegistered{Customer: c.Customer, Name: c.Name, Email: c.Email, SMS: c.SMS, Card: c.Card, Tell: c.Tell})
 	case Forgotten:
 		// Another person under the id of a forgotten one would inherit their past.
 		return nil, ErrForgotten
 	}
-	if s.Name == c.Name && s.Email == c.Email && s.SMS == c.SMS && s.Card == c.Card {
+	if s.Name == c.Name && s.Email == c.Email && s.SMS == c.SMS && s.Card == c.Card && s.Tell == c.Tell {
 		return nil, nil
 	}
 	return nil, ErrExists
@@ -95,10 +96,10 @@ func changeContact(s Customer, c command.ChangeContact, _ backbone.Meta) ([]back
 	if err := s.known(); err != nil {
 		return nil, err
 	}
-	if s.Name == c.Name && s.Email == c.Email && s.SMS == c.SMS {
+	if s.Name == c.Name && s.Email == c.Email && s.SMS == c.SMS && s.Tell == c.Tell {
 		return nil, nil
 	}
-	return one(event.ContactChanged{Customer: c.Customer, Name: c.Name, Email: c.Email, SMS: c.SMS})
+	return one(event.ContactChanged{Customer: c.Customer, Name: c.Name, Email: c.Email, SMS: c.SMS, Tell: c.Tell})
 }
 
 func enable(s Customer, c command.EnableCustomer, _ backbone.Meta) ([]backbone.Event, error) {

@@ -9,6 +9,8 @@ type CustomerRegistered struct {
 	Email    mall.Personal `json:"email,omitempty"` // empty: none given
 	SMS      mall.Personal `json:"sms,omitempty"`   // phone number for text messages; empty: none given
 	Card     string        `json:"card,omitempty"`  // loyalty card; empty: none linked
+
+	Tell mall.Tell `json:"tell,omitzero"` // by which channel they want to be told what
 }
 
 // ContactChanged carries the whole contact as it is from now on, not the difference.
@@ -17,6 +19,8 @@ type ContactChanged struct {
 	Name     mall.Personal `json:"name"`
 	Email    mall.Personal `json:"email,omitempty"`
 	SMS      mall.Personal `json:"sms,omitempty"`
+
+	Tell mall.Tell `json:"tell,omitzero"`
 }
 
 // CustomerEnabled says that a disabled customer may buy again.

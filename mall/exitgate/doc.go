@@ -8,7 +8,8 @@
 //
 // Handles: ScanExit; its own AdoptVisit.
 //
-// Subscribes: to entrance.CustomerArrived for the visits; to stores.StoreCreated and ProductAdded for the goods.
+// Subscribes: to entrance.CustomerArrived for the visits; to stores.StoreCreated, ProductAdded and BarcodeAssigned for the
+// goods.
 //
 // Refuses: nothing.
 //

@@ -22,5 +22,8 @@ var goods = backbone.View{
 				ON CONFLICT (product) DO UPDATE SET store = excluded.store, sku = excluded.sku, barcode = excluded.barcode`,
 				e.Product, e.Store, e.SKU, e.Barcode)
 		}),
+		backbone.Project(func(ctx context.Context, tx backbone.ViewTx, e event.BarcodeAssigned) error {
+			return tx.Exec(ctx, `UPDATE {goods} SET barcode = $2 WHERE product = $1`, e.Product, e.Barcode)
+		}),
 	},
 }

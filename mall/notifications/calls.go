@@ -12,9 +12,9 @@ import (
 )
 
 // Sender hands a notice to whatever carries it. It finds the customer with GetContact, opens the tokens, chooses the
-// channel, and renders the text with Render.
+// channel with Notice.By, and renders the text with Render.
 type Sender interface {
-	// Send returns the channel that took the message. key is the same in every attempt; the Message-ID is made of it. An
+	// Send returns the channel that took the message, mall.ByNone where the customer does not want to be told. key is the same in every attempt; the Message-ID is made of it. An
 	// error of class backbone.Permanent gives the notice up; any other is tried again, for a day.
 	Send(ctx context.Context, key string, n Notice) (channel string, err error)
 }
@@ -31,6 +31,37 @@ type Notice struct {
 	SKU          string     `json:"sku,omitempty"`
 	Wanted       int64      `json:"wanted,omitempty"`
 	Available    int64      `json:"available,omitempty"`
+
+	Missing []mall.Line `json:"missing,omitempty"` // was promised and not found
+	Instead []string    `json:"instead,omitempty"` // what comes in its place, in words
+	Unpaid  bool        `json:"unpaid,omitempty"`  // Total is to be paid when the order is collected
+}
+
+// about says what a notice is about: which of a customer's wishes it goes by.
+type about int
+
+const (
+	progress about = iota
+	asking
+	receipt
+)
+
+var subjects = map[string]about{
+	"order_short": asking, "order_readied": asking, "visit_charge_failed": asking, "order_completed": receipt, "visit_charged": receipt,
+}
+
+// By returns the channel by which a customer is told, given what they want and which of the two lead to them; "" where none does.
+func (n Notice) By(wish mall.Tell, email, sms bool) mall.Channel {
+	wanted := map[about]mall.Channel{progress: wish.Progress, asking: wish.Asking, receipt: wish.Receipts}[subjects[n.Template]]
+	switch {
+	case wanted == mall.ByNone:
+		return mall.ByNone
+	case sms && (wanted == mall.BySMS || !email):
+		return mall.BySMS
+	case email:
+		return mall.ByEmail
+	}
+	return ""
 }
 
 const sendName = "send"
@@ -116,7 +147,41 @@ Please come to the desk. Your visit has the number {{.Visit}}.
 		"order_expired/subject": `Your order {{.Order}} has expired`,
 		"order_expired": `{{template "hello" .}}
 
-your order {{.Order}} has waited until its time was over, and ended. Nothing was charged.
+your order {{.Order}} has waited until its time was over, and ended. Nothing is owed for it, and what was paid for it goes back to you.
+`,
+		"order_short/subject": `Your order {{.Order}} needs your decision: not everything was found`,
+		"order_short": `{{template "hello" .}}
+
+we are sorry: not everything of your order {{.Order}} was found.
+{{- range .Missing}}
+Missing: {{.Quantity}} of {{.SKU}}
+{{- end}}
+Tell us what you want: the rest of it, something like it instead, or nothing at all. Your order waits until you do.
+`,
+		"order_amended/subject": `Your order {{.Order}} has changed: it comes to {{.Total}}`,
+		"order_amended": `{{template "hello" .}}
+
+not everything of your order {{.Order}} was found.
+{{- range .Missing}}
+Left out: {{.Quantity}} of {{.SKU}}
+{{- end}}
+{{- range .Instead}}
+Instead: {{.}}
+{{- end}}
+What is left, and what comes instead, comes to {{.Total}}.
+`,
+		"order_readied/subject": `Your order {{.Order}} is ready: collect it at the depot`,
+		"order_readied": `{{template "hello" .}}
+
+everything of your order {{.Order}} is at the depot of the mall. Collect it there, and have the number of your order with you.
+{{- if .Unpaid}}
+You pay {{.Total}} when you collect it, if you have not yet.
+{{- end}}
+`,
+		"order_completed/subject": `Your receipt for order {{.Order}}: {{.Total}}`,
+		"order_completed": `{{template "hello" .}}
+
+thank you. Your order {{.Order}} is complete: you have collected it, and paid {{.Total}}.
 `,
 	} {
 		template.Must(t.New(name).Parse(text))

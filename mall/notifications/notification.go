@@ -2,6 +2,7 @@ package notifications
 
 import (
 	"example.org/souk/backbone"
+	"example.org/souk/mall"
 	"example.org/souk/mall/event"
 )
 
@@ -33,7 +34,7 @@ func (c RecordNotification) Stream() string { return c.Notification }
 
 func record(s notification, c RecordNotification, _ backbone.Meta) ([]backbone.Event, error) {
 	switch {
-	case s.Ended:
+	case s.Ended, c.Channel == string(mall.ByNone): // nobody was told, and nobody wanted to be
 		return nil, nil
 	case c.Failed:
 		return []backbone.Event{event.NotificationFailed{

@@ -74,6 +74,26 @@ func notices() []struct {
 			tellExpired(event.OrderExpired{Order: "o1", Customer: "c1"}, meta),
 			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_expired"},
 		},
+		{
+			tellShort(event.OrderShort{Order: "o1", Customer: "c1", Missing: []mall.Line{{SKU: "pen", Quantity: 2}, {SKU: "ink", Quantity: 1}}, WhenShort: mall.ShortAsk}, meta),
+			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_short", Missing: []mall.Line{{SKU: "pen", Quantity: 2}, {SKU: "ink", Quantity: 1}}},
+		},
+		{
+			tellAmended(event.OrderAmended{Order: "o1", Customer: "c1", Choice: mall.ShortRest, Missing: []mall.Line{{SKU: "pen", Quantity: 2}}, Substitutes: []mall.Item{{Name: "Pencil", Quantity: 2}}, Total: total}, meta),
+			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_amended", Missing: []mall.Line{{SKU: "pen", Quantity: 2}}, Instead: []string{"2 of Pencil"}, Total: total},
+		},
+		{
+			tellReadied(event.OrderReadied{Order: "o1", Customer: "c1", Total: total}, meta),
+			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_readied", Total: total, Unpaid: true},
+		},
+		{
+			tellReadied(event.OrderReadied{Order: "o1", Customer: "c1", Total: total, Payment: "p1"}, meta),
+			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_readied", Total: total},
+		},
+		{
+			tellCompleted(event.OrderCompleted{Order: "o1", Customer: "c1", Total: total}, meta),
+			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_completed", Total: total},
+		},
 	}
 }
 
@@ -85,6 +105,47 @@ func TestB17_OneKeyAnEvent(t *testing.T) {
 		if !reflect.DeepEqual(n.effects, want) {
 			t.Errorf("%+v, want %+v", n.effects, want)
 		}
+	}
+}
+
+// Only a customer who wants to be asked is asked when goods are short.
+func TestShortAsksWhoWantsToBeAsked(t *testing.T) {
+	t.Parallel()
+	for wish, want := range map[mall.WhenShort]int{"": 1, mall.ShortAsk: 1, mall.ShortRest: 0, mall.ShortSubstitute: 0, mall.ShortCancel: 0} {
+		if got := tellShort(event.OrderShort{Order: "o1", Customer: "c1", WhenShort: wish}, meta); len(got) != want {
+			t.Errorf("%q: %d notices, want %d", wish, len(got), want)
+		}
+	}
+}
+
+// B17: each notice goes by the channel that the customer wants for what it is about, and by the other where that one leads nowhere.
+func TestB17_Channels(t *testing.T) {
+	t.Parallel()
+	wish := mall.Tell{Asking: mall.BySMS, Progress: mall.ByNone, Receipts: mall.ByEmail}
+	for _, c := range []struct {
+		template   string
+		wish       mall.Tell
+		email, sms bool
+		want       mall.Channel
+	}{
+		{"order_approved", mall.Tell{}, true, true, mall.ByEmail},
+		{"order_approved", mall.Tell{}, false, true, mall.BySMS},
+		{"order_approved", mall.Tell{}, false, false, ""},
+		{"order_approved", wish, true, true, mall.ByNone},
+		{"order_approved", wish, false, false, mall.ByNone},
+		{"order_short", wish, true, true, mall.BySMS},
+		{"order_readied", wish, true, false, mall.ByEmail},
+		{"visit_charge_failed", wish, true, true, mall.BySMS},
+		{"order_completed", wish, true, true, mall.ByEmail},
+		{"visit_charged", wish, false, true, mall.BySMS},
+	} {
+		if got := (Notice{Template: c.template}).By(c.wish, c.email, c.sms); got != c.want {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+	none := RecordNotification{Notification: "e1", Channel: string(mall.ByNone)}
+	if events, err := record(notification{}, none, meta); err != nil || len(events) != 0 {
+		t.Errorf("what nobody was told: %+v, %v", events, err)
 	}
 }
 

@@ -2,9 +2,11 @@ package notifications
 
 import (
 	"cmp"
+	"fmt"
 	"time"
 
 	"example.org/souk/backbone"
+	"example.org/souk/mall"
 	"example.org/souk/mall/event"
 )
 
@@ -34,6 +36,30 @@ func tellCanceled(e event.OrderCanceled, m backbone.Meta) []backbone.Effect {
 
 func tellExpired(e event.OrderExpired, m backbone.Meta) []backbone.Effect {
 	return tell(m, Notice{Customer: e.Customer, Order: e.Order, Template: "order_expired"})
+}
+
+// tellShort asks the customer. Where a clerk chooses, or it was decided beforehand, OrderAmended or OrderCanceled tells them.
+func tellShort(e event.OrderShort, m backbone.Meta) []backbone.Effect {
+	if e.WhenShort != "" && e.WhenShort != mall.ShortAsk {
+		return nil
+	}
+	return tell(m, Notice{Customer: e.Customer, Order: e.Order, Template: "order_short", Missing: e.Missing})
+}
+
+func tellAmended(e event.OrderAmended, m backbone.Meta) []backbone.Effect {
+	n := Notice{Customer: e.Customer, Order: e.Order, Template: "order_amended", Missing: e.Missing, Total: e.Total}
+	for _, i := range e.Substitutes {
+		n.Instead = append(n.Instead, fmt.Sprintf("%d of %s", i.Quantity, i.Name))
+	}
+	return tell(m, n)
+}
+
+func tellReadied(e event.OrderReadied, m backbone.Meta) []backbone.Effect {
+	return tell(m, Notice{Customer: e.Customer, Order: e.Order, Template: "order_readied", Total: e.Total, Unpaid: e.Payment == ""})
+}
+
+func tellCompleted(e event.OrderCompleted, m backbone.Meta) []backbone.Effect {
+	return tell(m, Notice{Customer: e.Customer, Order: e.Order, Template: "order_completed", Total: e.Total})
 }
 
 func tellCharged(e event.VisitCharged, m backbone.Meta) []backbone.Effect {

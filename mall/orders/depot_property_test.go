@@ -215,7 +215,7 @@ func judgeFetched(t *testing.T, rt *rapid.T, w *backbonetest.World, c command.Pl
 		money = load("payments", moneyOf, c.Payment)
 	}
 	saga := w.Saga(t, "orders", "checkout", c.Order)
-	legal := true
+	var legal bool
 	switch o.Status {
 	case Backordered:
 		legal = saga == backbone.SagaWaiting && goods.Waits && !shopping.Created && !money.Held
@@ -233,6 +233,10 @@ func judgeFetched(t *testing.T, rt *rapid.T, w *backbonetest.World, c command.Pl
 	}
 	if !legal {
 		rt.Fatalf("order %+v is %s with its checkout %s; stock %+v, list %+v, money %+v, cash %+v, order %+v", c, o.Status, saga, goods, shopping, money, cash, o)
+	}
+	// What was not found is left out of what is paid, whichever message told of it first.
+	if found := c.Items[0].SKU != "scarce"; (o.Status == Ready || o.Status == Completed) && found != (len(o.Missing) == 0 && o.Total == eur(2000)) {
+		rt.Fatalf("order %+v is %s for %v, without %v", c, o.Status, o.Total, o.Missing)
 	}
 	log, err := w.Reader("orders").Log(t.Context(), backbone.ReadQuery{Stream: "order/" + c.Order, Kinds: backbone.EventKinds()})
 	if err != nil {

@@ -31,7 +31,7 @@ type (
 	barred struct{ Order string }
 	arrive struct{ Order string } // what was short comes in
 	issued struct{ Order string }
-	close  struct{ Order string } // the order owes nothing
+	settle struct{ Order string } // the order owes nothing
 	closed struct{ Order string }
 )
 
@@ -42,8 +42,8 @@ func (voided) EventType() string   { return "test.payments.Voided.v1" }
 func (arrive) CommandType() string { return "test.inventory.Arrive.v1" }
 func (c arrive) Stream() string    { return c.Order }
 func (issued) EventType() string   { return "test.inventory.Issued.v1" }
-func (close) CommandType() string  { return "test.payments.Close.v1" }
-func (c close) Stream() string     { return c.Order }
+func (settle) CommandType() string { return "test.payments.Settle.v1" }
+func (c settle) Stream() string    { return c.Order }
 func (closed) EventType() string   { return "test.payments.Closed.v1" }
 
 func evolveHas(h has, e backbone.Event) has {
@@ -162,14 +162,14 @@ func others() []*backbone.Service {
 				}
 				return one(event.InvoicePaid{Invoice: c.Invoice, Order: c.Invoice, Amount: eur(2000)})
 			}),
-			backbone.Decide(invoiceOf, func(h has, c close, _ backbone.Meta) ([]backbone.Event, error) {
+			backbone.Decide(invoiceOf, func(h has, c settle, _ backbone.Meta) ([]backbone.Event, error) {
 				switch {
 				case h.Over:
 					return nil, nil
 				case h.Final:
 					return one(event.InvoiceRefunded{Invoice: c.Order, Order: c.Order, Amount: eur(2000)})
 				}
-				return one(closed{c.Order})
+				return one(closed(c))
 			}),
 		},
 		Subscribes: []backbone.Subscriber{
@@ -179,14 +179,14 @@ func others() []*backbone.Service {
 				}
 				return []backbone.Effect{backbone.Send(command.CapturePayment{Payment: e.Payment, Amount: e.Total})}
 			}),
-			backbone.Whenever(func(e event.OrderCancelling, _ backbone.Meta) []backbone.Effect { return closeOf(e.Order) }),
-			backbone.Whenever(func(e event.OrderRejected, _ backbone.Meta) []backbone.Effect { return closeOf(e.Order) }),
-			backbone.Whenever(func(e event.OrderExpired, _ backbone.Meta) []backbone.Effect { return closeOf(e.Order) }),
+			backbone.Whenever(func(e event.OrderCancelling, _ backbone.Meta) []backbone.Effect { return settleOf(e.Order) }),
+			backbone.Whenever(func(e event.OrderRejected, _ backbone.Meta) []backbone.Effect { return settleOf(e.Order) }),
+			backbone.Whenever(func(e event.OrderExpired, _ backbone.Meta) []backbone.Effect { return settleOf(e.Order) }),
 		},
 	}}
 }
 
-func closeOf(order string) []backbone.Effect { return []backbone.Effect{backbone.Send(close{order})} }
+func settleOf(order string) []backbone.Effect { return []backbone.Effect{backbone.Send(settle{order})} }
 
 // However the answers to the checkout come, late, twice or out of order, whenever the customer cancels, the goods arrive
 // or the order's time is over: the order is approved, with its stock committed and its payment bound; or it has ended

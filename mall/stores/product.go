@@ -23,6 +23,7 @@ type product struct {
 	SKU          string
 	Name         string
 	Description  string
+	Barcode      string
 	Price        mall.Money
 	PriceVersion int64 // 1 for the first price, then counted up
 	Removed      bool
@@ -31,7 +32,13 @@ type product struct {
 var products = &backbone.Aggregate[product]{
 	Name: "product",
 	Public: []backbone.Event{
-		event.ProductAdded{}, event.RestockThresholdSet{}, event.ProductRebranded{}, event.PriceIncreased{}, event.PriceDecreased{}, event.ProductRemoved{},
+		event.ProductAdded{},
+		event.RestockThresholdSet{},
+		event.ProductRebranded{},
+		event.BarcodeAssigned{},
+		event.PriceIncreased{},
+		event.PriceDecreased{},
+		event.ProductRemoved{},
 	},
 	Evolve: evolveProduct,
 }
@@ -39,9 +46,11 @@ var products = &backbone.Aggregate[product]{
 func evolveProduct(s product, e backbone.Event) product {
 	switch e := e.(type) {
 	case event.ProductAdded:
-		return product{Store: e.Store, SKU: e.SKU, Name: e.Name, Description: e.Description, Price: e.Price, PriceVersion: 1}
+		return product{Store: e.Store, SKU: e.SKU, Name: e.Name, Description: e.Description, Barcode: e.Barcode, Price: e.Price, PriceVersion: 1}
 	case event.ProductRebranded:
 		s.Name, s.Description = e.Name, e.Description
+	case event.BarcodeAssigned:
+		s.Barcode = e.Barcode
 	case event.PriceIncreased:
 		s.Price, s.PriceVersion = e.Price, e.PriceVersion
 	case event.PriceDecreased:
@@ -96,6 +105,13 @@ func rebrandProduct(s product, c command.RebrandProduct, _ backbone.Meta) ([]bac
 		return nil, nil
 	}
 	return one(event.ProductRebranded{Product: c.Product, Store: s.Store, SKU: s.SKU, Name: c.Name, Description: c.Description})
+}
+
+func assignBarcode(s product, c command.AssignBarcode, _ backbone.Meta) ([]backbone.Event, error) {
+	if err := s.onSale(); err != nil || s.Barcode == c.Barcode {
+		return nil, err
+	}
+	return one(event.BarcodeAssigned{Product: c.Product, Store: s.Store, SKU: s.SKU, Barcode: c.Barcode})
 }
 
 func increasePrice(s product, c command.IncreasePrice, _ backbone.Meta) ([]backbone.Event, error) {

@@ -22,6 +22,8 @@ type Product struct {
 	PriceVersion int64      `json:"priceVersion"`
 	// Orderable says that the product is in the catalogue and its store takes part.
 	Orderable bool `json:"orderable"`
+	// Removed says that it was taken out of the catalogue for good.
+	Removed bool `json:"removed,omitempty"`
 }
 
 // Price is one of the prices that a product has had.
@@ -32,7 +34,7 @@ type Price struct {
 }
 
 const selectProducts = `SELECT p.product, p.store, s.location, p.sku, p.barcode, p.name, p.description,
-	p.price, p.currency, p.price_version, CASE WHEN p.removed = 0 AND s.participating = 1 THEN 1 ELSE 0 END
+	p.price, p.currency, p.price_version, CASE WHEN p.removed = 0 AND s.participating = 1 THEN 1 ELSE 0 END, p.removed
 	FROM {products} p JOIN {stores} s ON s.store = p.store `
 
 // Get returns a product, removed or not; false when there never was one of that id.
@@ -51,15 +53,97 @@ func Find(ctx context.Context, r *backbone.Reader, skuOrName string) (Product, b
 	return first(ctx, r, selectProducts+`WHERE p.name = $1`+orderable, skuOrName)
 }
 
-// List returns up to limit products that are not removed, in the order of their ids, beginning after one of them; after
-// "" begins at the first.
-func List(ctx context.Context, r *backbone.Reader, after string, limit int) ([]Product, error) {
-	return query(ctx, r, selectProducts+`WHERE p.product > $1 AND p.removed = 0 ORDER BY p.product LIMIT $2`, after, limit)
+// FindBarcode returns the product that can be ordered and has a barcode; false when there is none. store is the shop that sells it, ""
+// any; of several products the one with the least id is taken.
+func FindBarcode(ctx context.Context, r *backbone.Reader, store, barcode string) (Product, bool, error) {
+	if barcode == "" {
+		return Product{}, false, nil // is on many
+	}
+	return first(ctx, r, selectProducts+`WHERE p.barcode = $1 AND ($2 = '' OR p.store = $2)
+		AND p.removed = 0 AND s.participating = 1 ORDER BY p.product LIMIT 1`, barcode, store)
+}
+
+// Filter selects products. The zero value is all that are not removed.
+type Filter struct {
+	After     string // the product after which the list begins
+	Store     string // the shop that sells them; empty: any
+	Orderable bool   // only what can be ordered now
+}
+
+// List returns up to limit products that are not removed, in the order of their ids.
+func List(ctx context.Context, r *backbone.Reader, f Filter, limit int) ([]Product, error) {
+	least := 0
+	if f.Orderable {
+		least = 1
+	}
+	return query(ctx, r, selectProducts+`WHERE p.product > $1 AND p.removed = 0 AND ($2 = '' OR p.store = $2) AND s.participating >= $3
+		ORDER BY p.product LIMIT $4`, f.After, f.Store, least, limit)
+}
+
+// Store is a shop of the mall.
+type Store struct {
+	Store         string `json:"store"`
+	Name          string `json:"name"`
+	Location      string `json:"location"` // where its goods lie
+	Participating bool   `json:"participating"`
+}
+
+// GetStore returns a shop; false when there never was one of that id.
+func GetStore(ctx context.Context, r *backbone.Reader, store string) (Store, bool, error) {
+	list, err := queryStores(ctx, r, `SELECT store, name, location, participating FROM {stores} WHERE store = $1`, store)
+	if err != nil || len(list) == 0 {
+		return Store{}, false, err
+	}
+	return list[0], true, nil
+}
+
+// ListStores returns up to limit shops in the order of their ids, beginning after one of them; after "" begins at the first.
+// With participating only those that take part are returned.
+func ListStores(ctx context.Context, r *backbone.Reader, after string, participating bool, limit int) ([]Store, error) {
+	least := 0
+	if participating {
+		least = 1
+	}
+	return queryStores(ctx, r, `SELECT store, name, location, participating FROM {stores} WHERE store > $1 AND participating >= $2
+		ORDER BY store LIMIT $3`, after, least, limit)
+}
+
+func queryStores(ctx context.Context, r *backbone.Reader, sql string, args ...any) ([]Store, error) {
+	rows, err := r.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, fmt.Errorf("stores: %w", err)
+	}
+	defer rows.Close()
+	var list []Store
+	for rows.Next() {
+		var s Store
+		var participating int64
+		if err := rows.Scan(&s.Store, &s.Name, &s.Location, &participating); err != nil {
+			return nil, fmt.Errorf("stores: %w", err)
+		}
+		s.Participating = participating == 1
+		list = append(list, s)
+	}
+	return list, rows.Err()
+}
+
+// PriceAt returns the price that a product had at a time; false when it was not in the catalogue yet.
+func PriceAt(ctx context.Context, r *backbone.Reader, product string, at time.Time) (Price, bool, error) {
+	list, err := queryPrices(ctx, r, product, `SELECT version, price, currency, since FROM {prices} WHERE product = $1 AND since <= $2
+		ORDER BY version DESC LIMIT 1`, product, at.UnixMicro())
+	if err != nil || len(list) == 0 {
+		return Price{}, false, err
+	}
+	return list[0], true, nil
 }
 
 // Prices returns all prices that a product has had, the first one first.
 func Prices(ctx context.Context, r *backbone.Reader, product string) ([]Price, error) {
-	rows, err := r.Query(ctx, `SELECT version, price, currency, since FROM {prices} WHERE product = $1 ORDER BY version`, product)
+	return queryPrices(ctx, r, product, `SELECT version, price, currency, since FROM {prices} WHERE product = $1 ORDER BY version`, product)
+}
+
+func queryPrices(ctx context.Context, r *backbone.Reader, product, sql string, args ...any) ([]Price, error) {
+	rows, err := r.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("prices of %s: %w", product, err)
 	}
@@ -94,13 +178,13 @@ func query(ctx context.Context, r *backbone.Reader, sql string, args ...any) ([]
 	var list []Product
 	for rows.Next() {
 		var p Product
-		var orderable int64
+		var orderable, removed int64
 		err := rows.Scan(&p.Product, &p.Store, &p.Location, &p.SKU, &p.Barcode, &p.Name, &p.Description,
-			&p.Price.Amount, &p.Price.Currency, &p.PriceVersion, &orderable)
+			&p.Price.Amount, &p.Price.Currency, &p.PriceVersion, &orderable, &removed)
 		if err != nil {
 			return nil, fmt.Errorf("catalogue: %w", err)
 		}
-		p.Orderable = orderable == 1
+		p.Orderable, p.Removed = orderable == 1, removed == 1
 		list = append(list, p)
 	}
 	return list, rows.Err()

@@ -21,6 +21,7 @@ func Service() *backbone.Service {
 			backbone.Decide(stores, disableParticipation),
 			backbone.DecideMany(productAndStore, addProduct).On(products, stores),
 			backbone.Decide(products, rebrandProduct),
+			backbone.Decide(products, assignBarcode),
 			backbone.Decide(products, increasePrice),
 			backbone.Decide(products, decreasePrice),
 			backbone.Decide(products, removeProduct),

@@ -3,9 +3,12 @@ package stores
 import (
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
+	"time"
 
 	"example.org/souk/backbone"
+	"example.org/souk/backbone/backbonetest"
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/event"
@@ -19,6 +22,7 @@ var (
 	enabled = event.ParticipationEnabled{Store: "s1"}
 	added   = event.ProductAdded{Product: "p1", Store: "s1", Location: "main", Name: "Pen", SKU: "pen", Price: eur(1000)}
 	removed = event.ProductRemoved{Product: "p1", Store: "s1", SKU: "pen"}
+	coded   = event.BarcodeAssigned{Product: "p1", Store: "s1", SKU: "pen", Barcode: "4006381333931"}
 	raised  = event.PriceIncreased{Product: "p1", Store: "s1", SKU: "pen", From: eur(1000), Price: eur(1100), PriceVersion: 2}
 )
 
@@ -59,6 +63,12 @@ func TestDecisions(t *testing.T) {
 		{"named as before", product1(added), command.RebrandProduct{Product: "p1", Name: "Pen"}, nil, nil},
 		{"nothing rebranded", nil, command.RebrandProduct{Product: "p1", Name: "Pen"}, nil, ErrProductUnknown},
 		{"the removed rebranded", product1(added, removed), command.RebrandProduct{Product: "p1", Name: "Quill"}, nil, ErrProductRemoved},
+
+		{"a barcode", product1(added), command.AssignBarcode{Product: "p1", Barcode: "4006381333931"}, coded, nil},
+		{"the same barcode", product1(added, coded), command.AssignBarcode{Product: "p1", Barcode: "4006381333931"}, nil, nil},
+		{"no barcode any more", product1(added, coded), command.AssignBarcode{Product: "p1"}, event.BarcodeAssigned{Product: "p1", Store: "s1", SKU: "pen"}, nil},
+		{"a barcode for nothing", nil, command.AssignBarcode{Product: "p1", Barcode: "1"}, nil, ErrProductUnknown},
+		{"a barcode for the removed", product1(added, removed), command.AssignBarcode{Product: "p1", Barcode: "1"}, nil, ErrProductRemoved},
 
 		{"dearer", product1(added), command.IncreasePrice{Product: "p1", Price: eur(1100)}, raised, nil},
 		{"no dearer", product1(added), command.IncreasePrice{Product: "p1", Price: eur(1000)}, nil, ErrNotHigher},
@@ -163,6 +173,89 @@ func TestPriceVersionsAreDense(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What is read of shops, products, barcodes and prices is as of now, and prices as of any time; a rebuild changes nothing.
+func TestCatalogue(t *testing.T) {
+	t.Parallel()
+	w := backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{Service()}})
+	ctx, r := t.Context(), w.Reader("stores")
+	add := func(product, store string) command.AddProduct {
+		return command.AddProduct{Product: product, Store: store, Name: product, SKU: product, Barcode: "400" + product, Price: eur(1000)}
+	}
+	for _, c := range []backbone.Command{
+		command.CreateStore{Store: "s1", Name: "Paper & Ink", Location: "main"},
+		command.CreateStore{Store: "s2", Name: "Tea house", Location: "annex"},
+		command.EnableParticipation{Store: "s1"},
+		add("ink", "s1"), add("pen", "s1"), add("quill", "s1"), add("tea", "s2"),
+		command.RemoveProduct{Product: "quill"},
+	} {
+		w.Do(t, c)
+	}
+	begun := w.Clock.Now()
+	for n, c := range []backbone.Command{
+		command.IncreasePrice{Product: "pen", Price: eur(1100)},
+		command.DecreasePrice{Product: "pen", Price: eur(900)},
+		command.AssignBarcode{Product: "pen", Barcode: "77"},
+		command.RebrandStore{Store: "s1", Name: "Ink & Paper"},
+	} {
+		w.Clock.Set(begun.Add(time.Duration(n+1) * time.Hour))
+		w.Do(t, c)
+	}
+	check := func() {
+		t.Helper()
+		for at, want := range map[time.Duration]Price{
+			0: {Version: 1, Price: eur(1000)}, 59 * time.Minute: {Version: 1, Price: eur(1000)}, time.Hour: {Version: 2, Price: eur(1100)},
+			2*time.Hour - time.Microsecond: {Version: 2, Price: eur(1100)}, 2 * time.Hour: {Version: 3, Price: eur(900)}, 1000 * time.Hour: {Version: 3, Price: eur(900)},
+		} {
+			p, found, err := PriceAt(ctx, r, "pen", begun.Add(at))
+			if err != nil || !found || p.Version != want.Version || p.Price != want.Price {
+				t.Errorf("after %s the price is %+v (%v %v), want %+v", at, p, found, err, want)
+			}
+		}
+		if _, found, err := PriceAt(ctx, r, "pen", begun.Add(-time.Microsecond)); found || err != nil {
+			t.Errorf("a price before it was sold: %v", err)
+		}
+		for _, c := range []struct{ store, barcode, want string }{
+			{"", "77", "pen"}, {"s1", "77", "pen"}, {"s2", "77", ""}, {"", "400pen", ""}, {"", "400ink", "ink"}, {"", "400quill", ""}, {"", "400tea", ""}, {"", "", ""},
+		} {
+			p, found, err := FindBarcode(ctx, r, c.store, c.barcode)
+			if err != nil || p.Product != c.want || found != (c.want != "") {
+				t.Errorf("%q of %q is %q (%v)", c.barcode, c.store, p.Product, err)
+			}
+		}
+		for f, want := range map[Filter]string{
+			{}: "ink pen tea", {After: "ink"}: "pen tea", {Store: "s2"}: "tea", {Orderable: true}: "ink pen", {Store: "s2", Orderable: true}: "",
+		} {
+			list, err := List(ctx, r, f, 10)
+			var got []string
+			for _, p := range list {
+				got = append(got, p.Product)
+			}
+			if err != nil || strings.Join(got, " ") != want {
+				t.Errorf("%+v lists %v (%v), want %s", f, got, err, want)
+			}
+		}
+		all, err := ListStores(ctx, r, "", false, 10)
+		want := []Store{{"s1", "Ink & Paper", "main", true}, {"s2", "Tea house", "annex", false}}
+		open, openErr := ListStores(ctx, r, "", true, 10)
+		second, secondErr := ListStores(ctx, r, "s1", false, 10)
+		if err := errors.Join(err, openErr, secondErr); err != nil || !reflect.DeepEqual(all, want) ||
+			!reflect.DeepEqual(open, want[:1]) || !reflect.DeepEqual(second, want[1:]) {
+			t.Errorf("%+v %+v %+v (%v)", all, open, second, err)
+		}
+		if s, found, err := GetStore(ctx, r, "s2"); err != nil || !found || s != want[1] {
+			t.Errorf("%+v %v %v", s, found, err)
+		}
+		if _, found, err := GetStore(ctx, r, "s3"); err != nil || found {
+			t.Errorf("a shop that is not there: %v", err)
+		}
+	}
+	check()
+	if err := w.Runtime().Rebuild(ctx, "stores", "catalogue", nil); err != nil {
+		t.Fatal(err)
+	}
+	check()
 }
 
 func TestServiceIsWellFormed(t *testing.T) {

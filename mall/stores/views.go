@@ -30,6 +30,9 @@ var catalogue = backbone.View{
 		backbone.Project(func(ctx context.Context, tx backbone.ViewTx, e event.ProductRebranded) error {
 			return tx.Exec(ctx, `UPDATE {products} SET name = $2, description = $3 WHERE product = $1`, e.Product, e.Name, e.Description)
 		}),
+		backbone.Project(func(ctx context.Context, tx backbone.ViewTx, e event.BarcodeAssigned) error {
+			return tx.Exec(ctx, `UPDATE {products} SET barcode = $2 WHERE product = $1`, e.Product, e.Barcode)
+		}),
 		backbone.Project(func(ctx context.Context, tx backbone.ViewTx, e event.PriceIncreased) error {
 			return showPrice(ctx, tx, e.Product, e.Price, e.PriceVersion)
 		}),

@@ -20,8 +20,12 @@ func TestF17_ThroughputRises(t *testing.T) {
 	}
 	binary := testserver.Build(t, "example.org/souk/test/store/patient")
 	for carrier, url := range map[string]func(*testing.T) string{
-		"log":  func(*testing.T) string { return "" },
-		"NATS": func(t *testing.T) string { return testserver.NATSOwn(t).URL() },
+		"log":      func(*testing.T) string { return "" },
+		"NATS":     func(t *testing.T) string { return testserver.NATSOwn(t).URL() },
+		"RabbitMQ": func(t *testing.T) string { return testserver.RabbitOwn(t).URL() },
+		"Kafka": func(t *testing.T) string {
+			return "kafka://" + strings.Join(testserver.KafkaOwn(t, 1).Addresses(), ",")
+		},
 	} {
 		t.Run(carrier, func(t *testing.T) {
 			const questions = 30_000

@@ -16,11 +16,11 @@ import (
 	"example.org/souk/internal/testserver"
 )
 
-// supermarket is what a shop with gates has beside the online store.
-const supermarket = "entrance greeter exitgate fastlane logistics devices"
+// supermarket is what a shop with gates and a depot has beside the online store.
+const supermarket = "entrance greeter exitgate fastlane logistics devices depot"
 
 // apart is every service and gateway of the online store in a process of its own, and the supermarket in another one.
-var apart = []string{"online", "stores", "customers", "orders", "inventory", "payments", "notifications", "analytics", "keys", "console", supermarket}
+var apart = []string{"online", "stores", "customers", "baskets", "orders", "inventory", "payments", "notifications", "analytics", "search", "keys", "console", supermarket}
 
 // proving tells whether what takes minutes is to be shown as well, as make prove-short asks for. What make test leaves out it says.
 func proving(t *testing.T) bool {

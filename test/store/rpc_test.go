@@ -161,7 +161,8 @@ func TestDocsOfPrograms(t *testing.T) {
 	commands := strings.NewReplacer("souk token", binary+" --data "+dir+" token", "http://127.0.0.1:8080", url).Replace(script.String())
 	cmd := exec.CommandContext(t.Context(), "bash", "-euc", commands)
 	out, err := cmd.CombinedOutput()
-	for _, want := range []string{`"commandId":"till-7-0001"`, `"type":"souk.orders.OrderPlaced.v1"`, `"order":"R-1"`, `"name":"Mint tea, 250 g"`} {
+	for _, want := range []string{`"commandId":"till-7-0001"`, `"type":"souk.orders.OrderPlaced.v1"`, `"order":"R-1"`, `"name":"Mint tea, 250 g"`,
+		`"status":"BASKET_STATUS_OPEN"`, `"storeName":"Main hall"`, `"type":"souk.baskets.BasketCheckedOut.v1"`} {
 		if err != nil || !strings.Contains(strings.ReplaceAll(string(out), ": ", ":"), want) {
 			t.Fatalf("%v: no %s in\n%s\nof\n%s", err, want, out, commands)
 		}

@@ -331,6 +331,15 @@ func (b *Bus) Recheck(service string) {
 	}
 }
 
+// Yield implements driver.Yielder: what is given up is the slice's partition.
+func (b *Bus) Yield(service, subscription string, slice int, wire string) {
+	for _, s := range b.subscriptions() {
+		if s.Service == service && s.Name == subscription {
+			s.yield(slice%s.group.Partitions, wire)
+		}
+	}
+}
+
 // Backlogs implements driver.Backlogger.
 func (b *Bus) Backlogs(ctx context.Context) ([]driver.Backlog, error) {
 	subs := b.subscriptions()
@@ -355,19 +364,6 @@ func (b *Bus) Backlogs(ctx context.Context) ([]driver.Backlog, error) {
 
 // System names the broker.
 func (b *Bus) System() string { return b.config.Client.System() }
-
-// Describe returns what the broker says of the topics of a service, by name.
-func (b *Bus) Describe(ctx context.Context, service string) (map[string][]PartitionInfo, error) {
-	topics := map[string][]PartitionInfo{}
-	for _, topic := range []string{b.eventsOf(service), b.commandsOf(service)} {
-		info, err := b.config.Client.Describe(ctx, topic)
-		if err != nil {
-			return nil, fmt.Errorf("%s: topic %s: %w", b.config.Client.System(), topic, err)
-		}
-		topics[topic] = info
-	}
-	return topics, nil
-}
 
 // group returns a subscription as the broker knows it; its topics exist then.
 func (b *Bus) group(ctx context.Context, s *driver.Subscription) (Group, error) {
@@ -420,4 +416,5 @@ var (
 
 	_ driver.Backlogger = (*Bus)(nil)
 	_ driver.Rechecker  = (*Bus)(nil)
+	_ driver.Yielder    = (*Bus)(nil)
 )

@@ -141,6 +141,7 @@ func (p *partition) take(ctx context.Context, ms []Incoming) error {
 			ms[i].Done()
 			continue
 		} else if n, err := p.slice(&m); err != nil {
+			p.sub.yield(p.number, m.Type)
 			return err
 		} else if n%p.sub.group.Partitions == p.number {
 			slice = n
@@ -338,6 +339,7 @@ func (p *partition) piece(ctx context.Context, in *driver.Interest) error {
 		}
 		slice, err := p.slice(&m)
 		if err != nil {
+			s.yield(p.number, m.Type)
 			return err
 		}
 		if slice%s.group.Partitions != p.number {

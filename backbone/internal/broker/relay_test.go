@@ -469,13 +469,13 @@ type unclaimed struct {
 	goOn chan struct{}
 }
 
-func (u *unclaimed) Claim(ctx context.Context, service, name, owner string, slices int, lease time.Duration) ([]driver.Checkpoint, error) {
+func (u *unclaimed) Claim(ctx context.Context, service, name, owner string, slices int, lease time.Duration, only ...int) ([]driver.Checkpoint, error) {
 	select {
 	case <-u.goOn:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	return u.Store.Claim(ctx, service, name, owner, slices, lease)
+	return u.Store.Claim(ctx, service, name, owner, slices, lease, only...)
 }
 
 // What a late subscription has still to read from a log counts before anybody has claimed its partitions, here and over all

@@ -32,6 +32,7 @@ type subscription struct {
 	failed chan error
 
 	recheck chan struct{}
+	yields  lease.Yields // of partitions
 
 	held *lease.Holder // only Subscribe's goroutine uses it, but for Lapsed
 
@@ -104,7 +105,7 @@ func (s *subscription) run(ctx context.Context, ready chan<- struct{}) (err erro
 	c := &s.bus.config
 	s.held = lease.New(lease.Config{
 		Store: s.store, Service: s.Service, Subscription: s.leases, Owner: c.Owner, Slices: s.group.Partitions,
-		Lease: c.Lease, Poll: c.Poll, Logger: c.Logger, Assign: s.assign, Revoke: s.revoke, Renewed: s.renewed,
+		Lease: c.Lease, Poll: c.Poll, Logger: c.Logger, Assign: s.assign, Revoke: s.revoke, Renewed: s.renewed, Reads: s.Reads,
 	})
 	s.bus.mu.Lock()
 	s.bus.groups[s] = true
@@ -138,8 +139,14 @@ func (s *subscription) share(ctx context.Context) error {
 		case err := <-s.failed:
 			return err
 		case <-s.recheck:
+			at := s.yields.Take()
 			if s.store.Powers().Exclusive {
 				continue
+			}
+			if len(at) > 0 {
+				if err := s.held.Yield(ctx, at); err != nil && ctx.Err() == nil {
+					s.bus.config.Logger.Warn("partitions that others may read were not given up", "subscription", s.Name, "error", err)
+				}
 			}
 		case <-next.C:
 		}
@@ -149,6 +156,15 @@ func (s *subscription) share(ctx context.Context) error {
 			s.bus.config.Logger.Warn("claiming partitions failed, trying again", "subscription", s.Name, "error", err)
 			next.Reset(s.bus.config.Poll)
 		}
+	}
+}
+
+// yield has a partition given up, at a message of a type that this process does not read.
+func (s *subscription) yield(partition int, wire string) {
+	s.yields.Add(partition, wire)
+	select {
+	case s.recheck <- struct{}{}:
+	default:
 	}
 }
 

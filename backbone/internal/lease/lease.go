@@ -11,13 +11,14 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"example.org/souk/backbone/driver"
 )
 
-// Config says what a Holder works for. All fields but Renewed are required.
+// Config says what a Holder works for. All fields but Reads and Renewed are required.
 type Config struct {
 	Store                        driver.Store
 	Service, Subscription, Owner string
@@ -34,6 +35,8 @@ type Config struct {
 	Assign func(ctx context.Context, cps []driver.Checkpoint)
 	// Revoke ends work on slices and returns when nothing of them is in flight.
 	Revoke func(slices []int)
+	// Reads reports whether this process reads a type of message; nil: it reads all.
+	Reads func(wire string) bool
 	// Renewed, if not nil, is called after each renewal: what had stopped as the lease was nearly over may go on.
 	Renewed func()
 }
@@ -168,7 +171,8 @@ func (h *Holder) renew(ctx context.Context) error {
 	if h.Renewed != nil {
 		h.Renewed()
 	}
-	return nil
+	// What the database has as this owner's and nobody works was held before a lapse, or got by a claim whose answer was lost.
+	return h.release(ctx, slices.DeleteFunc(kept, func(i int) bool { return h.held[i] }))
 }
 
 // balance compares what is held with an equal share among the owners that live.
@@ -193,15 +197,47 @@ func (h *Holder) balance(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	needs, err := h.needs(ctx, now)
+	if err != nil {
+		return err
+	}
+	// What is for those who can read it is outside of the shares: who can takes all of it that is free, the others none.
+	var sought, refused []int
+	for n, need := range needs {
+		switch {
+		case !h.reads(need.Type):
+			refused = append(refused, n)
+		case !taken[n]:
+			sought = append(sought, n)
+		}
+	}
 	// Who waits is left its share. It takes that at once, so that slices which stay free are for the others.
-	free := h.Slices - len(taken) - len(h.held)
+	free := h.free(taken, refused)
 	if h.idle.IsZero() || time.Since(h.idle) < min(h.Poll, h.Lease/3) {
 		for owner := range waiting {
 			owners[owner] = true
 		}
 	}
-	share := (h.Slices + len(owners) - 1) / len(owners)
-	switch held := h.Held(); {
+	share := len(sought) + (h.Slices-len(needs)+len(owners)-1)/len(owners)
+	// Those that are sought first, and last those that others should have.
+	held := h.Held()
+	rank := func(n int) int {
+		switch {
+		case slices.Contains(sought, n):
+			return 0
+		case slices.Contains(refused, n):
+			return 2
+		}
+		return 1
+	}
+	slices.SortStableFunc(held, func(a, b int) int { return rank(a) - rank(b) })
+	for i, n := range held {
+		if rank(n) == 2 {
+			share = min(share, i)
+			break
+		}
+	}
+	switch {
 	case len(held) > share:
 		excess := held[share:]
 		h.revoke(excess)
@@ -212,13 +248,13 @@ func (h *Holder) balance(ctx context.Context) error {
 		// A claim raises the epochs of slices that are held already too, so nothing of them may be in flight.
 		h.revoke(held)
 		start := time.Now()
-		got, err := h.Store.Claim(ctx, h.Service, h.Subscription, h.Owner, share, h.Lease)
+		got, err := h.Store.Claim(ctx, h.Service, h.Subscription, h.Owner, share, h.Lease, h.wanted(share, needs, sought, held, taken)...)
 		if err != nil {
 			return fmt.Errorf("claim: %w", err)
 		}
 		h.leased(start)
 		h.assign(ctx, got)
-		free = h.Slices - len(taken) - len(h.held)
+		free = h.free(taken, refused)
 	}
 	switch {
 	case free <= 0:
@@ -233,6 +269,125 @@ func (h *Holder) balance(ctx context.Context) error {
 		return h.wait(ctx, waiting, now)
 	}
 	return nil
+}
+
+// free counts the slices that nobody has and that this process may take.
+func (h *Holder) free(taken map[int]bool, refused []int) int {
+	free := h.Slices - len(taken) - len(h.held)
+	for _, n := range refused {
+		if !taken[n] && !h.held[n] {
+			free--
+		}
+	}
+	return free
+}
+
+// wanted lists which slices make a share, where that is not for the database to choose: those that are sought, those that were
+// held, and others that are free.
+func (h *Holder) wanted(share int, needs map[int]need, sought, held []int, taken map[int]bool) []int {
+	if len(needs) == 0 {
+		return nil
+	}
+	wanted := slices.Clone(sought)
+	for _, n := range held {
+		if _, needed := needs[n]; !needed && len(wanted) < share {
+			wanted = append(wanted, n)
+		}
+	}
+	for n := 0; n < h.Slices && len(wanted) < share; n++ {
+		if _, needed := needs[n]; !needed && !taken[n] && !slices.Contains(held, n) {
+			wanted = append(wanted, n)
+		}
+	}
+	return wanted
+}
+
+// need says that a slice stands at a message which who had it could not read. It is noted for some leases: if the message was
+// handled by then, nothing is lost but that, and if it was not, whoever takes the slice notes it again. The notes are one
+// value that all write; one that is lost to another is written again like that too.
+type need struct {
+	Type  string `json:"type"`
+	Until int64  `json:"until"` // by the database's clock
+}
+
+// needLeases is for how many leases a slice is left to those who can read what it stands at.
+const needLeases = 4
+
+func (h *Holder) needNote() string { return "needs." + h.Subscription }
+
+func (h *Holder) reads(wire string) bool { return h.Reads == nil || h.Reads(wire) }
+
+// needs returns what has not run out.
+func (h *Holder) needs(ctx context.Context, now int64) (map[int]need, error) {
+	raw, err := h.Store.Value(ctx, h.Service, h.needNote())
+	if err != nil {
+		return nil, fmt.Errorf("read what is needed: %w", err)
+	}
+	out := map[int]need{}
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, &out); err != nil {
+			return nil, fmt.Errorf("read what is needed: %w", err)
+		}
+	}
+	maps.DeleteFunc(out, func(n int, need need) bool { return need.Until <= now || n < 0 || n >= h.Slices })
+	return out, nil
+}
+
+// Yield gives slices up that stand at messages of types which this process does not read, to those that do.
+func (h *Holder) Yield(ctx context.Context, at map[int]string) error {
+	clock, err := h.Store.Now(ctx)
+	if err != nil {
+		return fmt.Errorf("read clock: %w", err)
+	}
+	needs, err := h.needs(ctx, clock.UnixMicro())
+	if err != nil {
+		return err
+	}
+	var given []int
+	for n, wire := range at {
+		if h.held[n] {
+			needs[n] = need{wire, clock.Add(needLeases * h.Lease).UnixMicro()}
+			given = append(given, n)
+		}
+	}
+	if len(given) == 0 {
+		return nil
+	}
+	raw, err := json.Marshal(needs)
+	if err != nil {
+		return err
+	}
+	if err := h.Store.SetValue(ctx, h.Service, h.needNote(), raw); err != nil {
+		return fmt.Errorf("note what is needed: %w", err)
+	}
+	slices.Sort(given)
+	h.revoke(given)
+	return h.release(ctx, given)
+}
+
+// Yields collects, from any goroutine, the slices that are to be given up.
+type Yields struct {
+	mu sync.Mutex
+	at map[int]string
+}
+
+// Add notes a slice with the type of the message that it stands at.
+func (y *Yields) Add(slice int, wire string) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if y.at == nil {
+		y.at = map[int]string{}
+	}
+	y.at[slice] = wire
+}
+
+// Take returns what was added since the last time.
+func (y *Yields) Take() map[int]string {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	at := y.at
+	y.at = nil
+	return at
 }
 
 // An owner without slices is not to be seen in the checkpoints, so it notes that it waits. The note is one value that all

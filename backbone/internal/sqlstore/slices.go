@@ -113,7 +113,7 @@ func scanCheckpoint(rows driver.Rows, p *driver.Checkpoint) error {
 }
 
 // Claim implements driver.Slices. Claims of one subscription wait for each other.
-func (c *Core) Claim(ctx context.Context, service, subscription, owner string, limit int, lease time.Duration) ([]driver.Checkpoint, error) {
+func (c *Core) Claim(ctx context.Context, service, subscription, owner string, limit int, lease time.Duration, only ...int) ([]driver.Checkpoint, error) {
 	var out []driver.Checkpoint
 	// The clock is asked before the transaction: its connection would be a second one, for which all who have a first might wait.
 	now, err := c.now(ctx)
@@ -126,10 +126,17 @@ func (c *Core) Claim(ctx context.Context, service, subscription, owner string, l
 		if err != nil {
 			return err
 		}
-		free, err := collect(ctx, q, c.sql(service, `SELECT slice FROM {bb_checkpoint} WHERE subscription = $1 GROUP BY slice
+		among, which := "", []any{subscription, owner, now, limit}
+		if len(only) > 0 {
+			among = " AND slice IN (" + parameters(5, len(only)) + ")"
+			for _, slice := range only {
+				which = append(which, slice)
+			}
+		}
+		free, err := collect(ctx, q, c.sql(service, `SELECT slice FROM {bb_checkpoint} WHERE subscription = $1`+among+` GROUP BY slice
 			HAVING max(CASE WHEN owner <> '' AND owner <> $2 AND lease_until > $3 THEN 1 ELSE 0 END) = 0
 			ORDER BY min(CASE WHEN owner = $2 THEN 0 ELSE 1 END), slice LIMIT $4`),
-			[]any{subscription, owner, now, limit}, scanInt)
+			which, scanInt)
 		if err != nil || len(free) == 0 {
 			return err
 		}

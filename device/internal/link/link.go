@@ -53,7 +53,7 @@ func Dial(ctx context.Context, c Config) (*Link, error) {
 	}
 	var secure *tls.Config
 	if at.Scheme == "mqtts" {
-		if secure, err = trust(c.CAFile); err != nil {
+		if secure, err = Trust(c.CAFile); err != nil {
 			return nil, err
 		}
 	}
@@ -81,7 +81,8 @@ func state(state, session string) []byte {
 	return fmt.Appendf(nil, `{"state":%q,"session":%q,"ts":%q}`, state, session, time.Now().UTC().Format(time.RFC3339Nano))
 }
 
-func trust(file string) (*tls.Config, error) {
+// Trust returns the settings of a connection that trusts the certificate in a file, or without one those that the system trusts.
+func Trust(file string) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if file == "" {
 		return c, nil

@@ -1,5 +1,5 @@
 // Command patient is a process of a system whose one service takes its time over each message: 10 ms, in two lanes. Its arguments are
-// the PostgreSQL database, the name of this process, and the URL of the NATS server that carries messages ("": the log
+// the PostgreSQL database, the name of this process, and the URL of the broker that carries messages ("": the log
 // does). A number behind them has it ask so many questions first.
 package main
 
@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing/fstest"
 	"time"
@@ -18,9 +19,11 @@ import (
 
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/driver"
+	"example.org/souk/backbone/kafkabus"
 	"example.org/souk/backbone/logbus"
 	"example.org/souk/backbone/natsbus"
 	"example.org/souk/backbone/pgstore"
+	"example.org/souk/backbone/rabbitbus"
 )
 
 const (
@@ -104,11 +107,17 @@ func run(db, owner, broker string, questions int) error {
 	}
 	storeOf := func(string) driver.Store { return store }
 	var bus driver.Transport = logbus.New(logbus.Config{Store: storeOf, Owner: owner, Lease: lease})
-	if broker != "" {
+	switch scheme, at, _ := strings.Cut(broker, "://"); scheme {
+	case "nats":
 		bus, err = natsbus.New(natsbus.Config{Client: natsbus.ClientConfig{URL: broker}, Store: storeOf, Owner: owner, Lease: lease})
-		if err != nil {
-			return err
-		}
+	case "amqp":
+		bus, err = rabbitbus.New(rabbitbus.Config{Client: rabbitbus.ClientConfig{URL: broker}, Store: storeOf, Owner: owner, Lease: lease})
+	case "kafka":
+		client := kafkabus.ClientConfig{Brokers: strings.Split(at, ",")}
+		bus, err = kafkabus.New(kafkabus.Config{Client: client, Store: storeOf, Owner: owner, Lease: lease})
+	}
+	if err != nil {
+		return err
 	}
 	runtime, err := backbone.New(backbone.Config{Parts: services(owner), Store: storeOf, Transport: bus, Owner: owner, Lease: lease})
 	if err != nil {

@@ -21,6 +21,60 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Channel is a way to tell a customer something. One that leads nowhere is replaced by the other.
+type Channel int32
+
+const (
+	Channel_CHANNEL_UNSPECIFIED Channel = 0
+	Channel_CHANNEL_EMAIL       Channel = 1
+	Channel_CHANNEL_SMS         Channel = 2
+	// Not at all.
+	Channel_CHANNEL_NONE Channel = 3
+)
+
+// Enum value maps for Channel.
+var (
+	Channel_name = map[int32]string{
+		0: "CHANNEL_UNSPECIFIED",
+		1: "CHANNEL_EMAIL",
+		2: "CHANNEL_SMS",
+		3: "CHANNEL_NONE",
+	}
+	Channel_value = map[string]int32{
+		"CHANNEL_UNSPECIFIED": 0,
+		"CHANNEL_EMAIL":       1,
+		"CHANNEL_SMS":         2,
+		"CHANNEL_NONE":        3,
+	}
+)
+
+func (x Channel) Enum() *Channel {
+	p := new(Channel)
+	*p = x
+	return p
+}
+
+func (x Channel) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Channel) Descriptor() protoreflect.EnumDescriptor {
+	return file_souk_v1_customers_proto_enumTypes[0].Descriptor()
+}
+
+func (Channel) Type() protoreflect.EnumType {
+	return &file_souk_v1_customers_proto_enumTypes[0]
+}
+
+func (x Channel) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Channel.Descriptor instead.
+func (Channel) EnumDescriptor() ([]byte, []int) {
+	return file_souk_v1_customers_proto_rawDescGZIP(), []int{0}
+}
+
 // CustomerStatus says what a customer may do.
 type CustomerStatus int32
 
@@ -61,11 +115,11 @@ func (x CustomerStatus) String() string {
 }
 
 func (CustomerStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_souk_v1_customers_proto_enumTypes[0].Descriptor()
+	return file_souk_v1_customers_proto_enumTypes[1].Descriptor()
 }
 
 func (CustomerStatus) Type() protoreflect.EnumType {
-	return &file_souk_v1_customers_proto_enumTypes[0]
+	return &file_souk_v1_customers_proto_enumTypes[1]
 }
 
 func (x CustomerStatus) Number() protoreflect.EnumNumber {
@@ -74,7 +128,7 @@ func (x CustomerStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CustomerStatus.Descriptor instead.
 func (CustomerStatus) EnumDescriptor() ([]byte, []int) {
-	return file_souk_v1_customers_proto_rawDescGZIP(), []int{0}
+	return file_souk_v1_customers_proto_rawDescGZIP(), []int{1}
 }
 
 type RegisterCustomerRequest struct {
@@ -88,7 +142,9 @@ type RegisterCustomerRequest struct {
 	// A phone number for text messages, likewise; may be empty.
 	Sms string `protobuf:"bytes,5,opt,name=sms,proto3" json:"sms,omitempty"`
 	// A loyalty card; may be empty.
-	Card          string `protobuf:"bytes,6,opt,name=card,proto3" json:"card,omitempty"`
+	Card string `protobuf:"bytes,6,opt,name=card,proto3" json:"card,omitempty"`
+	// By which channel they want to be told what.
+	Tell          *Tell `protobuf:"bytes,7,opt,name=tell,proto3" json:"tell,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -165,6 +221,13 @@ func (x *RegisterCustomerRequest) GetCard() string {
 	return ""
 }
 
+func (x *RegisterCustomerRequest) GetTell() *Tell {
+	if x != nil {
+		return x.Tell
+	}
+	return nil
+}
+
 type RegisterCustomerResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Answer        *Answer                `protobuf:"bytes,1,opt,name=answer,proto3" json:"answer,omitempty"`
@@ -214,9 +277,11 @@ type ChangeContactRequest struct {
 	CommandId string                 `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
 	Customer  string                 `protobuf:"bytes,2,opt,name=customer,proto3" json:"customer,omitempty"`
 	// As in RegisterCustomerRequest.
-	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
-	Email         string `protobuf:"bytes,4,opt,name=email,proto3" json:"email,omitempty"`
-	Sms           string `protobuf:"bytes,5,opt,name=sms,proto3" json:"sms,omitempty"`
+	Name  string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Email string `protobuf:"bytes,4,opt,name=email,proto3" json:"email,omitempty"`
+	Sms   string `protobuf:"bytes,5,opt,name=sms,proto3" json:"sms,omitempty"`
+	// Left out, it is the shop's choice from now on.
+	Tell          *Tell `protobuf:"bytes,6,opt,name=tell,proto3" json:"tell,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -286,6 +351,78 @@ func (x *ChangeContactRequest) GetSms() string {
 	return ""
 }
 
+func (x *ChangeContactRequest) GetTell() *Tell {
+	if x != nil {
+		return x.Tell
+	}
+	return nil
+}
+
+// Tell says by which channel a customer wants to be told what. What is left out is the shop's choice: by e-mail, or by text message
+// where there is no address.
+type Tell struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What waits for them: goods that are short, an order to be collected, a charge that failed. It cannot be none.
+	Asking Channel `protobuf:"varint,1,opt,name=asking,proto3,enum=souk.v1.Channel" json:"asking,omitempty"`
+	// How an order gets on.
+	Progress Channel `protobuf:"varint,2,opt,name=progress,proto3,enum=souk.v1.Channel" json:"progress,omitempty"`
+	// What was paid.
+	Receipts      Channel `protobuf:"varint,3,opt,name=receipts,proto3,enum=souk.v1.Channel" json:"receipts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tell) Reset() {
+	*x = Tell{}
+	mi := &file_souk_v1_customers_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tell) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tell) ProtoMessage() {}
+
+func (x *Tell) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_customers_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tell.ProtoReflect.Descriptor instead.
+func (*Tell) Descriptor() ([]byte, []int) {
+	return file_souk_v1_customers_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Tell) GetAsking() Channel {
+	if x != nil {
+		return x.Asking
+	}
+	return Channel_CHANNEL_UNSPECIFIED
+}
+
+func (x *Tell) GetProgress() Channel {
+	if x != nil {
+		return x.Progress
+	}
+	return Channel_CHANNEL_UNSPECIFIED
+}
+
+func (x *Tell) GetReceipts() Channel {
+	if x != nil {
+		return x.Receipts
+	}
+	return Channel_CHANNEL_UNSPECIFIED
+}
+
 type ChangeContactResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Answer        *Answer                `protobuf:"bytes,1,opt,name=answer,proto3" json:"answer,omitempty"`
@@ -295,7 +432,7 @@ type ChangeContactResponse struct {
 
 func (x *ChangeContactResponse) Reset() {
 	*x = ChangeContactResponse{}
-	mi := &file_souk_v1_customers_proto_msgTypes[3]
+	mi := &file_souk_v1_customers_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -307,7 +444,7 @@ func (x *ChangeContactResponse) String() string {
 func (*ChangeContactResponse) ProtoMessage() {}
 
 func (x *ChangeContactResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_customers_proto_msgTypes[3]
+	mi := &file_souk_v1_customers_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -320,7 +457,7 @@ func (x *ChangeContactResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeContactResponse.ProtoReflect.Descriptor instead.
 func (*ChangeContactResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_customers_proto_rawDescGZIP(), []int{3}
+	return file_souk_v1_customers_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ChangeContactResponse) GetAnswer() *Answer {
@@ -340,7 +477,7 @@ type EnableCustomerRequest struct {
 
 func (x *EnableCustomerRequest) Reset() {
 	*x = EnableCustomerRequest{}
-	mi := &file_souk_v1_customers_proto_msgTypes[4]
+	mi := &file_souk_v1_customers_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -352,7 +489,7 @@ func (x *EnableCustomerRequest) String() string {
 func (*EnableCustomerRequest) ProtoMessage() {}
 
 func (x *EnableCustomerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_customers_proto_msgTypes[4]
+	mi := &file_souk_v1_customers_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -365,7 +502,7 @@ func (x *EnableCustomerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableCustomerRequest.ProtoReflect.Descriptor instead.
 func (*EnableCustomerRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_customers_proto_rawDescGZIP(), []int{4}
+	return file_souk_v1_customers_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *EnableCustomerRequest) GetCommandId() string {
@@ -391,7 +528,7 @@ type EnableCustomerResponse struct {
 
 func (x *EnableCustomerResponse) Reset() {
 	*x = EnableCustomerResponse{}
-	mi := &file_souk_v1_customers_proto_msgTypes[5]
+	mi := &file_souk_v1_customers_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -403,7 +540,7 @@ func (x *EnableCustomerResponse) String() string {
 func (*EnableCustomerResponse) ProtoMessage() {}
 
 func (x *EnableCustomerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_customers_proto_msgTypes[5]
+	mi := &file_souk_v1_customers_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -416,7 +553,7 @@ func (x *EnableCustomerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableCustomerResponse.ProtoReflect.Descriptor instead.
 func (*EnableCustomerResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_customers_proto_rawDescGZIP(), []int{5}
+	return file_souk_v1_customers_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EnableCustomerResponse) GetAnswer() *Answer {
@@ -436,7 +573,7 @@ type DisableCustomerRequest struct {
 
 func (x *DisableCustomerRequest) Reset() {
 	*x = DisableCustomerRequest{}
-	mi := &file_souk_v1_customers_proto_msgTypes[6]
+	mi := &file_souk_v1_customers_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -448,7 +585,7 @@ func (x *DisableCustomerRequest) String() string {
 func (*DisableCustomerRequest) ProtoMessage() {}
 
 func (x *DisableCustomerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_customers_proto_msgTypes[6]
+	mi := &file_souk_v1_customers_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -461,7 +598,7 @@ func (x *DisableCustomerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableCustomerRequest.ProtoReflect.Descriptor instead.
 func (*DisableCustomerRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_customers_proto_rawDescGZIP(), []int{6}
+	return file_souk_v1_customers_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DisableCustomerRequest) GetCommandId() string {
@@ -487,7 +624,7 @@ type DisableCustomerResponse struct {
 
 func (x *DisableCustomerResponse) Reset() {
 	*x = DisableCustomerResponse{}
-	mi := &file_souk_v1_customers_proto_msgTypes[7]
+	mi := &file_souk_v1_customers_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -499,7 +636,7 @@ func (x *DisableCustomerResponse) String() string {
 func (*DisableCustomerResponse) ProtoMessage() {}
 
 func (x *DisableCustomerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_customers_proto_msgTypes[7]
+	mi := &file_souk_v1_customers_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -512,7 +649,7 @@ func (x *DisableCustomerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableCustomerResponse.ProtoReflect.Descriptor instead.
 func (*DisableCustomerResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_customers_proto_rawDescGZIP(), []int{7}
+	return file_souk_v1_customers_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DisableCustomerResponse) GetAnswer() *Answer {
@@ -533,7 +670,7 @@ type LinkCardRequest struct {
 
 func (x *LinkCardRequest) Reset() {
 	*x = LinkCardRequest{}
-	mi := &file_souk_v1_customers_proto_msgTypes[8]
+	mi := &file_souk_v1_customers_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -545,7 +682,7 @@ func (x *LinkCardRequest) String() string {
 func (*LinkCardRequest) ProtoMessage() {}
 
 func (x *LinkCardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_customers_proto_msgTypes[8]
+	mi := &file_souk_v1_customers_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -558,7 +695,7 @@ func (x *LinkCardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkCardRequest.ProtoReflect.Descriptor instead.
 func (*LinkCardRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_customers_proto_rawDescGZIP(), []int{8}
+	return file_souk_v1_customers_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LinkCardRequest) GetCommandId() string {
@@ -591,7 +728,7 @@ type LinkCardResponse struct {
 
 func (x *LinkCardResponse) Reset() {
 	*x = LinkCardResponse{}
-	mi := &file_souk_v1_customers_proto_msgTypes[9]
+	mi := &file_souk_v1_customers_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +740,7 @@ func (x *LinkCardResponse) String() string {
 func (*LinkCardResponse) ProtoMessage() {}
 
 func (x *LinkCardResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_customers_proto_msgTypes[9]
+	mi := &file_souk_v1_customers_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +753,7 @@ func (x *LinkCardResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkCardResponse.ProtoReflect.Descriptor instead.
 func (*LinkCardResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_customers_proto_rawDescGZIP(), []int{9}
+	return file_souk_v1_customers_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LinkCardResponse) GetAnswer() *Answer {
@@ -637,7 +774,7 @@ type AuthorizeCustomerRequest struct {
 
 func (x *AuthorizeCustomerRequest) Reset() {
 	*x = AuthorizeCustomerRequest{}
-	mi := &file_souk_v1_customers_proto_msgTypes[10]
+	mi := &file_souk_v1_customers_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -649,7 +786,7 @@ func (x *AuthorizeCustomerRequest) String() string {
 func (*AuthorizeCustomerRequest) ProtoMessage() {}
 
 func (x *AuthorizeCustomerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_customers_proto_msgTypes[10]
+	mi := &file_souk_v1_customers_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -662,7 +799,7 @@ func (x *AuthorizeCustomerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorizeCustomerRequest.ProtoReflect.Descriptor instead.
 func (*AuthorizeCustomerRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_customers_proto_rawDescGZIP(), []int{10}
+	return file_souk_v1_customers_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AuthorizeCustomerRequest) GetCommandId() string {
@@ -695,7 +832,7 @@ type AuthorizeCustomerResponse struct {
 
 func (x *AuthorizeCustomerResponse) Reset() {
 	*x = AuthorizeCustomerResponse{}
-	mi := &file_souk_v1_customers_proto_msgTypes[11]
+	mi := &file_souk_v1_customers_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -707,7 +844,7 @@ func (x *AuthorizeCustomerResponse) String() string {
 func (*AuthorizeCustomerResponse) ProtoMessage() {}
 
 func (x *AuthorizeCustomerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_customers_proto_msgTypes[11]
+	mi := &file_souk_v1_customers_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -720,7 +857,7 @@ func (x *AuthorizeCustomerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorizeCustomerResponse.ProtoReflect.Descriptor instead.
 func (*AuthorizeCustomerResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_customers_proto_rawDescGZIP(), []int{11}
+	return file_souk_v1_customers_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AuthorizeCustomerResponse) GetAnswer() *Answer {
@@ -740,7 +877,7 @@ type ForgetCustomerRequest struct {
 
 func (x *ForgetCustomerRequest) Reset() {
 	*x = ForgetCustomerRequest{}
-	mi := &file_souk_v1_customers_proto_msgTypes[12]
+	mi := &file_souk_v1_customers_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -752,7 +889,7 @@ func (x *ForgetCustomerRequest) String() string {
 func (*ForgetCustomerRequest) ProtoMessage() {}
 
 func (x *ForgetCustomerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_customers_proto_msgTypes[12]
+	mi := &file_souk_v1_customers_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -765,7 +902,7 @@ func (x *ForgetCustomerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetCustomerRequest.ProtoReflect.Descriptor instead.
 func (*ForgetCustomerRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_customers_proto_rawDescGZIP(), []int{12}
+	return file_souk_v1_customers_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ForgetCustomerRequest) GetCommandId() string {
@@ -791,7 +928,7 @@ type ForgetCustomerResponse struct {
 
 func (x *ForgetCustomerResponse) Reset() {
 	*x = ForgetCustomerResponse{}
-	mi := &file_souk_v1_customers_proto_msgTypes[13]
+	mi := &file_souk_v1_customers_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -803,7 +940,7 @@ func (x *ForgetCustomerResponse) String() string {
 func (*ForgetCustomerResponse) ProtoMessage() {}
 
 func (x *ForgetCustomerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_customers_proto_msgTypes[13]
+	mi := &file_souk_v1_customers_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -816,7 +953,7 @@ func (x *ForgetCustomerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetCustomerResponse.ProtoReflect.Descriptor instead.
 func (*ForgetCustomerResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_customers_proto_rawDescGZIP(), []int{13}
+	return file_souk_v1_customers_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ForgetCustomerResponse) GetAnswer() *Answer {
@@ -843,7 +980,7 @@ type Customer struct {
 
 func (x *Customer) Reset() {
 	*x = Customer{}
-	mi := &file_souk_v1_customers_proto_msgTypes[14]
+	mi := &file_souk_v1_customers_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +992,7 @@ func (x *Customer) String() string {
 func (*Customer) ProtoMessage() {}
 
 func (x *Customer) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_customers_proto_msgTypes[14]
+	mi := &file_souk_v1_customers_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +1005,7 @@ func (x *Customer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Customer.ProtoReflect.Descriptor instead.
 func (*Customer) Descriptor() ([]byte, []int) {
-	return file_souk_v1_customers_proto_rawDescGZIP(), []int{14}
+	return file_souk_v1_customers_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Customer) GetCustomer() string {
@@ -922,7 +1059,7 @@ type GetCustomerRequest struct {
 
 func (x *GetCustomerRequest) Reset() {
 	*x = GetCustomerRequest{}
-	mi := &file_souk_v1_customers_proto_msgTypes[15]
+	mi := &file_souk_v1_customers_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -934,7 +1071,7 @@ func (x *GetCustomerRequest) String() string {
 func (*GetCustomerRequest) ProtoMessage() {}
 
 func (x *GetCustomerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_customers_proto_msgTypes[15]
+	mi := &file_souk_v1_customers_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -947,7 +1084,7 @@ func (x *GetCustomerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCustomerRequest.ProtoReflect.Descriptor instead.
 func (*GetCustomerRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_customers_proto_rawDescGZIP(), []int{15}
+	return file_souk_v1_customers_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetCustomerRequest) GetCustomer() string {
@@ -966,7 +1103,7 @@ type GetCustomerResponse struct {
 
 func (x *GetCustomerResponse) Reset() {
 	*x = GetCustomerResponse{}
-	mi := &file_souk_v1_customers_proto_msgTypes[16]
+	mi := &file_souk_v1_customers_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -978,7 +1115,7 @@ func (x *GetCustomerResponse) String() string {
 func (*GetCustomerResponse) ProtoMessage() {}
 
 func (x *GetCustomerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_customers_proto_msgTypes[16]
+	mi := &file_souk_v1_customers_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -991,7 +1128,7 @@ func (x *GetCustomerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCustomerResponse.ProtoReflect.Descriptor instead.
 func (*GetCustomerResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_customers_proto_rawDescGZIP(), []int{16}
+	return file_souk_v1_customers_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetCustomerResponse) GetCustomer() *Customer {
@@ -1005,7 +1142,7 @@ var File_souk_v1_customers_proto protoreflect.FileDescriptor
 
 const file_souk_v1_customers_proto_rawDesc = "" +
 	"\n" +
-	"\x17souk/v1/customers.proto\x12\asouk.v1\x1a\x12souk/v1/mall.proto\"\xa4\x01\n" +
+	"\x17souk/v1/customers.proto\x12\asouk.v1\x1a\x12souk/v1/mall.proto\"\xc7\x01\n" +
 	"\x17RegisterCustomerRequest\x12\x1d\n" +
 	"\n" +
 	"command_id\x18\x01 \x01(\tR\tcommandId\x12\x1a\n" +
@@ -1013,16 +1150,22 @@ const file_souk_v1_customers_proto_rawDesc = "" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n" +
 	"\x05email\x18\x04 \x01(\tR\x05email\x12\x10\n" +
 	"\x03sms\x18\x05 \x01(\tR\x03sms\x12\x12\n" +
-	"\x04card\x18\x06 \x01(\tR\x04card\"C\n" +
+	"\x04card\x18\x06 \x01(\tR\x04card\x12!\n" +
+	"\x04tell\x18\a \x01(\v2\r.souk.v1.TellR\x04tell\"C\n" +
 	"\x18RegisterCustomerResponse\x12'\n" +
-	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"\x8d\x01\n" +
+	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"\xb0\x01\n" +
 	"\x14ChangeContactRequest\x12\x1d\n" +
 	"\n" +
 	"command_id\x18\x01 \x01(\tR\tcommandId\x12\x1a\n" +
 	"\bcustomer\x18\x02 \x01(\tR\bcustomer\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n" +
 	"\x05email\x18\x04 \x01(\tR\x05email\x12\x10\n" +
-	"\x03sms\x18\x05 \x01(\tR\x03sms\"@\n" +
+	"\x03sms\x18\x05 \x01(\tR\x03sms\x12!\n" +
+	"\x04tell\x18\x06 \x01(\v2\r.souk.v1.TellR\x04tell\"\x8c\x01\n" +
+	"\x04Tell\x12(\n" +
+	"\x06asking\x18\x01 \x01(\x0e2\x10.souk.v1.ChannelR\x06asking\x12,\n" +
+	"\bprogress\x18\x02 \x01(\x0e2\x10.souk.v1.ChannelR\bprogress\x12,\n" +
+	"\breceipts\x18\x03 \x01(\x0e2\x10.souk.v1.ChannelR\breceipts\"@\n" +
 	"\x15ChangeContactResponse\x12'\n" +
 	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"R\n" +
 	"\x15EnableCustomerRequest\x12\x1d\n" +
@@ -1067,7 +1210,12 @@ const file_souk_v1_customers_proto_rawDesc = "" +
 	"\x12GetCustomerRequest\x12\x1a\n" +
 	"\bcustomer\x18\x01 \x01(\tR\bcustomer\"D\n" +
 	"\x13GetCustomerResponse\x12-\n" +
-	"\bcustomer\x18\x01 \x01(\v2\x11.souk.v1.CustomerR\bcustomer*\x8b\x01\n" +
+	"\bcustomer\x18\x01 \x01(\v2\x11.souk.v1.CustomerR\bcustomer*X\n" +
+	"\aChannel\x12\x17\n" +
+	"\x13CHANNEL_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rCHANNEL_EMAIL\x10\x01\x12\x0f\n" +
+	"\vCHANNEL_SMS\x10\x02\x12\x10\n" +
+	"\fCHANNEL_NONE\x10\x03*\x8b\x01\n" +
 	"\x0eCustomerStatus\x12\x1f\n" +
 	"\x1bCUSTOMER_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17CUSTOMER_STATUS_ENABLED\x10\x01\x12\x1c\n" +
@@ -1095,60 +1243,67 @@ func file_souk_v1_customers_proto_rawDescGZIP() []byte {
 	return file_souk_v1_customers_proto_rawDescData
 }
 
-var file_souk_v1_customers_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_souk_v1_customers_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_souk_v1_customers_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_souk_v1_customers_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_souk_v1_customers_proto_goTypes = []any{
-	(CustomerStatus)(0),               // 0: souk.v1.CustomerStatus
-	(*RegisterCustomerRequest)(nil),   // 1: souk.v1.RegisterCustomerRequest
-	(*RegisterCustomerResponse)(nil),  // 2: souk.v1.RegisterCustomerResponse
-	(*ChangeContactRequest)(nil),      // 3: souk.v1.ChangeContactRequest
-	(*ChangeContactResponse)(nil),     // 4: souk.v1.ChangeContactResponse
-	(*EnableCustomerRequest)(nil),     // 5: souk.v1.EnableCustomerRequest
-	(*EnableCustomerResponse)(nil),    // 6: souk.v1.EnableCustomerResponse
-	(*DisableCustomerRequest)(nil),    // 7: souk.v1.DisableCustomerRequest
-	(*DisableCustomerResponse)(nil),   // 8: souk.v1.DisableCustomerResponse
-	(*LinkCardRequest)(nil),           // 9: souk.v1.LinkCardRequest
-	(*LinkCardResponse)(nil),          // 10: souk.v1.LinkCardResponse
-	(*AuthorizeCustomerRequest)(nil),  // 11: souk.v1.AuthorizeCustomerRequest
-	(*AuthorizeCustomerResponse)(nil), // 12: souk.v1.AuthorizeCustomerResponse
-	(*ForgetCustomerRequest)(nil),     // 13: souk.v1.ForgetCustomerRequest
-	(*ForgetCustomerResponse)(nil),    // 14: souk.v1.ForgetCustomerResponse
-	(*Customer)(nil),                  // 15: souk.v1.Customer
-	(*GetCustomerRequest)(nil),        // 16: souk.v1.GetCustomerRequest
-	(*GetCustomerResponse)(nil),       // 17: souk.v1.GetCustomerResponse
-	(*Answer)(nil),                    // 18: souk.v1.Answer
+	(Channel)(0),                      // 0: souk.v1.Channel
+	(CustomerStatus)(0),               // 1: souk.v1.CustomerStatus
+	(*RegisterCustomerRequest)(nil),   // 2: souk.v1.RegisterCustomerRequest
+	(*RegisterCustomerResponse)(nil),  // 3: souk.v1.RegisterCustomerResponse
+	(*ChangeContactRequest)(nil),      // 4: souk.v1.ChangeContactRequest
+	(*Tell)(nil),                      // 5: souk.v1.Tell
+	(*ChangeContactResponse)(nil),     // 6: souk.v1.ChangeContactResponse
+	(*EnableCustomerRequest)(nil),     // 7: souk.v1.EnableCustomerRequest
+	(*EnableCustomerResponse)(nil),    // 8: souk.v1.EnableCustomerResponse
+	(*DisableCustomerRequest)(nil),    // 9: souk.v1.DisableCustomerRequest
+	(*DisableCustomerResponse)(nil),   // 10: souk.v1.DisableCustomerResponse
+	(*LinkCardRequest)(nil),           // 11: souk.v1.LinkCardRequest
+	(*LinkCardResponse)(nil),          // 12: souk.v1.LinkCardResponse
+	(*AuthorizeCustomerRequest)(nil),  // 13: souk.v1.AuthorizeCustomerRequest
+	(*AuthorizeCustomerResponse)(nil), // 14: souk.v1.AuthorizeCustomerResponse
+	(*ForgetCustomerRequest)(nil),     // 15: souk.v1.ForgetCustomerRequest
+	(*ForgetCustomerResponse)(nil),    // 16: souk.v1.ForgetCustomerResponse
+	(*Customer)(nil),                  // 17: souk.v1.Customer
+	(*GetCustomerRequest)(nil),        // 18: souk.v1.GetCustomerRequest
+	(*GetCustomerResponse)(nil),       // 19: souk.v1.GetCustomerResponse
+	(*Answer)(nil),                    // 20: souk.v1.Answer
 }
 var file_souk_v1_customers_proto_depIdxs = []int32{
-	18, // 0: souk.v1.RegisterCustomerResponse.answer:type_name -> souk.v1.Answer
-	18, // 1: souk.v1.ChangeContactResponse.answer:type_name -> souk.v1.Answer
-	18, // 2: souk.v1.EnableCustomerResponse.answer:type_name -> souk.v1.Answer
-	18, // 3: souk.v1.DisableCustomerResponse.answer:type_name -> souk.v1.Answer
-	18, // 4: souk.v1.LinkCardResponse.answer:type_name -> souk.v1.Answer
-	18, // 5: souk.v1.AuthorizeCustomerResponse.answer:type_name -> souk.v1.Answer
-	18, // 6: souk.v1.ForgetCustomerResponse.answer:type_name -> souk.v1.Answer
-	0,  // 7: souk.v1.Customer.status:type_name -> souk.v1.CustomerStatus
-	15, // 8: souk.v1.GetCustomerResponse.customer:type_name -> souk.v1.Customer
-	1,  // 9: souk.v1.CustomersService.RegisterCustomer:input_type -> souk.v1.RegisterCustomerRequest
-	3,  // 10: souk.v1.CustomersService.ChangeContact:input_type -> souk.v1.ChangeContactRequest
-	5,  // 11: souk.v1.CustomersService.EnableCustomer:input_type -> souk.v1.EnableCustomerRequest
-	7,  // 12: souk.v1.CustomersService.DisableCustomer:input_type -> souk.v1.DisableCustomerRequest
-	9,  // 13: souk.v1.CustomersService.LinkCard:input_type -> souk.v1.LinkCardRequest
-	11, // 14: souk.v1.CustomersService.AuthorizeCustomer:input_type -> souk.v1.AuthorizeCustomerRequest
-	13, // 15: souk.v1.CustomersService.ForgetCustomer:input_type -> souk.v1.ForgetCustomerRequest
-	16, // 16: souk.v1.CustomersService.GetCustomer:input_type -> souk.v1.GetCustomerRequest
-	2,  // 17: souk.v1.CustomersService.RegisterCustomer:output_type -> souk.v1.RegisterCustomerResponse
-	4,  // 18: souk.v1.CustomersService.ChangeContact:output_type -> souk.v1.ChangeContactResponse
-	6,  // 19: souk.v1.CustomersService.EnableCustomer:output_type -> souk.v1.EnableCustomerResponse
-	8,  // 20: souk.v1.CustomersService.DisableCustomer:output_type -> souk.v1.DisableCustomerResponse
-	10, // 21: souk.v1.CustomersService.LinkCard:output_type -> souk.v1.LinkCardResponse
-	12, // 22: souk.v1.CustomersService.AuthorizeCustomer:output_type -> souk.v1.AuthorizeCustomerResponse
-	14, // 23: souk.v1.CustomersService.ForgetCustomer:output_type -> souk.v1.ForgetCustomerResponse
-	17, // 24: souk.v1.CustomersService.GetCustomer:output_type -> souk.v1.GetCustomerResponse
-	17, // [17:25] is the sub-list for method output_type
-	9,  // [9:17] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	5,  // 0: souk.v1.RegisterCustomerRequest.tell:type_name -> souk.v1.Tell
+	20, // 1: souk.v1.RegisterCustomerResponse.answer:type_name -> souk.v1.Answer
+	5,  // 2: souk.v1.ChangeContactRequest.tell:type_name -> souk.v1.Tell
+	0,  // 3: souk.v1.Tell.asking:type_name -> souk.v1.Channel
+	0,  // 4: souk.v1.Tell.progress:type_name -> souk.v1.Channel
+	0,  // 5: souk.v1.Tell.receipts:type_name -> souk.v1.Channel
+	20, // 6: souk.v1.ChangeContactResponse.answer:type_name -> souk.v1.Answer
+	20, // 7: souk.v1.EnableCustomerResponse.answer:type_name -> souk.v1.Answer
+	20, // 8: souk.v1.DisableCustomerResponse.answer:type_name -> souk.v1.Answer
+	20, // 9: souk.v1.LinkCardResponse.answer:type_name -> souk.v1.Answer
+	20, // 10: souk.v1.AuthorizeCustomerResponse.answer:type_name -> souk.v1.Answer
+	20, // 11: souk.v1.ForgetCustomerResponse.answer:type_name -> souk.v1.Answer
+	1,  // 12: souk.v1.Customer.status:type_name -> souk.v1.CustomerStatus
+	17, // 13: souk.v1.GetCustomerResponse.customer:type_name -> souk.v1.Customer
+	2,  // 14: souk.v1.CustomersService.RegisterCustomer:input_type -> souk.v1.RegisterCustomerRequest
+	4,  // 15: souk.v1.CustomersService.ChangeContact:input_type -> souk.v1.ChangeContactRequest
+	7,  // 16: souk.v1.CustomersService.EnableCustomer:input_type -> souk.v1.EnableCustomerRequest
+	9,  // 17: souk.v1.CustomersService.DisableCustomer:input_type -> souk.v1.DisableCustomerRequest
+	11, // 18: souk.v1.CustomersService.LinkCard:input_type -> souk.v1.LinkCardRequest
+	13, // 19: souk.v1.CustomersService.AuthorizeCustomer:input_type -> souk.v1.AuthorizeCustomerRequest
+	15, // 20: souk.v1.CustomersService.ForgetCustomer:input_type -> souk.v1.ForgetCustomerRequest
+	18, // 21: souk.v1.CustomersService.GetCustomer:input_type -> souk.v1.GetCustomerRequest
+	3,  // 22: souk.v1.CustomersService.RegisterCustomer:output_type -> souk.v1.RegisterCustomerResponse
+	6,  // 23: souk.v1.CustomersService.ChangeContact:output_type -> souk.v1.ChangeContactResponse
+	8,  // 24: souk.v1.CustomersService.EnableCustomer:output_type -> souk.v1.EnableCustomerResponse
+	10, // 25: souk.v1.CustomersService.DisableCustomer:output_type -> souk.v1.DisableCustomerResponse
+	12, // 26: souk.v1.CustomersService.LinkCard:output_type -> souk.v1.LinkCardResponse
+	14, // 27: souk.v1.CustomersService.AuthorizeCustomer:output_type -> souk.v1.AuthorizeCustomerResponse
+	16, // 28: souk.v1.CustomersService.ForgetCustomer:output_type -> souk.v1.ForgetCustomerResponse
+	19, // 29: souk.v1.CustomersService.GetCustomer:output_type -> souk.v1.GetCustomerResponse
+	22, // [22:30] is the sub-list for method output_type
+	14, // [14:22] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_souk_v1_customers_proto_init() }
@@ -1162,8 +1317,8 @@ func file_souk_v1_customers_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_v1_customers_proto_rawDesc), len(file_souk_v1_customers_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   17,
+			NumEnums:      2,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,67 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// WhenShort says what is to become of an order when goods that were promised to it are not found.
+type WhenShort int32
+
+const (
+	// As WHEN_SHORT_ASK.
+	WhenShort_WHEN_SHORT_UNSPECIFIED WhenShort = 0
+	// The customer is asked.
+	WhenShort_WHEN_SHORT_ASK WhenShort = 1
+	// What there is, and to pay for no more.
+	WhenShort_WHEN_SHORT_REST WhenShort = 2
+	// Something like it, that a clerk chooses.
+	WhenShort_WHEN_SHORT_SUBSTITUTE WhenShort = 3
+	// Nothing at all.
+	WhenShort_WHEN_SHORT_CANCEL WhenShort = 4
+)
+
+// Enum value maps for WhenShort.
+var (
+	WhenShort_name = map[int32]string{
+		0: "WHEN_SHORT_UNSPECIFIED",
+		1: "WHEN_SHORT_ASK",
+		2: "WHEN_SHORT_REST",
+		3: "WHEN_SHORT_SUBSTITUTE",
+		4: "WHEN_SHORT_CANCEL",
+	}
+	WhenShort_value = map[string]int32{
+		"WHEN_SHORT_UNSPECIFIED": 0,
+		"WHEN_SHORT_ASK":         1,
+		"WHEN_SHORT_REST":        2,
+		"WHEN_SHORT_SUBSTITUTE":  3,
+		"WHEN_SHORT_CANCEL":      4,
+	}
+)
+
+func (x WhenShort) Enum() *WhenShort {
+	p := new(WhenShort)
+	*p = x
+	return p
+}
+
+func (x WhenShort) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WhenShort) Descriptor() protoreflect.EnumDescriptor {
+	return file_souk_v1_mall_proto_enumTypes[0].Descriptor()
+}
+
+func (WhenShort) Type() protoreflect.EnumType {
+	return &file_souk_v1_mall_proto_enumTypes[0]
+}
+
+func (x WhenShort) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WhenShort.Descriptor instead.
+func (WhenShort) EnumDescriptor() ([]byte, []int) {
+	return file_souk_v1_mall_proto_rawDescGZIP(), []int{0}
+}
+
 // Money is an exact amount of one currency.
 type Money struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -131,6 +192,59 @@ func (x *Line) GetQuantity() int64 {
 	return 0
 }
 
+// Place is a point of the mall's floor, in centimetres from its south-west corner.
+type Place struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	X             int64                  `protobuf:"varint,1,opt,name=x,proto3" json:"x,omitempty"`
+	Y             int64                  `protobuf:"varint,2,opt,name=y,proto3" json:"y,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Place) Reset() {
+	*x = Place{}
+	mi := &file_souk_v1_mall_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Place) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Place) ProtoMessage() {}
+
+func (x *Place) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_mall_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Place.ProtoReflect.Descriptor instead.
+func (*Place) Descriptor() ([]byte, []int) {
+	return file_souk_v1_mall_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Place) GetX() int64 {
+	if x != nil {
+		return x.X
+	}
+	return 0
+}
+
+func (x *Place) GetY() int64 {
+	if x != nil {
+		return x.Y
+	}
+	return 0
+}
+
 // Item is a line of an order as its customer saw it.
 type Item struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -146,7 +260,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_souk_v1_mall_proto_msgTypes[2]
+	mi := &file_souk_v1_mall_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -158,7 +272,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_mall_proto_msgTypes[2]
+	mi := &file_souk_v1_mall_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -171,7 +285,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_souk_v1_mall_proto_rawDescGZIP(), []int{2}
+	return file_souk_v1_mall_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Item) GetProduct() string {
@@ -225,7 +339,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_souk_v1_mall_proto_msgTypes[3]
+	mi := &file_souk_v1_mall_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -237,7 +351,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_mall_proto_msgTypes[3]
+	mi := &file_souk_v1_mall_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -250,7 +364,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_souk_v1_mall_proto_rawDescGZIP(), []int{3}
+	return file_souk_v1_mall_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Answer) GetCommandId() string {
@@ -287,7 +401,7 @@ type EventRef struct {
 
 func (x *EventRef) Reset() {
 	*x = EventRef{}
-	mi := &file_souk_v1_mall_proto_msgTypes[4]
+	mi := &file_souk_v1_mall_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -299,7 +413,7 @@ func (x *EventRef) String() string {
 func (*EventRef) ProtoMessage() {}
 
 func (x *EventRef) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_mall_proto_msgTypes[4]
+	mi := &file_souk_v1_mall_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -312,7 +426,7 @@ func (x *EventRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventRef.ProtoReflect.Descriptor instead.
 func (*EventRef) Descriptor() ([]byte, []int) {
-	return file_souk_v1_mall_proto_rawDescGZIP(), []int{4}
+	return file_souk_v1_mall_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *EventRef) GetType() string {
@@ -351,7 +465,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_souk_v1_mall_proto_msgTypes[5]
+	mi := &file_souk_v1_mall_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -363,7 +477,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_mall_proto_msgTypes[5]
+	mi := &file_souk_v1_mall_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -376,7 +490,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_souk_v1_mall_proto_rawDescGZIP(), []int{5}
+	return file_souk_v1_mall_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Refusal) GetCode() string {
@@ -410,7 +524,10 @@ const file_souk_v1_mall_proto_rawDesc = "" +
 	"\bcurrency\x18\x02 \x01(\tR\bcurrency\"4\n" +
 	"\x04Line\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x1a\n" +
-	"\bquantity\x18\x02 \x01(\x03R\bquantity\"\x88\x01\n" +
+	"\bquantity\x18\x02 \x01(\x03R\bquantity\"#\n" +
+	"\x05Place\x12\f\n" +
+	"\x01x\x18\x01 \x01(\x03R\x01x\x12\f\n" +
+	"\x01y\x18\x02 \x01(\x03R\x01y\"\x88\x01\n" +
 	"\x04Item\x12\x18\n" +
 	"\aproduct\x18\x01 \x01(\tR\aproduct\x12\x10\n" +
 	"\x03sku\x18\x02 \x01(\tR\x03sku\x12\x12\n" +
@@ -429,7 +546,13 @@ const file_souk_v1_mall_proto_rawDesc = "" +
 	"\aRefusal\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
 	"\x06detail\x18\x02 \x01(\tR\x06detail\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04dataB)Z'example.org/souk/api/gen/souk/v1;soukv1b\x06proto3"
+	"\x04data\x18\x03 \x01(\fR\x04data*\x82\x01\n" +
+	"\tWhenShort\x12\x1a\n" +
+	"\x16WHEN_SHORT_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eWHEN_SHORT_ASK\x10\x01\x12\x13\n" +
+	"\x0fWHEN_SHORT_REST\x10\x02\x12\x19\n" +
+	"\x15WHEN_SHORT_SUBSTITUTE\x10\x03\x12\x15\n" +
+	"\x11WHEN_SHORT_CANCEL\x10\x04B)Z'example.org/souk/api/gen/souk/v1;soukv1b\x06proto3"
 
 var (
 	file_souk_v1_mall_proto_rawDescOnce sync.Once
@@ -443,18 +566,21 @@ func file_souk_v1_mall_proto_rawDescGZIP() []byte {
 	return file_souk_v1_mall_proto_rawDescData
 }
 
-var file_souk_v1_mall_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_souk_v1_mall_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_souk_v1_mall_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_souk_v1_mall_proto_goTypes = []any{
-	(*Money)(nil),    // 0: souk.v1.Money
-	(*Line)(nil),     // 1: souk.v1.Line
-	(*Item)(nil),     // 2: souk.v1.Item
-	(*Answer)(nil),   // 3: souk.v1.Answer
-	(*EventRef)(nil), // 4: souk.v1.EventRef
-	(*Refusal)(nil),  // 5: souk.v1.Refusal
+	(WhenShort)(0),   // 0: souk.v1.WhenShort
+	(*Money)(nil),    // 1: souk.v1.Money
+	(*Line)(nil),     // 2: souk.v1.Line
+	(*Place)(nil),    // 3: souk.v1.Place
+	(*Item)(nil),     // 4: souk.v1.Item
+	(*Answer)(nil),   // 5: souk.v1.Answer
+	(*EventRef)(nil), // 6: souk.v1.EventRef
+	(*Refusal)(nil),  // 7: souk.v1.Refusal
 }
 var file_souk_v1_mall_proto_depIdxs = []int32{
-	0, // 0: souk.v1.Item.price:type_name -> souk.v1.Money
-	4, // 1: souk.v1.Answer.events:type_name -> souk.v1.EventRef
+	1, // 0: souk.v1.Item.price:type_name -> souk.v1.Money
+	6, // 1: souk.v1.Answer.events:type_name -> souk.v1.EventRef
 	2, // [2:2] is the sub-list for method output_type
 	2, // [2:2] is the sub-list for method input_type
 	2, // [2:2] is the sub-list for extension type_name
@@ -472,13 +598,14 @@ func file_souk_v1_mall_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_v1_mall_proto_rawDesc), len(file_souk_v1_mall_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   6,
+			NumEnums:      1,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_souk_v1_mall_proto_goTypes,
 		DependencyIndexes: file_souk_v1_mall_proto_depIdxs,
+		EnumInfos:         file_souk_v1_mall_proto_enumTypes,
 		MessageInfos:      file_souk_v1_mall_proto_msgTypes,
 	}.Build()
 	File_souk_v1_mall_proto = out.File

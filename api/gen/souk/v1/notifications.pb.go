@@ -119,7 +119,9 @@ type Contact struct {
 	// A sealed token, or empty.
 	Sms string `protobuf:"bytes,4,opt,name=sms,proto3" json:"sms,omitempty"`
 	// Asked to be forgotten; nothing is left.
-	Forgotten     bool `protobuf:"varint,5,opt,name=forgotten,proto3" json:"forgotten,omitempty"`
+	Forgotten bool `protobuf:"varint,5,opt,name=forgotten,proto3" json:"forgotten,omitempty"`
+	// By which channel they want to be told what.
+	Tell          *Tell `protobuf:"bytes,6,opt,name=tell,proto3" json:"tell,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -189,21 +191,29 @@ func (x *Contact) GetForgotten() bool {
 	return false
 }
 
+func (x *Contact) GetTell() *Tell {
+	if x != nil {
+		return x.Tell
+	}
+	return nil
+}
+
 var File_souk_v1_notifications_proto protoreflect.FileDescriptor
 
 const file_souk_v1_notifications_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsouk/v1/notifications.proto\x12\asouk.v1\"/\n" +
+	"\x1bsouk/v1/notifications.proto\x12\asouk.v1\x1a\x17souk/v1/customers.proto\"/\n" +
 	"\x11GetContactRequest\x12\x1a\n" +
 	"\bcustomer\x18\x01 \x01(\tR\bcustomer\"@\n" +
 	"\x12GetContactResponse\x12*\n" +
-	"\acontact\x18\x01 \x01(\v2\x10.souk.v1.ContactR\acontact\"\x7f\n" +
+	"\acontact\x18\x01 \x01(\v2\x10.souk.v1.ContactR\acontact\"\xa2\x01\n" +
 	"\aContact\x12\x1a\n" +
 	"\bcustomer\x18\x01 \x01(\tR\bcustomer\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05email\x18\x03 \x01(\tR\x05email\x12\x10\n" +
 	"\x03sms\x18\x04 \x01(\tR\x03sms\x12\x1c\n" +
-	"\tforgotten\x18\x05 \x01(\bR\tforgotten2b\n" +
+	"\tforgotten\x18\x05 \x01(\bR\tforgotten\x12!\n" +
+	"\x04tell\x18\x06 \x01(\v2\r.souk.v1.TellR\x04tell2b\n" +
 	"\x14NotificationsService\x12J\n" +
 	"\n" +
 	"GetContact\x12\x1a.souk.v1.GetContactRequest\x1a\x1b.souk.v1.GetContactResponse\"\x03\x90\x02\x01B)Z'example.org/souk/api/gen/souk/v1;soukv1b\x06proto3"
@@ -225,16 +235,18 @@ var file_souk_v1_notifications_proto_goTypes = []any{
 	(*GetContactRequest)(nil),  // 0: souk.v1.GetContactRequest
 	(*GetContactResponse)(nil), // 1: souk.v1.GetContactResponse
 	(*Contact)(nil),            // 2: souk.v1.Contact
+	(*Tell)(nil),               // 3: souk.v1.Tell
 }
 var file_souk_v1_notifications_proto_depIdxs = []int32{
 	2, // 0: souk.v1.GetContactResponse.contact:type_name -> souk.v1.Contact
-	0, // 1: souk.v1.NotificationsService.GetContact:input_type -> souk.v1.GetContactRequest
-	1, // 2: souk.v1.NotificationsService.GetContact:output_type -> souk.v1.GetContactResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	3, // 1: souk.v1.Contact.tell:type_name -> souk.v1.Tell
+	0, // 2: souk.v1.NotificationsService.GetContact:input_type -> souk.v1.GetContactRequest
+	1, // 3: souk.v1.NotificationsService.GetContact:output_type -> souk.v1.GetContactResponse
+	3, // [3:4] is the sub-list for method output_type
+	2, // [2:3] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_souk_v1_notifications_proto_init() }
@@ -242,6 +254,7 @@ func file_souk_v1_notifications_proto_init() {
 	if File_souk_v1_notifications_proto != nil {
 		return
 	}
+	file_souk_v1_customers_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

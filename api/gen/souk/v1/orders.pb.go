@@ -39,6 +39,8 @@ const (
 	OrderStatus_ORDER_STATUS_EXPIRED     OrderStatus = 9
 	OrderStatus_ORDER_STATUS_CANCELLING  OrderStatus = 10
 	OrderStatus_ORDER_STATUS_CANCELED    OrderStatus = 11
+	// Goods were not found, and somebody has to decide.
+	OrderStatus_ORDER_STATUS_SHORT OrderStatus = 12
 )
 
 // Enum value maps for OrderStatus.
@@ -56,6 +58,7 @@ var (
 		9:  "ORDER_STATUS_EXPIRED",
 		10: "ORDER_STATUS_CANCELLING",
 		11: "ORDER_STATUS_CANCELED",
+		12: "ORDER_STATUS_SHORT",
 	}
 	OrderStatus_value = map[string]int32{
 		"ORDER_STATUS_UNSPECIFIED": 0,
@@ -70,6 +73,7 @@ var (
 		"ORDER_STATUS_EXPIRED":     9,
 		"ORDER_STATUS_CANCELLING":  10,
 		"ORDER_STATUS_CANCELED":    11,
+		"ORDER_STATUS_SHORT":       12,
 	}
 )
 
@@ -1534,7 +1538,7 @@ const file_souk_v1_orders_proto_rawDesc = "" +
 	"\x05after\x18\x01 \x01(\x03R\x05after\"O\n" +
 	"\x13FollowFeedsResponse\x12\x1c\n" +
 	"\tcustomers\x18\x01 \x03(\tR\tcustomers\x12\x1a\n" +
-	"\bposition\x18\x02 \x01(\x03R\bposition*\xd4\x02\n" +
+	"\bposition\x18\x02 \x01(\x03R\bposition*\xec\x02\n" +
 	"\vOrderStatus\x12\x1c\n" +
 	"\x18ORDER_STATUS_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14ORDER_STATUS_PENDING\x10\x01\x12\x19\n" +
@@ -1548,7 +1552,8 @@ const file_souk_v1_orders_proto_rawDesc = "" +
 	"\x14ORDER_STATUS_EXPIRED\x10\t\x12\x1b\n" +
 	"\x17ORDER_STATUS_CANCELLING\x10\n" +
 	"\x12\x19\n" +
-	"\x15ORDER_STATUS_CANCELED\x10\v*i\n" +
+	"\x15ORDER_STATUS_CANCELED\x10\v\x12\x16\n" +
+	"\x12ORDER_STATUS_SHORT\x10\f*i\n" +
 	"\bFeedPart\x12\x19\n" +
 	"\x15FEED_PART_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fFEED_PART_ASKED\x10\x01\x12\x15\n" +

@@ -705,6 +705,111 @@ func (x *RebrandProductResponse) GetAnswer() *Answer {
 	return nil
 }
 
+type AssignBarcodeRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	CommandId string                 `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	Product   string                 `protobuf:"bytes,2,opt,name=product,proto3" json:"product,omitempty"`
+	// Empty: none any more.
+	Barcode       string `protobuf:"bytes,3,opt,name=barcode,proto3" json:"barcode,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AssignBarcodeRequest) Reset() {
+	*x = AssignBarcodeRequest{}
+	mi := &file_souk_v1_stores_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssignBarcodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssignBarcodeRequest) ProtoMessage() {}
+
+func (x *AssignBarcodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_stores_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssignBarcodeRequest.ProtoReflect.Descriptor instead.
+func (*AssignBarcodeRequest) Descriptor() ([]byte, []int) {
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *AssignBarcodeRequest) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
+func (x *AssignBarcodeRequest) GetProduct() string {
+	if x != nil {
+		return x.Product
+	}
+	return ""
+}
+
+func (x *AssignBarcodeRequest) GetBarcode() string {
+	if x != nil {
+		return x.Barcode
+	}
+	return ""
+}
+
+type AssignBarcodeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Answer        *Answer                `protobuf:"bytes,1,opt,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AssignBarcodeResponse) Reset() {
+	*x = AssignBarcodeResponse{}
+	mi := &file_souk_v1_stores_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssignBarcodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssignBarcodeResponse) ProtoMessage() {}
+
+func (x *AssignBarcodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_stores_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssignBarcodeResponse.ProtoReflect.Descriptor instead.
+func (*AssignBarcodeResponse) Descriptor() ([]byte, []int) {
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *AssignBarcodeResponse) GetAnswer() *Answer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
 type IncreasePriceRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	CommandId string                 `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
@@ -717,7 +822,7 @@ type IncreasePriceRequest struct {
 
 func (x *IncreasePriceRequest) Reset() {
 	*x = IncreasePriceRequest{}
-	mi := &file_souk_v1_stores_proto_msgTypes[12]
+	mi := &file_souk_v1_stores_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -729,7 +834,7 @@ func (x *IncreasePriceRequest) String() string {
 func (*IncreasePriceRequest) ProtoMessage() {}
 
 func (x *IncreasePriceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[12]
+	mi := &file_souk_v1_stores_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -742,7 +847,7 @@ func (x *IncreasePriceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IncreasePriceRequest.ProtoReflect.Descriptor instead.
 func (*IncreasePriceRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{12}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *IncreasePriceRequest) GetCommandId() string {
@@ -775,7 +880,7 @@ type IncreasePriceResponse struct {
 
 func (x *IncreasePriceResponse) Reset() {
 	*x = IncreasePriceResponse{}
-	mi := &file_souk_v1_stores_proto_msgTypes[13]
+	mi := &file_souk_v1_stores_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +892,7 @@ func (x *IncreasePriceResponse) String() string {
 func (*IncreasePriceResponse) ProtoMessage() {}
 
 func (x *IncreasePriceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[13]
+	mi := &file_souk_v1_stores_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +905,7 @@ func (x *IncreasePriceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IncreasePriceResponse.ProtoReflect.Descriptor instead.
 func (*IncreasePriceResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{13}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *IncreasePriceResponse) GetAnswer() *Answer {
@@ -822,7 +927,7 @@ type DecreasePriceRequest struct {
 
 func (x *DecreasePriceRequest) Reset() {
 	*x = DecreasePriceRequest{}
-	mi := &file_souk_v1_stores_proto_msgTypes[14]
+	mi := &file_souk_v1_stores_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +939,7 @@ func (x *DecreasePriceRequest) String() string {
 func (*DecreasePriceRequest) ProtoMessage() {}
 
 func (x *DecreasePriceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[14]
+	mi := &file_souk_v1_stores_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +952,7 @@ func (x *DecreasePriceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecreasePriceRequest.ProtoReflect.Descriptor instead.
 func (*DecreasePriceRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{14}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DecreasePriceRequest) GetCommandId() string {
@@ -880,7 +985,7 @@ type DecreasePriceResponse struct {
 
 func (x *DecreasePriceResponse) Reset() {
 	*x = DecreasePriceResponse{}
-	mi := &file_souk_v1_stores_proto_msgTypes[15]
+	mi := &file_souk_v1_stores_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -892,7 +997,7 @@ func (x *DecreasePriceResponse) String() string {
 func (*DecreasePriceResponse) ProtoMessage() {}
 
 func (x *DecreasePriceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[15]
+	mi := &file_souk_v1_stores_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -905,7 +1010,7 @@ func (x *DecreasePriceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecreasePriceResponse.ProtoReflect.Descriptor instead.
 func (*DecreasePriceResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{15}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DecreasePriceResponse) GetAnswer() *Answer {
@@ -925,7 +1030,7 @@ type RemoveProductRequest struct {
 
 func (x *RemoveProductRequest) Reset() {
 	*x = RemoveProductRequest{}
-	mi := &file_souk_v1_stores_proto_msgTypes[16]
+	mi := &file_souk_v1_stores_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1042,7 @@ func (x *RemoveProductRequest) String() string {
 func (*RemoveProductRequest) ProtoMessage() {}
 
 func (x *RemoveProductRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[16]
+	mi := &file_souk_v1_stores_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1055,7 @@ func (x *RemoveProductRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveProductRequest.ProtoReflect.Descriptor instead.
 func (*RemoveProductRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{16}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RemoveProductRequest) GetCommandId() string {
@@ -976,7 +1081,7 @@ type RemoveProductResponse struct {
 
 func (x *RemoveProductResponse) Reset() {
 	*x = RemoveProductResponse{}
-	mi := &file_souk_v1_stores_proto_msgTypes[17]
+	mi := &file_souk_v1_stores_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1093,7 @@ func (x *RemoveProductResponse) String() string {
 func (*RemoveProductResponse) ProtoMessage() {}
 
 func (x *RemoveProductResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[17]
+	mi := &file_souk_v1_stores_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1106,7 @@ func (x *RemoveProductResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveProductResponse.ProtoReflect.Descriptor instead.
 func (*RemoveProductResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{17}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RemoveProductResponse) GetAnswer() *Answer {
@@ -1032,7 +1137,7 @@ type Product struct {
 
 func (x *Product) Reset() {
 	*x = Product{}
-	mi := &file_souk_v1_stores_proto_msgTypes[18]
+	mi := &file_souk_v1_stores_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1044,7 +1149,7 @@ func (x *Product) String() string {
 func (*Product) ProtoMessage() {}
 
 func (x *Product) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[18]
+	mi := &file_souk_v1_stores_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1057,7 +1162,7 @@ func (x *Product) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Product.ProtoReflect.Descriptor instead.
 func (*Product) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{18}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Product) GetProduct() string {
@@ -1130,6 +1235,272 @@ func (x *Product) GetOrderable() bool {
 	return false
 }
 
+// Store is a shop of the mall.
+type Store struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Store string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Where its goods lie.
+	Location string `protobuf:"bytes,3,opt,name=location,proto3" json:"location,omitempty"`
+	// Its products can be ordered.
+	Participating bool `protobuf:"varint,4,opt,name=participating,proto3" json:"participating,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Store) Reset() {
+	*x = Store{}
+	mi := &file_souk_v1_stores_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Store) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Store) ProtoMessage() {}
+
+func (x *Store) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_stores_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Store.ProtoReflect.Descriptor instead.
+func (*Store) Descriptor() ([]byte, []int) {
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Store) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *Store) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Store) GetLocation() string {
+	if x != nil {
+		return x.Location
+	}
+	return ""
+}
+
+func (x *Store) GetParticipating() bool {
+	if x != nil {
+		return x.Participating
+	}
+	return false
+}
+
+type GetStoreRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetStoreRequest) Reset() {
+	*x = GetStoreRequest{}
+	mi := &file_souk_v1_stores_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetStoreRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetStoreRequest) ProtoMessage() {}
+
+func (x *GetStoreRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_stores_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetStoreRequest.ProtoReflect.Descriptor instead.
+func (*GetStoreRequest) Descriptor() ([]byte, []int) {
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *GetStoreRequest) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+type GetStoreResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Store         *Store                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetStoreResponse) Reset() {
+	*x = GetStoreResponse{}
+	mi := &file_souk_v1_stores_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetStoreResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetStoreResponse) ProtoMessage() {}
+
+func (x *GetStoreResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_stores_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetStoreResponse.ProtoReflect.Descriptor instead.
+func (*GetStoreResponse) Descriptor() ([]byte, []int) {
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *GetStoreResponse) GetStore() *Store {
+	if x != nil {
+		return x.Store
+	}
+	return nil
+}
+
+type ListStoresRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shop after which the list begins; empty: at the first.
+	After string `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`
+	// At most 1,000; 0: 100.
+	Limit int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Only those that take part.
+	Participating bool `protobuf:"varint,3,opt,name=participating,proto3" json:"participating,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStoresRequest) Reset() {
+	*x = ListStoresRequest{}
+	mi := &file_souk_v1_stores_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStoresRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStoresRequest) ProtoMessage() {}
+
+func (x *ListStoresRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_stores_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStoresRequest.ProtoReflect.Descriptor instead.
+func (*ListStoresRequest) Descriptor() ([]byte, []int) {
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ListStoresRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *ListStoresRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListStoresRequest) GetParticipating() bool {
+	if x != nil {
+		return x.Participating
+	}
+	return false
+}
+
+type ListStoresResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stores        []*Store               `protobuf:"bytes,1,rep,name=stores,proto3" json:"stores,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStoresResponse) Reset() {
+	*x = ListStoresResponse{}
+	mi := &file_souk_v1_stores_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStoresResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStoresResponse) ProtoMessage() {}
+
+func (x *ListStoresResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_stores_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStoresResponse.ProtoReflect.Descriptor instead.
+func (*ListStoresResponse) Descriptor() ([]byte, []int) {
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ListStoresResponse) GetStores() []*Store {
+	if x != nil {
+		return x.Stores
+	}
+	return nil
+}
+
 type GetProductRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Product       string                 `protobuf:"bytes,1,opt,name=product,proto3" json:"product,omitempty"`
@@ -1139,7 +1510,7 @@ type GetProductRequest struct {
 
 func (x *GetProductRequest) Reset() {
 	*x = GetProductRequest{}
-	mi := &file_souk_v1_stores_proto_msgTypes[19]
+	mi := &file_souk_v1_stores_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1151,7 +1522,7 @@ func (x *GetProductRequest) String() string {
 func (*GetProductRequest) ProtoMessage() {}
 
 func (x *GetProductRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[19]
+	mi := &file_souk_v1_stores_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1164,7 +1535,7 @@ func (x *GetProductRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetProductRequest.ProtoReflect.Descriptor instead.
 func (*GetProductRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{19}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetProductRequest) GetProduct() string {
@@ -1183,7 +1554,7 @@ type GetProductResponse struct {
 
 func (x *GetProductResponse) Reset() {
 	*x = GetProductResponse{}
-	mi := &file_souk_v1_stores_proto_msgTypes[20]
+	mi := &file_souk_v1_stores_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1566,7 @@ func (x *GetProductResponse) String() string {
 func (*GetProductResponse) ProtoMessage() {}
 
 func (x *GetProductResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[20]
+	mi := &file_souk_v1_stores_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1579,7 @@ func (x *GetProductResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetProductResponse.ProtoReflect.Descriptor instead.
 func (*GetProductResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{20}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetProductResponse) GetProduct() *Product {
@@ -1227,7 +1598,7 @@ type FindProductRequest struct {
 
 func (x *FindProductRequest) Reset() {
 	*x = FindProductRequest{}
-	mi := &file_souk_v1_stores_proto_msgTypes[21]
+	mi := &file_souk_v1_stores_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1239,7 +1610,7 @@ func (x *FindProductRequest) String() string {
 func (*FindProductRequest) ProtoMessage() {}
 
 func (x *FindProductRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[21]
+	mi := &file_souk_v1_stores_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1252,7 +1623,7 @@ func (x *FindProductRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindProductRequest.ProtoReflect.Descriptor instead.
 func (*FindProductRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{21}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *FindProductRequest) GetSkuOrName() string {
@@ -1271,7 +1642,7 @@ type FindProductResponse struct {
 
 func (x *FindProductResponse) Reset() {
 	*x = FindProductResponse{}
-	mi := &file_souk_v1_stores_proto_msgTypes[22]
+	mi := &file_souk_v1_stores_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1283,7 +1654,7 @@ func (x *FindProductResponse) String() string {
 func (*FindProductResponse) ProtoMessage() {}
 
 func (x *FindProductResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[22]
+	mi := &file_souk_v1_stores_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1296,10 +1667,107 @@ func (x *FindProductResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindProductResponse.ProtoReflect.Descriptor instead.
 func (*FindProductResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{22}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FindProductResponse) GetProduct() *Product {
+	if x != nil {
+		return x.Product
+	}
+	return nil
+}
+
+type FindBarcodeRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Barcode string                 `protobuf:"bytes,1,opt,name=barcode,proto3" json:"barcode,omitempty"`
+	// The shop that sells it; empty: any.
+	Store         string `protobuf:"bytes,2,opt,name=store,proto3" json:"store,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindBarcodeRequest) Reset() {
+	*x = FindBarcodeRequest{}
+	mi := &file_souk_v1_stores_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindBarcodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindBarcodeRequest) ProtoMessage() {}
+
+func (x *FindBarcodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_stores_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindBarcodeRequest.ProtoReflect.Descriptor instead.
+func (*FindBarcodeRequest) Descriptor() ([]byte, []int) {
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *FindBarcodeRequest) GetBarcode() string {
+	if x != nil {
+		return x.Barcode
+	}
+	return ""
+}
+
+func (x *FindBarcodeRequest) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+type FindBarcodeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Product       *Product               `protobuf:"bytes,1,opt,name=product,proto3" json:"product,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindBarcodeResponse) Reset() {
+	*x = FindBarcodeResponse{}
+	mi := &file_souk_v1_stores_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindBarcodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindBarcodeResponse) ProtoMessage() {}
+
+func (x *FindBarcodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_stores_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindBarcodeResponse.ProtoReflect.Descriptor instead.
+func (*FindBarcodeResponse) Descriptor() ([]byte, []int) {
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *FindBarcodeResponse) GetProduct() *Product {
 	if x != nil {
 		return x.Product
 	}
@@ -1311,14 +1779,18 @@ type ListProductsRequest struct {
 	// The product after which the list begins; empty: at the first.
 	After string `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`
 	// At most 1,000; 0: 100.
-	Limit         int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Only those of a shop; empty: of all.
+	Store string `protobuf:"bytes,3,opt,name=store,proto3" json:"store,omitempty"`
+	// Only those that can be ordered.
+	Orderable     bool `protobuf:"varint,4,opt,name=orderable,proto3" json:"orderable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListProductsRequest) Reset() {
 	*x = ListProductsRequest{}
-	mi := &file_souk_v1_stores_proto_msgTypes[23]
+	mi := &file_souk_v1_stores_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1330,7 +1802,7 @@ func (x *ListProductsRequest) String() string {
 func (*ListProductsRequest) ProtoMessage() {}
 
 func (x *ListProductsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[23]
+	mi := &file_souk_v1_stores_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1343,7 +1815,7 @@ func (x *ListProductsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProductsRequest.ProtoReflect.Descriptor instead.
 func (*ListProductsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{23}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListProductsRequest) GetAfter() string {
@@ -1360,6 +1832,20 @@ func (x *ListProductsRequest) GetLimit() int32 {
 	return 0
 }
 
+func (x *ListProductsRequest) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *ListProductsRequest) GetOrderable() bool {
+	if x != nil {
+		return x.Orderable
+	}
+	return false
+}
+
 type ListProductsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Products      []*Product             `protobuf:"bytes,1,rep,name=products,proto3" json:"products,omitempty"`
@@ -1369,7 +1855,7 @@ type ListProductsResponse struct {
 
 func (x *ListProductsResponse) Reset() {
 	*x = ListProductsResponse{}
-	mi := &file_souk_v1_stores_proto_msgTypes[24]
+	mi := &file_souk_v1_stores_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +1867,7 @@ func (x *ListProductsResponse) String() string {
 func (*ListProductsResponse) ProtoMessage() {}
 
 func (x *ListProductsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[24]
+	mi := &file_souk_v1_stores_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +1880,7 @@ func (x *ListProductsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProductsResponse.ProtoReflect.Descriptor instead.
 func (*ListProductsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{24}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListProductsResponse) GetProducts() []*Product {
@@ -1413,7 +1899,7 @@ type ListPricesRequest struct {
 
 func (x *ListPricesRequest) Reset() {
 	*x = ListPricesRequest{}
-	mi := &file_souk_v1_stores_proto_msgTypes[25]
+	mi := &file_souk_v1_stores_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1425,7 +1911,7 @@ func (x *ListPricesRequest) String() string {
 func (*ListPricesRequest) ProtoMessage() {}
 
 func (x *ListPricesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[25]
+	mi := &file_souk_v1_stores_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1438,7 +1924,7 @@ func (x *ListPricesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPricesRequest.ProtoReflect.Descriptor instead.
 func (*ListPricesRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{25}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListPricesRequest) GetProduct() string {
@@ -1458,7 +1944,7 @@ type ListPricesResponse struct {
 
 func (x *ListPricesResponse) Reset() {
 	*x = ListPricesResponse{}
-	mi := &file_souk_v1_stores_proto_msgTypes[26]
+	mi := &file_souk_v1_stores_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1956,7 @@ func (x *ListPricesResponse) String() string {
 func (*ListPricesResponse) ProtoMessage() {}
 
 func (x *ListPricesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[26]
+	mi := &file_souk_v1_stores_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1969,7 @@ func (x *ListPricesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPricesResponse.ProtoReflect.Descriptor instead.
 func (*ListPricesResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{26}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListPricesResponse) GetPrices() []*Price {
@@ -1505,7 +1991,7 @@ type Price struct {
 
 func (x *Price) Reset() {
 	*x = Price{}
-	mi := &file_souk_v1_stores_proto_msgTypes[27]
+	mi := &file_souk_v1_stores_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1517,7 +2003,7 @@ func (x *Price) String() string {
 func (*Price) ProtoMessage() {}
 
 func (x *Price) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[27]
+	mi := &file_souk_v1_stores_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1530,7 +2016,7 @@ func (x *Price) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Price.ProtoReflect.Descriptor instead.
 func (*Price) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{27}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Price) GetVersion() int64 {
@@ -1550,6 +2036,103 @@ func (x *Price) GetPrice() *Money {
 func (x *Price) GetSince() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Since
+	}
+	return nil
+}
+
+type GetPriceRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Product string                 `protobuf:"bytes,1,opt,name=product,proto3" json:"product,omitempty"`
+	// Nothing: now.
+	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPriceRequest) Reset() {
+	*x = GetPriceRequest{}
+	mi := &file_souk_v1_stores_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPriceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPriceRequest) ProtoMessage() {}
+
+func (x *GetPriceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_stores_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPriceRequest.ProtoReflect.Descriptor instead.
+func (*GetPriceRequest) Descriptor() ([]byte, []int) {
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *GetPriceRequest) GetProduct() string {
+	if x != nil {
+		return x.Product
+	}
+	return ""
+}
+
+func (x *GetPriceRequest) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+type GetPriceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Price         *Price                 `protobuf:"bytes,1,opt,name=price,proto3" json:"price,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPriceResponse) Reset() {
+	*x = GetPriceResponse{}
+	mi := &file_souk_v1_stores_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPriceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPriceResponse) ProtoMessage() {}
+
+func (x *GetPriceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_stores_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPriceResponse.ProtoReflect.Descriptor instead.
+func (*GetPriceResponse) Descriptor() ([]byte, []int) {
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *GetPriceResponse) GetPrice() *Price {
+	if x != nil {
+		return x.Price
 	}
 	return nil
 }
@@ -1608,6 +2191,13 @@ const file_souk_v1_stores_proto_rawDesc = "" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x04 \x01(\tR\vdescription\"A\n" +
 	"\x16RebrandProductResponse\x12'\n" +
+	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"i\n" +
+	"\x14AssignBarcodeRequest\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x01 \x01(\tR\tcommandId\x12\x18\n" +
+	"\aproduct\x18\x02 \x01(\tR\aproduct\x12\x18\n" +
+	"\abarcode\x18\x03 \x01(\tR\abarcode\"@\n" +
+	"\x15AssignBarcodeResponse\x12'\n" +
 	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"u\n" +
 	"\x14IncreasePriceRequest\x12\x1d\n" +
 	"\n" +
@@ -1640,7 +2230,22 @@ const file_souk_v1_stores_proto_rawDesc = "" +
 	"\x05price\x18\b \x01(\v2\x0e.souk.v1.MoneyR\x05price\x12#\n" +
 	"\rprice_version\x18\t \x01(\x03R\fpriceVersion\x12\x1c\n" +
 	"\torderable\x18\n" +
-	" \x01(\bR\torderable\"-\n" +
+	" \x01(\bR\torderable\"s\n" +
+	"\x05Store\x12\x14\n" +
+	"\x05store\x18\x01 \x01(\tR\x05store\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
+	"\blocation\x18\x03 \x01(\tR\blocation\x12$\n" +
+	"\rparticipating\x18\x04 \x01(\bR\rparticipating\"'\n" +
+	"\x0fGetStoreRequest\x12\x14\n" +
+	"\x05store\x18\x01 \x01(\tR\x05store\"8\n" +
+	"\x10GetStoreResponse\x12$\n" +
+	"\x05store\x18\x01 \x01(\v2\x0e.souk.v1.StoreR\x05store\"e\n" +
+	"\x11ListStoresRequest\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\tR\x05after\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12$\n" +
+	"\rparticipating\x18\x03 \x01(\bR\rparticipating\"<\n" +
+	"\x12ListStoresResponse\x12&\n" +
+	"\x06stores\x18\x01 \x03(\v2\x0e.souk.v1.StoreR\x06stores\"-\n" +
 	"\x11GetProductRequest\x12\x18\n" +
 	"\aproduct\x18\x01 \x01(\tR\aproduct\"@\n" +
 	"\x12GetProductResponse\x12*\n" +
@@ -1648,10 +2253,17 @@ const file_souk_v1_stores_proto_rawDesc = "" +
 	"\x12FindProductRequest\x12\x1e\n" +
 	"\vsku_or_name\x18\x01 \x01(\tR\tskuOrName\"A\n" +
 	"\x13FindProductResponse\x12*\n" +
-	"\aproduct\x18\x01 \x01(\v2\x10.souk.v1.ProductR\aproduct\"A\n" +
+	"\aproduct\x18\x01 \x01(\v2\x10.souk.v1.ProductR\aproduct\"D\n" +
+	"\x12FindBarcodeRequest\x12\x18\n" +
+	"\abarcode\x18\x01 \x01(\tR\abarcode\x12\x14\n" +
+	"\x05store\x18\x02 \x01(\tR\x05store\"A\n" +
+	"\x13FindBarcodeResponse\x12*\n" +
+	"\aproduct\x18\x01 \x01(\v2\x10.souk.v1.ProductR\aproduct\"u\n" +
 	"\x13ListProductsRequest\x12\x14\n" +
 	"\x05after\x18\x01 \x01(\tR\x05after\x12\x14\n" +
-	"\x05limit\x18\x02 \x01(\x05R\x05limit\"D\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x14\n" +
+	"\x05store\x18\x03 \x01(\tR\x05store\x12\x1c\n" +
+	"\torderable\x18\x04 \x01(\bR\torderable\"D\n" +
 	"\x14ListProductsResponse\x12,\n" +
 	"\bproducts\x18\x01 \x03(\v2\x10.souk.v1.ProductR\bproducts\"-\n" +
 	"\x11ListPricesRequest\x12\x18\n" +
@@ -1661,7 +2273,12 @@ const file_souk_v1_stores_proto_rawDesc = "" +
 	"\x05Price\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x03R\aversion\x12$\n" +
 	"\x05price\x18\x02 \x01(\v2\x0e.souk.v1.MoneyR\x05price\x120\n" +
-	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since2\xb0\b\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"W\n" +
+	"\x0fGetPriceRequest\x12\x18\n" +
+	"\aproduct\x18\x01 \x01(\tR\aproduct\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"8\n" +
+	"\x10GetPriceResponse\x12$\n" +
+	"\x05price\x18\x01 \x01(\v2\x0e.souk.v1.PriceR\x05price2\xa7\v\n" +
 	"\rStoresService\x12H\n" +
 	"\vCreateStore\x12\x1b.souk.v1.CreateStoreRequest\x1a\x1c.souk.v1.CreateStoreResponse\x12K\n" +
 	"\fRebrandStore\x12\x1c.souk.v1.RebrandStoreRequest\x1a\x1d.souk.v1.RebrandStoreResponse\x12`\n" +
@@ -1670,15 +2287,21 @@ const file_souk_v1_stores_proto_rawDesc = "" +
 	"\n" +
 	"AddProduct\x12\x1a.souk.v1.AddProductRequest\x1a\x1b.souk.v1.AddProductResponse\x12Q\n" +
 	"\x0eRebrandProduct\x12\x1e.souk.v1.RebrandProductRequest\x1a\x1f.souk.v1.RebrandProductResponse\x12N\n" +
+	"\rAssignBarcode\x12\x1d.souk.v1.AssignBarcodeRequest\x1a\x1e.souk.v1.AssignBarcodeResponse\x12N\n" +
 	"\rIncreasePrice\x12\x1d.souk.v1.IncreasePriceRequest\x1a\x1e.souk.v1.IncreasePriceResponse\x12N\n" +
 	"\rDecreasePrice\x12\x1d.souk.v1.DecreasePriceRequest\x1a\x1e.souk.v1.DecreasePriceResponse\x12N\n" +
-	"\rRemoveProduct\x12\x1d.souk.v1.RemoveProductRequest\x1a\x1e.souk.v1.RemoveProductResponse\x12J\n" +
+	"\rRemoveProduct\x12\x1d.souk.v1.RemoveProductRequest\x1a\x1e.souk.v1.RemoveProductResponse\x12D\n" +
+	"\bGetStore\x12\x18.souk.v1.GetStoreRequest\x1a\x19.souk.v1.GetStoreResponse\"\x03\x90\x02\x01\x12J\n" +
+	"\n" +
+	"ListStores\x12\x1a.souk.v1.ListStoresRequest\x1a\x1b.souk.v1.ListStoresResponse\"\x03\x90\x02\x01\x12J\n" +
 	"\n" +
 	"GetProduct\x12\x1a.souk.v1.GetProductRequest\x1a\x1b.souk.v1.GetProductResponse\"\x03\x90\x02\x01\x12M\n" +
-	"\vFindProduct\x12\x1b.souk.v1.FindProductRequest\x1a\x1c.souk.v1.FindProductResponse\"\x03\x90\x02\x01\x12P\n" +
+	"\vFindProduct\x12\x1b.souk.v1.FindProductRequest\x1a\x1c.souk.v1.FindProductResponse\"\x03\x90\x02\x01\x12M\n" +
+	"\vFindBarcode\x12\x1b.souk.v1.FindBarcodeRequest\x1a\x1c.souk.v1.FindBarcodeResponse\"\x03\x90\x02\x01\x12P\n" +
 	"\fListProducts\x12\x1c.souk.v1.ListProductsRequest\x1a\x1d.souk.v1.ListProductsResponse\"\x03\x90\x02\x01\x12J\n" +
 	"\n" +
-	"ListPrices\x12\x1a.souk.v1.ListPricesRequest\x1a\x1b.souk.v1.ListPricesResponse\"\x03\x90\x02\x01B)Z'example.org/souk/api/gen/souk/v1;soukv1b\x06proto3"
+	"ListPrices\x12\x1a.souk.v1.ListPricesRequest\x1a\x1b.souk.v1.ListPricesResponse\"\x03\x90\x02\x01\x12D\n" +
+	"\bGetPrice\x12\x18.souk.v1.GetPriceRequest\x1a\x19.souk.v1.GetPriceResponse\"\x03\x90\x02\x01B)Z'example.org/souk/api/gen/souk/v1;soukv1b\x06proto3"
 
 var (
 	file_souk_v1_stores_proto_rawDescOnce sync.Once
@@ -1692,7 +2315,7 @@ func file_souk_v1_stores_proto_rawDescGZIP() []byte {
 	return file_souk_v1_stores_proto_rawDescData
 }
 
-var file_souk_v1_stores_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_souk_v1_stores_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_souk_v1_stores_proto_goTypes = []any{
 	(*CreateStoreRequest)(nil),           // 0: souk.v1.CreateStoreRequest
 	(*CreateStoreResponse)(nil),          // 1: souk.v1.CreateStoreResponse
@@ -1706,77 +2329,104 @@ var file_souk_v1_stores_proto_goTypes = []any{
 	(*AddProductResponse)(nil),           // 9: souk.v1.AddProductResponse
 	(*RebrandProductRequest)(nil),        // 10: souk.v1.RebrandProductRequest
 	(*RebrandProductResponse)(nil),       // 11: souk.v1.RebrandProductResponse
-	(*IncreasePriceRequest)(nil),         // 12: souk.v1.IncreasePriceRequest
-	(*IncreasePriceResponse)(nil),        // 13: souk.v1.IncreasePriceResponse
-	(*DecreasePriceRequest)(nil),         // 14: souk.v1.DecreasePriceRequest
-	(*DecreasePriceResponse)(nil),        // 15: souk.v1.DecreasePriceResponse
-	(*RemoveProductRequest)(nil),         // 16: souk.v1.RemoveProductRequest
-	(*RemoveProductResponse)(nil),        // 17: souk.v1.RemoveProductResponse
-	(*Product)(nil),                      // 18: souk.v1.Product
-	(*GetProductRequest)(nil),            // 19: souk.v1.GetProductRequest
-	(*GetProductResponse)(nil),           // 20: souk.v1.GetProductResponse
-	(*FindProductRequest)(nil),           // 21: souk.v1.FindProductRequest
-	(*FindProductResponse)(nil),          // 22: souk.v1.FindProductResponse
-	(*ListProductsRequest)(nil),          // 23: souk.v1.ListProductsRequest
-	(*ListProductsResponse)(nil),         // 24: souk.v1.ListProductsResponse
-	(*ListPricesRequest)(nil),            // 25: souk.v1.ListPricesRequest
-	(*ListPricesResponse)(nil),           // 26: souk.v1.ListPricesResponse
-	(*Price)(nil),                        // 27: souk.v1.Price
-	(*Answer)(nil),                       // 28: souk.v1.Answer
-	(*Money)(nil),                        // 29: souk.v1.Money
-	(*timestamppb.Timestamp)(nil),        // 30: google.protobuf.Timestamp
+	(*AssignBarcodeRequest)(nil),         // 12: souk.v1.AssignBarcodeRequest
+	(*AssignBarcodeResponse)(nil),        // 13: souk.v1.AssignBarcodeResponse
+	(*IncreasePriceRequest)(nil),         // 14: souk.v1.IncreasePriceRequest
+	(*IncreasePriceResponse)(nil),        // 15: souk.v1.IncreasePriceResponse
+	(*DecreasePriceRequest)(nil),         // 16: souk.v1.DecreasePriceRequest
+	(*DecreasePriceResponse)(nil),        // 17: souk.v1.DecreasePriceResponse
+	(*RemoveProductRequest)(nil),         // 18: souk.v1.RemoveProductRequest
+	(*RemoveProductResponse)(nil),        // 19: souk.v1.RemoveProductResponse
+	(*Product)(nil),                      // 20: souk.v1.Product
+	(*Store)(nil),                        // 21: souk.v1.Store
+	(*GetStoreRequest)(nil),              // 22: souk.v1.GetStoreRequest
+	(*GetStoreResponse)(nil),             // 23: souk.v1.GetStoreResponse
+	(*ListStoresRequest)(nil),            // 24: souk.v1.ListStoresRequest
+	(*ListStoresResponse)(nil),           // 25: souk.v1.ListStoresResponse
+	(*GetProductRequest)(nil),            // 26: souk.v1.GetProductRequest
+	(*GetProductResponse)(nil),           // 27: souk.v1.GetProductResponse
+	(*FindProductRequest)(nil),           // 28: souk.v1.FindProductRequest
+	(*FindProductResponse)(nil),          // 29: souk.v1.FindProductResponse
+	(*FindBarcodeRequest)(nil),           // 30: souk.v1.FindBarcodeRequest
+	(*FindBarcodeResponse)(nil),          // 31: souk.v1.FindBarcodeResponse
+	(*ListProductsRequest)(nil),          // 32: souk.v1.ListProductsRequest
+	(*ListProductsResponse)(nil),         // 33: souk.v1.ListProductsResponse
+	(*ListPricesRequest)(nil),            // 34: souk.v1.ListPricesRequest
+	(*ListPricesResponse)(nil),           // 35: souk.v1.ListPricesResponse
+	(*Price)(nil),                        // 36: souk.v1.Price
+	(*GetPriceRequest)(nil),              // 37: souk.v1.GetPriceRequest
+	(*GetPriceResponse)(nil),             // 38: souk.v1.GetPriceResponse
+	(*Answer)(nil),                       // 39: souk.v1.Answer
+	(*Money)(nil),                        // 40: souk.v1.Money
+	(*timestamppb.Timestamp)(nil),        // 41: google.protobuf.Timestamp
 }
 var file_souk_v1_stores_proto_depIdxs = []int32{
-	28, // 0: souk.v1.CreateStoreResponse.answer:type_name -> souk.v1.Answer
-	28, // 1: souk.v1.RebrandStoreResponse.answer:type_name -> souk.v1.Answer
-	28, // 2: souk.v1.EnableParticipationResponse.answer:type_name -> souk.v1.Answer
-	28, // 3: souk.v1.DisableParticipationResponse.answer:type_name -> souk.v1.Answer
-	29, // 4: souk.v1.AddProductRequest.price:type_name -> souk.v1.Money
-	28, // 5: souk.v1.AddProductResponse.answer:type_name -> souk.v1.Answer
-	28, // 6: souk.v1.RebrandProductResponse.answer:type_name -> souk.v1.Answer
-	29, // 7: souk.v1.IncreasePriceRequest.price:type_name -> souk.v1.Money
-	28, // 8: souk.v1.IncreasePriceResponse.answer:type_name -> souk.v1.Answer
-	29, // 9: souk.v1.DecreasePriceRequest.price:type_name -> souk.v1.Money
-	28, // 10: souk.v1.DecreasePriceResponse.answer:type_name -> souk.v1.Answer
-	28, // 11: souk.v1.RemoveProductResponse.answer:type_name -> souk.v1.Answer
-	29, // 12: souk.v1.Product.price:type_name -> souk.v1.Money
-	18, // 13: souk.v1.GetProductResponse.product:type_name -> souk.v1.Product
-	18, // 14: souk.v1.FindProductResponse.product:type_name -> souk.v1.Product
-	18, // 15: souk.v1.ListProductsResponse.products:type_name -> souk.v1.Product
-	27, // 16: souk.v1.ListPricesResponse.prices:type_name -> souk.v1.Price
-	29, // 17: souk.v1.Price.price:type_name -> souk.v1.Money
-	30, // 18: souk.v1.Price.since:type_name -> google.protobuf.Timestamp
-	0,  // 19: souk.v1.StoresService.CreateStore:input_type -> souk.v1.CreateStoreRequest
-	2,  // 20: souk.v1.StoresService.RebrandStore:input_type -> souk.v1.RebrandStoreRequest
-	4,  // 21: souk.v1.StoresService.EnableParticipation:input_type -> souk.v1.EnableParticipationRequest
-	6,  // 22: souk.v1.StoresService.DisableParticipation:input_type -> souk.v1.DisableParticipationRequest
-	8,  // 23: souk.v1.StoresService.AddProduct:input_type -> souk.v1.AddProductRequest
-	10, // 24: souk.v1.StoresService.RebrandProduct:input_type -> souk.v1.RebrandProductRequest
-	12, // 25: souk.v1.StoresService.IncreasePrice:input_type -> souk.v1.IncreasePriceRequest
-	14, // 26: souk.v1.StoresService.DecreasePrice:input_type -> souk.v1.DecreasePriceRequest
-	16, // 27: souk.v1.StoresService.RemoveProduct:input_type -> souk.v1.RemoveProductRequest
-	19, // 28: souk.v1.StoresService.GetProduct:input_type -> souk.v1.GetProductRequest
-	21, // 29: souk.v1.StoresService.FindProduct:input_type -> souk.v1.FindProductRequest
-	23, // 30: souk.v1.StoresService.ListProducts:input_type -> souk.v1.ListProductsRequest
-	25, // 31: souk.v1.StoresService.ListPrices:input_type -> souk.v1.ListPricesRequest
-	1,  // 32: souk.v1.StoresService.CreateStore:output_type -> souk.v1.CreateStoreResponse
-	3,  // 33: souk.v1.StoresService.RebrandStore:output_type -> souk.v1.RebrandStoreResponse
-	5,  // 34: souk.v1.StoresService.EnableParticipation:output_type -> souk.v1.EnableParticipationResponse
-	7,  // 35: souk.v1.StoresService.DisableParticipation:output_type -> souk.v1.DisableParticipationResponse
-	9,  // 36: souk.v1.StoresService.AddProduct:output_type -> souk.v1.AddProductResponse
-	11, // 37: souk.v1.StoresService.RebrandProduct:output_type -> souk.v1.RebrandProductResponse
-	13, // 38: souk.v1.StoresService.IncreasePrice:output_type -> souk.v1.IncreasePriceResponse
-	15, // 39: souk.v1.StoresService.DecreasePrice:output_type -> souk.v1.DecreasePriceResponse
-	17, // 40: souk.v1.StoresService.RemoveProduct:output_type -> souk.v1.RemoveProductResponse
-	20, // 41: souk.v1.StoresService.GetProduct:output_type -> souk.v1.GetProductResponse
-	22, // 42: souk.v1.StoresService.FindProduct:output_type -> souk.v1.FindProductResponse
-	24, // 43: souk.v1.StoresService.ListProducts:output_type -> souk.v1.ListProductsResponse
-	26, // 44: souk.v1.StoresService.ListPrices:output_type -> souk.v1.ListPricesResponse
-	32, // [32:45] is the sub-list for method output_type
-	19, // [19:32] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	39, // 0: souk.v1.CreateStoreResponse.answer:type_name -> souk.v1.Answer
+	39, // 1: souk.v1.RebrandStoreResponse.answer:type_name -> souk.v1.Answer
+	39, // 2: souk.v1.EnableParticipationResponse.answer:type_name -> souk.v1.Answer
+	39, // 3: souk.v1.DisableParticipationResponse.answer:type_name -> souk.v1.Answer
+	40, // 4: souk.v1.AddProductRequest.price:type_name -> souk.v1.Money
+	39, // 5: souk.v1.AddProductResponse.answer:type_name -> souk.v1.Answer
+	39, // 6: souk.v1.RebrandProductResponse.answer:type_name -> souk.v1.Answer
+	39, // 7: souk.v1.AssignBarcodeResponse.answer:type_name -> souk.v1.Answer
+	40, // 8: souk.v1.IncreasePriceRequest.price:type_name -> souk.v1.Money
+	39, // 9: souk.v1.IncreasePriceResponse.answer:type_name -> souk.v1.Answer
+	40, // 10: souk.v1.DecreasePriceRequest.price:type_name -> souk.v1.Money
+	39, // 11: souk.v1.DecreasePriceResponse.answer:type_name -> souk.v1.Answer
+	39, // 12: souk.v1.RemoveProductResponse.answer:type_name -> souk.v1.Answer
+	40, // 13: souk.v1.Product.price:type_name -> souk.v1.Money
+	21, // 14: souk.v1.GetStoreResponse.store:type_name -> souk.v1.Store
+	21, // 15: souk.v1.ListStoresResponse.stores:type_name -> souk.v1.Store
+	20, // 16: souk.v1.GetProductResponse.product:type_name -> souk.v1.Product
+	20, // 17: souk.v1.FindProductResponse.product:type_name -> souk.v1.Product
+	20, // 18: souk.v1.FindBarcodeResponse.product:type_name -> souk.v1.Product
+	20, // 19: souk.v1.ListProductsResponse.products:type_name -> souk.v1.Product
+	36, // 20: souk.v1.ListPricesResponse.prices:type_name -> souk.v1.Price
+	40, // 21: souk.v1.Price.price:type_name -> souk.v1.Money
+	41, // 22: souk.v1.Price.since:type_name -> google.protobuf.Timestamp
+	41, // 23: souk.v1.GetPriceRequest.at:type_name -> google.protobuf.Timestamp
+	36, // 24: souk.v1.GetPriceResponse.price:type_name -> souk.v1.Price
+	0,  // 25: souk.v1.StoresService.CreateStore:input_type -> souk.v1.CreateStoreRequest
+	2,  // 26: souk.v1.StoresService.RebrandStore:input_type -> souk.v1.RebrandStoreRequest
+	4,  // 27: souk.v1.StoresService.EnableParticipation:input_type -> souk.v1.EnableParticipationRequest
+	6,  // 28: souk.v1.StoresService.DisableParticipation:input_type -> souk.v1.DisableParticipationRequest
+	8,  // 29: souk.v1.StoresService.AddProduct:input_type -> souk.v1.AddProductRequest
+	10, // 30: souk.v1.StoresService.RebrandProduct:input_type -> souk.v1.RebrandProductRequest
+	12, // 31: souk.v1.StoresService.AssignBarcode:input_type -> souk.v1.AssignBarcodeRequest
+	14, // 32: souk.v1.StoresService.IncreasePrice:input_type -> souk.v1.IncreasePriceRequest
+	16, // 33: souk.v1.StoresService.DecreasePrice:input_type -> souk.v1.DecreasePriceRequest
+	18, // 34: souk.v1.StoresService.RemoveProduct:input_type -> souk.v1.RemoveProductRequest
+	22, // 35: souk.v1.StoresService.GetStore:input_type -> souk.v1.GetStoreRequest
+	24, // 36: souk.v1.StoresService.ListStores:input_type -> souk.v1.ListStoresRequest
+	26, // 37: souk.v1.StoresService.GetProduct:input_type -> souk.v1.GetProductRequest
+	28, // 38: souk.v1.StoresService.FindProduct:input_type -> souk.v1.FindProductRequest
+	30, // 39: souk.v1.StoresService.FindBarcode:input_type -> souk.v1.FindBarcodeRequest
+	32, // 40: souk.v1.StoresService.ListProducts:input_type -> souk.v1.ListProductsRequest
+	34, // 41: souk.v1.StoresService.ListPrices:input_type -> souk.v1.ListPricesRequest
+	37, // 42: souk.v1.StoresService.GetPrice:input_type -> souk.v1.GetPriceRequest
+	1,  // 43: souk.v1.StoresService.CreateStore:output_type -> souk.v1.CreateStoreResponse
+	3,  // 44: souk.v1.StoresService.RebrandStore:output_type -> souk.v1.RebrandStoreResponse
+	5,  // 45: souk.v1.StoresService.EnableParticipation:output_type -> souk.v1.EnableParticipationResponse
+	7,  // 46: souk.v1.StoresService.DisableParticipation:output_type -> souk.v1.DisableParticipationResponse
+	9,  // 47: souk.v1.StoresService.AddProduct:output_type -> souk.v1.AddProductResponse
+	11, // 48: souk.v1.StoresService.RebrandProduct:output_type -> souk.v1.RebrandProductResponse
+	13, // 49: souk.v1.StoresService.AssignBarcode:output_type -> souk.v1.AssignBarcodeResponse
+	15, // 50: souk.v1.StoresService.IncreasePrice:output_type -> souk.v1.IncreasePriceResponse
+	17, // 51: souk.v1.StoresService.DecreasePrice:output_type -> souk.v1.DecreasePriceResponse
+	19, // 52: souk.v1.StoresService.RemoveProduct:output_type -> souk.v1.RemoveProductResponse
+	23, // 53: souk.v1.StoresService.GetStore:output_type -> souk.v1.GetStoreResponse
+	25, // 54: souk.v1.StoresService.ListStores:output_type -> souk.v1.ListStoresResponse
+	27, // 55: souk.v1.StoresService.GetProduct:output_type -> souk.v1.GetProductResponse
+	29, // 56: souk.v1.StoresService.FindProduct:output_type -> souk.v1.FindProductResponse
+	31, // 57: souk.v1.StoresService.FindBarcode:output_type -> souk.v1.FindBarcodeResponse
+	33, // 58: souk.v1.StoresService.ListProducts:output_type -> souk.v1.ListProductsResponse
+	35, // 59: souk.v1.StoresService.ListPrices:output_type -> souk.v1.ListPricesResponse
+	38, // 60: souk.v1.StoresService.GetPrice:output_type -> souk.v1.GetPriceResponse
+	43, // [43:61] is the sub-list for method output_type
+	25, // [25:43] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_souk_v1_stores_proto_init() }
@@ -1791,7 +2441,7 @@ func file_souk_v1_stores_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_v1_stores_proto_rawDesc), len(file_souk_v1_stores_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

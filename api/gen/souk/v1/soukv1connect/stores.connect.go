@@ -51,6 +51,9 @@ const (
 	// StoresServiceRebrandProductProcedure is the fully-qualified name of the StoresService's
 	// RebrandProduct RPC.
 	StoresServiceRebrandProductProcedure = "/souk.v1.StoresService/RebrandProduct"
+	// StoresServiceAssignBarcodeProcedure is the fully-qualified name of the StoresService's
+	// AssignBarcode RPC.
+	StoresServiceAssignBarcodeProcedure = "/souk.v1.StoresService/AssignBarcode"
 	// StoresServiceIncreasePriceProcedure is the fully-qualified name of the StoresService's
 	// IncreasePrice RPC.
 	StoresServiceIncreasePriceProcedure = "/souk.v1.StoresService/IncreasePrice"
@@ -60,18 +63,28 @@ const (
 	// StoresServiceRemoveProductProcedure is the fully-qualified name of the StoresService's
 	// RemoveProduct RPC.
 	StoresServiceRemoveProductProcedure = "/souk.v1.StoresService/RemoveProduct"
+	// StoresServiceGetStoreProcedure is the fully-qualified name of the StoresService's GetStore RPC.
+	StoresServiceGetStoreProcedure = "/souk.v1.StoresService/GetStore"
+	// StoresServiceListStoresProcedure is the fully-qualified name of the StoresService's ListStores
+	// RPC.
+	StoresServiceListStoresProcedure = "/souk.v1.StoresService/ListStores"
 	// StoresServiceGetProductProcedure is the fully-qualified name of the StoresService's GetProduct
 	// RPC.
 	StoresServiceGetProductProcedure = "/souk.v1.StoresService/GetProduct"
 	// StoresServiceFindProductProcedure is the fully-qualified name of the StoresService's FindProduct
 	// RPC.
 	StoresServiceFindProductProcedure = "/souk.v1.StoresService/FindProduct"
+	// StoresServiceFindBarcodeProcedure is the fully-qualified name of the StoresService's FindBarcode
+	// RPC.
+	StoresServiceFindBarcodeProcedure = "/souk.v1.StoresService/FindBarcode"
 	// StoresServiceListProductsProcedure is the fully-qualified name of the StoresService's
 	// ListProducts RPC.
 	StoresServiceListProductsProcedure = "/souk.v1.StoresService/ListProducts"
 	// StoresServiceListPricesProcedure is the fully-qualified name of the StoresService's ListPrices
 	// RPC.
 	StoresServiceListPricesProcedure = "/souk.v1.StoresService/ListPrices"
+	// StoresServiceGetPriceProcedure is the fully-qualified name of the StoresService's GetPrice RPC.
+	StoresServiceGetPriceProcedure = "/souk.v1.StoresService/GetPrice"
 )
 
 // StoresServiceClient is a client for the souk.v1.StoresService service.
@@ -88,20 +101,30 @@ type StoresServiceClient interface {
 	AddProduct(context.Context, *connect.Request[v1.AddProductRequest]) (*connect.Response[v1.AddProductResponse], error)
 	// RebrandProduct gives the product another name and description; both are replaced.
 	RebrandProduct(context.Context, *connect.Request[v1.RebrandProductRequest]) (*connect.Response[v1.RebrandProductResponse], error)
+	// AssignBarcode gives the product the code that is printed on it, or none.
+	AssignBarcode(context.Context, *connect.Request[v1.AssignBarcodeRequest]) (*connect.Response[v1.AssignBarcodeResponse], error)
 	// IncreasePrice makes the product dearer.
 	IncreasePrice(context.Context, *connect.Request[v1.IncreasePriceRequest]) (*connect.Response[v1.IncreasePriceResponse], error)
 	// DecreasePrice makes the product cheaper.
 	DecreasePrice(context.Context, *connect.Request[v1.DecreasePriceRequest]) (*connect.Response[v1.DecreasePriceResponse], error)
 	// RemoveProduct takes the product out of the catalogue.
 	RemoveProduct(context.Context, *connect.Request[v1.RemoveProductRequest]) (*connect.Response[v1.RemoveProductResponse], error)
+	// GetStore returns a shop, whether it takes part or not.
+	GetStore(context.Context, *connect.Request[v1.GetStoreRequest]) (*connect.Response[v1.GetStoreResponse], error)
+	// ListStores returns the shops in the order of their ids.
+	ListStores(context.Context, *connect.Request[v1.ListStoresRequest]) (*connect.Response[v1.ListStoresResponse], error)
 	// GetProduct returns a product, removed or not.
 	GetProduct(context.Context, *connect.Request[v1.GetProductRequest]) (*connect.Response[v1.GetProductResponse], error)
 	// FindProduct returns the product that can be ordered under a SKU or, where no SKU is called so, under a name.
 	FindProduct(context.Context, *connect.Request[v1.FindProductRequest]) (*connect.Response[v1.FindProductResponse], error)
+	// FindBarcode returns the product that can be ordered and has a barcode.
+	FindBarcode(context.Context, *connect.Request[v1.FindBarcodeRequest]) (*connect.Response[v1.FindBarcodeResponse], error)
 	// ListProducts returns the products that are not removed, in the order of their ids.
 	ListProducts(context.Context, *connect.Request[v1.ListProductsRequest]) (*connect.Response[v1.ListProductsResponse], error)
 	// ListPrices returns all prices that a product has had, the first one first.
 	ListPrices(context.Context, *connect.Request[v1.ListPricesRequest]) (*connect.Response[v1.ListPricesResponse], error)
+	// GetPrice returns the price that a product had at a time, whether it was sold then or not.
+	GetPrice(context.Context, *connect.Request[v1.GetPriceRequest]) (*connect.Response[v1.GetPriceResponse], error)
 }
 
 // NewStoresServiceClient constructs a client for the souk.v1.StoresService service. By default, it
@@ -151,6 +174,12 @@ func NewStoresServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(storesServiceMethods.ByName("RebrandProduct")),
 			connect.WithClientOptions(opts...),
 		),
+		assignBarcode: connect.NewClient[v1.AssignBarcodeRequest, v1.AssignBarcodeResponse](
+			httpClient,
+			baseURL+StoresServiceAssignBarcodeProcedure,
+			connect.WithSchema(storesServiceMethods.ByName("AssignBarcode")),
+			connect.WithClientOptions(opts...),
+		),
 		increasePrice: connect.NewClient[v1.IncreasePriceRequest, v1.IncreasePriceResponse](
 			httpClient,
 			baseURL+StoresServiceIncreasePriceProcedure,
@@ -169,6 +198,20 @@ func NewStoresServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(storesServiceMethods.ByName("RemoveProduct")),
 			connect.WithClientOptions(opts...),
 		),
+		getStore: connect.NewClient[v1.GetStoreRequest, v1.GetStoreResponse](
+			httpClient,
+			baseURL+StoresServiceGetStoreProcedure,
+			connect.WithSchema(storesServiceMethods.ByName("GetStore")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		listStores: connect.NewClient[v1.ListStoresRequest, v1.ListStoresResponse](
+			httpClient,
+			baseURL+StoresServiceListStoresProcedure,
+			connect.WithSchema(storesServiceMethods.ByName("ListStores")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		getProduct: connect.NewClient[v1.GetProductRequest, v1.GetProductResponse](
 			httpClient,
 			baseURL+StoresServiceGetProductProcedure,
@@ -180,6 +223,13 @@ func NewStoresServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			httpClient,
 			baseURL+StoresServiceFindProductProcedure,
 			connect.WithSchema(storesServiceMethods.ByName("FindProduct")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		findBarcode: connect.NewClient[v1.FindBarcodeRequest, v1.FindBarcodeResponse](
+			httpClient,
+			baseURL+StoresServiceFindBarcodeProcedure,
+			connect.WithSchema(storesServiceMethods.ByName("FindBarcode")),
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
@@ -197,6 +247,13 @@ func NewStoresServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		getPrice: connect.NewClient[v1.GetPriceRequest, v1.GetPriceResponse](
+			httpClient,
+			baseURL+StoresServiceGetPriceProcedure,
+			connect.WithSchema(storesServiceMethods.ByName("GetPrice")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -208,13 +265,18 @@ type storesServiceClient struct {
 	disableParticipation *connect.Client[v1.DisableParticipationRequest, v1.DisableParticipationResponse]
 	addProduct           *connect.Client[v1.AddProductRequest, v1.AddProductResponse]
 	rebrandProduct       *connect.Client[v1.RebrandProductRequest, v1.RebrandProductResponse]
+	assignBarcode        *connect.Client[v1.AssignBarcodeRequest, v1.AssignBarcodeResponse]
 	increasePrice        *connect.Client[v1.IncreasePriceRequest, v1.IncreasePriceResponse]
 	decreasePrice        *connect.Client[v1.DecreasePriceRequest, v1.DecreasePriceResponse]
 	removeProduct        *connect.Client[v1.RemoveProductRequest, v1.RemoveProductResponse]
+	getStore             *connect.Client[v1.GetStoreRequest, v1.GetStoreResponse]
+	listStores           *connect.Client[v1.ListStoresRequest, v1.ListStoresResponse]
 	getProduct           *connect.Client[v1.GetProductRequest, v1.GetProductResponse]
 	findProduct          *connect.Client[v1.FindProductRequest, v1.FindProductResponse]
+	findBarcode          *connect.Client[v1.FindBarcodeRequest, v1.FindBarcodeResponse]
 	listProducts         *connect.Client[v1.ListProductsRequest, v1.ListProductsResponse]
 	listPrices           *connect.Client[v1.ListPricesRequest, v1.ListPricesResponse]
+	getPrice             *connect.Client[v1.GetPriceRequest, v1.GetPriceResponse]
 }
 
 // CreateStore calls souk.v1.StoresService.CreateStore.
@@ -247,6 +309,11 @@ func (c *storesServiceClient) RebrandProduct(ctx context.Context, req *connect.R
 	return c.rebrandProduct.CallUnary(ctx, req)
 }
 
+// AssignBarcode calls souk.v1.StoresService.AssignBarcode.
+func (c *storesServiceClient) AssignBarcode(ctx context.Context, req *connect.Request[v1.AssignBarcodeRequest]) (*connect.Response[v1.AssignBarcodeResponse], error) {
+	return c.assignBarcode.CallUnary(ctx, req)
+}
+
 // IncreasePrice calls souk.v1.StoresService.IncreasePrice.
 func (c *storesServiceClient) IncreasePrice(ctx context.Context, req *connect.Request[v1.IncreasePriceRequest]) (*connect.Response[v1.IncreasePriceResponse], error) {
 	return c.increasePrice.CallUnary(ctx, req)
@@ -262,6 +329,16 @@ func (c *storesServiceClient) RemoveProduct(ctx context.Context, req *connect.Re
 	return c.removeProduct.CallUnary(ctx, req)
 }
 
+// GetStore calls souk.v1.StoresService.GetStore.
+func (c *storesServiceClient) GetStore(ctx context.Context, req *connect.Request[v1.GetStoreRequest]) (*connect.Response[v1.GetStoreResponse], error) {
+	return c.getStore.CallUnary(ctx, req)
+}
+
+// ListStores calls souk.v1.StoresService.ListStores.
+func (c *storesServiceClient) ListStores(ctx context.Context, req *connect.Request[v1.ListStoresRequest]) (*connect.Response[v1.ListStoresResponse], error) {
+	return c.listStores.CallUnary(ctx, req)
+}
+
 // GetProduct calls souk.v1.StoresService.GetProduct.
 func (c *storesServiceClient) GetProduct(ctx context.Context, req *connect.Request[v1.GetProductRequest]) (*connect.Response[v1.GetProductResponse], error) {
 	return c.getProduct.CallUnary(ctx, req)
@@ -272,6 +349,11 @@ func (c *storesServiceClient) FindProduct(ctx context.Context, req *connect.Requ
 	return c.findProduct.CallUnary(ctx, req)
 }
 
+// FindBarcode calls souk.v1.StoresService.FindBarcode.
+func (c *storesServiceClient) FindBarcode(ctx context.Context, req *connect.Request[v1.FindBarcodeRequest]) (*connect.Response[v1.FindBarcodeResponse], error) {
+	return c.findBarcode.CallUnary(ctx, req)
+}
+
 // ListProducts calls souk.v1.StoresService.ListProducts.
 func (c *storesServiceClient) ListProducts(ctx context.Context, req *connect.Request[v1.ListProductsRequest]) (*connect.Response[v1.ListProductsResponse], error) {
 	return c.listProducts.CallUnary(ctx, req)
@@ -280,6 +362,11 @@ func (c *storesServiceClient) ListProducts(ctx context.Context, req *connect.Req
 // ListPrices calls souk.v1.StoresService.ListPrices.
 func (c *storesServiceClient) ListPrices(ctx context.Context, req *connect.Request[v1.ListPricesRequest]) (*connect.Response[v1.ListPricesResponse], error) {
 	return c.listPrices.CallUnary(ctx, req)
+}
+
+// GetPrice calls souk.v1.StoresService.GetPrice.
+func (c *storesServiceClient) GetPrice(ctx context.Context, req *connect.Request[v1.GetPriceRequest]) (*connect.Response[v1.GetPriceResponse], error) {
+	return c.getPrice.CallUnary(ctx, req)
 }
 
 // StoresServiceHandler is an implementation of the souk.v1.StoresService service.
@@ -296,20 +383,30 @@ type StoresServiceHandler interface {
 	AddProduct(context.Context, *connect.Request[v1.AddProductRequest]) (*connect.Response[v1.AddProductResponse], error)
 	// RebrandProduct gives the product another name and description; both are replaced.
 	RebrandProduct(context.Context, *connect.Request[v1.RebrandProductRequest]) (*connect.Response[v1.RebrandProductResponse], error)
+	// AssignBarcode gives the product the code that is printed on it, or none.
+	AssignBarcode(context.Context, *connect.Request[v1.AssignBarcodeRequest]) (*connect.Response[v1.AssignBarcodeResponse], error)
 	// IncreasePrice makes the product dearer.
 	IncreasePrice(context.Context, *connect.Request[v1.IncreasePriceRequest]) (*connect.Response[v1.IncreasePriceResponse], error)
 	// DecreasePrice makes the product cheaper.
 	DecreasePrice(context.Context, *connect.Request[v1.DecreasePriceRequest]) (*connect.Response[v1.DecreasePriceResponse], error)
 	// RemoveProduct takes the product out of the catalogue.
 	RemoveProduct(context.Context, *connect.Request[v1.RemoveProductRequest]) (*connect.Response[v1.RemoveProductResponse], error)
+	// GetStore returns a shop, whether it takes part or not.
+	GetStore(context.Context, *connect.Request[v1.GetStoreRequest]) (*connect.Response[v1.GetStoreResponse], error)
+	// ListStores returns the shops in the order of their ids.
+	ListStores(context.Context, *connect.Request[v1.ListStoresRequest]) (*connect.Response[v1.ListStoresResponse], error)
 	// GetProduct returns a product, removed or not.
 	GetProduct(context.Context, *connect.Request[v1.GetProductRequest]) (*connect.Response[v1.GetProductResponse], error)
 	// FindProduct returns the product that can be ordered under a SKU or, where no SKU is called so, under a name.
 	FindProduct(context.Context, *connect.Request[v1.FindProductRequest]) (*connect.Response[v1.FindProductResponse], error)
+	// FindBarcode returns the product that can be ordered and has a barcode.
+	FindBarcode(context.Context, *connect.Request[v1.FindBarcodeRequest]) (*connect.Response[v1.FindBarcodeResponse], error)
 	// ListProducts returns the products that are not removed, in the order of their ids.
 	ListProducts(context.Context, *connect.Request[v1.ListProductsRequest]) (*connect.Response[v1.ListProductsResponse], error)
 	// ListPrices returns all prices that a product has had, the first one first.
 	ListPrices(context.Context, *connect.Request[v1.ListPricesRequest]) (*connect.Response[v1.ListPricesResponse], error)
+	// GetPrice returns the price that a product had at a time, whether it was sold then or not.
+	GetPrice(context.Context, *connect.Request[v1.GetPriceRequest]) (*connect.Response[v1.GetPriceResponse], error)
 }
 
 // NewStoresServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -355,6 +452,12 @@ func NewStoresServiceHandler(svc StoresServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(storesServiceMethods.ByName("RebrandProduct")),
 		connect.WithHandlerOptions(opts...),
 	)
+	storesServiceAssignBarcodeHandler := connect.NewUnaryHandler(
+		StoresServiceAssignBarcodeProcedure,
+		svc.AssignBarcode,
+		connect.WithSchema(storesServiceMethods.ByName("AssignBarcode")),
+		connect.WithHandlerOptions(opts...),
+	)
 	storesServiceIncreasePriceHandler := connect.NewUnaryHandler(
 		StoresServiceIncreasePriceProcedure,
 		svc.IncreasePrice,
@@ -373,6 +476,20 @@ func NewStoresServiceHandler(svc StoresServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(storesServiceMethods.ByName("RemoveProduct")),
 		connect.WithHandlerOptions(opts...),
 	)
+	storesServiceGetStoreHandler := connect.NewUnaryHandler(
+		StoresServiceGetStoreProcedure,
+		svc.GetStore,
+		connect.WithSchema(storesServiceMethods.ByName("GetStore")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	storesServiceListStoresHandler := connect.NewUnaryHandler(
+		StoresServiceListStoresProcedure,
+		svc.ListStores,
+		connect.WithSchema(storesServiceMethods.ByName("ListStores")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	storesServiceGetProductHandler := connect.NewUnaryHandler(
 		StoresServiceGetProductProcedure,
 		svc.GetProduct,
@@ -384,6 +501,13 @@ func NewStoresServiceHandler(svc StoresServiceHandler, opts ...connect.HandlerOp
 		StoresServiceFindProductProcedure,
 		svc.FindProduct,
 		connect.WithSchema(storesServiceMethods.ByName("FindProduct")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	storesServiceFindBarcodeHandler := connect.NewUnaryHandler(
+		StoresServiceFindBarcodeProcedure,
+		svc.FindBarcode,
+		connect.WithSchema(storesServiceMethods.ByName("FindBarcode")),
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
@@ -401,6 +525,13 @@ func NewStoresServiceHandler(svc StoresServiceHandler, opts ...connect.HandlerOp
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	storesServiceGetPriceHandler := connect.NewUnaryHandler(
+		StoresServiceGetPriceProcedure,
+		svc.GetPrice,
+		connect.WithSchema(storesServiceMethods.ByName("GetPrice")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/souk.v1.StoresService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case StoresServiceCreateStoreProcedure:
@@ -415,20 +546,30 @@ func NewStoresServiceHandler(svc StoresServiceHandler, opts ...connect.HandlerOp
 			storesServiceAddProductHandler.ServeHTTP(w, r)
 		case StoresServiceRebrandProductProcedure:
 			storesServiceRebrandProductHandler.ServeHTTP(w, r)
+		case StoresServiceAssignBarcodeProcedure:
+			storesServiceAssignBarcodeHandler.ServeHTTP(w, r)
 		case StoresServiceIncreasePriceProcedure:
 			storesServiceIncreasePriceHandler.ServeHTTP(w, r)
 		case StoresServiceDecreasePriceProcedure:
 			storesServiceDecreasePriceHandler.ServeHTTP(w, r)
 		case StoresServiceRemoveProductProcedure:
 			storesServiceRemoveProductHandler.ServeHTTP(w, r)
+		case StoresServiceGetStoreProcedure:
+			storesServiceGetStoreHandler.ServeHTTP(w, r)
+		case StoresServiceListStoresProcedure:
+			storesServiceListStoresHandler.ServeHTTP(w, r)
 		case StoresServiceGetProductProcedure:
 			storesServiceGetProductHandler.ServeHTTP(w, r)
 		case StoresServiceFindProductProcedure:
 			storesServiceFindProductHandler.ServeHTTP(w, r)
+		case StoresServiceFindBarcodeProcedure:
+			storesServiceFindBarcodeHandler.ServeHTTP(w, r)
 		case StoresServiceListProductsProcedure:
 			storesServiceListProductsHandler.ServeHTTP(w, r)
 		case StoresServiceListPricesProcedure:
 			storesServiceListPricesHandler.ServeHTTP(w, r)
+		case StoresServiceGetPriceProcedure:
+			storesServiceGetPriceHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -462,6 +603,10 @@ func (UnimplementedStoresServiceHandler) RebrandProduct(context.Context, *connec
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.StoresService.RebrandProduct is not implemented"))
 }
 
+func (UnimplementedStoresServiceHandler) AssignBarcode(context.Context, *connect.Request[v1.AssignBarcodeRequest]) (*connect.Response[v1.AssignBarcodeResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.StoresService.AssignBarcode is not implemented"))
+}
+
 func (UnimplementedStoresServiceHandler) IncreasePrice(context.Context, *connect.Request[v1.IncreasePriceRequest]) (*connect.Response[v1.IncreasePriceResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.StoresService.IncreasePrice is not implemented"))
 }
@@ -474,6 +619,14 @@ func (UnimplementedStoresServiceHandler) RemoveProduct(context.Context, *connect
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.StoresService.RemoveProduct is not implemented"))
 }
 
+func (UnimplementedStoresServiceHandler) GetStore(context.Context, *connect.Request[v1.GetStoreRequest]) (*connect.Response[v1.GetStoreResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.StoresService.GetStore is not implemented"))
+}
+
+func (UnimplementedStoresServiceHandler) ListStores(context.Context, *connect.Request[v1.ListStoresRequest]) (*connect.Response[v1.ListStoresResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.StoresService.ListStores is not implemented"))
+}
+
 func (UnimplementedStoresServiceHandler) GetProduct(context.Context, *connect.Request[v1.GetProductRequest]) (*connect.Response[v1.GetProductResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.StoresService.GetProduct is not implemented"))
 }
@@ -482,10 +635,18 @@ func (UnimplementedStoresServiceHandler) FindProduct(context.Context, *connect.R
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.StoresService.FindProduct is not implemented"))
 }
 
+func (UnimplementedStoresServiceHandler) FindBarcode(context.Context, *connect.Request[v1.FindBarcodeRequest]) (*connect.Response[v1.FindBarcodeResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.StoresService.FindBarcode is not implemented"))
+}
+
 func (UnimplementedStoresServiceHandler) ListProducts(context.Context, *connect.Request[v1.ListProductsRequest]) (*connect.Response[v1.ListProductsResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.StoresService.ListProducts is not implemented"))
 }
 
 func (UnimplementedStoresServiceHandler) ListPrices(context.Context, *connect.Request[v1.ListPricesRequest]) (*connect.Response[v1.ListPricesResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.StoresService.ListPrices is not implemented"))
+}
+
+func (UnimplementedStoresServiceHandler) GetPrice(context.Context, *connect.Request[v1.GetPriceRequest]) (*connect.Response[v1.GetPriceResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.StoresService.GetPrice is not implemented"))
 }

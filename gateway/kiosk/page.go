@@ -1,0 +1,704 @@
+package kiosk
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.org/souk/gateway/door"
+	"example.org/souk/mall"
+	"example.org/souk/mall/command"
+)
+
+//go:embed page/*
+var files embed.FS
+
+const (
+	pagePolicy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+	htmlType   = "text/html; charset=utf-8"
+	pageLimit  = 24       // products on a page
+	formLimit  = 16 << 10 // bytes
+)
+
+// pages shows the gateway to people. Everything is a form and a page, so that it works without a script; the script only
+// follows what happens, counts the time down, and asks whether somebody is there.
+type pages struct {
+	*gateway
+	templates *template.Template
+}
+
+// view is what a page shows.
+type view struct {
+	Title    string
+	Message  string // what went wrong, or well
+	Name     string // of who shops; "" where nobody has said
+	Shopping bool   // somebody has a session
+	Kiosk    bool   // the page stands at a kiosk, which many people use one after another
+	IdleMS   int64
+	WarnMS   int64
+	Live     string // where the part named live is followed; "" where it is not
+	Back     string // where forms come back to
+
+	Stores   []storeBody
+	Store    string
+	Query    string
+	Products []productBody
+	More     string // address of the next page; "" at the end
+	Visit    string // makes what a page begins its own
+	Basket   *basketBody
+	Order    *orderBody
+	Orders   []summaryBody
+}
+
+// shopper is who shops at the page: the customer whose own login it is, or whoever has a session at a kiosk.
+type shopper struct {
+	door.Principal
+	basket string // as the browser remembers it; "" where there is none
+	kiosk  bool
+}
+
+func (s *shopper) who(r *door.Request) who { return who{s.Actor(), r.Trace} }
+
+func (g *gateway) showPages() error {
+	t, err := template.New("").Funcs(template.FuncMap{
+		"money":   func(m moneyBody) string { return mall.Money(m).String() },
+		"initial": func(s string) string { return strings.ToUpper(string([]rune(s + " ")[0])) },
+		"stock":   func(s string) string { return map[string]string{inStock: "In stock", low: "Low", out: "Out"}[s] },
+		"clock":   func(t time.Time) string { return t.Local().Format("15:04") },
+		"day":     func(t time.Time) string { return t.Local().Format("2 January, 15:04") },
+		"stages":  stagesOf, "stage": stageOf, "over": over, "can": mayBeCanceled,
+		"pieces": func(items []lineBody) (n int64) {
+			for _, i := range items {
+				n += i.Quantity
+			}
+			return n
+		},
+	}).ParseFS(files, "page/*.html")
+	if err != nil {
+		return err
+	}
+	p := &pages{g, t}
+	access := door.Access{door.Device: door.All, door.Staff: door.All, door.Customer: door.Own}
+	var routes []door.Route
+	for pattern, show := range map[string]func(*visit) error{
+		"GET /kiosk": p.start, "GET /kiosk/shop": p.shop, "GET /kiosk/orders": p.orders, "GET /kiosk/orders/{order}": p.order,
+		"POST /kiosk/card": p.card, "POST /kiosk/add": p.add, "POST /kiosk/take": p.take, "POST /kiosk/extend": p.extend,
+		"POST /kiosk/accept": p.accept, "POST /kiosk/drop": p.drop, "POST /kiosk/checkout": p.checkout, "POST /kiosk/leave": p.leave,
+		"POST /kiosk/orders/{order}/cancel": p.cancelOrder, "POST /kiosk/orders/{order}/short": p.decideShort, "POST /kiosk/orders/{order}/pay": p.payOrder,
+	} {
+		routes = append(routes, door.Route{Pattern: pattern, Access: access, Handle: p.visited(show)})
+	}
+	for name, contentType := range map[string]string{"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"} {
+		routes = append(routes, door.Route{Pattern: "GET /kiosk/" + name, Public: true, Handle: file(name, contentType)})
+	}
+	routes = append(routes,
+		door.Route{Pattern: "GET /kiosk/basket/events", Access: access, Stream: true, Handle: p.visited(p.followBasket)},
+		door.Route{Pattern: "GET /kiosk/orders/{order}/events", Access: access, Stream: true, Handle: p.visited(p.followOrder)})
+	return g.door.Gate(Gate).Add(routes...)
+}
+
+func file(name, contentType string) door.Handler {
+	return func(w http.ResponseWriter, _ *door.Request) error {
+		data, err := files.ReadFile("page/" + name)
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Content-Type", contentType)
+		w.Header().Set("Content-Security-Policy", pagePolicy)
+		_, err = w.Write(data)
+		return err
+	}
+}
+
+// visit is one request to the page.
+type visit struct {
+	w    http.ResponseWriter
+	r    *door.Request
+	ctx  context.Context
+	form url.Values
+	who  *shopper // nil: nobody has a session
+}
+
+// visited finds out who shops, and shows people what went wrong as people want to be told.
+func (p *pages) visited(show func(*visit) error) door.Handler {
+	return func(w http.ResponseWriter, r *door.Request) error {
+		v := &visit{w: w, r: r, ctx: r.Context()}
+		if err := p.recognise(v); err != nil {
+			return err
+		}
+		if r.Method == http.MethodPost {
+			r.Request.Body = http.MaxBytesReader(w, r.Request.Body, formLimit)
+			if err := r.Request.ParseForm(); err != nil {
+				return door.NewProblem(http.StatusBadRequest, "malformed_form", "The form did not arrive whole.")
+			}
+			v.form = r.Request.PostForm
+		}
+		err := show(v)
+		if err == nil {
+			return nil
+		}
+		problem := door.ProblemOf(err)
+		if problem.Status == http.StatusInternalServerError || w.Header().Get("Content-Type") == "text/event-stream" {
+			return err
+		}
+		if r.Method == http.MethodPost {
+			return v.to(back(v.form.Get("back")), problem.Code)
+		}
+		return p.write(v, problem.Status, "problem.html", view{Title: "Sorry", Message: sentence(problem.Code)})
+	}
+}
+
+// recognise finds out who shops.
+func (p *pages) recognise(v *visit) error {
+	c := &v.r.Caller
+	basket := ""
+	if cookie, err := v.r.Cookie(p.cookie("basket")); err == nil && mall.ValidID(cookie.Value) == nil {
+		basket = cookie.Value
+	}
+	if c.Role == door.Customer {
+		c.Owns(c.Subject)
+		v.who = &shopper{c.Principal, basket, false}
+		return nil
+	}
+	cookie, err := v.r.Cookie(p.cookie("shopper"))
+	if err != nil {
+		return nil
+	}
+	principal, err := p.Authority.Verify(cookie.Value, Gate)
+	if err != nil || principal.Role != door.Customer {
+		return nil // the session is over
+	}
+	v.who = &shopper{principal, basket, true}
+	next, err := p.Authority.Renew(&principal)
+	if err == nil && next != "" {
+		p.remember(v.w, "shopper", next)
+	}
+	return err
+}
+
+// cookie names a cookie of the page beside the door's own.
+func (p *pages) cookie(name string) string {
+	if p.TLS {
+		return "__Host-souk-" + name
+	}
+	return "souk-" + name
+}
+
+// remember sets a cookie that ends with the browser; "" takes it away.
+func (p *pages) remember(w http.ResponseWriter, name, value string) {
+	c := &http.Cookie{Name: p.cookie(name), Value: value, Path: "/", HttpOnly: true, Secure: p.TLS, SameSite: http.SameSiteStrictMode}
+	if value == "" {
+		c.MaxAge = -1
+	}
+	http.SetCookie(w, c)
+}
+
+// to sends the browser on, with what it is to say there.
+func (v *visit) to(path, say string) error {
+	if say != "" {
+		u, err := url.Parse(path)
+		if err != nil {
+			return err
+		}
+		q := u.Query()
+		q.Set("say", say)
+		u.RawQuery = q.Encode()
+		path = u.String()
+	}
+	v.w.Header().Set("Location", path)
+	v.w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
+// back is where a form came from, if that is one of our pages.
+func back(path string) string {
+	u, err := url.Parse(path)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.Path != "/kiosk" && !strings.HasPrefix(u.Path, "/kiosk/") || strings.Contains(path, "\\") {
+		return "/kiosk/shop"
+	}
+	q := u.Query()
+	q.Del("say")
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// sentences is what people are told. A code that is not here is told in general words.
+var sentences = map[string]string{
+	"price_changed":     "A price has changed meanwhile. Please look again.",
+	"not_sold":          "This is not sold any more.",
+	"product_not_sold":  "This is not sold any more.",
+	"not_open":          "This basket is closed already.",
+	"basket_unknown":    "This basket is closed already.",
+	"basket_empty":      "There is nothing in the basket yet.",
+	"empty":             "There is nothing in the basket yet.",
+	"customer_refused":  "This customer cannot order at the moment. Please ask at the desk.",
+	"unknown_card":      "Nobody is known by this card. You can shop without one.",
+	"not_found":         "This is not here, or not yours to see.",
+	"unavailable":       "This cannot be done at the moment. Nothing was lost; please try again.",
+	"overloaded":        "Very many people are shopping. Please try again in a moment.",
+	"timeout":           "It took too long to find out. Please try again.",
+	"too_many_requests": "That was very fast. Please wait a moment.",
+	"too_late":          "It is too late for that.",
+	"done":              "Thank you.",
+	"left":              "Thank you for your visit.",
+	"dropped":           "The basket was given up.",
+	"extended":          "The basket is kept for longer.",
+	"paid":              "Thank you, that is paid.",
+}
+
+func sentence(code string) string {
+	if code == "" {
+		return ""
+	}
+	if s, ok := sentences[code]; ok {
+		return s
+	}
+	return "That did not work. Please look again, or ask at the desk."
+}
+
+// write renders a page.
+func (p *pages) write(v *visit, status int, name string, show view) error {
+	if show.Message == "" {
+		show.Message = sentence(v.r.URL.Query().Get("say"))
+	}
+	show.Kiosk = v.r.Caller.Role != door.Customer
+	show.IdleMS, show.WarnMS = p.IdleAfter.Milliseconds(), p.WarnFor.Milliseconds()
+	if v.who != nil {
+		show.Shopping = true
+		name, err := p.People.Name(v.ctx, v.who.Subject)
+		if err == nil { // else nobody is greeted by name
+			show.Name = name
+		}
+	}
+	var b bytes.Buffer
+	if err := p.templates.ExecuteTemplate(&b, name, show); err != nil {
+		return err
+	}
+	v.w.Header().Set("Content-Type", htmlType)
+	v.w.Header().Set("Content-Security-Policy", pagePolicy)
+	v.w.WriteHeader(status)
+	_, _ = v.w.Write(b.Bytes()) // a browser that went away is told nothing
+	return nil
+}
+
+func (p *pages) start(v *visit) error {
+	show := view{Title: "Welcome"}
+	if _, err := p.stores(v.ctx); err != nil {
+		show.Message = "Ordering is paused for a moment. We are on it."
+	}
+	return p.write(v, http.StatusOK, "start.html", show)
+}
+
+func (p *pages) shop(v *visit) error {
+	q := v.r.URL.Query()
+	show := view{Title: "Shop", Store: q.Get("store"), Query: strings.TrimSpace(q.Get("q")), Visit: rand.Text()}
+	after := q.Get("after")
+	if show.Store != "" && mall.ValidID(show.Store) != nil || after != "" && mall.ValidID(after) != nil || len(show.Query) > 100 {
+		return door.NotFound("page")
+	}
+	var err error
+	if show.Stores, err = p.stores(v.ctx); err != nil {
+		return err
+	}
+	var next string
+	if show.Products, next, err = p.products(v.ctx, Query{Store: show.Store, Text: show.Query}, after, pageLimit); err != nil {
+		return err
+	}
+	if next != "" {
+		show.More = "/kiosk/shop?" + url.Values{"store": {show.Store}, "q": {show.Query}, "after": {next}}.Encode()
+	}
+	if show.Basket, err = p.ownedBasket(v); err != nil {
+		return err
+	}
+	show.Back = back(v.r.URL.String())
+	if show.Basket != nil && show.Basket.Status == BasketOpen {
+		show.Live = "/kiosk/basket/events?" + url.Values{"back": {show.Back}}.Encode()
+	}
+	return p.write(v, http.StatusOK, "shop.html", show)
+}
+
+// ownedBasket returns the basket that the browser remembers, or nil where there is none for who shops.
+func (p *pages) ownedBasket(v *visit) (*basketBody, error) {
+	if v.who == nil || v.who.basket == "" {
+		return nil, nil
+	}
+	b, err := p.basket(v.ctx, v.who.basket)
+	if problem, ok := errors.AsType[*door.Problem](err); ok && problem.Status == http.StatusNotFound {
+		return nil, nil
+	}
+	if err != nil || b.Customer != v.who.Subject || b.Status == BasketCheckedOut {
+		return nil, err
+	}
+	return &b, nil
+}
+
+// openBasket returns the open basket of who shops.
+func (p *pages) openBasket(v *visit) (Basket, error) {
+	if v.who == nil || v.who.basket == "" {
+		return Basket{}, door.NewProblem(http.StatusConflict, "not_open", "There is no basket.")
+	}
+	b, ok, err := p.Baskets.Basket(v.ctx, v.who.basket)
+	if err != nil {
+		return b, unavailable(err)
+	}
+	if !ok || b.Customer != v.who.Subject {
+		return b, door.NewProblem(http.StatusConflict, "not_open", "There is no basket.")
+	}
+	return b, nil
+}
+
+func (p *pages) card(v *visit) error {
+	if v.r.Caller.Role == door.Customer {
+		return v.to("/kiosk/shop", "")
+	}
+	customer, err := p.byCard(v.ctx, strings.TrimSpace(v.form.Get("card")))
+	if problem, ok := errors.AsType[*door.Problem](err); ok && problem.Status < 500 {
+		return v.to("/kiosk", "unknown_card")
+	}
+	if err != nil {
+		return err
+	}
+	if err := p.begin(v, customer); err != nil {
+		return err
+	}
+	return v.to("/kiosk/shop", "")
+}
+
+// begin opens a session in this browser.
+func (p *pages) begin(v *visit, customer string) error {
+	token, principal, err := p.open(customer)
+	if err != nil {
+		return err
+	}
+	p.remember(v.w, "shopper", token)
+	v.who = &shopper{Principal: principal, kiosk: true}
+	return nil
+}
+
+// key is what the form calls itself, so that one that is sent twice takes effect once.
+func (v *visit) key(name string) string {
+	k := v.form.Get(name)
+	if len(k) > 64 {
+		k = k[:64]
+	}
+	return "page " + k
+}
+
+func (p *pages) add(v *visit) error {
+	quantity, err := strconv.ParseInt(v.form.Get("quantity"), 10, 64)
+	if err != nil {
+		return door.InvalidField("quantity", "must be a number")
+	}
+	amount, err := strconv.ParseInt(v.form.Get("amount"), 10, 64)
+	if err != nil {
+		return door.InvalidField("amount", "must be a number")
+	}
+	if v.who == nil {
+		// Nobody has to say who they are: whoever takes something becomes a guest.
+		customer, err := p.register(v.ctx, whoOf(v.r), "", "", "", "", v.key("visit"))
+		if err != nil {
+			return err
+		}
+		if err := p.begin(v, customer); err != nil {
+			return err
+		}
+	}
+	b, err := p.ownedBasket(v)
+	if err != nil {
+		return err
+	}
+	if b == nil || b.Status != BasketOpen {
+		started, err := p.gateway.start(v.ctx, v.who.who(v.r), v.who.Subject, v.key("visit"))
+		if err != nil {
+			return err
+		}
+		p.remember(v.w, "basket", started.Basket)
+		b = &started
+	}
+	seen := mall.Money{Amount: amount, Currency: v.form.Get("currency")}
+	if err := p.addItem(v.ctx, v.who.who(v.r), b.Basket, v.form.Get("product"), quantity, seen, v.key("key")); err != nil {
+		return err
+	}
+	return v.to(back(v.form.Get("back")), "")
+}
+
+func (p *pages) take(v *visit) error {
+	b, err := p.openBasket(v)
+	if err != nil {
+		return err
+	}
+	quantity := int64(0) // all of it
+	if v.form.Get("quantity") != "" {
+		if quantity, err = strconv.ParseInt(v.form.Get("quantity"), 10, 64); err != nil || quantity < 1 {
+			return door.InvalidField("quantity", "must be a number")
+		}
+	}
+	if err := p.removeItem(v.ctx, v.who.who(v.r), b, v.form.Get("product"), quantity, v.key("key")); err != nil {
+		return err
+	}
+	return v.to(back(v.form.Get("back")), "")
+}
+
+func (p *pages) extend(v *visit) error {
+	b, err := p.openBasket(v)
+	if err != nil {
+		return err
+	}
+	if err := p.gateway.extend(v.ctx, v.who.who(v.r), b); err != nil {
+		return err
+	}
+	return v.to(back(v.form.Get("back")), "extended")
+}
+
+// accept takes the prices that the page showed: "product amount currency version" each.
+func (p *pages) accept(v *visit) error {
+	b, err := p.openBasket(v)
+	if err != nil {
+		return err
+	}
+	var quotes []mall.Quote
+	for _, line := range v.form["quote"] {
+		var q mall.Quote
+		if _, err := fmt.Sscanf(line, "%64s %d %3s %d", &q.Product, &q.Price.Amount, &q.Price.Currency, &q.PriceVersion); err != nil {
+			return door.InvalidField("quote", "is none")
+		}
+		quotes = append(quotes, q)
+	}
+	if err := p.gateway.accept(v.ctx, v.who.who(v.r), b, quotes); err != nil {
+		return err
+	}
+	return v.to(back(v.form.Get("back")), "")
+}
+
+func (p *pages) drop(v *visit) error {
+	b, err := p.openBasket(v)
+	if err != nil {
+		return err
+	}
+	if err := p.giveUp(v.ctx, v.who.who(v.r), b.ID, "given up by the customer"); err != nil {
+		return err
+	}
+	p.remember(v.w, "basket", "")
+	return v.to("/kiosk/shop", "dropped")
+}
+
+func (p *pages) checkout(v *visit) error {
+	b, err := p.openBasket(v)
+	if err != nil {
+		return err
+	}
+	c := command.CheckoutBasket{
+		Basket: b.ID, Order: b.ID, WaitForStock: v.form.Get("wait") != "", WhenShort: mall.WhenShort(v.form.Get("whenShort")),
+	}
+	if err := p.checkOut(v.ctx, v.who.who(v.r), b, c); err != nil {
+		return err
+	}
+	p.remember(v.w, "basket", "")
+	return v.to("/kiosk/orders/"+c.Order, "")
+}
+
+// leave ends a session: what was not ordered is given up, and whoever comes next finds nothing of it.
+func (p *pages) leave(v *visit) error {
+	if b, err := p.openBasket(v); err == nil && b.Status == BasketOpen {
+		// What cannot be given up now expires by itself.
+		_ = p.giveUp(v.ctx, v.who.who(v.r), b.ID, "left at the kiosk")
+	}
+	p.remember(v.w, "basket", "")
+	p.remember(v.w, "shopper", "")
+	if v.who != nil && v.who.kiosk {
+		if err := p.Authority.RevokeSession(v.who.Session); err != nil {
+			return err
+		}
+	}
+	return v.to("/kiosk", "left")
+}
+
+func (p *pages) orders(v *visit) error {
+	if v.who == nil {
+		return v.to("/kiosk", "")
+	}
+	list, _, err := p.history(v.ctx, v.who.Subject, "", 50)
+	if err != nil {
+		return err
+	}
+	return p.write(v, http.StatusOK, "orders.html", view{Title: "Your orders", Orders: list})
+}
+
+// ownedOrder returns the order of the path, if it belongs to who shops.
+func (p *pages) ownedOrder(v *visit) (orderBody, error) {
+	id := v.r.PathValue("order")
+	if v.who == nil || mall.ValidID(id) != nil {
+		return orderBody{}, door.NotFound("order")
+	}
+	o, err := p.gateway.order(v.ctx, id)
+	if err == nil && o.Customer != v.who.Subject {
+		err = door.NotFound("order")
+	}
+	return o, err
+}
+
+func (p *pages) order(v *visit) error {
+	o, err := p.ownedOrder(v)
+	if err != nil {
+		return err
+	}
+	return p.write(v, http.StatusOK, "order.html", view{Title: "Order " + o.Pickup, Order: &o, Live: "/kiosk/orders/" + o.Order + "/events"})
+}
+
+// changed does something to the order of the path and shows it again.
+func (p *pages) changed(v *visit, say string, do func(o orderBody) error) error {
+	o, err := p.ownedOrder(v)
+	if err != nil {
+		return err
+	}
+	path := "/kiosk/orders/" + o.Order
+	if err := do(o); err != nil {
+		return v.to(path, door.ProblemOf(err).Code)
+	}
+	return v.to(path, say)
+}
+
+func (p *pages) cancelOrder(v *visit) error {
+	return p.changed(v, "", func(o orderBody) error { return p.cancel(v.ctx, v.who.who(v.r), o.Order, "") })
+}
+
+func (p *pages) decideShort(v *visit) error {
+	return p.changed(v, "done", func(o orderBody) error { return p.decide(v.ctx, v.who.who(v.r), o, v.form.Get("choice")) })
+}
+
+// payOrder is the kiosk's own word, or the clerk's: the money is there.
+func (p *pages) payOrder(v *visit) error {
+	if v.r.Caller.Role == door.Customer {
+		return door.NewProblem(http.StatusForbidden, "forbidden", "Pay at the depot.")
+	}
+	return p.changed(v, "paid", func(o orderBody) error { return p.pay(v.ctx, whoOf(v.r), o.Order) })
+}
+
+// followBasket sends the part of the page that shows the basket, whenever it is another one.
+func (p *pages) followBasket(v *visit) error {
+	b, err := p.ownedBasket(v)
+	if err != nil {
+		return err
+	}
+	if b == nil {
+		return door.NotFound("basket")
+	}
+	return p.stay(v, []string{BasketTopic(b.Basket), Prices}, func(ctx context.Context) ([]byte, int64, error) {
+		now, err := p.basket(ctx, b.Basket)
+		return p.part("basket", view{Basket: &now, Shopping: true, Kiosk: v.r.Caller.Role != door.Customer, Back: back(v.r.URL.Query().Get("back"))}, now.Version, err)
+	})
+}
+
+func (p *pages) followOrder(v *visit) error {
+	o, err := p.ownedOrder(v)
+	if err != nil {
+		return err
+	}
+	return p.stay(v, []string{OrderTopic(o.Order), BasketTopic(o.Order)}, func(ctx context.Context) ([]byte, int64, error) {
+		now, err := p.gateway.order(ctx, o.Order)
+		return p.part("order", view{Order: &now, Kiosk: v.r.Caller.Role != door.Customer}, now.Version, err)
+	})
+}
+
+func (p *pages) part(name string, show view, version int64, err error) ([]byte, int64, error) {
+	var b bytes.Buffer
+	if err == nil {
+		err = p.templates.ExecuteTemplate(&b, name, show)
+	}
+	return b.Bytes(), version, err
+}
+
+// stay streams a part of the page for as long as the session stands.
+func (p *pages) stay(v *visit, topics []string, see look) error {
+	first, err := frameOf(v.ctx, "part", see)
+	if err != nil {
+		return err
+	}
+	ctx, done := p.Authority.Follow(v.ctx, &v.who.Principal)
+	defer done()
+	p.stream(ctx, v.w, v.r, "part", v.r.Header.Get("Last-Event-ID"), first, topics, see)
+	return nil
+}
+
+// stage is one of the steps that an order takes, as its customer sees them.
+type stage struct {
+	Name  string
+	State string // done, now or ahead
+}
+
+var stages = []string{"Ordered", "Confirmed", "Being collected", "At the depot", "Handed over"}
+
+// reached says how far along the stages each status is.
+var reached = map[string]int{"pending": 0, "reserved": 0, "backordered": 0, "approved": 1, "picking": 2, "short": 2, "ready": 3, "completed": 4}
+
+func stagesOf(o *orderBody) []stage {
+	at, known := reached[o.Status]
+	list := make([]stage, len(stages))
+	for i, name := range stages {
+		list[i] = stage{name, "ahead"}
+		switch {
+		case known && (i < at || o.Status == "completed"):
+			list[i].State = "done"
+		case known && i == at:
+			list[i].State = "now"
+		}
+	}
+	return list
+}
+
+// stageOf says in a sentence how an order stands.
+func stageOf(o *orderBody) string {
+	switch o.Status {
+	case "pending", "reserved":
+		return "We have your order and are checking it."
+	case "backordered":
+		return "Too little is there. Your order waits for the next delivery."
+	case "approved":
+		return "Your order is confirmed. A robot will fetch it."
+	case "picking":
+		if o.Stops > 0 {
+			return fmt.Sprintf("A robot is collecting: %d of %d.", o.Picked, o.Stops)
+		}
+		return "A robot is collecting your goods."
+	case "short":
+		return "Something could not be found. Please decide."
+	case "ready":
+		if o.Paid {
+			return "Everything is at the depot, and paid. Please collect it."
+		}
+		return "Everything is at the depot. Please pay there and collect it."
+	case "completed":
+		return "You have your goods. Thank you."
+	case "rejected":
+		if o.Product != "" {
+			return "We cannot deliver this: too little is there."
+		}
+		return "We cannot carry this order out."
+	case "expired":
+		return "This order has waited too long, and has ended."
+	case "cancelling":
+		return "Your order is being cancelled."
+	case "canceled":
+		return "Your order is cancelled. Nothing is owed."
+	}
+	return "We are looking after your order."
+}
+
+func over(o *orderBody) bool {
+	switch o.Status {
+	case "completed", "rejected", "expired", "canceled":
+		return true
+	}
+	return false
+}
+
+func mayBeCanceled(o *orderBody) bool { return !over(o) && o.Status != "cancelling" }

@@ -1,0 +1,80 @@
+"use strict";
+// Everything works without this file. It follows what happens, counts the time down, and asks whether somebody is there.
+
+const live = document.getElementById("live");
+const say = (text) => {
+  const box = document.getElementById("say");
+  box.textContent = text;
+  box.hidden = false;
+};
+
+// A part that changed elsewhere is put in the place of the one that is shown. Whoever stood in it, or had begun to fill it in, stays where they were.
+const show = (html) => {
+  const focused = document.activeElement && live.contains(document.activeElement) ? document.activeElement.id : "";
+  const chosen = [...live.querySelectorAll("input[type=radio][id], input[type=checkbox][id]")].filter((i) => i.checked !== i.defaultChecked).map((i) => [i.id, i.checked]);
+  const unfolded = [...live.querySelectorAll("details[open]")].map((d) => d.id);
+  live.innerHTML = html;
+  for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");
+  for (const [id, checked] of chosen) {
+    const input = document.getElementById(id);
+    if (input) input.checked = checked;
+  }
+  const decide = document.getElementById("decide-title");
+  if (focused && document.getElementById(focused)) document.getElementById(focused).focus();
+  else if (decide && !show.decided) decide.focus();
+  show.decided = Boolean(decide);
+  tick();
+};
+show.decided = Boolean(document.getElementById("decide-title"));
+
+if (live && live.dataset.live) {
+  const source = new EventSource(live.dataset.live);
+  const lost = document.getElementById("lost");
+  source.addEventListener("part", (e) => { lost.hidden = true; show(e.data); });
+  source.addEventListener("open", () => { lost.hidden = true; });
+  source.addEventListener("error", () => { lost.hidden = false; });
+}
+
+// The time for which the basket is kept. It is told aloud at one minute, not every second.
+let told = false;
+function tick() {
+  const kept = document.getElementById("kept");
+  if (!kept) return;
+  const seconds = Math.max(0, Math.round((Date.parse(kept.dateTime) - Date.now()) / 1000));
+  document.getElementById("left").textContent = `(${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")})`;
+  kept.closest(".held").classList.toggle("soon", seconds <= 60);
+  if (seconds > 60) told = false;
+  else if (!told && seconds > 0) {
+    told = true;
+    say("Your basket is kept for one more minute. Touch Keep it longer if you need more time.");
+  }
+}
+tick();
+setInterval(tick, 1000);
+
+// Is somebody there? Whoever does not answer within the warning is taken to have left.
+const idle = document.getElementById("idle");
+if (idle) {
+  const after = Number(document.body.dataset.idle), warn = Number(document.body.dataset.warn);
+  const begins = location.pathname === "/kiosk" && !("shopping" in document.body.dataset);
+  let last = Date.now();
+  const here = () => {
+    if (!idle.open) last = Date.now();
+  };
+  for (const what of ["pointerdown", "keydown", "scroll", "input"]) addEventListener(what, here, { passive: true });
+  idle.addEventListener("close", () => { last = Date.now(); });
+  if (!begins) setInterval(() => {
+    const quiet = Date.now() - last;
+    if (quiet >= after && !idle.open) idle.showModal();
+    if (!idle.open) return;
+    document.getElementById("idle-left").textContent = String(Math.max(0, Math.ceil((after + warn - quiet) / 1000)));
+    if (quiet >= after + warn) document.getElementById("idle-end").submit();
+  }, 250);
+}
+
+// A form is sent once, however often it is touched.
+addEventListener("submit", (e) => {
+  if (e.target.method !== "post") return;
+  if (e.target.dataset.sent) e.preventDefault();
+  e.target.dataset.sent = "yes";
+});

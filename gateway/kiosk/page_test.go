@@ -1,0 +1,414 @@
+package kiosk_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"example.org/souk/gateway/door"
+	"example.org/souk/gateway/kiosk"
+	"example.org/souk/internal/testserver"
+	"example.org/souk/mall"
+)
+
+// browser is one without a script: it follows links and sends forms.
+type browser struct {
+	t      *testing.T
+	client *http.Client
+	base   string
+	page   string // the last page
+	at     *url.URL
+	status int
+}
+
+// stand puts a browser at a kiosk that has signed in.
+func (w *world) stand() *browser {
+	w.t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	b := &browser{t: w.t, client: &http.Client{Jar: jar}, base: w.url}
+	code, err := w.authority.Link(door.Grant{Role: door.Device, Subject: "kiosk-1"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	b.post("/sign-in/"+code, nil)
+	if b.at.Path != "/kiosk" {
+		w.t.Fatalf("signed in, and at %s", b.at)
+	}
+	return b
+}
+
+func (b *browser) take(resp *http.Response, err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err := resp.Body.Close(); err != nil {
+		b.t.Error(err)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.page, b.at, b.status = string(body), resp.Request.URL, resp.StatusCode
+	policy := resp.Header.Get("Content-Security-Policy")
+	if !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") || strings.Contains(policy, "http") {
+		b.t.Errorf("%s has the policy %q", b.at, policy)
+	}
+	if strings.Contains(b.page, "&lt;h") || strings.Count(b.page, "<h1") != 1 && strings.Contains(b.page, "<html") && b.at.Path != "/" {
+		b.t.Errorf("%s has no heading that is one:\n%s", b.at, b.page)
+	}
+	if strings.Contains(b.page, "<script>") || regexp.MustCompile(`(?i)(src|href|action)="(https?:)?//|style="| on[a-z]+="`).MatchString(b.page) {
+		b.t.Errorf("%s asks elsewhere, or has script or style within:\n%s", b.at, b.page)
+	}
+}
+
+func (b *browser) get(path string) {
+	b.t.Helper()
+	b.take(b.client.Get(b.base + path))
+}
+
+func (b *browser) post(path string, form url.Values) {
+	b.t.Helper()
+	b.take(b.client.PostForm(b.base+path, form))
+}
+
+// send sends the first form of the page whose button has this text, as a browser would.
+func (b *browser) send(button string, also ...string) {
+	b.t.Helper()
+	for _, form := range regexp.MustCompile(`(?s)<form[^>]*method="post"[^>]*action="([^"]+)"[^>]*>(.*?)</form>`).FindAllStringSubmatch(b.page, -1) {
+		if !regexp.MustCompile(`(?s)<button[^>]*(aria-label="`+regexp.QuoteMeta(button)+`[^>]*>|>\s*`+regexp.QuoteMeta(button)+`)`).MatchString(form[2]) || strings.Contains(form[2], "disabled") {
+			continue
+		}
+		values := url.Values{}
+		for _, input := range regexp.MustCompile(`<input[^>]*>`).FindAllString(form[2], -1) {
+			attr := func(name string) string {
+				m := regexp.MustCompile(` ` + name + `="([^"]*)"`).FindStringSubmatch(input)
+				if m == nil {
+					return ""
+				}
+				return strings.NewReplacer("&amp;", "&", "&#43;", "+", "&#34;", `"`).Replace(m[1])
+			}
+			switch {
+			case attr("type") == "checkbox", attr("type") == "radio" && !strings.Contains(input, "checked"):
+			case attr("name") != "":
+				values.Add(attr("name"), attr("value"))
+			}
+		}
+		for i := 0; i < len(also); i += 2 {
+			values.Set(also[i], also[i+1])
+		}
+		b.post(form[1], values)
+		return
+	}
+	b.t.Fatalf("%s has no form with %q:\n%s", b.at, button, b.page)
+}
+
+func (b *browser) sees(want ...string) {
+	b.t.Helper()
+	text := strings.Join(strings.Fields(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(b.page, " ")), " ")
+	for _, w := range want {
+		if !strings.Contains(text, w) {
+			b.t.Errorf("%s (%d) does not say %q: %s", b.at, b.status, w, text)
+		}
+	}
+}
+
+func (b *browser) blind(unwanted ...string) {
+	b.t.Helper()
+	for _, w := range unwanted {
+		if strings.Contains(b.page, w) {
+			b.t.Errorf("%s says %q", b.at, w)
+		}
+	}
+}
+
+func homes(_ *kiosk.Config, d *door.Config) { d.Homes = map[door.Role]string{door.Device: "/kiosk"} }
+
+// The whole way from the start to the goods, without a script.
+func TestThePageWorksWithoutAScript(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes)
+	w.listen()
+	b := w.stand()
+	b.sees("Touch to start", "Scan your card")
+	b.get("/kiosk/shop")
+	b.sees("Brass lamp", "49.00 EUR", "In stock", "Low", "Out", "There is nothing in it yet")
+	b.blind("Old stock", "LAMP-01", ">40<", ">3<") // neither what is not sold nor how much is there
+	b.get("/kiosk/shop?q=tea")
+	b.sees("Mint tea")
+	b.blind("Brass lamp")
+	b.send("Add Mint tea, 250 g")
+	b.sees("Guest", "Kept for you until", "Total 6.90 EUR")
+	if b.at.RawQuery != "q=tea" {
+		t.Errorf("came back to %s", b.at)
+	}
+	b.send("One Mint tea, 250 g more")
+	b.sees("Total 13.80 EUR")
+	page, at := b.page, b.at
+	b.send("One Mint tea, 250 g more")
+	b.page, b.at = page, at
+	b.send("One Mint tea, 250 g more") // the same form again
+	b.sees("Total 20.70 EUR")
+	b.send("One Mint tea, 250 g fewer")
+	b.sees("Total 13.80 EUR")
+	b.get("/kiosk/shop")
+	b.send("Add Brass lamp")
+	b.sees("Total 62.80 EUR")
+	b.send("Keep it longer")
+	b.sees("The basket is kept for longer.")
+
+	w.shop.costs("lamp", 5100)
+	b.get("/kiosk/shop")
+	b.sees("Something has changed", "Brass lamp now costs 51.00 EUR , before 49.00 EUR", "Please look at what has changed first")
+	b.post("/kiosk/checkout", url.Values{"whenShort": {"ask"}}) // though the button is off
+	b.sees("A price has changed meanwhile")
+	b.send("Accept the new prices")
+	b.blind("Something has changed")
+	b.sees("Total 64.80 EUR")
+
+	b.send("Order for 64.80 EUR")
+	if !strings.HasPrefix(b.at.Path, "/kiosk/orders/basket-") {
+		t.Fatalf("at %s", b.at)
+	}
+	id := strings.TrimPrefix(b.at.Path, "/kiosk/orders/")
+	b.sees("Order", "We have your order", "Cancel this order")
+	w.shop.becomes(id, "picking", func(o *kiosk.Order) { o.Picked, o.Stops = 1, 2 })
+	b.get("/kiosk/orders/" + id)
+	b.sees("A robot is collecting: 1 of 2.")
+	w.shop.becomes(id, "short", func(o *kiosk.Order) { o.Missing = append(o.Missing, mall.Line{SKU: "TEA-01", Quantity: 1}) })
+	b.get("/kiosk/orders/" + id)
+	b.sees("Something could not be found", "1 × Mint tea, 250 g")
+	b.send("Bring me the rest")
+	w.shop.becomes(id, "ready", nil)
+	b.get("/kiosk/orders/" + id)
+	b.sees("Please pay there and collect it")
+	b.send("Pay 64.80 EUR here")
+	b.sees("Thank you, that is paid", "Total, paid")
+	b.blind(`id="pay"`)
+
+	// Whoever comes next finds nothing of this.
+	b.get("/kiosk/shop")
+	b.send("Add Brass lamp")
+	b.send("Finish")
+	b.sees("Welcome to the souk", "Thank you for your visit")
+	b.blind("Guest")
+	b.get("/kiosk/orders/" + id)
+	if b.status != 404 {
+		t.Errorf("the next one sees the order: %d", b.status)
+	}
+	b.get("/kiosk/shop")
+	b.sees("There is nothing in it yet")
+	given := 0
+	for _, basket := range w.shop.baskets {
+		if basket.Status == kiosk.BasketCanceled {
+			given++
+		}
+	}
+	if given != 1 {
+		t.Errorf("%d baskets were given up", given)
+	}
+
+	b.get("/kiosk")
+	b.send("Go", "card", "9999")
+	b.sees("Nobody is known by this card")
+	b.send("Go", "card", "1001")
+	b.sees("Hello, Amina")
+}
+
+// Nothing that is typed or sent breaks the page, and nothing of it runs in it.
+func TestB1_NothingBreaksThePage(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes)
+	w.listen()
+	b := w.stand()
+	b.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	b.get("/kiosk/shop")
+	b.send("Add Brass lamp")
+	posts := []string{"card", "add", "take", "extend", "accept", "checkout", "drop", "orders/nothing/cancel", "orders/nothing/short", "orders/nothing/pay"}
+	fields := []string{"card", "product", "quantity", "amount", "currency", "quote", "whenShort", "key", "back", "visit", "choice"}
+	for _, value := range []string{
+		"", "0", "-1", "1e9", "99999999999999999999", "\x00", "\xff", "<script>alert(1)</script>", "//evil.example/kiosk", "/\\evil.example", "https://evil.example/kiosk/shop",
+		"javascript:alert(1)", "/kiosk/../console", strings.Repeat("x", 5000), "lamp 1 EUR 1 1 1", "' OR 1=1 --", "%0d%0aSet-Cookie:x",
+	} {
+		for _, path := range posts {
+			form := url.Values{"product": {"lamp"}, "quantity": {"1"}, "amount": {"4900"}, "currency": {"EUR"}}
+			b.post("/kiosk/"+path, form)
+			for _, f := range fields {
+				form := url.Values{"product": {"lamp"}, "quantity": {"1"}, "amount": {"4900"}, "currency": {"EUR"}}
+				form.Set(f, value)
+				resp, err := b.client.PostForm(b.base+"/kiosk/"+path, form)
+				if err != nil {
+					t.Fatal(err)
+				}
+				to := resp.Header.Get("Location")
+				if resp.StatusCode >= 500 || to != "" && (!strings.HasPrefix(to, "/kiosk") || strings.ContainsAny(to, "\\<>")) {
+					t.Errorf("%s with %s=%q: %d to %q", path, f, value, resp.StatusCode, to)
+				}
+				if err := resp.Body.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		for _, path := range []string{"shop?q=", "shop?store=", "shop?after=", "shop?say=", "orders/", "basket/events?back="} {
+			if strings.HasPrefix(path, "basket") {
+				continue
+			}
+			b.get("/kiosk/" + path + url.PathEscape(value))
+			if b.status >= 500 {
+				t.Errorf("%s%q: %d", path, value, b.status)
+			}
+			b.blind("<script>alert")
+		}
+	}
+	b.post("/kiosk/add", url.Values{"product": {strings.Repeat("x", 20000)}})
+	if b.status != 400 {
+		t.Errorf("a form without end: %d", b.status)
+	}
+	r, _ := http.NewRequestWithContext(t.Context(), "POST", b.base+"/kiosk/add", strings.NewReader("product=lamp"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Sec-Fetch-Site", "cross-site")
+	b.take(b.client.Do(r))
+	if b.status != 403 {
+		t.Errorf("another site's form: %d", b.status)
+	}
+}
+
+// In a browser the page follows what happens by itself, can be used by keys alone, and asks whether somebody is there.
+func TestThePageIsAlive(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter, c.WarnFor = 4*time.Second, 20*time.Second })
+	w.listen()
+	ctx, end := chromedp.NewContext(testserver.Chromium(t))
+	defer end()
+	limited, cancel := context.WithTimeout(ctx, 90*time.Second)
+	defer cancel()
+	do := func(actions ...chromedp.Action[chromedp.Void]) {
+		t.Helper()
+		if err := chromedp.Do(limited, actions...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shots := screenshots{t, limited}
+	code, err := w.authority.Link(door.Grant{Role: door.Device, Subject: "kiosk-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(chromedp.EmulateViewport(1280, 800), chromedp.Navigate(w.url+"/sign-in/"+code), chromedp.Click("button"), chromedp.WaitVisible(".hero"))
+	shots.take("1-start")
+	do(chromedp.Click(".way .button"), chromedp.WaitVisible(".cards"))
+	shots.take("2-shop")
+	// By keys alone: the first product is reached with the tabulator and added with the space bar.
+	press := func(until, keys string) {
+		t.Helper()
+		for range 40 {
+			at, err := chromedp.Run(limited, chromedp.Evaluate[bool](`document.activeElement.matches('`+until+`')`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if at {
+				do(chromedp.KeyEvent(keys))
+				return
+			}
+			do(chromedp.KeyEvent("\t"))
+		}
+		t.Fatalf("no key leads to %s", until)
+	}
+	press(`.card button`, " ")
+	do(chromedp.WaitVisible("#more-lamp"), chromedp.WaitVisible("#left"))
+	press(`#more-lamp`, "\r")
+	do(chromedp.WaitVisible(`.count[aria-label="2 pieces"]`))
+	shots.take("3-basket")
+	w.shop.costs("lamp", 5250)
+	do(chromedp.WaitVisible("#accept"))
+	shots.take("4-price-changed")
+	do(chromedp.Click("#accept"), chromedp.WaitNotPresent("#accept"), chromedp.WaitVisible("#order"))
+	small, err := chromedp.Run(limited, chromedp.Evaluate[string](`[...document.querySelectorAll("button, a.button, a.chip, .brand, fieldset label, .wait")]`+
+		`.filter((e) => { const r = e.getBoundingClientRect(); return r.width > 0 && (r.height < 44 || r.width < 44); }).map((e) => e.outerHTML).join("\n")`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if small != "" {
+		t.Errorf("too small to touch:\n%s", small)
+	}
+	// Nobody is there: the page asks, and a touch is enough of an answer.
+	do(chromedp.WaitVisible("#idle[open]"))
+	left, err := chromedp.Run(limited, chromedp.Text("#idle-left"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left != "20" && left != "19" {
+		t.Errorf("%s s to answer", left)
+	}
+	shots.take("5-idle")
+	do(chromedp.Click("#idle .big"), chromedp.WaitNotVisible("#idle"))
+	do(chromedp.Click("#order"), chromedp.WaitVisible("#stage"))
+	var id string
+	for basket := range w.shop.baskets {
+		id = basket
+	}
+	w.shop.becomes(id, "approved", nil)
+	do(chromedp.WaitVisible(".stage.approved"))
+	w.shop.becomes(id, "picking", func(o *kiosk.Order) { o.Picked, o.Stops = 1, 2 })
+	do(chromedp.WaitVisible(".stage.picking"))
+	shots.take("6-order")
+	w.shop.becomes(id, "short", func(o *kiosk.Order) { o.Missing = append(o.Missing, mall.Line{SKU: "LAMP-01", Quantity: 1}) })
+	do(chromedp.WaitVisible(".decide"))
+	focused, err := chromedp.Run(limited, chromedp.Evaluate[string](`document.activeElement.id`))
+	if err != nil || focused != "decide-title" {
+		t.Errorf("who cannot see it is at %q: %v", focused, err)
+	}
+	shots.take("7-short")
+	do(chromedp.Click("#rest"), chromedp.WaitVisible(".stage.picking"))
+	w.shop.becomes(id, "ready", nil)
+	do(chromedp.WaitVisible("#pay"))
+	shots.take("8-ready")
+	do(chromedp.Click("#pay"), chromedp.WaitNotPresent("#pay"))
+	// Nobody answers: the page begins anew.
+	do(chromedp.WaitVisible("#idle[open]"), chromedp.WaitVisible(".hero"))
+	cookies, err := chromedp.Run(limited, chromedp.Evaluate[string](`document.cookie`))
+	if err != nil || cookies != "" {
+		t.Errorf("a script can read %q: %v", cookies, err)
+	}
+}
+
+// screenshots takes pictures of a page in the sizes of kiosks and phones, where SOUK_SCREENSHOTS names a folder.
+type screenshots struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+func (s screenshots) take(name string) {
+	s.t.Helper()
+	dir := os.Getenv("SOUK_SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	for size, view := range map[string][2]int64{"1280x800": {1280, 800}, "1080x1920": {1080, 1920}, "480": {480, 900}} {
+		if err := chromedp.Do(s.ctx, chromedp.EmulateViewport(view[0], view[1])); err != nil {
+			s.t.Fatal(err)
+		}
+		data, err := chromedp.Run(s.ctx, chromedp.FullScreenshot(100))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name+"-"+size+".png"), data, 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	if err := chromedp.Do(s.ctx, chromedp.EmulateViewport(1280, 800)); err != nil {
+		s.t.Fatal(err)
+	}
+}

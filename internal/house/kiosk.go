@@ -1,0 +1,299 @@
+package house
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"example.org/souk/backbone"
+	"example.org/souk/backbone/driver"
+	"example.org/souk/gateway/kiosk"
+	"example.org/souk/mall"
+	"example.org/souk/mall/baskets"
+	"example.org/souk/mall/customers"
+	"example.org/souk/mall/depot"
+	"example.org/souk/mall/entrance"
+	"example.org/souk/mall/event"
+	"example.org/souk/mall/inventory"
+	"example.org/souk/mall/orders"
+	"example.org/souk/mall/stores"
+)
+
+// kioskStand returns what stands behind the kiosks. Commands go to wherever their services run; what is shown is read in the databases.
+func (h *House) kioskStand() kiosk.Config {
+	return kiosk.Config{
+		Commands: h, Catalogue: wares{h.Reader("stores")}, Stock: shelves{h.Reader("inventory")},
+		Baskets: trolleys{h.Reader("baskets")}, Border: h.Baskets(), Orders: pickups{h.Reader("orders"), h.Reader(depot.ServiceName)},
+		People: patrons{h.Keys, h.Reader("entrance"), h.Reader("customers")}, Authority: h.Authority, Pulses: &h.kiosks,
+		Currency: h.cfg.Currency, Closing: h.closing,
+	}
+}
+
+// wares shows kiosks what is sold.
+type wares struct{ stores *backbone.Reader }
+
+// maxStores bounds the stores that kiosks show, and maxSearched the products that one search looks through.
+const (
+	maxStores   = 1000
+	maxSearched = 10_000
+	searchChunk = 200
+)
+
+func (w wares) names(ctx context.Context) (map[string]string, error) {
+	list, err := stores.ListStores(ctx, w.stores, "", false, maxStores)
+	names := make(map[string]string, len(list))
+	for _, s := range list {
+		names[s.Store] = s.Name
+	}
+	return names, err
+}
+
+// Stores implements kiosk.Catalogue.
+func (w wares) Stores(ctx context.Context) ([]kiosk.Store, error) {
+	list, err := stores.ListStores(ctx, w.stores, "", true, maxStores)
+	shown := make([]kiosk.Store, len(list))
+	for i, s := range list {
+		shown[i] = kiosk.Store{ID: s.Store, Name: s.Name}
+	}
+	return shown, err
+}
+
+// Products implements kiosk.Catalogue.
+func (w wares) Products(ctx context.Context, q kiosk.Query, after string, limit int) ([]kiosk.Product, error) {
+	names, err := w.names(ctx)
+	if err != nil {
+		return nil, err
+	}
+	text := strings.ToLower(q.Text)
+	var list []kiosk.Product
+	for looked := 0; looked < maxSearched; looked += searchChunk {
+		chunk, err := stores.List(ctx, w.stores, stores.Filter{After: after, Store: q.Store, Orderable: true}, searchChunk)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range chunk {
+			if strings.Contains(strings.ToLower(p.Name), text) || strings.Contains(strings.ToLower(p.Description), text) || p.SKU == q.Text || p.Barcode == q.Text {
+				list = append(list, wareOf(p, names[p.Store]))
+			}
+			if len(list) == limit {
+				return list, nil
+			}
+		}
+		if len(chunk) < searchChunk {
+			break
+		}
+		after = chunk[len(chunk)-1].Product
+	}
+	return list, nil
+}
+
+// Product implements kiosk.Catalogue.
+func (w wares) Product(ctx context.Context, id string) (kiosk.Product, bool, error) {
+	p, found, err := stores.Get(ctx, w.stores, id)
+	if err != nil || !found {
+		return kiosk.Product{}, false, err
+	}
+	s, _, err := stores.GetStore(ctx, w.stores, p.Store)
+	return wareOf(p, s.Name), true, err
+}
+
+func wareOf(p stores.Product, store string) kiosk.Product {
+	return kiosk.Product{
+		ID: p.Product, Store: p.Store, StoreName: store, SKU: p.SKU, Barcode: p.Barcode, Name: p.Name, Description: p.Description,
+		Price: p.Price, PriceVersion: p.PriceVersion, Sold: p.Orderable,
+	}
+}
+
+// shelves shows kiosks what is there.
+type shelves struct{ inventory *backbone.Reader }
+
+// Available implements kiosk.Stock.
+func (s shelves) Available(ctx context.Context, skus []string) (map[string]int64, error) {
+	found := make(map[string]int64, len(skus))
+	for _, sku := range skus {
+		l, err := inventory.Get(ctx, s.inventory, sku, mall.MainLocation)
+		if err != nil {
+			return nil, err
+		}
+		found[sku] = l.Available
+	}
+	return found, nil
+}
+
+// trolleys shows kiosks their baskets.
+type trolleys struct{ baskets *backbone.Reader }
+
+// Basket implements kiosk.Baskets.
+func (t trolleys) Basket(ctx context.Context, id string) (kiosk.Basket, bool, error) {
+	v, found, err := baskets.Get(ctx, t.baskets, id)
+	if err != nil || !found {
+		return kiosk.Basket{}, false, err
+	}
+	b := kiosk.Basket{
+		ID: id, Customer: v.Customer, Status: string(v.Status), Total: v.Total, Expires: time.UnixMicro(v.Expires), Order: v.Order, Reason: v.Reason,
+	}
+	for _, l := range v.Lines {
+		b.Lines = append(b.Lines, kiosk.Line{Item: l.Item, Sold: l.Sold, Now: l.Now})
+	}
+	b.Version, err = versionOf(ctx, t.baskets, "basket/"+id)
+	return b, true, err
+}
+
+// versionOf returns how many events a stream has.
+func versionOf(ctx context.Context, r *backbone.Reader, stream string) (int64, error) {
+	last, err := r.Log(ctx, backbone.ReadQuery{Stream: stream, Kinds: backbone.EventKinds(), Limit: 1, Descending: true})
+	if err != nil || len(last) == 0 {
+		return 0, err
+	}
+	return last[0].Version, nil
+}
+
+// pickups shows kiosks their orders.
+type pickups struct{ orders, depot *backbone.Reader }
+
+// Order implements kiosk.Orders.
+func (p pickups) Order(ctx context.Context, id string) (kiosk.Order, bool, error) {
+	v, found, err := orders.Get(ctx, p.orders, id)
+	if err != nil || !found {
+		return kiosk.Order{}, false, err
+	}
+	o := kiosk.Order{
+		ID: id, Customer: v.Customer, Status: strings.ToLower(v.Shown()), Items: v.Items, Total: v.Total, Payment: v.Payment, Paid: v.Paid,
+		Missing: v.Undecided, Reason: v.Reason, SKU: v.Order.Short.SKU,
+	}
+	for _, s := range v.History {
+		o.History = append(o.History, kiosk.Change{Status: strings.ToLower(s.Status), At: s.Time})
+	}
+	if v.Status == orders.Picking || v.Status == orders.Short {
+		o.Stops = int64(len(mall.Stops(v.Items)))
+		picked, err := p.depot.Log(ctx, backbone.ReadQuery{Stream: "list/" + id, Types: []string{event.StopPickedV1}, Limit: mall.MaxLines})
+		if err == nil { // else an order is shown without how far the robot is
+			o.Picked = min(int64(len(picked)), o.Stops)
+		}
+	}
+	o.Version, err = versionOf(ctx, p.orders, "order/"+id)
+	return o, true, err
+}
+
+// History implements kiosk.Orders. It reads what the customer's feed says was placed, so that no table is kept of it.
+func (p pickups) History(ctx context.Context, customer, after string, limit int) ([]kiosk.Summary, error) {
+	const chunk, most = 500, 20
+	var placed []string
+	for since, n := int64(0), 0; n < most; n++ {
+		list, err := orders.Feed(ctx, p.orders, customer, since, chunk)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range list {
+			var of struct {
+				Order string `json:"order"`
+			}
+			if e.Type == event.OrderPlacedV1 && e.Part == orders.Happened && json.Unmarshal(e.Data, &of) == nil {
+				placed = append(placed, of.Order)
+			}
+		}
+		if len(list) < chunk {
+			break
+		}
+		since = list[len(list)-1].N
+	}
+	slices.Reverse(placed)
+	if i := slices.Index(placed, after); i >= 0 {
+		placed = placed[i+1:]
+	}
+	shown := make([]kiosk.Summary, 0, limit)
+	for _, id := range placed[:min(limit, len(placed))] {
+		v, _, err := orders.Get(ctx, p.orders, id)
+		if err != nil {
+			return nil, err
+		}
+		s := kiosk.Summary{ID: id, Status: strings.ToLower(v.Shown()), Total: v.Total}
+		if len(v.History) > 0 {
+			s.Placed = v.History[0].Time
+		}
+		shown = append(shown, s)
+	}
+	return shown, nil
+}
+
+// patrons tells kiosks who people are.
+type patrons struct {
+	keys                *backbone.Keys
+	entrance, customers *backbone.Reader
+}
+
+// ByCard implements kiosk.People. What is known at the entrance may be somebody's id as well, which is no card.
+func (v patrons) ByCard(ctx context.Context, card string) (string, bool, error) {
+	customer, known, err := entrance.Known(ctx, v.entrance, card)
+	return customer, known && customer != card, err
+}
+
+// Name implements kiosk.People.
+func (v patrons) Name(ctx context.Context, customer string) (string, error) {
+	c, err := customers.Get(ctx, v.customers, customer)
+	if err != nil || c.Name == "" {
+		return "", err
+	}
+	name, _, err := v.keys.Reveal(ctx, string(c.Name))
+	return name, err
+}
+
+// Seal implements kiosk.People.
+func (v patrons) Seal(ctx context.Context, customer, text string) (mall.Personal, error) {
+	token, err := v.keys.Seal(ctx, customer, text)
+	return mall.Personal(token), err
+}
+
+// wakers are the services whose events kiosks follow, with the topic that an event is of.
+var wakers = map[string]func(m *backbone.Message) string{
+	"stores":  func(*backbone.Message) string { return kiosk.Prices },
+	"baskets": func(m *backbone.Message) string { return kiosk.BasketTopic(idOf(m.Stream)) },
+	"orders":  func(m *backbone.Message) string { return kiosk.OrderTopic(idOf(m.Stream)) },
+	"depot":   func(m *backbone.Message) string { return kiosk.OrderTopic(idOf(m.Stream)) }, // a list has the id of its order
+}
+
+// idOf is the id in the name of a stream.
+func idOf(stream string) string { return stream[strings.LastIndexByte(stream, '/')+1:] }
+
+// wakeKiosks wakes the streams of kiosks whose baskets, orders or prices went on in a service that runs here, until ctx ends. Where
+// nobody looks it reads nothing; what happens elsewhere streams find by themselves.
+func (h *House) wakeKiosks(ctx context.Context, service string) {
+	changed, stop := h.Runtime.Changed(service)
+	defer stop()
+	reader, topic := h.Reader(service), wakers[service]
+	at := int64(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+		if !h.kiosks.Watched() {
+			at = 0
+			continue
+		}
+		head, err := h.stores.of(service).Head(ctx, service)
+		if err != nil {
+			continue
+		}
+		if at == 0 {
+			at = max(head-100, 0)
+		}
+		for at < head {
+			list, err := reader.Log(ctx, driver.ReadQuery{After: at, Until: head, Kinds: []driver.Kind{driver.KindEvent}, Limit: 1000})
+			if err != nil {
+				break
+			}
+			for _, m := range list {
+				h.kiosks.Notify(topic(m))
+			}
+			if len(list) < 1000 {
+				at = head
+				break
+			}
+			at = list[len(list)-1].Position
+		}
+	}
+}

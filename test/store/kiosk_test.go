@@ -1,0 +1,83 @@
+package store
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+// People whom the shopper plays come to the kiosk of a whole mall: they look around, choose, order and change their minds, some requests
+// come twice, and every order that was checked out is one order, whose customer alone sees it. Red when baskets are not checked out into orders,
+// and when a request that is sent twice takes effect twice.
+func TestB16_PeopleAtAKiosk(t *testing.T) {
+	t.Parallel()
+	m := start(t, program(t), t.TempDir(), nil)
+	m.seed()
+	login := strings.TrimSpace(m.souk("token", "--role", "device", "--subject", "kiosk-1"))
+	kiosk := func(want int, token, method, path, body string, headers ...string) (answer map[string]any) {
+		t.Helper()
+		status, text := m.call(method, "/kiosk/v1"+path, body, append(headers, "Authorization", "Bearer "+token)...)
+		if status != want {
+			t.Fatalf("%s %s: %d %s, want %d", method, path, status, text, want)
+		}
+		if text != "" {
+			if err := json.Unmarshal([]byte(text), &answer); err != nil {
+				t.Fatalf("%s %s: %v in %s", method, path, err, text)
+			}
+		}
+		return answer
+	}
+	guest := kiosk(201, login, "POST", "/customers", `{}`, "Idempotency-Key", "guest")["customer"].(string)
+	session := kiosk(201, login, "POST", "/sessions", `{"customer":"`+guest+`"}`)["token"].(string)
+	basket := kiosk(201, session, "POST", "/baskets", "", "Idempotency-Key", "b")["basket"].(string)
+	for range 3 { // once
+		kiosk(200, session, "POST", "/baskets/"+basket+"/items", `{"product":"PRODUCT_001","quantity":3}`, "Idempotency-Key", "i")
+	}
+	seen := kiosk(200, session, "DELETE", "/baskets/"+basket+"/items/PRODUCT_001?quantity=2", "")
+	if total := seen["total"].(map[string]any)["amount"]; total != 1000.0 {
+		t.Errorf("a basket of %v", seen)
+	}
+	order := kiosk(202, session, "POST", "/baskets/"+basket+"/checkout", "", "Idempotency-Key", "c")["order"].(string)
+	kiosk(200, session, "GET", "/orders/"+order, "")
+	await(t, "the order goes on", func() bool {
+		status, _ := kiosk(200, session, "GET", "/orders/"+order, "")["status"].(string)
+		return status != "pending" && status != "reserved"
+	})
+	if list := kiosk(200, session, "GET", "/orders", "")["orders"].([]any); len(list) != 1 {
+		t.Errorf("orders of a guest: %v", list)
+	}
+	kiosk(404, strings.TrimSpace(m.souk("token", "--role", "customer", "--subject", "CUSTOMER_002")), "GET", "/orders/"+order, "")
+	if a := m.available("PRODUCT_001"); a != 9 {
+		t.Errorf("%d pieces are left of 10", a)
+	}
+
+	out := m.souk("device", "shopper", "kiosk-1", "--server", m.url, "--token", login, "--seed", "5", "--people", "12", "--rate", "20", "--patience", "2s",
+		"--abandon", "20", "--cancel", "30", "--duplicates", "30", "--loss", "30")
+	orders, refused := map[string]bool{order: true}, 0
+	for line := range strings.Lines(out) {
+		var done struct{ What, Order, Refused string }
+		if err := json.Unmarshal([]byte(line), &done); err != nil {
+			t.Fatalf("%v in %s", err, line)
+		}
+		if done.Refused != "" {
+			refused++
+		}
+		if done.What == "check out" && done.Refused == "" {
+			if orders[done.Order] {
+				t.Errorf("order %s twice", done.Order)
+			}
+			orders[done.Order] = true
+		}
+	}
+	if len(orders) < 5 {
+		t.Fatalf("%d orders, %d refusals:\n%s", len(orders), refused, out)
+	}
+	staff := strings.TrimSpace(m.souk("token", "--role", "staff", "--subject", "s"))
+	for id := range orders {
+		await(t, "order "+id+" goes on", func() bool {
+			status, _ := kiosk(200, staff, "GET", "/orders/"+id, "")["status"].(string)
+			return status != "pending" && status != "reserved" && status != "cancelling"
+		})
+	}
+	m.holds()
+}
