@@ -16,6 +16,7 @@ import (
 	"example.org/souk/mall/logistics"
 	"example.org/souk/mall/orders"
 	"example.org/souk/mall/payments"
+	"example.org/souk/mall/search"
 	"example.org/souk/mall/stores"
 )
 
@@ -78,26 +79,55 @@ func levelsOf(list []inventory.Level) []staff.Level {
 	return levels
 }
 
-// ordersLooked is how many of the orders that were placed last are looked through for those of a status.
+// ordersLooked is how many of the orders that were placed last are looked through for those of a status. Older ones are found by search.
 const ordersLooked = 200
 
-// Latest implements staff.Orders.
+// Latest implements staff.Orders. Where search does not run, orders before the last ordersLooked are not found by their status. Search may be
+// a moment late with what becomes of those; what is shown of them is as of now all the same.
 func (f floor) Latest(ctx context.Context, statuses []string, limit int) ([]staff.OrderLine, error) {
 	look := ordersLooked
 	if len(statuses) == 0 {
 		look = limit
 	}
-	latest, err := orders.Latest(ctx, f.h.Reader("orders"), look)
+	reader := f.h.Reader("orders")
+	latest, err := orders.Latest(ctx, reader, look)
 	if err != nil {
 		return nil, err
 	}
 	var list []staff.OrderLine
+	looked := map[string]bool{}
 	for _, o := range latest {
+		looked[o.Order] = true
 		if (len(statuses) == 0 || slices.Contains(statuses, o.Status)) && len(list) < limit {
 			list = append(list, staff.OrderLine{Order: o.Order, Customer: o.Customer, Status: o.Status, Total: o.Total, Placed: o.Placed, Paid: o.Paid, Missing: o.Undecided})
 		}
 	}
+	if len(list) == limit || len(latest) < look || !f.has("search") {
+		return list, nil
+	}
+	older, err := search.Find(ctx, f.h.Reader("search"), search.Query{
+		Statuses: statuses, Until: latest[len(latest)-1].Placed.Add(time.Microsecond), Limit: limit,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, found := range older.Orders {
+		if looked[found.ID] || len(list) == limit {
+			continue
+		}
+		o, _, err := orders.Get(ctx, reader, found.ID)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(statuses, o.Shown()) {
+			list = append(list, lineOf(o, found.Placed))
+		}
+	}
 	return list, nil
+}
+
+func lineOf(o orders.View, placed time.Time) staff.OrderLine {
+	return staff.OrderLine{Order: o.ID, Customer: o.Customer, Status: o.Shown(), Total: o.Total, Placed: placed, Paid: o.Paid, Missing: len(o.Undecided)}
 }
 
 // Order implements staff.Orders. Its history has every event of the order, with who caused it.

@@ -3,6 +3,7 @@ package house
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -84,7 +85,7 @@ func (b *board) until(what string, seen func() bool) {
 	for !seen() {
 		select {
 		case <-ctx.Done():
-			b.t.Fatalf("it did not come to this: %s", what)
+			b.t.Fatalf("it did not come to this: %s; the board has %s", what, try(b.t, b.h.Door, "GET", "/staff/snapshot", b.token, "", "").Body)
 		case <-tick.C:
 		}
 	}
@@ -150,4 +151,28 @@ func TestStaffSeeRobots(t *testing.T) {
 		return len(s.Robots) == 1 && s.Robots[0].Robot == "robot-1" && s.Robots[0].At == mall.Place{X: 700, Y: 900}
 	})
 	cancel()
+}
+
+// An order that waits stays on the board however many came after it. Red when only the last orders are looked through.
+func TestStaffSeeOldOpenOrders(t *testing.T) {
+	t.Parallel()
+	b := openBoard(t)
+	place := func(id string, wait bool) {
+		b.do(command.PlaceOrder{
+			Order: id, Customer: "C1", WaitForStock: wait,
+			Items: []mall.Item{{Product: "P1", SKU: "sku", Name: "goods", Quantity: 1, Price: mall.Money{Amount: 100, Currency: b.h.cfg.Currency}}},
+		})
+	}
+	b.do(command.RegisterCustomer{Customer: "C1", Name: "sealed"})
+	seen := func() bool {
+		var list struct{ Orders []staff.OrderLine }
+		b.get("/staff/orders?status=BACKORDERED", &list)
+		return len(list.Orders) == 1 && list.Orders[0].Order == "old" && list.Orders[0].Status == "BACKORDERED" && list.Orders[0].Customer == "C1"
+	}
+	place("old", true)
+	b.until("the order waits", seen)
+	for n := range ordersLooked {
+		place(fmt.Sprintf("new-%d", n), false)
+	}
+	b.until("the order that waits is on the board", seen)
 }
