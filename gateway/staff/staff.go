@@ -159,8 +159,8 @@ type List struct {
 	Order  string `json:"order"`
 	State  string `json:"state"`
 	Robot  string `json:"robot,omitempty"`
-	Stops  int    `json:"stops"`
-	Picked int    `json:"picked"`
+	Stops  int64  `json:"stops"`
+	Picked int64  `json:"picked"` // stops that are done, those with too little included
 }
 
 // Devices shows what stands in shops.

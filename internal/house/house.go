@@ -430,6 +430,9 @@ func (h *House) Start(ctx context.Context) error {
 	h.loops.Go(func() { h.pruneAnswers(run) })
 	if h.staff != nil {
 		h.loops.Go(func() { _ = h.staff.Run(run) }) // it ends with run, and for no other reason
+		if h.robots != nil {
+			h.loops.Go(func() { h.showRobots(run) })
+		}
 	}
 	for _, l := range h.listeners {
 		server := h.Door.Server()

@@ -2,19 +2,22 @@ package house
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/devices"
+	"example.org/souk/gateway/robots"
 	"example.org/souk/gateway/staff"
+	"example.org/souk/mall/depot"
 	"example.org/souk/mall/event"
 	"example.org/souk/mall/inventory"
 	"example.org/souk/mall/logistics"
 	"example.org/souk/mall/orders"
 	"example.org/souk/mall/payments"
+	"example.org/souk/mall/search"
+	"example.org/souk/mall/stores"
 )
 
 // openGate is how a gate is opened once two people agree.
@@ -41,22 +44,13 @@ func (h *House) Staff() string {
 type floor struct{ h *House }
 
 // Shops implements staff.Shops.
-func (f floor) Shops(ctx context.Context, after string, limit int) (list []staff.Shop, err error) {
-	rows, err := f.h.Reader("stores").Query(ctx, `SELECT store, name, location, participating FROM {stores} WHERE store > $1 ORDER BY store LIMIT $2`, after, limit)
-	if err != nil {
-		return nil, fmt.Errorf("shops: %w", err)
+func (f floor) Shops(ctx context.Context, after string, limit int) ([]staff.Shop, error) {
+	all, err := stores.ListStores(ctx, f.h.Reader("stores"), after, false, limit)
+	list := make([]staff.Shop, len(all))
+	for i, s := range all {
+		list[i] = staff.Shop(s)
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var s staff.Shop
-		var participating int64
-		if err := rows.Scan(&s.Store, &s.Name, &s.Location, &participating); err != nil {
-			return nil, fmt.Errorf("shops: %w", err)
-		}
-		s.Participating = participating == 1
-		list = append(list, s)
-	}
-	return list, rows.Err()
+	return list, err
 }
 
 // Levels implements staff.Stock.
@@ -85,26 +79,55 @@ func levelsOf(list []inventory.Level) []staff.Level {
 	return levels
 }
 
-// ordersLooked is how many of the orders that were placed last are looked through for those of a status.
+// ordersLooked is how many of the orders that were placed last are looked through for those of a status. Older ones are found by search.
 const ordersLooked = 200
 
-// Latest implements staff.Orders.
+// Latest implements staff.Orders. Where search does not run, orders before the last ordersLooked are not found by their status. Search may be
+// a moment late with what becomes of those; what is shown of them is as of now all the same.
 func (f floor) Latest(ctx context.Context, statuses []string, limit int) ([]staff.OrderLine, error) {
 	look := ordersLooked
 	if len(statuses) == 0 {
 		look = limit
 	}
-	latest, err := orders.Latest(ctx, f.h.Reader("orders"), look)
+	reader := f.h.Reader("orders")
+	latest, err := orders.Latest(ctx, reader, look)
 	if err != nil {
 		return nil, err
 	}
 	var list []staff.OrderLine
+	looked := map[string]bool{}
 	for _, o := range latest {
+		looked[o.Order] = true
 		if (len(statuses) == 0 || slices.Contains(statuses, o.Status)) && len(list) < limit {
 			list = append(list, staff.OrderLine{Order: o.Order, Customer: o.Customer, Status: o.Status, Total: o.Total, Placed: o.Placed, Paid: o.Paid, Missing: o.Undecided})
 		}
 	}
+	if len(list) == limit || len(latest) < look || !f.has("search") {
+		return list, nil
+	}
+	older, err := search.Find(ctx, f.h.Reader("search"), search.Query{
+		Statuses: statuses, Until: latest[len(latest)-1].Placed.Add(time.Microsecond), Limit: limit,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, found := range older.Orders {
+		if looked[found.ID] || len(list) == limit {
+			continue
+		}
+		o, _, err := orders.Get(ctx, reader, found.ID)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(statuses, o.Shown()) {
+			list = append(list, lineOf(o, found.Placed))
+		}
+	}
 	return list, nil
+}
+
+func lineOf(o orders.View, placed time.Time) staff.OrderLine {
+	return staff.OrderLine{Order: o.ID, Customer: o.Customer, Status: o.Shown(), Total: o.Total, Placed: placed, Paid: o.Paid, Missing: len(o.Undecided)}
 }
 
 // Order implements staff.Orders. Its history has every event of the order, with who caused it.
@@ -166,11 +189,83 @@ func (f floor) Purchases(ctx context.Context, limit int) ([]staff.Purchase, erro
 	return list, err
 }
 
-// Robots implements staff.Fleet. There are none as long as nobody minds them.
-func (floor) Robots(context.Context) ([]staff.Robot, error) { return nil, nil }
+// maxFleet bounds the robots that staff see.
+const maxFleet = 4096
+
+// Robots implements staff.Fleet. What a robot said of itself here is newer than what the depot keeps of it.
+func (f floor) Robots(ctx context.Context) ([]staff.Robot, error) {
+	if !f.has(depot.ServiceName) {
+		return nil, nil
+	}
+	fleet, err := depot.Robots(ctx, f.h.Reader(depot.ServiceName), "", maxFleet)
+	list, said := make([]staff.Robot, len(fleet)), f.said()
+	for i, b := range fleet {
+		list[i] = staff.Robot{Robot: b.Robot, State: b.State, Battery: b.Battery, At: b.At, List: b.List}
+		if s, ok := said[b.Robot]; ok {
+			list[i].Battery, list[i].At, list[i].Seen = s.Battery, s.At, s.Seen
+		}
+	}
+	return list, err
+}
+
+// said is what robots said of themselves in this process and have not gone since, by their ids.
+func (f floor) said() map[string]robots.Sighting {
+	said := map[string]robots.Sighting{}
+	if f.h.robots != nil {
+		all, _ := f.h.robots.Sightings(0)
+		for _, s := range all {
+			if s.Online && s.State != "" {
+				said[s.Robot] = s
+			}
+		}
+	}
+	return said
+}
 
 // Lists implements staff.Fleet.
-func (floor) Lists(context.Context, int) ([]staff.List, error) { return nil, nil }
+func (f floor) Lists(ctx context.Context, limit int) ([]staff.List, error) {
+	if !f.has(depot.ServiceName) {
+		return nil, nil
+	}
+	all, err := depot.OpenLists(ctx, f.h.Reader(depot.ServiceName), limit)
+	list := make([]staff.List, len(all))
+	for i, l := range all {
+		list[i] = staff.List{List: l.List, Order: l.Order, State: l.State, Robot: l.Robot, Stops: l.Stops, Picked: l.Settled}
+	}
+	return list, err
+}
+
+// has tells whether a service is in this mall, here or in another process.
+func (f floor) has(service string) bool { return slices.Contains(f.h.Services(), service) }
+
+// moveEvery is how often staff are told where robots are.
+const moveEvery = 100 * time.Millisecond
+
+// showRobots tells staff where the robots are that speak with this process, until ctx ends. However many say something, it looks at moveEvery.
+func (h *House) showRobots(ctx context.Context) {
+	changed, stop := h.robots.Watch()
+	defer stop()
+	tick := time.NewTicker(moveEvery)
+	defer tick.Stop()
+	last := uint64(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+		var list []robots.Sighting
+		list, last = h.robots.Sightings(last)
+		for _, s := range list {
+			h.staff.Moved(staff.Position{Robot: s.Robot, At: s.At, Heading: int64(s.Heading), Battery: s.Battery})
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
 
 // Devices implements staff.Devices.
 func (f floor) Devices(ctx context.Context) ([]staff.Device, error) {
@@ -183,7 +278,7 @@ func (f floor) Devices(ctx context.Context) ([]staff.Device, error) {
 }
 
 // followed are the services whose events staff see. Those that mind what a person is called are none of them.
-var followed = []string{"devices", "fastlane", "inventory", "logistics", "orders", "payments", "staff", "stores"}
+var followed = []string{depot.ServiceName, "devices", "fastlane", "inventory", "logistics", "orders", "payments", "staff", "stores"}
 
 // Services implements staff.Logs.
 func (f floor) Services() []string { return followed }

@@ -62,11 +62,18 @@ type List struct {
 	List, Order string
 	State       string // pending, available, assigned, active, completed or canceled
 	Robot       string // who picks or picked last; empty: nobody
+	Stops       int64
+	Settled     int64 // stops of which a robot has said what became of them
 }
 
 // Lists returns up to limit lists in the order of their ids, after one.
 func Lists(ctx context.Context, r *backbone.Reader, after string, limit int) ([]List, error) {
 	return queryLists(ctx, r, `WHERE list > $1 ORDER BY list LIMIT $2`, after, limit)
+}
+
+// OpenLists returns up to limit lists that are neither completed nor cancelled, the oldest first.
+func OpenLists(ctx context.Context, r *backbone.Reader, limit int) ([]List, error) {
+	return queryLists(ctx, r, `WHERE state NOT IN ($1, $2) ORDER BY created, list LIMIT $3`, string(completed), string(canceled), limit)
 }
 
 // ListOf returns a list, and whether there is one.
@@ -79,7 +86,7 @@ func ListOf(ctx context.Context, r *backbone.Reader, id string) (List, bool, err
 }
 
 func queryLists(ctx context.Context, r *backbone.Reader, where string, args ...any) ([]List, error) {
-	rows, err := r.Query(ctx, `SELECT list, ord, state, robot FROM {lists} `+where, args...)
+	rows, err := r.Query(ctx, `SELECT list, ord, state, robot, stops, settled FROM {lists} `+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("shopping lists: %w", err)
 	}
@@ -87,7 +94,7 @@ func queryLists(ctx context.Context, r *backbone.Reader, where string, args ...a
 	var all []List
 	for rows.Next() {
 		var l List
-		if err := rows.Scan(&l.List, &l.Order, &l.State, &l.Robot); err != nil {
+		if err := rows.Scan(&l.List, &l.Order, &l.State, &l.Robot, &l.Stops, &l.Settled); err != nil {
 			return nil, fmt.Errorf("shopping lists: %w", err)
 		}
 		all = append(all, l)

@@ -51,8 +51,8 @@ var listing = backbone.View{
 	Inline: true,
 	Projections: []backbone.Projection{
 		backbone.Project(func(ctx context.Context, tx backbone.ViewTx, e event.ShoppingListCreated) error {
-			return tx.Exec(ctx, `INSERT INTO {lists} AS l (list, ord, state, robot) VALUES ($1, $2, $3, '')
-				ON CONFLICT (list) DO UPDATE SET state = excluded.state`, e.List, e.Order, string(pending))
+			return tx.Exec(ctx, `INSERT INTO {lists} AS l (list, ord, state, robot, created, stops, settled) VALUES ($1, $2, $3, '', $4, $5, 0)
+				ON CONFLICT (list) DO UPDATE SET state = excluded.state`, e.List, e.Order, string(pending), tx.Message().Time.UnixMicro(), len(e.Stops))
 		}),
 		backbone.Project(func(ctx context.Context, tx backbone.ViewTx, e event.ShoppingListAvailable) error {
 			return show(ctx, tx, e.List, available, "")
@@ -64,10 +64,10 @@ var listing = backbone.View{
 			return show(ctx, tx, e.List, assigned, e.Robot)
 		}),
 		backbone.Project(func(ctx context.Context, tx backbone.ViewTx, e event.StopPicked) error {
-			return show(ctx, tx, e.List, active, e.Robot)
+			return settle(ctx, tx, e.List, e.Robot)
 		}),
 		backbone.Project(func(ctx context.Context, tx backbone.ViewTx, e event.StopShort) error {
-			return show(ctx, tx, e.List, active, e.Robot)
+			return settle(ctx, tx, e.List, e.Robot)
 		}),
 		backbone.Project(func(ctx context.Context, tx backbone.ViewTx, e CarrierLost) error {
 			return tx.Exec(ctx, `UPDATE {lists} SET robot = '' WHERE list = $1 AND robot = $2`, e.List, e.Robot)
@@ -83,6 +83,11 @@ var listing = backbone.View{
 
 func show(ctx context.Context, tx backbone.ViewTx, list string, state phase, robot string) error {
 	return tx.Exec(ctx, `UPDATE {lists} SET state = $2, robot = $3 WHERE list = $1`, list, string(state), robot)
+}
+
+// settle counts a stop of a list. Each is picked or short once; see report.
+func settle(ctx context.Context, tx backbone.ViewTx, list, robot string) error {
+	return tx.Exec(ctx, `UPDATE {lists} SET state = $2, robot = $3, settled = settled + 1 WHERE list = $1`, list, string(active), robot)
 }
 
 // places shows where the stores are.

@@ -1,0 +1,178 @@
+package house
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/coder/websocket"
+
+	robotsv1 "example.org/souk/api/gen/souk/robots/v1"
+	"example.org/souk/api/gen/souk/robots/v1/robotsv1connect"
+	soukv1 "example.org/souk/api/gen/souk/v1"
+	"example.org/souk/backbone"
+	"example.org/souk/gateway/devices"
+	"example.org/souk/gateway/door"
+	"example.org/souk/gateway/staff"
+	"example.org/souk/mall"
+	"example.org/souk/mall/command"
+)
+
+// board is a mall with somebody who looks at the board of staff.
+type board struct {
+	t     *testing.T
+	h     *House
+	token string
+}
+
+func openBoard(t *testing.T) *board {
+	t.Helper()
+	h, err := Open(t.Context(), Config{
+		Logistics: "off", Data: t.TempDir(), HTTP: "127.0.0.1:0", Empty: true, Logger: slog.New(slog.DiscardHandler),
+		Payment: PaymentConfig{URL: "http://127.0.0.1:9", KeyFile: keyFile(t)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := h.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b := &board{t: t, h: h}
+	if b.token, _, err = h.Authority.Issue(door.Grant{Role: door.Staff, Rank: door.Clerk, Subject: "s", Gates: []string{"staff"}}); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (b *board) do(c backbone.Command) {
+	b.t.Helper()
+	answer, err := b.h.Do(b.t.Context(), c)
+	if err == nil {
+		err = answer.Err()
+	}
+	if err != nil {
+		b.t.Fatalf("%+v: %v", c, err)
+	}
+}
+
+func (b *board) get(path string, into any) {
+	b.t.Helper()
+	rec := try(b.t, b.h.Door, "GET", path, b.token, "", "")
+	if err := json.Unmarshal(rec.Body.Bytes(), into); err != nil || rec.Code != http.StatusOK {
+		b.t.Fatalf("%s: %d %s %v", path, rec.Code, rec.Body, err)
+	}
+}
+
+// until waits for what is to be seen soon.
+func (b *board) until(what string, seen func() bool) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), 60*time.Second)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for !seen() {
+		select {
+		case <-ctx.Done():
+			b.t.Fatalf("it did not come to this: %s; the board has %s", what, try(b.t, b.h.Door, "GET", "/staff/snapshot", b.token, "", "").Body)
+		case <-tick.C:
+		}
+	}
+}
+
+// A robot that speaks over its own wire is on the board with its list, and where it moves to comes over the socket. Red when the fleet is
+// not read, when positions are not handed on, and when the depot's log is not followed.
+func TestStaffSeeRobots(t *testing.T) {
+	t.Parallel()
+	b := openBoard(t)
+	password := devices.NewPassword()
+	b.do(devices.AddDevice{Device: "robot-1", Kind: devices.Robot, Hash: devices.HashOf(password)})
+	b.do(command.CreateShoppingList{List: "O1", Order: "O1", Stops: []mall.Stop{{Stop: 1, SKU: "sku", Name: "goods", Quantity: 1}}})
+
+	var s staff.Snapshot
+	b.get("/staff/snapshot", &s)
+	if len(s.Robots) != 0 || len(s.Lists) != 1 || s.Lists[0].Order != "O1" || s.Lists[0].State != "pending" || s.Lists[0].Stops != 1 || s.Lists[0].Picked != 0 {
+		t.Errorf("robots %+v, lists %+v", s.Robots, s.Lists)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	socket, _, err := websocket.Dial(ctx, strings.Replace(b.h.URL(), "http", "ws", 1)+"/staff/feed?since="+url.QueryEscape(s.AsOf), //nolint:bodyclose // the library owns the body of an upgraded connection
+		&websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + b.token}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = socket.CloseNow() }()
+
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: protocols}
+	defer transport.CloseIdleConnections()
+	robot := robotsv1connect.NewRobotsServiceClient(&http.Client{Transport: transport}, b.h.URL(), connect.WithGRPC()).Work(ctx)
+	request := http.Request{Header: http.Header{}}
+	request.SetBasicAuth("robot-1", password)
+	robot.RequestHeader()["Authorization"] = request.Header["Authorization"]
+	if err := robot.Send(&robotsv1.WorkRequest{Say: &robotsv1.WorkRequest_Hello{Hello: &robotsv1.Hello{
+		Session: "s1", Carries: 5, Home: &soukv1.Place{X: 700, Y: 900},
+	}}}); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := robot.Receive(); err != nil || m.GetWelcome() == nil {
+		t.Fatalf("%v %v", m, err)
+	}
+	registered, moved := false, false
+	for !registered || !moved {
+		_, data, err := socket.Read(ctx)
+		if err != nil {
+			t.Fatalf("registered %v, moved %v: %v", registered, moved, err)
+		}
+		var f struct {
+			Kind, Type string
+			Robots     []staff.Position
+		}
+		if err := json.Unmarshal(data, &f); err != nil {
+			t.Fatal(err)
+		}
+		registered = registered || f.Type == "souk.depot.RobotRegistered.v1"
+		moved = moved || f.Kind == "positions" && len(f.Robots) == 1 && f.Robots[0].Robot == "robot-1" && f.Robots[0].At == mall.Place{X: 700, Y: 900}
+	}
+	b.until("the robot is on the board", func() bool {
+		b.get("/staff/snapshot", &s)
+		return len(s.Robots) == 1 && s.Robots[0].Robot == "robot-1" && s.Robots[0].At == mall.Place{X: 700, Y: 900}
+	})
+	cancel()
+}
+
+// An order that waits stays on the board however many came after it. Red when only the last orders are looked through.
+func TestStaffSeeOldOpenOrders(t *testing.T) {
+	t.Parallel()
+	b := openBoard(t)
+	place := func(id string, wait bool) {
+		b.do(command.PlaceOrder{
+			Order: id, Customer: "C1", WaitForStock: wait,
+			Items: []mall.Item{{Product: "P1", SKU: "sku", Name: "goods", Quantity: 1, Price: mall.Money{Amount: 100, Currency: b.h.cfg.Currency}}},
+		})
+	}
+	b.do(command.RegisterCustomer{Customer: "C1", Name: "sealed"})
+	seen := func() bool {
+		var list struct{ Orders []staff.OrderLine }
+		b.get("/staff/orders?status=BACKORDERED", &list)
+		return len(list.Orders) == 1 && list.Orders[0].Order == "old" && list.Orders[0].Status == "BACKORDERED" && list.Orders[0].Customer == "C1"
+	}
+	place("old", true)
+	b.until("the order waits", seen)
+	for n := range ordersLooked {
+		place(fmt.Sprintf("new-%d", n), false)
+	}
+	b.until("the order that waits is on the board", seen)
+}
