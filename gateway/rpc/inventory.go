@@ -16,6 +16,7 @@ import (
 var inventoryPolicy = map[string]Access{
 	"ReceiveStock": shop,
 	"AdjustStock":  shop,
+	"CountStock":   shop,
 	"SetThreshold": shop,
 	"ReserveStock": processes,
 	"CommitStock":  processes,
@@ -39,6 +40,13 @@ func (h inventoryFace) ReceiveStock(ctx context.Context, r *connect.Request[souk
 func (h inventoryFace) AdjustStock(ctx context.Context, r *connect.Request[soukv1.AdjustStockRequest]) (*connect.Response[soukv1.AdjustStockResponse], error) {
 	a, err := h.do(ctx, r.Msg, command.AdjustStock{SKU: r.Msg.GetSku(), Location: location(r.Msg.GetLocation()), Delta: r.Msg.GetDelta(), Reason: r.Msg.GetReason()})
 	return done(&soukv1.AdjustStockResponse{Answer: a}, err)
+}
+
+func (h inventoryFace) CountStock(ctx context.Context, r *connect.Request[soukv1.CountStockRequest]) (*connect.Response[soukv1.CountStockResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.CountStock{
+		SKU: r.Msg.GetSku(), Location: location(r.Msg.GetLocation()), Counted: r.Msg.GetCounted(), Reason: r.Msg.GetReason(),
+	})
+	return done(&soukv1.CountStockResponse{Answer: a}, err)
 }
 
 func (h inventoryFace) SetThreshold(ctx context.Context, r *connect.Request[soukv1.SetThresholdRequest]) (*connect.Response[soukv1.SetThresholdResponse], error) {

@@ -23,6 +23,8 @@ var ordersPolicy = map[string]Access{
 	"CancelOrder":      ownOrder,
 	"RejectOrder":      processes,
 	"ApproveOrder":     processes,
+	"DecideShort":      shop,
+	"HandOverOrder":    shop,
 	"GetOrder":         ownLook,
 	"ListLatestOrders": lookers,
 	"ListFeed":         ownLook,
@@ -139,6 +141,18 @@ func (h ordersFace) RejectOrder(ctx context.Context, r *connect.Request[soukv1.R
 func (h ordersFace) ApproveOrder(ctx context.Context, r *connect.Request[soukv1.ApproveOrderRequest]) (*connect.Response[soukv1.ApproveOrderResponse], error) {
 	a, err := h.do(ctx, r.Msg, command.ApproveOrder{Order: r.Msg.GetOrder()})
 	return done(&soukv1.ApproveOrderResponse{Answer: a}, err)
+}
+
+func (h ordersFace) DecideShort(ctx context.Context, r *connect.Request[soukv1.DecideShortRequest]) (*connect.Response[soukv1.DecideShortResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.DecideShort{
+		Order: r.Msg.GetOrder(), Choice: mall.WhenShort(r.Msg.GetChoice()), Substitutes: items(r.Msg.GetSubstitutes()),
+	})
+	return done(&soukv1.DecideShortResponse{Answer: a}, err)
+}
+
+func (h ordersFace) HandOverOrder(ctx context.Context, r *connect.Request[soukv1.HandOverOrderRequest]) (*connect.Response[soukv1.HandOverOrderResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.HandOverOrder{Order: r.Msg.GetOrder()})
+	return done(&soukv1.HandOverOrderResponse{Answer: a}, err)
 }
 
 // own returns an order that the caller may see.

@@ -118,11 +118,8 @@ var notOffered = map[string]string{
 	command.ReadyOrderV1:             "a reaction to the depot",
 	command.PayOrderV1:               "a reaction to payments",
 	command.ExpireUncollectedOrderV1: "the order's own timer",
-	command.DecideShortV1:            "not offered here yet",
-	command.HandOverOrderV1:          "not offered here yet",
 	command.RefundInvoiceV1:          "not offered here yet",
 	command.IssueReservedStockV1:     "a reaction to an order that was collected",
-	command.CountStockV1:             "not offered here yet",
 
 	command.ReportStopV1:   "robots say it, over their own stream",
 	command.DeliverItemsV1: "robots say it, over their own stream",

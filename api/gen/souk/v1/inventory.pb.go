@@ -257,6 +257,128 @@ func (x *AdjustStockResponse) GetAnswer() *Answer {
 	return nil
 }
 
+type CountStockRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	CommandId string                 `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	Sku       string                 `protobuf:"bytes,2,opt,name=sku,proto3" json:"sku,omitempty"`
+	// Empty: the main one.
+	Location string `protobuf:"bytes,3,opt,name=location,proto3" json:"location,omitempty"`
+	// Pieces that are there, held and committed ones included.
+	Counted       int64  `protobuf:"varint,4,opt,name=counted,proto3" json:"counted,omitempty"`
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountStockRequest) Reset() {
+	*x = CountStockRequest{}
+	mi := &file_souk_v1_inventory_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountStockRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountStockRequest) ProtoMessage() {}
+
+func (x *CountStockRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_inventory_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountStockRequest.ProtoReflect.Descriptor instead.
+func (*CountStockRequest) Descriptor() ([]byte, []int) {
+	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CountStockRequest) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
+func (x *CountStockRequest) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *CountStockRequest) GetLocation() string {
+	if x != nil {
+		return x.Location
+	}
+	return ""
+}
+
+func (x *CountStockRequest) GetCounted() int64 {
+	if x != nil {
+		return x.Counted
+	}
+	return 0
+}
+
+func (x *CountStockRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type CountStockResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Answer        *Answer                `protobuf:"bytes,1,opt,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountStockResponse) Reset() {
+	*x = CountStockResponse{}
+	mi := &file_souk_v1_inventory_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountStockResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountStockResponse) ProtoMessage() {}
+
+func (x *CountStockResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_inventory_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountStockResponse.ProtoReflect.Descriptor instead.
+func (*CountStockResponse) Descriptor() ([]byte, []int) {
+	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CountStockResponse) GetAnswer() *Answer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
 type SetThresholdRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	CommandId string                 `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
@@ -273,7 +395,7 @@ type SetThresholdRequest struct {
 
 func (x *SetThresholdRequest) Reset() {
 	*x = SetThresholdRequest{}
-	mi := &file_souk_v1_inventory_proto_msgTypes[4]
+	mi := &file_souk_v1_inventory_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -285,7 +407,7 @@ func (x *SetThresholdRequest) String() string {
 func (*SetThresholdRequest) ProtoMessage() {}
 
 func (x *SetThresholdRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_inventory_proto_msgTypes[4]
+	mi := &file_souk_v1_inventory_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -298,7 +420,7 @@ func (x *SetThresholdRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetThresholdRequest.ProtoReflect.Descriptor instead.
 func (*SetThresholdRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{4}
+	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SetThresholdRequest) GetCommandId() string {
@@ -345,7 +467,7 @@ type SetThresholdResponse struct {
 
 func (x *SetThresholdResponse) Reset() {
 	*x = SetThresholdResponse{}
-	mi := &file_souk_v1_inventory_proto_msgTypes[5]
+	mi := &file_souk_v1_inventory_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -357,7 +479,7 @@ func (x *SetThresholdResponse) String() string {
 func (*SetThresholdResponse) ProtoMessage() {}
 
 func (x *SetThresholdResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_inventory_proto_msgTypes[5]
+	mi := &file_souk_v1_inventory_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -370,7 +492,7 @@ func (x *SetThresholdResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetThresholdResponse.ProtoReflect.Descriptor instead.
 func (*SetThresholdResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{5}
+	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SetThresholdResponse) GetAnswer() *Answer {
@@ -398,7 +520,7 @@ type ReserveStockRequest struct {
 
 func (x *ReserveStockRequest) Reset() {
 	*x = ReserveStockRequest{}
-	mi := &file_souk_v1_inventory_proto_msgTypes[6]
+	mi := &file_souk_v1_inventory_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -410,7 +532,7 @@ func (x *ReserveStockRequest) String() string {
 func (*ReserveStockRequest) ProtoMessage() {}
 
 func (x *ReserveStockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_inventory_proto_msgTypes[6]
+	mi := &file_souk_v1_inventory_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -423,7 +545,7 @@ func (x *ReserveStockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveStockRequest.ProtoReflect.Descriptor instead.
 func (*ReserveStockRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{6}
+	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReserveStockRequest) GetCommandId() string {
@@ -477,7 +599,7 @@ type ReserveStockResponse struct {
 
 func (x *ReserveStockResponse) Reset() {
 	*x = ReserveStockResponse{}
-	mi := &file_souk_v1_inventory_proto_msgTypes[7]
+	mi := &file_souk_v1_inventory_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +611,7 @@ func (x *ReserveStockResponse) String() string {
 func (*ReserveStockResponse) ProtoMessage() {}
 
 func (x *ReserveStockResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_inventory_proto_msgTypes[7]
+	mi := &file_souk_v1_inventory_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +624,7 @@ func (x *ReserveStockResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveStockResponse.ProtoReflect.Descriptor instead.
 func (*ReserveStockResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{7}
+	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReserveStockResponse) GetAnswer() *Answer {
@@ -525,7 +647,7 @@ type CommitStockRequest struct {
 
 func (x *CommitStockRequest) Reset() {
 	*x = CommitStockRequest{}
-	mi := &file_souk_v1_inventory_proto_msgTypes[8]
+	mi := &file_souk_v1_inventory_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -537,7 +659,7 @@ func (x *CommitStockRequest) String() string {
 func (*CommitStockRequest) ProtoMessage() {}
 
 func (x *CommitStockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_inventory_proto_msgTypes[8]
+	mi := &file_souk_v1_inventory_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -550,7 +672,7 @@ func (x *CommitStockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitStockRequest.ProtoReflect.Descriptor instead.
 func (*CommitStockRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{8}
+	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CommitStockRequest) GetCommandId() string {
@@ -590,7 +712,7 @@ type CommitStockResponse struct {
 
 func (x *CommitStockResponse) Reset() {
 	*x = CommitStockResponse{}
-	mi := &file_souk_v1_inventory_proto_msgTypes[9]
+	mi := &file_souk_v1_inventory_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -602,7 +724,7 @@ func (x *CommitStockResponse) String() string {
 func (*CommitStockResponse) ProtoMessage() {}
 
 func (x *CommitStockResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_inventory_proto_msgTypes[9]
+	mi := &file_souk_v1_inventory_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -615,7 +737,7 @@ func (x *CommitStockResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitStockResponse.ProtoReflect.Descriptor instead.
 func (*CommitStockResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{9}
+	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CommitStockResponse) GetAnswer() *Answer {
@@ -639,7 +761,7 @@ type ReleaseStockRequest struct {
 
 func (x *ReleaseStockRequest) Reset() {
 	*x = ReleaseStockRequest{}
-	mi := &file_souk_v1_inventory_proto_msgTypes[10]
+	mi := &file_souk_v1_inventory_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -651,7 +773,7 @@ func (x *ReleaseStockRequest) String() string {
 func (*ReleaseStockRequest) ProtoMessage() {}
 
 func (x *ReleaseStockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_inventory_proto_msgTypes[10]
+	mi := &file_souk_v1_inventory_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -664,7 +786,7 @@ func (x *ReleaseStockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseStockRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseStockRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{10}
+	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReleaseStockRequest) GetCommandId() string {
@@ -711,7 +833,7 @@ type ReleaseStockResponse struct {
 
 func (x *ReleaseStockResponse) Reset() {
 	*x = ReleaseStockResponse{}
-	mi := &file_souk_v1_inventory_proto_msgTypes[11]
+	mi := &file_souk_v1_inventory_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -723,7 +845,7 @@ func (x *ReleaseStockResponse) String() string {
 func (*ReleaseStockResponse) ProtoMessage() {}
 
 func (x *ReleaseStockResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_inventory_proto_msgTypes[11]
+	mi := &file_souk_v1_inventory_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -736,7 +858,7 @@ func (x *ReleaseStockResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseStockResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseStockResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{11}
+	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReleaseStockResponse) GetAnswer() *Answer {
@@ -764,7 +886,7 @@ type Level struct {
 
 func (x *Level) Reset() {
 	*x = Level{}
-	mi := &file_souk_v1_inventory_proto_msgTypes[12]
+	mi := &file_souk_v1_inventory_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -776,7 +898,7 @@ func (x *Level) String() string {
 func (*Level) ProtoMessage() {}
 
 func (x *Level) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_inventory_proto_msgTypes[12]
+	mi := &file_souk_v1_inventory_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -789,7 +911,7 @@ func (x *Level) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Level.ProtoReflect.Descriptor instead.
 func (*Level) Descriptor() ([]byte, []int) {
-	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{12}
+	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Level) GetSku() string {
@@ -852,7 +974,7 @@ type GetLevelRequest struct {
 
 func (x *GetLevelRequest) Reset() {
 	*x = GetLevelRequest{}
-	mi := &file_souk_v1_inventory_proto_msgTypes[13]
+	mi := &file_souk_v1_inventory_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +986,7 @@ func (x *GetLevelRequest) String() string {
 func (*GetLevelRequest) ProtoMessage() {}
 
 func (x *GetLevelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_inventory_proto_msgTypes[13]
+	mi := &file_souk_v1_inventory_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +999,7 @@ func (x *GetLevelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLevelRequest.ProtoReflect.Descriptor instead.
 func (*GetLevelRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{13}
+	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetLevelRequest) GetSku() string {
@@ -903,7 +1025,7 @@ type GetLevelResponse struct {
 
 func (x *GetLevelResponse) Reset() {
 	*x = GetLevelResponse{}
-	mi := &file_souk_v1_inventory_proto_msgTypes[14]
+	mi := &file_souk_v1_inventory_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +1037,7 @@ func (x *GetLevelResponse) String() string {
 func (*GetLevelResponse) ProtoMessage() {}
 
 func (x *GetLevelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_inventory_proto_msgTypes[14]
+	mi := &file_souk_v1_inventory_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1050,7 @@ func (x *GetLevelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLevelResponse.ProtoReflect.Descriptor instead.
 func (*GetLevelResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{14}
+	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetLevelResponse) GetLevel() *Level {
@@ -951,7 +1073,7 @@ type ListLevelsRequest struct {
 
 func (x *ListLevelsRequest) Reset() {
 	*x = ListLevelsRequest{}
-	mi := &file_souk_v1_inventory_proto_msgTypes[15]
+	mi := &file_souk_v1_inventory_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1085,7 @@ func (x *ListLevelsRequest) String() string {
 func (*ListLevelsRequest) ProtoMessage() {}
 
 func (x *ListLevelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_inventory_proto_msgTypes[15]
+	mi := &file_souk_v1_inventory_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +1098,7 @@ func (x *ListLevelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLevelsRequest.ProtoReflect.Descriptor instead.
 func (*ListLevelsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{15}
+	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListLevelsRequest) GetAfterSku() string {
@@ -1009,7 +1131,7 @@ type ListLevelsResponse struct {
 
 func (x *ListLevelsResponse) Reset() {
 	*x = ListLevelsResponse{}
-	mi := &file_souk_v1_inventory_proto_msgTypes[16]
+	mi := &file_souk_v1_inventory_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1021,7 +1143,7 @@ func (x *ListLevelsResponse) String() string {
 func (*ListLevelsResponse) ProtoMessage() {}
 
 func (x *ListLevelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_inventory_proto_msgTypes[16]
+	mi := &file_souk_v1_inventory_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1034,7 +1156,7 @@ func (x *ListLevelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLevelsResponse.ProtoReflect.Descriptor instead.
 func (*ListLevelsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{16}
+	return file_souk_v1_inventory_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListLevelsResponse) GetLevels() []*Level {
@@ -1065,6 +1187,15 @@ const file_souk_v1_inventory_proto_rawDesc = "" +
 	"\x05delta\x18\x04 \x01(\x03R\x05delta\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\">\n" +
 	"\x13AdjustStockResponse\x12'\n" +
+	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"\x92\x01\n" +
+	"\x11CountStockRequest\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x01 \x01(\tR\tcommandId\x12\x10\n" +
+	"\x03sku\x18\x02 \x01(\tR\x03sku\x12\x1a\n" +
+	"\blocation\x18\x03 \x01(\tR\blocation\x12\x18\n" +
+	"\acounted\x18\x04 \x01(\x03R\acounted\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"=\n" +
+	"\x12CountStockResponse\x12'\n" +
 	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"\x9c\x01\n" +
 	"\x13SetThresholdRequest\x12\x1d\n" +
 	"\n" +
@@ -1120,10 +1251,12 @@ const file_souk_v1_inventory_proto_rawDesc = "" +
 	"\x0eafter_location\x18\x02 \x01(\tR\rafterLocation\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\x05R\x05limit\"<\n" +
 	"\x12ListLevelsResponse\x12&\n" +
-	"\x06levels\x18\x01 \x03(\v2\x0e.souk.v1.LevelR\x06levels2\xec\x04\n" +
+	"\x06levels\x18\x01 \x03(\v2\x0e.souk.v1.LevelR\x06levels2\xb3\x05\n" +
 	"\x10InventoryService\x12K\n" +
 	"\fReceiveStock\x12\x1c.souk.v1.ReceiveStockRequest\x1a\x1d.souk.v1.ReceiveStockResponse\x12H\n" +
-	"\vAdjustStock\x12\x1b.souk.v1.AdjustStockRequest\x1a\x1c.souk.v1.AdjustStockResponse\x12K\n" +
+	"\vAdjustStock\x12\x1b.souk.v1.AdjustStockRequest\x1a\x1c.souk.v1.AdjustStockResponse\x12E\n" +
+	"\n" +
+	"CountStock\x12\x1a.souk.v1.CountStockRequest\x1a\x1b.souk.v1.CountStockResponse\x12K\n" +
 	"\fSetThreshold\x12\x1c.souk.v1.SetThresholdRequest\x1a\x1d.souk.v1.SetThresholdResponse\x12K\n" +
 	"\fReserveStock\x12\x1c.souk.v1.ReserveStockRequest\x1a\x1d.souk.v1.ReserveStockResponse\x12H\n" +
 	"\vCommitStock\x12\x1b.souk.v1.CommitStockRequest\x1a\x1c.souk.v1.CommitStockResponse\x12K\n" +
@@ -1144,63 +1277,68 @@ func file_souk_v1_inventory_proto_rawDescGZIP() []byte {
 	return file_souk_v1_inventory_proto_rawDescData
 }
 
-var file_souk_v1_inventory_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_souk_v1_inventory_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_souk_v1_inventory_proto_goTypes = []any{
 	(*ReceiveStockRequest)(nil),   // 0: souk.v1.ReceiveStockRequest
 	(*ReceiveStockResponse)(nil),  // 1: souk.v1.ReceiveStockResponse
 	(*AdjustStockRequest)(nil),    // 2: souk.v1.AdjustStockRequest
 	(*AdjustStockResponse)(nil),   // 3: souk.v1.AdjustStockResponse
-	(*SetThresholdRequest)(nil),   // 4: souk.v1.SetThresholdRequest
-	(*SetThresholdResponse)(nil),  // 5: souk.v1.SetThresholdResponse
-	(*ReserveStockRequest)(nil),   // 6: souk.v1.ReserveStockRequest
-	(*ReserveStockResponse)(nil),  // 7: souk.v1.ReserveStockResponse
-	(*CommitStockRequest)(nil),    // 8: souk.v1.CommitStockRequest
-	(*CommitStockResponse)(nil),   // 9: souk.v1.CommitStockResponse
-	(*ReleaseStockRequest)(nil),   // 10: souk.v1.ReleaseStockRequest
-	(*ReleaseStockResponse)(nil),  // 11: souk.v1.ReleaseStockResponse
-	(*Level)(nil),                 // 12: souk.v1.Level
-	(*GetLevelRequest)(nil),       // 13: souk.v1.GetLevelRequest
-	(*GetLevelResponse)(nil),      // 14: souk.v1.GetLevelResponse
-	(*ListLevelsRequest)(nil),     // 15: souk.v1.ListLevelsRequest
-	(*ListLevelsResponse)(nil),    // 16: souk.v1.ListLevelsResponse
-	(*Answer)(nil),                // 17: souk.v1.Answer
-	(*Line)(nil),                  // 18: souk.v1.Line
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*CountStockRequest)(nil),     // 4: souk.v1.CountStockRequest
+	(*CountStockResponse)(nil),    // 5: souk.v1.CountStockResponse
+	(*SetThresholdRequest)(nil),   // 6: souk.v1.SetThresholdRequest
+	(*SetThresholdResponse)(nil),  // 7: souk.v1.SetThresholdResponse
+	(*ReserveStockRequest)(nil),   // 8: souk.v1.ReserveStockRequest
+	(*ReserveStockResponse)(nil),  // 9: souk.v1.ReserveStockResponse
+	(*CommitStockRequest)(nil),    // 10: souk.v1.CommitStockRequest
+	(*CommitStockResponse)(nil),   // 11: souk.v1.CommitStockResponse
+	(*ReleaseStockRequest)(nil),   // 12: souk.v1.ReleaseStockRequest
+	(*ReleaseStockResponse)(nil),  // 13: souk.v1.ReleaseStockResponse
+	(*Level)(nil),                 // 14: souk.v1.Level
+	(*GetLevelRequest)(nil),       // 15: souk.v1.GetLevelRequest
+	(*GetLevelResponse)(nil),      // 16: souk.v1.GetLevelResponse
+	(*ListLevelsRequest)(nil),     // 17: souk.v1.ListLevelsRequest
+	(*ListLevelsResponse)(nil),    // 18: souk.v1.ListLevelsResponse
+	(*Answer)(nil),                // 19: souk.v1.Answer
+	(*Line)(nil),                  // 20: souk.v1.Line
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
 }
 var file_souk_v1_inventory_proto_depIdxs = []int32{
-	17, // 0: souk.v1.ReceiveStockResponse.answer:type_name -> souk.v1.Answer
-	17, // 1: souk.v1.AdjustStockResponse.answer:type_name -> souk.v1.Answer
-	17, // 2: souk.v1.SetThresholdResponse.answer:type_name -> souk.v1.Answer
-	18, // 3: souk.v1.ReserveStockRequest.lines:type_name -> souk.v1.Line
-	19, // 4: souk.v1.ReserveStockRequest.expires:type_name -> google.protobuf.Timestamp
-	17, // 5: souk.v1.ReserveStockResponse.answer:type_name -> souk.v1.Answer
-	18, // 6: souk.v1.CommitStockRequest.lines:type_name -> souk.v1.Line
-	17, // 7: souk.v1.CommitStockResponse.answer:type_name -> souk.v1.Answer
-	18, // 8: souk.v1.ReleaseStockRequest.lines:type_name -> souk.v1.Line
-	17, // 9: souk.v1.ReleaseStockResponse.answer:type_name -> souk.v1.Answer
-	12, // 10: souk.v1.GetLevelResponse.level:type_name -> souk.v1.Level
-	12, // 11: souk.v1.ListLevelsResponse.levels:type_name -> souk.v1.Level
-	0,  // 12: souk.v1.InventoryService.ReceiveStock:input_type -> souk.v1.ReceiveStockRequest
-	2,  // 13: souk.v1.InventoryService.AdjustStock:input_type -> souk.v1.AdjustStockRequest
-	4,  // 14: souk.v1.InventoryService.SetThreshold:input_type -> souk.v1.SetThresholdRequest
-	6,  // 15: souk.v1.InventoryService.ReserveStock:input_type -> souk.v1.ReserveStockRequest
-	8,  // 16: souk.v1.InventoryService.CommitStock:input_type -> souk.v1.CommitStockRequest
-	10, // 17: souk.v1.InventoryService.ReleaseStock:input_type -> souk.v1.ReleaseStockRequest
-	13, // 18: souk.v1.InventoryService.GetLevel:input_type -> souk.v1.GetLevelRequest
-	15, // 19: souk.v1.InventoryService.ListLevels:input_type -> souk.v1.ListLevelsRequest
-	1,  // 20: souk.v1.InventoryService.ReceiveStock:output_type -> souk.v1.ReceiveStockResponse
-	3,  // 21: souk.v1.InventoryService.AdjustStock:output_type -> souk.v1.AdjustStockResponse
-	5,  // 22: souk.v1.InventoryService.SetThreshold:output_type -> souk.v1.SetThresholdResponse
-	7,  // 23: souk.v1.InventoryService.ReserveStock:output_type -> souk.v1.ReserveStockResponse
-	9,  // 24: souk.v1.InventoryService.CommitStock:output_type -> souk.v1.CommitStockResponse
-	11, // 25: souk.v1.InventoryService.ReleaseStock:output_type -> souk.v1.ReleaseStockResponse
-	14, // 26: souk.v1.InventoryService.GetLevel:output_type -> souk.v1.GetLevelResponse
-	16, // 27: souk.v1.InventoryService.ListLevels:output_type -> souk.v1.ListLevelsResponse
-	20, // [20:28] is the sub-list for method output_type
-	12, // [12:20] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	19, // 0: souk.v1.ReceiveStockResponse.answer:type_name -> souk.v1.Answer
+	19, // 1: souk.v1.AdjustStockResponse.answer:type_name -> souk.v1.Answer
+	19, // 2: souk.v1.CountStockResponse.answer:type_name -> souk.v1.Answer
+	19, // 3: souk.v1.SetThresholdResponse.answer:type_name -> souk.v1.Answer
+	20, // 4: souk.v1.ReserveStockRequest.lines:type_name -> souk.v1.Line
+	21, // 5: souk.v1.ReserveStockRequest.expires:type_name -> google.protobuf.Timestamp
+	19, // 6: souk.v1.ReserveStockResponse.answer:type_name -> souk.v1.Answer
+	20, // 7: souk.v1.CommitStockRequest.lines:type_name -> souk.v1.Line
+	19, // 8: souk.v1.CommitStockResponse.answer:type_name -> souk.v1.Answer
+	20, // 9: souk.v1.ReleaseStockRequest.lines:type_name -> souk.v1.Line
+	19, // 10: souk.v1.ReleaseStockResponse.answer:type_name -> souk.v1.Answer
+	14, // 11: souk.v1.GetLevelResponse.level:type_name -> souk.v1.Level
+	14, // 12: souk.v1.ListLevelsResponse.levels:type_name -> souk.v1.Level
+	0,  // 13: souk.v1.InventoryService.ReceiveStock:input_type -> souk.v1.ReceiveStockRequest
+	2,  // 14: souk.v1.InventoryService.AdjustStock:input_type -> souk.v1.AdjustStockRequest
+	4,  // 15: souk.v1.InventoryService.CountStock:input_type -> souk.v1.CountStockRequest
+	6,  // 16: souk.v1.InventoryService.SetThreshold:input_type -> souk.v1.SetThresholdRequest
+	8,  // 17: souk.v1.InventoryService.ReserveStock:input_type -> souk.v1.ReserveStockRequest
+	10, // 18: souk.v1.InventoryService.CommitStock:input_type -> souk.v1.CommitStockRequest
+	12, // 19: souk.v1.InventoryService.ReleaseStock:input_type -> souk.v1.ReleaseStockRequest
+	15, // 20: souk.v1.InventoryService.GetLevel:input_type -> souk.v1.GetLevelRequest
+	17, // 21: souk.v1.InventoryService.ListLevels:input_type -> souk.v1.ListLevelsRequest
+	1,  // 22: souk.v1.InventoryService.ReceiveStock:output_type -> souk.v1.ReceiveStockResponse
+	3,  // 23: souk.v1.InventoryService.AdjustStock:output_type -> souk.v1.AdjustStockResponse
+	5,  // 24: souk.v1.InventoryService.CountStock:output_type -> souk.v1.CountStockResponse
+	7,  // 25: souk.v1.InventoryService.SetThreshold:output_type -> souk.v1.SetThresholdResponse
+	9,  // 26: souk.v1.InventoryService.ReserveStock:output_type -> souk.v1.ReserveStockResponse
+	11, // 27: souk.v1.InventoryService.CommitStock:output_type -> souk.v1.CommitStockResponse
+	13, // 28: souk.v1.InventoryService.ReleaseStock:output_type -> souk.v1.ReleaseStockResponse
+	16, // 29: souk.v1.InventoryService.GetLevel:output_type -> souk.v1.GetLevelResponse
+	18, // 30: souk.v1.InventoryService.ListLevels:output_type -> souk.v1.ListLevelsResponse
+	22, // [22:31] is the sub-list for method output_type
+	13, // [13:22] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_souk_v1_inventory_proto_init() }
@@ -1215,7 +1353,7 @@ func file_souk_v1_inventory_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_v1_inventory_proto_rawDesc), len(file_souk_v1_inventory_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

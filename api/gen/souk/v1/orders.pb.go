@@ -640,6 +640,216 @@ func (x *ApproveOrderResponse) GetAnswer() *Answer {
 	return nil
 }
 
+type DecideShortRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	CommandId string                 `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	Order     string                 `protobuf:"bytes,2,opt,name=order,proto3" json:"order,omitempty"`
+	// rest, substitute or cancel.
+	Choice string `protobuf:"bytes,3,opt,name=choice,proto3" json:"choice,omitempty"`
+	// What comes instead, with the choice substitute; it must not make the order dearer.
+	Substitutes   []*Item `protobuf:"bytes,4,rep,name=substitutes,proto3" json:"substitutes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecideShortRequest) Reset() {
+	*x = DecideShortRequest{}
+	mi := &file_souk_v1_orders_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecideShortRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecideShortRequest) ProtoMessage() {}
+
+func (x *DecideShortRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_orders_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecideShortRequest.ProtoReflect.Descriptor instead.
+func (*DecideShortRequest) Descriptor() ([]byte, []int) {
+	return file_souk_v1_orders_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DecideShortRequest) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
+func (x *DecideShortRequest) GetOrder() string {
+	if x != nil {
+		return x.Order
+	}
+	return ""
+}
+
+func (x *DecideShortRequest) GetChoice() string {
+	if x != nil {
+		return x.Choice
+	}
+	return ""
+}
+
+func (x *DecideShortRequest) GetSubstitutes() []*Item {
+	if x != nil {
+		return x.Substitutes
+	}
+	return nil
+}
+
+type DecideShortResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Answer        *Answer                `protobuf:"bytes,1,opt,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecideShortResponse) Reset() {
+	*x = DecideShortResponse{}
+	mi := &file_souk_v1_orders_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecideShortResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecideShortResponse) ProtoMessage() {}
+
+func (x *DecideShortResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_orders_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecideShortResponse.ProtoReflect.Descriptor instead.
+func (*DecideShortResponse) Descriptor() ([]byte, []int) {
+	return file_souk_v1_orders_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *DecideShortResponse) GetAnswer() *Answer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+type HandOverOrderRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	CommandId     string                 `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	Order         string                 `protobuf:"bytes,2,opt,name=order,proto3" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOverOrderRequest) Reset() {
+	*x = HandOverOrderRequest{}
+	mi := &file_souk_v1_orders_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOverOrderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOverOrderRequest) ProtoMessage() {}
+
+func (x *HandOverOrderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_orders_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOverOrderRequest.ProtoReflect.Descriptor instead.
+func (*HandOverOrderRequest) Descriptor() ([]byte, []int) {
+	return file_souk_v1_orders_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *HandOverOrderRequest) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
+func (x *HandOverOrderRequest) GetOrder() string {
+	if x != nil {
+		return x.Order
+	}
+	return ""
+}
+
+type HandOverOrderResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Answer        *Answer                `protobuf:"bytes,1,opt,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOverOrderResponse) Reset() {
+	*x = HandOverOrderResponse{}
+	mi := &file_souk_v1_orders_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOverOrderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOverOrderResponse) ProtoMessage() {}
+
+func (x *HandOverOrderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_orders_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOverOrderResponse.ProtoReflect.Descriptor instead.
+func (*HandOverOrderResponse) Descriptor() ([]byte, []int) {
+	return file_souk_v1_orders_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *HandOverOrderResponse) GetAnswer() *Answer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
 type Order struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Order    string                 `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
@@ -668,7 +878,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_souk_v1_orders_proto_msgTypes[8]
+	mi := &file_souk_v1_orders_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -680,7 +890,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_orders_proto_msgTypes[8]
+	mi := &file_souk_v1_orders_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -693,7 +903,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_souk_v1_orders_proto_rawDescGZIP(), []int{8}
+	return file_souk_v1_orders_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Order) GetOrder() string {
@@ -805,7 +1015,7 @@ type Shortage struct {
 
 func (x *Shortage) Reset() {
 	*x = Shortage{}
-	mi := &file_souk_v1_orders_proto_msgTypes[9]
+	mi := &file_souk_v1_orders_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +1027,7 @@ func (x *Shortage) String() string {
 func (*Shortage) ProtoMessage() {}
 
 func (x *Shortage) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_orders_proto_msgTypes[9]
+	mi := &file_souk_v1_orders_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +1040,7 @@ func (x *Shortage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shortage.ProtoReflect.Descriptor instead.
 func (*Shortage) Descriptor() ([]byte, []int) {
-	return file_souk_v1_orders_proto_rawDescGZIP(), []int{9}
+	return file_souk_v1_orders_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Shortage) GetSku() string {
@@ -865,7 +1075,7 @@ type OrderStep struct {
 
 func (x *OrderStep) Reset() {
 	*x = OrderStep{}
-	mi := &file_souk_v1_orders_proto_msgTypes[10]
+	mi := &file_souk_v1_orders_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -877,7 +1087,7 @@ func (x *OrderStep) String() string {
 func (*OrderStep) ProtoMessage() {}
 
 func (x *OrderStep) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_orders_proto_msgTypes[10]
+	mi := &file_souk_v1_orders_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -890,7 +1100,7 @@ func (x *OrderStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderStep.ProtoReflect.Descriptor instead.
 func (*OrderStep) Descriptor() ([]byte, []int) {
-	return file_souk_v1_orders_proto_rawDescGZIP(), []int{10}
+	return file_souk_v1_orders_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *OrderStep) GetStatus() OrderStatus {
@@ -916,7 +1126,7 @@ type GetOrderRequest struct {
 
 func (x *GetOrderRequest) Reset() {
 	*x = GetOrderRequest{}
-	mi := &file_souk_v1_orders_proto_msgTypes[11]
+	mi := &file_souk_v1_orders_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -928,7 +1138,7 @@ func (x *GetOrderRequest) String() string {
 func (*GetOrderRequest) ProtoMessage() {}
 
 func (x *GetOrderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_orders_proto_msgTypes[11]
+	mi := &file_souk_v1_orders_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -941,7 +1151,7 @@ func (x *GetOrderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOrderRequest.ProtoReflect.Descriptor instead.
 func (*GetOrderRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_orders_proto_rawDescGZIP(), []int{11}
+	return file_souk_v1_orders_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetOrderRequest) GetOrder() string {
@@ -960,7 +1170,7 @@ type GetOrderResponse struct {
 
 func (x *GetOrderResponse) Reset() {
 	*x = GetOrderResponse{}
-	mi := &file_souk_v1_orders_proto_msgTypes[12]
+	mi := &file_souk_v1_orders_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1182,7 @@ func (x *GetOrderResponse) String() string {
 func (*GetOrderResponse) ProtoMessage() {}
 
 func (x *GetOrderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_orders_proto_msgTypes[12]
+	mi := &file_souk_v1_orders_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1195,7 @@ func (x *GetOrderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOrderResponse.ProtoReflect.Descriptor instead.
 func (*GetOrderResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_orders_proto_rawDescGZIP(), []int{12}
+	return file_souk_v1_orders_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetOrderResponse) GetOrder() *Order {
@@ -1005,7 +1215,7 @@ type ListLatestOrdersRequest struct {
 
 func (x *ListLatestOrdersRequest) Reset() {
 	*x = ListLatestOrdersRequest{}
-	mi := &file_souk_v1_orders_proto_msgTypes[13]
+	mi := &file_souk_v1_orders_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1017,7 +1227,7 @@ func (x *ListLatestOrdersRequest) String() string {
 func (*ListLatestOrdersRequest) ProtoMessage() {}
 
 func (x *ListLatestOrdersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_orders_proto_msgTypes[13]
+	mi := &file_souk_v1_orders_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1030,7 +1240,7 @@ func (x *ListLatestOrdersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLatestOrdersRequest.ProtoReflect.Descriptor instead.
 func (*ListLatestOrdersRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_orders_proto_rawDescGZIP(), []int{13}
+	return file_souk_v1_orders_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListLatestOrdersRequest) GetLimit() int32 {
@@ -1049,7 +1259,7 @@ type ListLatestOrdersResponse struct {
 
 func (x *ListLatestOrdersResponse) Reset() {
 	*x = ListLatestOrdersResponse{}
-	mi := &file_souk_v1_orders_proto_msgTypes[14]
+	mi := &file_souk_v1_orders_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +1271,7 @@ func (x *ListLatestOrdersResponse) String() string {
 func (*ListLatestOrdersResponse) ProtoMessage() {}
 
 func (x *ListLatestOrdersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_orders_proto_msgTypes[14]
+	mi := &file_souk_v1_orders_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,7 +1284,7 @@ func (x *ListLatestOrdersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLatestOrdersResponse.ProtoReflect.Descriptor instead.
 func (*ListLatestOrdersResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_orders_proto_rawDescGZIP(), []int{14}
+	return file_souk_v1_orders_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListLatestOrdersResponse) GetOrders() []*OrderSummary {
@@ -1097,7 +1307,7 @@ type OrderSummary struct {
 
 func (x *OrderSummary) Reset() {
 	*x = OrderSummary{}
-	mi := &file_souk_v1_orders_proto_msgTypes[15]
+	mi := &file_souk_v1_orders_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1109,7 +1319,7 @@ func (x *OrderSummary) String() string {
 func (*OrderSummary) ProtoMessage() {}
 
 func (x *OrderSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_orders_proto_msgTypes[15]
+	mi := &file_souk_v1_orders_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1122,7 +1332,7 @@ func (x *OrderSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OrderSummary.ProtoReflect.Descriptor instead.
 func (*OrderSummary) Descriptor() ([]byte, []int) {
-	return file_souk_v1_orders_proto_rawDescGZIP(), []int{15}
+	return file_souk_v1_orders_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *OrderSummary) GetOrder() string {
@@ -1173,7 +1383,7 @@ type ListFeedRequest struct {
 
 func (x *ListFeedRequest) Reset() {
 	*x = ListFeedRequest{}
-	mi := &file_souk_v1_orders_proto_msgTypes[16]
+	mi := &file_souk_v1_orders_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1185,7 +1395,7 @@ func (x *ListFeedRequest) String() string {
 func (*ListFeedRequest) ProtoMessage() {}
 
 func (x *ListFeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_orders_proto_msgTypes[16]
+	mi := &file_souk_v1_orders_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1198,7 +1408,7 @@ func (x *ListFeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFeedRequest.ProtoReflect.Descriptor instead.
 func (*ListFeedRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_orders_proto_rawDescGZIP(), []int{16}
+	return file_souk_v1_orders_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListFeedRequest) GetCustomer() string {
@@ -1231,7 +1441,7 @@ type ListFeedResponse struct {
 
 func (x *ListFeedResponse) Reset() {
 	*x = ListFeedResponse{}
-	mi := &file_souk_v1_orders_proto_msgTypes[17]
+	mi := &file_souk_v1_orders_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1243,7 +1453,7 @@ func (x *ListFeedResponse) String() string {
 func (*ListFeedResponse) ProtoMessage() {}
 
 func (x *ListFeedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_orders_proto_msgTypes[17]
+	mi := &file_souk_v1_orders_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1256,7 +1466,7 @@ func (x *ListFeedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFeedResponse.ProtoReflect.Descriptor instead.
 func (*ListFeedResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_orders_proto_rawDescGZIP(), []int{17}
+	return file_souk_v1_orders_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListFeedResponse) GetEntries() []*FeedEntry {
@@ -1283,7 +1493,7 @@ type FeedEntry struct {
 
 func (x *FeedEntry) Reset() {
 	*x = FeedEntry{}
-	mi := &file_souk_v1_orders_proto_msgTypes[18]
+	mi := &file_souk_v1_orders_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1505,7 @@ func (x *FeedEntry) String() string {
 func (*FeedEntry) ProtoMessage() {}
 
 func (x *FeedEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_orders_proto_msgTypes[18]
+	mi := &file_souk_v1_orders_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1518,7 @@ func (x *FeedEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FeedEntry.ProtoReflect.Descriptor instead.
 func (*FeedEntry) Descriptor() ([]byte, []int) {
-	return file_souk_v1_orders_proto_rawDescGZIP(), []int{18}
+	return file_souk_v1_orders_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *FeedEntry) GetNumber() int64 {
@@ -1356,7 +1566,7 @@ type FollowFeedsRequest struct {
 
 func (x *FollowFeedsRequest) Reset() {
 	*x = FollowFeedsRequest{}
-	mi := &file_souk_v1_orders_proto_msgTypes[19]
+	mi := &file_souk_v1_orders_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1368,7 +1578,7 @@ func (x *FollowFeedsRequest) String() string {
 func (*FollowFeedsRequest) ProtoMessage() {}
 
 func (x *FollowFeedsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_orders_proto_msgTypes[19]
+	mi := &file_souk_v1_orders_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1381,7 +1591,7 @@ func (x *FollowFeedsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowFeedsRequest.ProtoReflect.Descriptor instead.
 func (*FollowFeedsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_orders_proto_rawDescGZIP(), []int{19}
+	return file_souk_v1_orders_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *FollowFeedsRequest) GetAfter() int64 {
@@ -1403,7 +1613,7 @@ type FollowFeedsResponse struct {
 
 func (x *FollowFeedsResponse) Reset() {
 	*x = FollowFeedsResponse{}
-	mi := &file_souk_v1_orders_proto_msgTypes[20]
+	mi := &file_souk_v1_orders_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1625,7 @@ func (x *FollowFeedsResponse) String() string {
 func (*FollowFeedsResponse) ProtoMessage() {}
 
 func (x *FollowFeedsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_orders_proto_msgTypes[20]
+	mi := &file_souk_v1_orders_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1638,7 @@ func (x *FollowFeedsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowFeedsResponse.ProtoReflect.Descriptor instead.
 func (*FollowFeedsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_orders_proto_rawDescGZIP(), []int{20}
+	return file_souk_v1_orders_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *FollowFeedsResponse) GetCustomers() []string {
@@ -1484,6 +1694,20 @@ const file_souk_v1_orders_proto_rawDesc = "" +
 	"command_id\x18\x01 \x01(\tR\tcommandId\x12\x14\n" +
 	"\x05order\x18\x02 \x01(\tR\x05order\"?\n" +
 	"\x14ApproveOrderResponse\x12'\n" +
+	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"\x92\x01\n" +
+	"\x12DecideShortRequest\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x01 \x01(\tR\tcommandId\x12\x14\n" +
+	"\x05order\x18\x02 \x01(\tR\x05order\x12\x16\n" +
+	"\x06choice\x18\x03 \x01(\tR\x06choice\x12/\n" +
+	"\vsubstitutes\x18\x04 \x03(\v2\r.souk.v1.ItemR\vsubstitutes\">\n" +
+	"\x13DecideShortResponse\x12'\n" +
+	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"K\n" +
+	"\x14HandOverOrderRequest\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x01 \x01(\tR\tcommandId\x12\x14\n" +
+	"\x05order\x18\x02 \x01(\tR\x05order\"@\n" +
+	"\x15HandOverOrderResponse\x12'\n" +
 	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"\xe9\x03\n" +
 	"\x05Order\x12\x14\n" +
 	"\x05order\x18\x01 \x01(\tR\x05order\x12\x1a\n" +
@@ -1558,13 +1782,15 @@ const file_souk_v1_orders_proto_rawDesc = "" +
 	"\x15FEED_PART_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fFEED_PART_ASKED\x10\x01\x12\x15\n" +
 	"\x11FEED_PART_STOCKED\x10\x02\x12\x16\n" +
-	"\x12FEED_PART_HAPPENED\x10\x032\xed\x04\n" +
+	"\x12FEED_PART_HAPPENED\x10\x032\x87\x06\n" +
 	"\rOrdersService\x12E\n" +
 	"\n" +
 	"PlaceOrder\x12\x1a.souk.v1.PlaceOrderRequest\x1a\x1b.souk.v1.PlaceOrderResponse\x12H\n" +
 	"\vCancelOrder\x12\x1b.souk.v1.CancelOrderRequest\x1a\x1c.souk.v1.CancelOrderResponse\x12H\n" +
 	"\vRejectOrder\x12\x1b.souk.v1.RejectOrderRequest\x1a\x1c.souk.v1.RejectOrderResponse\x12K\n" +
-	"\fApproveOrder\x12\x1c.souk.v1.ApproveOrderRequest\x1a\x1d.souk.v1.ApproveOrderResponse\x12D\n" +
+	"\fApproveOrder\x12\x1c.souk.v1.ApproveOrderRequest\x1a\x1d.souk.v1.ApproveOrderResponse\x12H\n" +
+	"\vDecideShort\x12\x1b.souk.v1.DecideShortRequest\x1a\x1c.souk.v1.DecideShortResponse\x12N\n" +
+	"\rHandOverOrder\x12\x1d.souk.v1.HandOverOrderRequest\x1a\x1e.souk.v1.HandOverOrderResponse\x12D\n" +
 	"\bGetOrder\x12\x18.souk.v1.GetOrderRequest\x1a\x19.souk.v1.GetOrderResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\x10ListLatestOrders\x12 .souk.v1.ListLatestOrdersRequest\x1a!.souk.v1.ListLatestOrdersResponse\"\x03\x90\x02\x01\x12D\n" +
 	"\bListFeed\x12\x18.souk.v1.ListFeedRequest\x1a\x19.souk.v1.ListFeedResponse\"\x03\x90\x02\x01\x12J\n" +
@@ -1583,7 +1809,7 @@ func file_souk_v1_orders_proto_rawDescGZIP() []byte {
 }
 
 var file_souk_v1_orders_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_souk_v1_orders_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_souk_v1_orders_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_souk_v1_orders_proto_goTypes = []any{
 	(OrderStatus)(0),                 // 0: souk.v1.OrderStatus
 	(FeedPart)(0),                    // 1: souk.v1.FeedPart
@@ -1595,67 +1821,78 @@ var file_souk_v1_orders_proto_goTypes = []any{
 	(*RejectOrderResponse)(nil),      // 7: souk.v1.RejectOrderResponse
 	(*ApproveOrderRequest)(nil),      // 8: souk.v1.ApproveOrderRequest
 	(*ApproveOrderResponse)(nil),     // 9: souk.v1.ApproveOrderResponse
-	(*Order)(nil),                    // 10: souk.v1.Order
-	(*Shortage)(nil),                 // 11: souk.v1.Shortage
-	(*OrderStep)(nil),                // 12: souk.v1.OrderStep
-	(*GetOrderRequest)(nil),          // 13: souk.v1.GetOrderRequest
-	(*GetOrderResponse)(nil),         // 14: souk.v1.GetOrderResponse
-	(*ListLatestOrdersRequest)(nil),  // 15: souk.v1.ListLatestOrdersRequest
-	(*ListLatestOrdersResponse)(nil), // 16: souk.v1.ListLatestOrdersResponse
-	(*OrderSummary)(nil),             // 17: souk.v1.OrderSummary
-	(*ListFeedRequest)(nil),          // 18: souk.v1.ListFeedRequest
-	(*ListFeedResponse)(nil),         // 19: souk.v1.ListFeedResponse
-	(*FeedEntry)(nil),                // 20: souk.v1.FeedEntry
-	(*FollowFeedsRequest)(nil),       // 21: souk.v1.FollowFeedsRequest
-	(*FollowFeedsResponse)(nil),      // 22: souk.v1.FollowFeedsResponse
-	(*Item)(nil),                     // 23: souk.v1.Item
-	(*timestamppb.Timestamp)(nil),    // 24: google.protobuf.Timestamp
-	(*Answer)(nil),                   // 25: souk.v1.Answer
-	(*Money)(nil),                    // 26: souk.v1.Money
+	(*DecideShortRequest)(nil),       // 10: souk.v1.DecideShortRequest
+	(*DecideShortResponse)(nil),      // 11: souk.v1.DecideShortResponse
+	(*HandOverOrderRequest)(nil),     // 12: souk.v1.HandOverOrderRequest
+	(*HandOverOrderResponse)(nil),    // 13: souk.v1.HandOverOrderResponse
+	(*Order)(nil),                    // 14: souk.v1.Order
+	(*Shortage)(nil),                 // 15: souk.v1.Shortage
+	(*OrderStep)(nil),                // 16: souk.v1.OrderStep
+	(*GetOrderRequest)(nil),          // 17: souk.v1.GetOrderRequest
+	(*GetOrderResponse)(nil),         // 18: souk.v1.GetOrderResponse
+	(*ListLatestOrdersRequest)(nil),  // 19: souk.v1.ListLatestOrdersRequest
+	(*ListLatestOrdersResponse)(nil), // 20: souk.v1.ListLatestOrdersResponse
+	(*OrderSummary)(nil),             // 21: souk.v1.OrderSummary
+	(*ListFeedRequest)(nil),          // 22: souk.v1.ListFeedRequest
+	(*ListFeedResponse)(nil),         // 23: souk.v1.ListFeedResponse
+	(*FeedEntry)(nil),                // 24: souk.v1.FeedEntry
+	(*FollowFeedsRequest)(nil),       // 25: souk.v1.FollowFeedsRequest
+	(*FollowFeedsResponse)(nil),      // 26: souk.v1.FollowFeedsResponse
+	(*Item)(nil),                     // 27: souk.v1.Item
+	(*timestamppb.Timestamp)(nil),    // 28: google.protobuf.Timestamp
+	(*Answer)(nil),                   // 29: souk.v1.Answer
+	(*Money)(nil),                    // 30: souk.v1.Money
 }
 var file_souk_v1_orders_proto_depIdxs = []int32{
-	23, // 0: souk.v1.PlaceOrderRequest.items:type_name -> souk.v1.Item
-	24, // 1: souk.v1.PlaceOrderRequest.expires:type_name -> google.protobuf.Timestamp
-	25, // 2: souk.v1.PlaceOrderResponse.answer:type_name -> souk.v1.Answer
-	25, // 3: souk.v1.CancelOrderResponse.answer:type_name -> souk.v1.Answer
-	25, // 4: souk.v1.RejectOrderResponse.answer:type_name -> souk.v1.Answer
-	25, // 5: souk.v1.ApproveOrderResponse.answer:type_name -> souk.v1.Answer
-	0,  // 6: souk.v1.Order.status:type_name -> souk.v1.OrderStatus
-	23, // 7: souk.v1.Order.items:type_name -> souk.v1.Item
-	26, // 8: souk.v1.Order.total:type_name -> souk.v1.Money
-	24, // 9: souk.v1.Order.expires:type_name -> google.protobuf.Timestamp
-	11, // 10: souk.v1.Order.shortage:type_name -> souk.v1.Shortage
-	12, // 11: souk.v1.Order.history:type_name -> souk.v1.OrderStep
-	0,  // 12: souk.v1.OrderStep.status:type_name -> souk.v1.OrderStatus
-	24, // 13: souk.v1.OrderStep.since:type_name -> google.protobuf.Timestamp
-	10, // 14: souk.v1.GetOrderResponse.order:type_name -> souk.v1.Order
-	17, // 15: souk.v1.ListLatestOrdersResponse.orders:type_name -> souk.v1.OrderSummary
-	0,  // 16: souk.v1.OrderSummary.status:type_name -> souk.v1.OrderStatus
-	26, // 17: souk.v1.OrderSummary.total:type_name -> souk.v1.Money
-	24, // 18: souk.v1.OrderSummary.placed:type_name -> google.protobuf.Timestamp
-	20, // 19: souk.v1.ListFeedResponse.entries:type_name -> souk.v1.FeedEntry
-	1,  // 20: souk.v1.FeedEntry.part:type_name -> souk.v1.FeedPart
-	2,  // 21: souk.v1.OrdersService.PlaceOrder:input_type -> souk.v1.PlaceOrderRequest
-	4,  // 22: souk.v1.OrdersService.CancelOrder:input_type -> souk.v1.CancelOrderRequest
-	6,  // 23: souk.v1.OrdersService.RejectOrder:input_type -> souk.v1.RejectOrderRequest
-	8,  // 24: souk.v1.OrdersService.ApproveOrder:input_type -> souk.v1.ApproveOrderRequest
-	13, // 25: souk.v1.OrdersService.GetOrder:input_type -> souk.v1.GetOrderRequest
-	15, // 26: souk.v1.OrdersService.ListLatestOrders:input_type -> souk.v1.ListLatestOrdersRequest
-	18, // 27: souk.v1.OrdersService.ListFeed:input_type -> souk.v1.ListFeedRequest
-	21, // 28: souk.v1.OrdersService.FollowFeeds:input_type -> souk.v1.FollowFeedsRequest
-	3,  // 29: souk.v1.OrdersService.PlaceOrder:output_type -> souk.v1.PlaceOrderResponse
-	5,  // 30: souk.v1.OrdersService.CancelOrder:output_type -> souk.v1.CancelOrderResponse
-	7,  // 31: souk.v1.OrdersService.RejectOrder:output_type -> souk.v1.RejectOrderResponse
-	9,  // 32: souk.v1.OrdersService.ApproveOrder:output_type -> souk.v1.ApproveOrderResponse
-	14, // 33: souk.v1.OrdersService.GetOrder:output_type -> souk.v1.GetOrderResponse
-	16, // 34: souk.v1.OrdersService.ListLatestOrders:output_type -> souk.v1.ListLatestOrdersResponse
-	19, // 35: souk.v1.OrdersService.ListFeed:output_type -> souk.v1.ListFeedResponse
-	22, // 36: souk.v1.OrdersService.FollowFeeds:output_type -> souk.v1.FollowFeedsResponse
-	29, // [29:37] is the sub-list for method output_type
-	21, // [21:29] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	27, // 0: souk.v1.PlaceOrderRequest.items:type_name -> souk.v1.Item
+	28, // 1: souk.v1.PlaceOrderRequest.expires:type_name -> google.protobuf.Timestamp
+	29, // 2: souk.v1.PlaceOrderResponse.answer:type_name -> souk.v1.Answer
+	29, // 3: souk.v1.CancelOrderResponse.answer:type_name -> souk.v1.Answer
+	29, // 4: souk.v1.RejectOrderResponse.answer:type_name -> souk.v1.Answer
+	29, // 5: souk.v1.ApproveOrderResponse.answer:type_name -> souk.v1.Answer
+	27, // 6: souk.v1.DecideShortRequest.substitutes:type_name -> souk.v1.Item
+	29, // 7: souk.v1.DecideShortResponse.answer:type_name -> souk.v1.Answer
+	29, // 8: souk.v1.HandOverOrderResponse.answer:type_name -> souk.v1.Answer
+	0,  // 9: souk.v1.Order.status:type_name -> souk.v1.OrderStatus
+	27, // 10: souk.v1.Order.items:type_name -> souk.v1.Item
+	30, // 11: souk.v1.Order.total:type_name -> souk.v1.Money
+	28, // 12: souk.v1.Order.expires:type_name -> google.protobuf.Timestamp
+	15, // 13: souk.v1.Order.shortage:type_name -> souk.v1.Shortage
+	16, // 14: souk.v1.Order.history:type_name -> souk.v1.OrderStep
+	0,  // 15: souk.v1.OrderStep.status:type_name -> souk.v1.OrderStatus
+	28, // 16: souk.v1.OrderStep.since:type_name -> google.protobuf.Timestamp
+	14, // 17: souk.v1.GetOrderResponse.order:type_name -> souk.v1.Order
+	21, // 18: souk.v1.ListLatestOrdersResponse.orders:type_name -> souk.v1.OrderSummary
+	0,  // 19: souk.v1.OrderSummary.status:type_name -> souk.v1.OrderStatus
+	30, // 20: souk.v1.OrderSummary.total:type_name -> souk.v1.Money
+	28, // 21: souk.v1.OrderSummary.placed:type_name -> google.protobuf.Timestamp
+	24, // 22: souk.v1.ListFeedResponse.entries:type_name -> souk.v1.FeedEntry
+	1,  // 23: souk.v1.FeedEntry.part:type_name -> souk.v1.FeedPart
+	2,  // 24: souk.v1.OrdersService.PlaceOrder:input_type -> souk.v1.PlaceOrderRequest
+	4,  // 25: souk.v1.OrdersService.CancelOrder:input_type -> souk.v1.CancelOrderRequest
+	6,  // 26: souk.v1.OrdersService.RejectOrder:input_type -> souk.v1.RejectOrderRequest
+	8,  // 27: souk.v1.OrdersService.ApproveOrder:input_type -> souk.v1.ApproveOrderRequest
+	10, // 28: souk.v1.OrdersService.DecideShort:input_type -> souk.v1.DecideShortRequest
+	12, // 29: souk.v1.OrdersService.HandOverOrder:input_type -> souk.v1.HandOverOrderRequest
+	17, // 30: souk.v1.OrdersService.GetOrder:input_type -> souk.v1.GetOrderRequest
+	19, // 31: souk.v1.OrdersService.ListLatestOrders:input_type -> souk.v1.ListLatestOrdersRequest
+	22, // 32: souk.v1.OrdersService.ListFeed:input_type -> souk.v1.ListFeedRequest
+	25, // 33: souk.v1.OrdersService.FollowFeeds:input_type -> souk.v1.FollowFeedsRequest
+	3,  // 34: souk.v1.OrdersService.PlaceOrder:output_type -> souk.v1.PlaceOrderResponse
+	5,  // 35: souk.v1.OrdersService.CancelOrder:output_type -> souk.v1.CancelOrderResponse
+	7,  // 36: souk.v1.OrdersService.RejectOrder:output_type -> souk.v1.RejectOrderResponse
+	9,  // 37: souk.v1.OrdersService.ApproveOrder:output_type -> souk.v1.ApproveOrderResponse
+	11, // 38: souk.v1.OrdersService.DecideShort:output_type -> souk.v1.DecideShortResponse
+	13, // 39: souk.v1.OrdersService.HandOverOrder:output_type -> souk.v1.HandOverOrderResponse
+	18, // 40: souk.v1.OrdersService.GetOrder:output_type -> souk.v1.GetOrderResponse
+	20, // 41: souk.v1.OrdersService.ListLatestOrders:output_type -> souk.v1.ListLatestOrdersResponse
+	23, // 42: souk.v1.OrdersService.ListFeed:output_type -> souk.v1.ListFeedResponse
+	26, // 43: souk.v1.OrdersService.FollowFeeds:output_type -> souk.v1.FollowFeedsResponse
+	34, // [34:44] is the sub-list for method output_type
+	24, // [24:34] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_souk_v1_orders_proto_init() }
@@ -1670,7 +1907,7 @@ func file_souk_v1_orders_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_v1_orders_proto_rawDesc), len(file_souk_v1_orders_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   21,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -39,6 +39,9 @@ const (
 	// InventoryServiceAdjustStockProcedure is the fully-qualified name of the InventoryService's
 	// AdjustStock RPC.
 	InventoryServiceAdjustStockProcedure = "/souk.v1.InventoryService/AdjustStock"
+	// InventoryServiceCountStockProcedure is the fully-qualified name of the InventoryService's
+	// CountStock RPC.
+	InventoryServiceCountStockProcedure = "/souk.v1.InventoryService/CountStock"
 	// InventoryServiceSetThresholdProcedure is the fully-qualified name of the InventoryService's
 	// SetThreshold RPC.
 	InventoryServiceSetThresholdProcedure = "/souk.v1.InventoryService/SetThreshold"
@@ -65,6 +68,8 @@ type InventoryServiceClient interface {
 	ReceiveStock(context.Context, *connect.Request[v1.ReceiveStockRequest]) (*connect.Response[v1.ReceiveStockResponse], error)
 	// AdjustStock corrects what is on hand.
 	AdjustStock(context.Context, *connect.Request[v1.AdjustStockRequest]) (*connect.Response[v1.AdjustStockResponse], error)
+	// CountStock sets the books right after somebody counted.
+	CountStock(context.Context, *connect.Request[v1.CountStockRequest]) (*connect.Response[v1.CountStockResponse], error)
 	// SetThreshold says when more is ordered, and how much.
 	SetThreshold(context.Context, *connect.Request[v1.SetThresholdRequest]) (*connect.Response[v1.SetThresholdResponse], error)
 	// ReserveStock holds goods for an order, all or nothing. It is the checkout's.
@@ -100,6 +105,12 @@ func NewInventoryServiceClient(httpClient connect.HTTPClient, baseURL string, op
 			httpClient,
 			baseURL+InventoryServiceAdjustStockProcedure,
 			connect.WithSchema(inventoryServiceMethods.ByName("AdjustStock")),
+			connect.WithClientOptions(opts...),
+		),
+		countStock: connect.NewClient[v1.CountStockRequest, v1.CountStockResponse](
+			httpClient,
+			baseURL+InventoryServiceCountStockProcedure,
+			connect.WithSchema(inventoryServiceMethods.ByName("CountStock")),
 			connect.WithClientOptions(opts...),
 		),
 		setThreshold: connect.NewClient[v1.SetThresholdRequest, v1.SetThresholdResponse](
@@ -147,6 +158,7 @@ func NewInventoryServiceClient(httpClient connect.HTTPClient, baseURL string, op
 type inventoryServiceClient struct {
 	receiveStock *connect.Client[v1.ReceiveStockRequest, v1.ReceiveStockResponse]
 	adjustStock  *connect.Client[v1.AdjustStockRequest, v1.AdjustStockResponse]
+	countStock   *connect.Client[v1.CountStockRequest, v1.CountStockResponse]
 	setThreshold *connect.Client[v1.SetThresholdRequest, v1.SetThresholdResponse]
 	reserveStock *connect.Client[v1.ReserveStockRequest, v1.ReserveStockResponse]
 	commitStock  *connect.Client[v1.CommitStockRequest, v1.CommitStockResponse]
@@ -163,6 +175,11 @@ func (c *inventoryServiceClient) ReceiveStock(ctx context.Context, req *connect.
 // AdjustStock calls souk.v1.InventoryService.AdjustStock.
 func (c *inventoryServiceClient) AdjustStock(ctx context.Context, req *connect.Request[v1.AdjustStockRequest]) (*connect.Response[v1.AdjustStockResponse], error) {
 	return c.adjustStock.CallUnary(ctx, req)
+}
+
+// CountStock calls souk.v1.InventoryService.CountStock.
+func (c *inventoryServiceClient) CountStock(ctx context.Context, req *connect.Request[v1.CountStockRequest]) (*connect.Response[v1.CountStockResponse], error) {
+	return c.countStock.CallUnary(ctx, req)
 }
 
 // SetThreshold calls souk.v1.InventoryService.SetThreshold.
@@ -201,6 +218,8 @@ type InventoryServiceHandler interface {
 	ReceiveStock(context.Context, *connect.Request[v1.ReceiveStockRequest]) (*connect.Response[v1.ReceiveStockResponse], error)
 	// AdjustStock corrects what is on hand.
 	AdjustStock(context.Context, *connect.Request[v1.AdjustStockRequest]) (*connect.Response[v1.AdjustStockResponse], error)
+	// CountStock sets the books right after somebody counted.
+	CountStock(context.Context, *connect.Request[v1.CountStockRequest]) (*connect.Response[v1.CountStockResponse], error)
 	// SetThreshold says when more is ordered, and how much.
 	SetThreshold(context.Context, *connect.Request[v1.SetThresholdRequest]) (*connect.Response[v1.SetThresholdResponse], error)
 	// ReserveStock holds goods for an order, all or nothing. It is the checkout's.
@@ -232,6 +251,12 @@ func NewInventoryServiceHandler(svc InventoryServiceHandler, opts ...connect.Han
 		InventoryServiceAdjustStockProcedure,
 		svc.AdjustStock,
 		connect.WithSchema(inventoryServiceMethods.ByName("AdjustStock")),
+		connect.WithHandlerOptions(opts...),
+	)
+	inventoryServiceCountStockHandler := connect.NewUnaryHandler(
+		InventoryServiceCountStockProcedure,
+		svc.CountStock,
+		connect.WithSchema(inventoryServiceMethods.ByName("CountStock")),
 		connect.WithHandlerOptions(opts...),
 	)
 	inventoryServiceSetThresholdHandler := connect.NewUnaryHandler(
@@ -278,6 +303,8 @@ func NewInventoryServiceHandler(svc InventoryServiceHandler, opts ...connect.Han
 			inventoryServiceReceiveStockHandler.ServeHTTP(w, r)
 		case InventoryServiceAdjustStockProcedure:
 			inventoryServiceAdjustStockHandler.ServeHTTP(w, r)
+		case InventoryServiceCountStockProcedure:
+			inventoryServiceCountStockHandler.ServeHTTP(w, r)
 		case InventoryServiceSetThresholdProcedure:
 			inventoryServiceSetThresholdHandler.ServeHTTP(w, r)
 		case InventoryServiceReserveStockProcedure:
@@ -305,6 +332,10 @@ func (UnimplementedInventoryServiceHandler) ReceiveStock(context.Context, *conne
 
 func (UnimplementedInventoryServiceHandler) AdjustStock(context.Context, *connect.Request[v1.AdjustStockRequest]) (*connect.Response[v1.AdjustStockResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.InventoryService.AdjustStock is not implemented"))
+}
+
+func (UnimplementedInventoryServiceHandler) CountStock(context.Context, *connect.Request[v1.CountStockRequest]) (*connect.Response[v1.CountStockResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.InventoryService.CountStock is not implemented"))
 }
 
 func (UnimplementedInventoryServiceHandler) SetThreshold(context.Context, *connect.Request[v1.SetThresholdRequest]) (*connect.Response[v1.SetThresholdResponse], error) {

@@ -45,6 +45,12 @@ const (
 	// OrdersServiceApproveOrderProcedure is the fully-qualified name of the OrdersService's
 	// ApproveOrder RPC.
 	OrdersServiceApproveOrderProcedure = "/souk.v1.OrdersService/ApproveOrder"
+	// OrdersServiceDecideShortProcedure is the fully-qualified name of the OrdersService's DecideShort
+	// RPC.
+	OrdersServiceDecideShortProcedure = "/souk.v1.OrdersService/DecideShort"
+	// OrdersServiceHandOverOrderProcedure is the fully-qualified name of the OrdersService's
+	// HandOverOrder RPC.
+	OrdersServiceHandOverOrderProcedure = "/souk.v1.OrdersService/HandOverOrder"
 	// OrdersServiceGetOrderProcedure is the fully-qualified name of the OrdersService's GetOrder RPC.
 	OrdersServiceGetOrderProcedure = "/souk.v1.OrdersService/GetOrder"
 	// OrdersServiceListLatestOrdersProcedure is the fully-qualified name of the OrdersService's
@@ -67,6 +73,10 @@ type OrdersServiceClient interface {
 	RejectOrder(context.Context, *connect.Request[v1.RejectOrderRequest]) (*connect.Response[v1.RejectOrderResponse], error)
 	// ApproveOrder says that an order will be carried through. It is the checkout's.
 	ApproveOrder(context.Context, *connect.Request[v1.ApproveOrderRequest]) (*connect.Response[v1.ApproveOrderResponse], error)
+	// DecideShort says what becomes of an order of which goods were not found.
+	DecideShort(context.Context, *connect.Request[v1.DecideShortRequest]) (*connect.Response[v1.DecideShortResponse], error)
+	// HandOverOrder says that the customer has the goods of an order that is ready and paid.
+	HandOverOrder(context.Context, *connect.Request[v1.HandOverOrderRequest]) (*connect.Response[v1.HandOverOrderResponse], error)
 	// GetOrder returns an order as of now.
 	GetOrder(context.Context, *connect.Request[v1.GetOrderRequest]) (*connect.Response[v1.GetOrderResponse], error)
 	// ListLatestOrders returns the orders that were placed last, newest first.
@@ -113,6 +123,18 @@ func NewOrdersServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(ordersServiceMethods.ByName("ApproveOrder")),
 			connect.WithClientOptions(opts...),
 		),
+		decideShort: connect.NewClient[v1.DecideShortRequest, v1.DecideShortResponse](
+			httpClient,
+			baseURL+OrdersServiceDecideShortProcedure,
+			connect.WithSchema(ordersServiceMethods.ByName("DecideShort")),
+			connect.WithClientOptions(opts...),
+		),
+		handOverOrder: connect.NewClient[v1.HandOverOrderRequest, v1.HandOverOrderResponse](
+			httpClient,
+			baseURL+OrdersServiceHandOverOrderProcedure,
+			connect.WithSchema(ordersServiceMethods.ByName("HandOverOrder")),
+			connect.WithClientOptions(opts...),
+		),
 		getOrder: connect.NewClient[v1.GetOrderRequest, v1.GetOrderResponse](
 			httpClient,
 			baseURL+OrdersServiceGetOrderProcedure,
@@ -149,6 +171,8 @@ type ordersServiceClient struct {
 	cancelOrder      *connect.Client[v1.CancelOrderRequest, v1.CancelOrderResponse]
 	rejectOrder      *connect.Client[v1.RejectOrderRequest, v1.RejectOrderResponse]
 	approveOrder     *connect.Client[v1.ApproveOrderRequest, v1.ApproveOrderResponse]
+	decideShort      *connect.Client[v1.DecideShortRequest, v1.DecideShortResponse]
+	handOverOrder    *connect.Client[v1.HandOverOrderRequest, v1.HandOverOrderResponse]
 	getOrder         *connect.Client[v1.GetOrderRequest, v1.GetOrderResponse]
 	listLatestOrders *connect.Client[v1.ListLatestOrdersRequest, v1.ListLatestOrdersResponse]
 	listFeed         *connect.Client[v1.ListFeedRequest, v1.ListFeedResponse]
@@ -173,6 +197,16 @@ func (c *ordersServiceClient) RejectOrder(ctx context.Context, req *connect.Requ
 // ApproveOrder calls souk.v1.OrdersService.ApproveOrder.
 func (c *ordersServiceClient) ApproveOrder(ctx context.Context, req *connect.Request[v1.ApproveOrderRequest]) (*connect.Response[v1.ApproveOrderResponse], error) {
 	return c.approveOrder.CallUnary(ctx, req)
+}
+
+// DecideShort calls souk.v1.OrdersService.DecideShort.
+func (c *ordersServiceClient) DecideShort(ctx context.Context, req *connect.Request[v1.DecideShortRequest]) (*connect.Response[v1.DecideShortResponse], error) {
+	return c.decideShort.CallUnary(ctx, req)
+}
+
+// HandOverOrder calls souk.v1.OrdersService.HandOverOrder.
+func (c *ordersServiceClient) HandOverOrder(ctx context.Context, req *connect.Request[v1.HandOverOrderRequest]) (*connect.Response[v1.HandOverOrderResponse], error) {
+	return c.handOverOrder.CallUnary(ctx, req)
 }
 
 // GetOrder calls souk.v1.OrdersService.GetOrder.
@@ -205,6 +239,10 @@ type OrdersServiceHandler interface {
 	RejectOrder(context.Context, *connect.Request[v1.RejectOrderRequest]) (*connect.Response[v1.RejectOrderResponse], error)
 	// ApproveOrder says that an order will be carried through. It is the checkout's.
 	ApproveOrder(context.Context, *connect.Request[v1.ApproveOrderRequest]) (*connect.Response[v1.ApproveOrderResponse], error)
+	// DecideShort says what becomes of an order of which goods were not found.
+	DecideShort(context.Context, *connect.Request[v1.DecideShortRequest]) (*connect.Response[v1.DecideShortResponse], error)
+	// HandOverOrder says that the customer has the goods of an order that is ready and paid.
+	HandOverOrder(context.Context, *connect.Request[v1.HandOverOrderRequest]) (*connect.Response[v1.HandOverOrderResponse], error)
 	// GetOrder returns an order as of now.
 	GetOrder(context.Context, *connect.Request[v1.GetOrderRequest]) (*connect.Response[v1.GetOrderResponse], error)
 	// ListLatestOrders returns the orders that were placed last, newest first.
@@ -247,6 +285,18 @@ func NewOrdersServiceHandler(svc OrdersServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(ordersServiceMethods.ByName("ApproveOrder")),
 		connect.WithHandlerOptions(opts...),
 	)
+	ordersServiceDecideShortHandler := connect.NewUnaryHandler(
+		OrdersServiceDecideShortProcedure,
+		svc.DecideShort,
+		connect.WithSchema(ordersServiceMethods.ByName("DecideShort")),
+		connect.WithHandlerOptions(opts...),
+	)
+	ordersServiceHandOverOrderHandler := connect.NewUnaryHandler(
+		OrdersServiceHandOverOrderProcedure,
+		svc.HandOverOrder,
+		connect.WithSchema(ordersServiceMethods.ByName("HandOverOrder")),
+		connect.WithHandlerOptions(opts...),
+	)
 	ordersServiceGetOrderHandler := connect.NewUnaryHandler(
 		OrdersServiceGetOrderProcedure,
 		svc.GetOrder,
@@ -284,6 +334,10 @@ func NewOrdersServiceHandler(svc OrdersServiceHandler, opts ...connect.HandlerOp
 			ordersServiceRejectOrderHandler.ServeHTTP(w, r)
 		case OrdersServiceApproveOrderProcedure:
 			ordersServiceApproveOrderHandler.ServeHTTP(w, r)
+		case OrdersServiceDecideShortProcedure:
+			ordersServiceDecideShortHandler.ServeHTTP(w, r)
+		case OrdersServiceHandOverOrderProcedure:
+			ordersServiceHandOverOrderHandler.ServeHTTP(w, r)
 		case OrdersServiceGetOrderProcedure:
 			ordersServiceGetOrderHandler.ServeHTTP(w, r)
 		case OrdersServiceListLatestOrdersProcedure:
@@ -315,6 +369,14 @@ func (UnimplementedOrdersServiceHandler) RejectOrder(context.Context, *connect.R
 
 func (UnimplementedOrdersServiceHandler) ApproveOrder(context.Context, *connect.Request[v1.ApproveOrderRequest]) (*connect.Response[v1.ApproveOrderResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.OrdersService.ApproveOrder is not implemented"))
+}
+
+func (UnimplementedOrdersServiceHandler) DecideShort(context.Context, *connect.Request[v1.DecideShortRequest]) (*connect.Response[v1.DecideShortResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.OrdersService.DecideShort is not implemented"))
+}
+
+func (UnimplementedOrdersServiceHandler) HandOverOrder(context.Context, *connect.Request[v1.HandOverOrderRequest]) (*connect.Response[v1.HandOverOrderResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.OrdersService.HandOverOrder is not implemented"))
 }
 
 func (UnimplementedOrdersServiceHandler) GetOrder(context.Context, *connect.Request[v1.GetOrderRequest]) (*connect.Response[v1.GetOrderResponse], error) {
