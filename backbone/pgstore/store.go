@@ -84,6 +84,8 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 			parsed.MaxConns = int32(config.MaxConns)
 		}
 		s.pooled = parsed.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeExec
+		gate := &reconnect{most: int(parsed.MaxConns)}
+		parsed.BeforeConnect, parsed.AfterConnect = gate.before, gate.after
 		if s.pool, err = pgxpool.NewWithConfig(ctx, parsed); err != nil {
 			return nil, fmt.Errorf("open PostgreSQL: %w", err)
 		}

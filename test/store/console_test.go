@@ -52,7 +52,7 @@ func TestConsoleIsAlive(t *testing.T) {
 	if !strings.Contains(strings.Join(strings.Fields(stock), " "), "PRODUCT_001 10 0 3 7") {
 		t.Errorf("stock: %q", stock)
 	}
-	if shape != "15 true true" {
+	if shape != "18 true true" {
 		t.Errorf("the map: %s", shape)
 	}
 	if dir := os.Getenv("SOUK_SCREENSHOTS"); dir != "" {

@@ -17,7 +17,7 @@ import (
 )
 
 // supermarket is what a shop with gates and a depot has beside the online store.
-const supermarket = "entrance greeter exitgate fastlane logistics devices depot"
+const supermarket = "entrance greeter exitgate fastlane logistics devices depot staff kiosk"
 
 // apart is every service and gateway of the online store in a process of its own, and the supermarket in another one.
 var apart = []string{"online", "stores", "customers", "baskets", "orders", "inventory", "payments", "notifications", "analytics", "search", "keys", "console", supermarket}
