@@ -29,7 +29,10 @@ type wire struct {
 func wired(t *testing.T, address string) *wire {
 	t.Helper()
 	w := &wire{proxy: proxyTo(t, address)}
-	w.through = migrated(t, pgstore.Config{URL: w.proxy.Through(address)})
+	pool, err := pgxpool.New(t.Context(), w.proxy.Through(address)) // its own, which tries at once whatever fails
+	must(t, err)
+	t.Cleanup(pool.Close)
+	w.through = migrated(t, pgstore.Config{Pool: pool})
 	w.direct = migrated(t, pgstore.Config{URL: address})
 	return w
 }

@@ -23,9 +23,8 @@ func TestContract(t *testing.T) {
 	drivertest.RunTransport(t, func(t *testing.T) drivertest.TransportWorld {
 		s := newServer()
 		url := testserver.Postgres(t).Database(t)
-		return drivertest.TransportWorld{
-			Many: true,
-			Open: func(t *testing.T) drivertest.TransportInstance {
+		open := func(lease time.Duration) func(t *testing.T) drivertest.TransportInstance {
+			return func(t *testing.T) drivertest.TransportInstance {
 				store, err := pgstore.Open(t.Context(), pgstore.Config{URL: url})
 				if err != nil {
 					t.Fatal(err)
@@ -33,10 +32,14 @@ func TestContract(t *testing.T) {
 				t.Cleanup(func() { _ = store.Close() })
 				faulty := &drivertest.FaultyStore{Store: store}
 				bus := broker.New(broker.Config{
-					Client: &client{s}, Store: func(string) driver.Store { return faulty }, Lease: time.Second, Poll: 50 * time.Millisecond,
+					Client: &client{s}, Store: func(string) driver.Store { return faulty }, Lease: lease, Poll: 50 * time.Millisecond,
 				})
 				return drivertest.TransportInstance{Transport: bus, Store: faulty, Crash: faulty.Crash, Isolate: faulty.Isolate}
-			},
+			}
+		}
+		return drivertest.TransportWorld{
+			Many: true,
+			Open: open(time.Second), Steady: open(30 * time.Second),
 			Server: &drivertest.TransportServer{Kill: s.kill, Restart: s.restart, Pause: s.pause, Resume: s.resume, Forget: s.forget},
 		}
 	})
