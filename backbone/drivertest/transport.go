@@ -25,6 +25,9 @@ type TransportWorld struct {
 	Many bool
 	// Steady is as Open, with leases that no machine is too slow to renew: what is opened so is not cut off. Nil: Open.
 	Steady func(t *testing.T) TransportInstance
+	// Copies says that the server keeps messages of which it says that it does not, on purpose: they are published again, and
+	// come twice.
+	Copies bool
 	// Server is the broker's, nil where there is none that a test may harm.
 	Server *TransportServer
 }

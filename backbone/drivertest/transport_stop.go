@@ -78,7 +78,7 @@ func testStopUnderLoad(f *field) {
 	counted.mu.Lock()
 	defer counted.mu.Unlock()
 	for id, n := range counted.times {
-		if n != 1 {
+		if n != 1 && !f.Copies {
 			f.t.Errorf("handlers were given %s %d times", id, n)
 		}
 	}

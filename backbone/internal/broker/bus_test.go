@@ -38,7 +38,7 @@ func TestContract(t *testing.T) {
 			}
 		}
 		return drivertest.TransportWorld{
-			Many: true,
+			Many: true, Copies: true,
 			Open: open(time.Second), Steady: open(30 * time.Second),
 			Server: &drivertest.TransportServer{Kill: s.kill, Restart: s.restart, Pause: s.pause, Resume: s.resume, Forget: s.forget},
 		}
