@@ -125,7 +125,7 @@ func TestD4_AllOrNothing(t *testing.T) {
 		})
 	}
 	posts.Wait()
-	m.souk("wait", "--idle")
+	m.idle()
 	counts := map[string]int{}
 	for n := range 40 {
 		counts[m.status(fmt.Sprint("A", n))]++

@@ -99,7 +99,7 @@ func TestB2_ABasketByCurl(t *testing.T) {
 	out := c.must("200", "CheckoutBasket", `"basket":"B1","order":"ORDER_1","whenShort":"WHEN_SHORT_REST"`)
 	last := fmt.Sprintf(`{"commandId":"k%d","basket":"B1","order":"ORDER_1","whenShort":"WHEN_SHORT_REST"}`, c.calls)
 	m.souk("product", "price", "PRODUCT_001", "20")
-	m.souk("wait", "--idle")
+	m.idle()
 	status, repeated := c.again("CheckoutBasket", last)
 	if status != "200" || fmt.Sprint(repeated["answer"].(map[string]any)["events"]) != fmt.Sprint(out["answer"].(map[string]any)["events"]) {
 		t.Errorf("again: %s %v, first %v", status, repeated, out)
@@ -140,7 +140,7 @@ func TestBasketsByTheCommandLine(t *testing.T) {
 		t.Errorf("added: %v", got)
 	}
 	m.souk("product", "price", "PRODUCT_002", "4")
-	m.souk("wait", "--idle")
+	m.idle()
 	if got := rows(t, binary, dir, "basket", "show", id); fmt.Sprint(got[1]["now"]) != "map[amount:400 currency:EUR]" || got[0]["now"] != nil {
 		t.Errorf("shown: %v", got)
 	}

@@ -89,7 +89,7 @@ func TestF7_ReleasedByTurns(t *testing.T) {
 	for n := range 40 {
 		m.authorize(prepaid(n), customerOf(n), "5.00")
 	}
-	m.souk("wait", "--idle")
+	m.idle()
 	ids, pending := []string(nil), 0
 	for turn, word := range []string{"before-1", "now-1", "before-2", "now-2", "before-3"} {
 		if m.binary = now; strings.HasPrefix(word, "before") {

@@ -198,7 +198,7 @@ func crash(t *testing.T, binary, point string, pass int, w walk) {
 			t.Fatal(err)
 		}
 	}
-	m.souk("wait", "--idle")
+	m.idle()
 	m.stop()
 	out.troubleMoney(t, `{"seed":7,"fail_percent":20}`)
 	mark := filepath.Join(t.TempDir(), "reached")
@@ -253,7 +253,7 @@ func heal(t *testing.T, healed string) {
 func (m *mall) redriveAll() {
 	m.t.Helper()
 	await(m.t, "nothing is parked", func() bool {
-		m.souk("wait", "--idle", "--timeout", "20s")
+		m.idle()
 		left, err := m.redrive(m.t.Context())
 		if err != nil {
 			m.t.Fatal(err)
@@ -316,7 +316,7 @@ func TestF1_ControlDamageIsNamed(t *testing.T) {
 	if err := m.ask(t.Context(), "payment authorize", control.Args{"payment": "PAY000", "customer": "CUSTOMER_001", "amount": "40.00"}); err != nil {
 		t.Fatal(err)
 	}
-	m.souk("wait", "--idle")
+	m.idle()
 	m.must(202, "POST", "/order", strings.Replace(order1, `"orderId"`, `"payment":"PAY000","orderId"`, 1))
 	m.awaitStatus("ORDER_001", "APPROVED")
 	m.holds()

@@ -308,7 +308,7 @@ func TestE5_DiskFull(t *testing.T) {
 	}
 	bearer := m.token(binary, "engineer")
 	within(t, time.Minute, "nothing waits", func() bool { // a call whose claim was over before its end could be written is taken up again
-		m.souk("wait", "--idle")
+		m.idle()
 		return m.scrape(bearer)["souk_calls_waiting"] == 0
 	})
 	// The disk is the process's own and ends with it; what must hold is held against a copy.

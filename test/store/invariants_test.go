@@ -444,7 +444,7 @@ func (m *mall) settle() {
 		}
 	})
 	await(m.t, "no call waits", func() bool {
-		m.souk("wait", "--idle", "--timeout", "60s")
+		m.idle()
 		calling := []string{"payments", "notifications"}
 		if slices.Contains(m.flags, "--partner") {
 			calling = append(calling, "partner")

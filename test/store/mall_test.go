@@ -180,6 +180,21 @@ func (m *mall) souk(args ...string) string {
 	return out
 }
 
+// idle waits until nothing is in flight, for several minutes where the machine is slow.
+func (m *mall) idle() {
+	m.t.Helper()
+	args := []string{"wait", "--idle", "--timeout", "40s"}
+	if m.db != "" {
+		args = append([]string{"--db", m.db}, args...)
+	}
+	for range 6 {
+		if _, code := souk(m.t, m.binary, m.dir, args...); code == 0 {
+			return
+		}
+	}
+	m.t.Fatal("it does not come to rest")
+}
+
 // ask runs an operation of the command line without a process of its own.
 func (m *mall) ask(ctx context.Context, operation string, args control.Args) error {
 	return control.Call(ctx, control.Mall{Data: m.dir, DB: m.db}, operation, args, func(json.RawMessage) error { return nil })

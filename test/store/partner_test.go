@@ -168,7 +168,7 @@ func testPartners(t *testing.T, binary, crashing string, p partners) {
 			t.Errorf("order.placed is %s, want %s", got, want)
 		}
 		m.awaitStatus(partnerOrder(7), "APPROVED")
-		m.souk("wait", "--idle", "--timeout", "20s")
+		m.idle()
 		// What is read after all that went out was settled is the next message only if nothing was published beside it.
 		p.send(t, wish(8, "Laptop", 1))
 		if got := orders(); got != wish(8, "Laptop", 1) {

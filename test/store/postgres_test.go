@@ -39,7 +39,7 @@ func TestD7_OnPostgreSQL(t *testing.T) {
 	if len(ids) == 0 {
 		t.Fatal("nothing was accepted")
 	}
-	m.souk("wait", "--idle", "--timeout", "60s")
+	m.idle()
 	for _, id := range ids {
 		if s := m.status(id); s != "APPROVED" && s != "REJECTED" && s != "CANCELED" {
 			t.Errorf("order %s was accepted and is %q", id, s)

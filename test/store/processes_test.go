@@ -369,14 +369,14 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 	refused(t, binary, t.TempDir(), 2, "name it with --db", "run", "orders")
 	refused(t, binary, t.TempDir(), 1, "no mall has run on this database yet", "--db", db, "stock", "receive", "PRODUCT_001", "1")
 	refused(t, binary, t.TempDir(), 1, "there is no part \"robots\"", "--db", db, "run", "robots")
-	m := split(t, binary, t.TempDir(), db, []string{"online stores customers", "orders inventory", "payments notifications analytics keys console " + supermarket})
+	m := split(t, binary, t.TempDir(), db, []string{"online stores customers baskets", "orders inventory search", "payments notifications analytics keys console " + supermarket})
 	refused(t, binary, filepath.Join(m.dir, m.others[0].name), 1, "another process uses the data directory", "--db", db, "run", "orders")
 	refused(t, binary, t.TempDir(), 1, "processes run on this database", "--db", strings.Split(db, ",")[0], "up", "--http", "127.0.0.1:0")
 	m.seed()
 	m.souk("customer", "register", "--customer", "dora", "--name", "Dora", "--email", "dora@souk.example")
 	m.souk("order", "place", "--customer", "dora", "--item", "PRODUCT_001=2", "--order", "ORDER_D")
 	m.awaitStatus("ORDER_D", "APPROVED")
-	m.souk("wait", "--idle")
+	m.idle()
 	m.settle() // the letter has gone out: its address was revealed by another process
 	for _, c := range []struct{ says, args string }{
 		{"APPROVED", "order show ORDER_D"},
@@ -386,7 +386,7 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 		{"true", "audit verify"},
 		{"online", "topic list"},
 		{"sales", "view list"},
-		{"orders inventory", "process list"},
+		{"orders inventory search", "process list"},
 		{"every service in one of them", "doctor"},
 	} {
 		if out := m.souk(strings.Fields(c.args)...); !strings.Contains(strings.NewReplacer(`["`, "", `"]`, "", `","`, " ").Replace(out), c.says) {
@@ -409,7 +409,7 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 	refused(t, binary, t.TempDir(), 1, "of service orders", "--db", db, "wait", "--idle", "--timeout", "3s")
 	m.beginWhatEnded()
 	m.awaitStatus("AWAITED", "APPROVED")
-	m.souk("wait", "--idle")
+	m.idle()
 	token := strings.TrimSpace(m.souk("token", "--role", "engineer", "--subject", "eve"))
 	if status, answer := callAt(t, m.of("console").url, "GET", "/metrics", "", "Authorization", "Bearer "+token); status != 200 {
 		t.Errorf("a token of the command line at a process: %d %s", status, answer)

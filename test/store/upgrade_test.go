@@ -107,7 +107,7 @@ func TestRecordHistory(t *testing.T) {
 	for i := range 6 {
 		m.authorize(fmt.Sprintf("PAY-%d", i), "CUSTOMER_001", "5.00")
 	}
-	m.souk("wait", "--idle")
+	m.idle()
 
 	// What has ended.
 	place(order("APPROVED-1", "CUSTOMER_001", small))
@@ -121,7 +121,7 @@ func TestRecordHistory(t *testing.T) {
 	place(waiting(order("CANCELED-2", "CUSTOMER_001", item{"Laptop", 1200, 50})))
 	m.awaitStatus("CANCELED-2", "BACKORDERED")
 	cancel("CANCELED-2")
-	m.souk("wait", "--idle")
+	m.idle()
 
 	// What stands at each step, as the service that it waits for is away.
 	reached := func(id, command string) {
