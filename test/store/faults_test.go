@@ -333,7 +333,7 @@ func startOnSmallDisk(t *testing.T, out *outside, binary string) smallDisk {
 	dir := t.TempDir()
 	m := &mall{t: t, binary: binary, dir: dir, out: out}
 	args := append([]string{binary, "--data", dir, "up", "--http", "127.0.0.1:0", "--test-mode", "--caller-rate", "100000"}, out.flags()...)
-	mount := []string{"unshare", "--map-root-user", "--mount", "sh", "-c", `mount -t tmpfs -o size=24m,mode=700 small "$0" && exec "$@"`, dir}
+	mount := []string{"unshare", "--map-root-user", "--mount", "sh", "-c", `mount -t tmpfs -o size=48m,mode=700 small "$0" && exec "$@"`, dir}
 	mounts := exec.Command(mount[0], append(append([]string{}, mount[1:]...), "true")...).Run() == nil
 	d := smallDisk{mall: m}
 	if mounts {

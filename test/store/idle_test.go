@@ -23,7 +23,7 @@ func TestF3_IdleForeignTransaction(t *testing.T) {
 	const soon = 10 * time.Second // many times what an order takes on a busy machine; a stall would last to the minute's end
 	server := testserver.PostgresOwn(t)
 	db := server.Database(t)
-	m := split(t, program(t), t.TempDir(), db, []string{"online stores customers keys", "orders inventory payments notifications analytics"})
+	m := split(t, program(t), t.TempDir(), db, []string{"online stores customers keys", "orders inventory payments notifications analytics depot baskets search"})
 	m.seed()
 	m.souk("stock", "receive", "PRODUCT_002", "100000")
 	idle := []*foreign{leaveOpen(t, server.Database(t)), leaveOpen(t, db)}

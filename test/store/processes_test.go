@@ -228,7 +228,7 @@ func TestF12_RollingRestart(t *testing.T) {
 	server := testserver.PostgresOwn(t, "max_connections=600")
 	runs := filepath.Join(t.TempDir(), "runs")
 	env := "WATCHER_RUNS=" + runs
-	parts := []string{"online stores customers keys watcher", "orders inventory payments notifications analytics"}
+	parts := []string{"online stores customers keys watcher", "orders inventory payments notifications analytics depot baskets search"}
 	m := &mall{
 		t: t, binary: testserver.Build(t, "example.org/souk/test/store/watched"), dir: t.TempDir(), db: server.Database(t),
 		flags: []string{"--drain", drain}, others: processes(append(slices.Clone(parts), parts...)),
@@ -342,7 +342,7 @@ func TestD7_ThroughPgBouncer(t *testing.T) {
 					t.Fatalf("migrate: exit %d\n%s", code, out)
 				}
 			}
-			m := split(t, binary, t.TempDir(), db, []string{"online stores customers keys", "orders inventory payments notifications analytics"})
+			m := split(t, binary, t.TempDir(), db, []string{"online stores customers keys", "orders inventory payments notifications analytics depot baskets search"})
 			m.seed()
 			accepted := m.load(t, 4, 100)
 			ids := accepted()
