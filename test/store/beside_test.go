@@ -160,7 +160,7 @@ func TestF7_ReleasedBeside(t *testing.T) {
 		return p
 	}
 	earlier := begin(both...) // it is there first: its tables are brought up to date under it
-	m := split(t, program(t), t.TempDir(), db, []string{"online keys notifications analytics", strings.Join(both, " "), "orders"})
+	m := split(t, program(t), t.TempDir(), db, []string{"online keys notifications analytics depot baskets search", strings.Join(both, " "), "orders"})
 	m.seed()
 	for _, product := range []string{"PRODUCT_001", "PRODUCT_002"} {
 		m.souk("stock", "receive", product, "2000")

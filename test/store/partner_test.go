@@ -260,7 +260,7 @@ func testPartners(t *testing.T, binary, crashing string, p partners) {
 			return
 		}
 		p.fresh(t)
-		parts := []string{"partner console", "online stores customers keys notifications", "orders inventory payments analytics"}
+		parts := []string{"partner console", "online stores customers keys notifications", "orders inventory payments analytics depot baskets search"}
 		m := split(t, binary, t.TempDir(), testserver.Postgres(t).Database(t), parts, "--partner", p.url())
 		m.seed()
 		m.taking(p)
