@@ -309,7 +309,7 @@ func (s *Store) migrate(ctx context.Context, schema driver.Schema) (err error) {
 	case len(lacks) == 0: // somebody else was first
 		return nil
 	case isNew:
-		return begin(ctx, locked, sets)
+		return makeTables(ctx, locked, sets)
 	}
 	db := stdlib.OpenDB(*config)
 	defer func() { _ = db.Close() }()
@@ -321,8 +321,8 @@ func (s *Store) migrate(ctx context.Context, schema driver.Schema) (err error) {
 	return nil
 }
 
-// begin makes all tables of a service that has none yet, in one transaction.
-func begin(ctx context.Context, conn *pgx.Conn, sets []sqlstore.MigrationSet) error {
+// makeTables makes all tables of a service that has none yet, in one transaction.
+func makeTables(ctx context.Context, conn *pgx.Conn, sets []sqlstore.MigrationSet) error {
 	text, err := sqlstore.Script(goose.DialectPostgres, sets, plain)
 	if err != nil {
 		return err

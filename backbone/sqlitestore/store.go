@@ -320,7 +320,7 @@ func (s *Store) Migrate(ctx context.Context, schemas []driver.Schema) error {
 			fresh = append(fresh, schema)
 		}
 	}
-	if err := begin(ctx, db, fresh, schemas); err != nil {
+	if err := makeTables(ctx, db, fresh, schemas); err != nil {
 		return err
 	}
 	for _, schema := range schemas {
@@ -347,10 +347,10 @@ func (s *Store) upgrade(ctx context.Context, db *sql.DB, schema driver.Schema) (
 	return false, nil
 }
 
-// begin makes the tables of fresh services, and lets calls of all services be claimed at once that a process had claimed which
+// makeTables makes the tables of fresh services, and lets calls of all services be claimed at once that a process had claimed which
 // is gone: no other process uses the database, so nobody need wait for the lease to run out. It is part of Migrate because
 // that comes before the services' first claims.
-func begin(ctx context.Context, db *sql.DB, fresh, all []driver.Schema) error {
+func makeTables(ctx context.Context, db *sql.DB, fresh, all []driver.Schema) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -186,19 +186,12 @@ func (c *crowd) insist(ctx context.Context, customer, path string, body []byte) 
 			return err
 		}
 		if status = resp.StatusCode; status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
-			seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After")) // 0: at once
-			return later{time.Duration(seconds) * time.Second}
+			return errors.New("the mall says to come again: " + resp.Status)
 		}
 		return nil
 	})
 	return status, answer, err
 }
-
-// later says when to try again.
-type later struct{ after time.Duration }
-
-// Error implements error.
-func (l later) Error() string { return "the mall says to come again after " + l.after.String() }
 
 // patience is how long somebody insists.
 const patience = 2 * time.Minute
