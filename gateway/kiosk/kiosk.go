@@ -154,13 +154,6 @@ type People interface {
 	Seal(ctx context.Context, customer, text string) (mall.Personal, error)
 }
 
-// Pulses tells streams that there may be something new. A pulse that is lost only delays: streams look by themselves as well.
-type Pulses interface {
-	// Watch returns a channel that receives after what one of the topics names has changed, and a function that ends the watching. Topics are
-	// Prices, and those of BasketTopic and OrderTopic.
-	Watch(topics ...string) (pulse <-chan struct{}, stop func())
-}
-
 // Config says what stands behind the gateway. Everything down to Currency is required.
 type Config struct {
 	Commands  Commands
@@ -171,7 +164,7 @@ type Config struct {
 	Orders    Orders
 	People    People
 	Authority *door.Authority
-	Pulses    Pulses
+	Pulses    door.Pulses
 	// Currency is the shop's: three capital letters. What is empty costs nothing in it.
 	Currency string
 	// Clock defaults to the system's.

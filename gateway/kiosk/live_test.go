@@ -144,7 +144,7 @@ func TestStreamsAreLiveAndResume(t *testing.T) {
 // A pulse that is lost only delays.
 func TestStreamsLookByThemselves(t *testing.T) {
 	t.Parallel()
-	w := open(t, func(c *kiosk.Config, _ *door.Config) { c.LookEvery, c.Pulses = 10*time.Millisecond, &kiosk.Hub{} })
+	w := open(t, func(c *kiosk.Config, _ *door.Config) { c.LookEvery, c.Pulses = 10*time.Millisecond, &door.Hub{} })
 	w.listen()
 	amina := w.token(door.Customer, "amina")
 	var b basket

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 // shop is what stands behind the gateway in these tests: a mall of its own, in memory, that decides as the services do.
 type shop struct {
 	mu       sync.Mutex
-	hub      kiosk.Hub
+	hub      door.Hub
 	now      time.Time
 	away     bool // nothing can be read
 	answers  map[string]string

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"example.org/souk/backbone"
@@ -15,59 +14,6 @@ import (
 	"example.org/souk/mall"
 	"example.org/souk/mall/event"
 )
-
-// Pulses tells feeds that there may be something new. A pulse that is lost only delays: feeds look by themselves as well.
-type Pulses interface {
-	// Watch returns a channel that receives after a customer's feed grew, and a function that ends the watching.
-	Watch(customer string) (pulse <-chan struct{}, stop func())
-}
-
-// Hub is a Pulses that is told of customers one by one. The zero value is ready; it is safe for concurrent use.
-type Hub struct {
-	mu       sync.RWMutex
-	watchers map[string]map[chan struct{}]struct{}
-}
-
-// Notify wakes the feeds of a customer. It never waits.
-func (h *Hub) Notify(customer string) {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	for c := range h.watchers[customer] {
-		select {
-		case c <- struct{}{}:
-		default: // a pulse is waiting there already
-		}
-	}
-}
-
-// Watched reports whether anybody watches.
-func (h *Hub) Watched() bool {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	return len(h.watchers) > 0
-}
-
-// Watch implements Pulses.
-func (h *Hub) Watch(customer string) (<-chan struct{}, func()) {
-	c := make(chan struct{}, 1)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.watchers == nil {
-		h.watchers = map[string]map[chan struct{}]struct{}{}
-	}
-	if h.watchers[customer] == nil {
-		h.watchers[customer] = map[chan struct{}]struct{}{}
-	}
-	h.watchers[customer][c] = struct{}{}
-	return c, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		delete(h.watchers[customer], c)
-		if len(h.watchers[customer]) == 0 {
-			delete(h.watchers, customer)
-		}
-	}
-}
 
 // frame is one message of the feed.
 type frame struct {

@@ -213,7 +213,7 @@ func TestFeedGrowsWhileRead(t *testing.T) {
 // A lost pulse only delays: the feed looks by itself.
 func TestFeedWithoutPulses(t *testing.T) {
 	t.Parallel()
-	w := open(t, door.Config{}, func(c *online.Config) { c.Pulses, c.PingEvery = &online.Hub{}, 10*time.Millisecond })
+	w := open(t, door.Config{}, func(c *online.Config) { c.Pulses, c.PingEvery = &door.Hub{}, 10*time.Millisecond })
 	r := connect(t, serve(t, w), "", w.token(door.Customer, "C"))
 	r.conn.SetReadLimit(1 << 20)
 	w.shop.tell("C", event.OrderApproved{Order: "O1", Customer: "C"}, online.Happened)
@@ -379,26 +379,5 @@ func TestFeedByCookie(t *testing.T) {
 	defer func() { _ = conn.CloseNow() }()
 	if f := (&reader{t, conn}).next(); f.N != 1 {
 		t.Errorf("%+v", f)
-	}
-}
-
-func TestHub(t *testing.T) {
-	t.Parallel()
-	var h online.Hub
-	h.Notify("nobody")
-	a, stopA := h.Watch("C")
-	b, stopB := h.Watch("C")
-	other, stopOther := h.Watch("D")
-	h.Notify("C")
-	h.Notify("C") // is not waited for
-	<-a
-	<-b
-	stopA()
-	h.Notify("C")
-	<-b
-	stopB()
-	stopOther()
-	if len(a)+len(b)+len(other) != 0 {
-		t.Error("pulses are left")
 	}
 }

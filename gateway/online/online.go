@@ -110,7 +110,7 @@ type Config struct {
 	Catalogue Catalogue
 	Orders    Orders
 	Stock     Stock
-	Pulses    Pulses
+	Pulses    door.Pulses
 	Seeder    Seeder // required in test mode
 	// Currency is the shop's: three capital letters.
 	Currency string

@@ -47,7 +47,7 @@ func eur(amount int64) mall.Money { return mall.Money{Amount: amount, Currency: 
 
 // shop stands in for everything behind the gateway, in memory.
 type shop struct {
-	online.Hub
+	door.Hub
 
 	mu       sync.Mutex
 	products map[string]online.Product

@@ -132,8 +132,8 @@ type House struct {
 	unlock    func()       // gives up a database that other machines can reach; nil where it is a file
 	taken     chan error   // another mall has that database
 	bus       driver.Transport
-	hub       online.Hub
-	kiosks    kiosk.Hub
+	hub       door.Hub
+	kiosks    door.Hub
 	standIn   *standIn
 	reports   *reports // nil: the payment provider does not call back
 	mailer    interface{ Close() error }
