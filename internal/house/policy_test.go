@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -39,21 +38,7 @@ var callers = []door.Grant{
 // list, or lists otherwise, fails. Red when a route is added, when a policy is widened, and when one is not asked.
 func TestF10_EveryWayInWithEveryCaller(t *testing.T) {
 	t.Parallel()
-	h, err := Open(t.Context(), Config{
-		Logistics: "off", Data: t.TempDir(), HTTP: "127.0.0.1:0", Empty: true, Logger: slog.New(slog.DiscardHandler),
-		Payment: PaymentConfig{URL: "http://127.0.0.1:9", KeyFile: keyFile(t)},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := h.Stop(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	}()
-	if err := h.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	h := opened(t)
 	programs, err := h.programs()
 	if err != nil {
 		t.Fatal(err)
@@ -171,21 +156,7 @@ func try(t *testing.T, to http.Handler, method, path, token, contentType, body s
 // Streams of programs are tried in gateway/rpc, devices in test/market.
 func TestF10_RevocationCutsStreams(t *testing.T) {
 	t.Parallel()
-	h, err := Open(t.Context(), Config{
-		Logistics: "off", Data: t.TempDir(), HTTP: "127.0.0.1:0", Empty: true, Logger: slog.New(slog.DiscardHandler),
-		Payment: PaymentConfig{URL: "http://127.0.0.1:9", KeyFile: keyFile(t)},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := h.Stop(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	}()
-	if err := h.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	h := opened(t)
 	for _, c := range []struct {
 		path  string
 		grant door.Grant

@@ -110,6 +110,27 @@ func keyFile(t *testing.T) string {
 	return path
 }
 
+// opened is a house that has started, without payments and suppliers that anybody could reach; it ends with the test.
+func opened(t *testing.T) *House {
+	t.Helper()
+	h, err := Open(t.Context(), Config{
+		Logistics: "off", Data: t.TempDir(), HTTP: "127.0.0.1:0", Empty: true, Logger: slog.New(slog.DiscardHandler),
+		Payment: PaymentConfig{URL: "http://127.0.0.1:9", KeyFile: keyFile(t)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := h.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
 // After a commit found no room, readiness is judged by a write that needs as much, until one is made. Red when the probe stays
 // as small as it is otherwise: a disk that is full for orders has room for it.
 func TestReadyNeedsRoom(t *testing.T) {

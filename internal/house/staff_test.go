@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -34,26 +33,12 @@ type board struct {
 
 func openBoard(t *testing.T) *board {
 	t.Helper()
-	h, err := Open(t.Context(), Config{
-		Logistics: "off", Data: t.TempDir(), HTTP: "127.0.0.1:0", Empty: true, Logger: slog.New(slog.DiscardHandler),
-		Payment: PaymentConfig{URL: "http://127.0.0.1:9", KeyFile: keyFile(t)},
-	})
+	h := opened(t)
+	token, _, err := h.Authority.Issue(door.Grant{Role: door.Staff, Rank: door.Clerk, Subject: "s", Gates: []string{"staff"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := h.Stop(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := h.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	b := &board{t: t, h: h}
-	if b.token, _, err = h.Authority.Issue(door.Grant{Role: door.Staff, Rank: door.Clerk, Subject: "s", Gates: []string{"staff"}}); err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return &board{t, h, token}
 }
 
 func (b *board) do(c backbone.Command) {
