@@ -72,7 +72,7 @@ func (h Handwritten) Serve(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := online.Register(d, online.Config{Commands: s, Catalogue: s, Orders: s, Stock: s, Pulses: &online.Hub{}, Currency: "EUR"}); err != nil {
+	if err := online.Register(d, online.Config{Commands: s, Catalogue: s, Orders: s, Stock: s, Pulses: &door.Hub{}, Currency: "EUR"}); err != nil {
 		return err
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
