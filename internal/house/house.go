@@ -2,7 +2,6 @@ package house
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -413,7 +412,7 @@ func (h *House) Start(ctx context.Context) error {
 		return err
 	}
 	if h.peers == nil {
-		h.loops.Go(func() { h.tellFeeds(run) })
+		h.loops.Go(func() { h.wake(run, "orders", &h.hub, 1000, customerOf) })
 	} else if err := h.serveOthers(run, programs); err != nil {
 		return err
 	}
@@ -421,9 +420,9 @@ func (h *House) Start(ctx context.Context) error {
 		return err
 	}
 	if h.runs(kioskPart) {
-		for service := range wakers {
+		for service, topic := range wakers {
 			if h.Runtime.Runs(service) {
-				h.loops.Go(func() { h.wakeKiosks(run, service) })
+				h.loops.Go(func() { h.wake(run, service, &h.kiosks, 100, topic) })
 			}
 		}
 	}
@@ -494,52 +493,6 @@ func (h *House) Address() string {
 
 // TestMode tells whether requests without a token are let in.
 func (h *House) TestMode() bool { return h.cfg.TestMode }
-
-// tellFeeds wakes the feeds of customers whose orders went on. Where nobody
-// listens it reads nothing.
-func (h *House) tellFeeds(ctx context.Context) {
-	changed, stop := h.Runtime.Changed("orders")
-	defer stop()
-	reader := h.Runtime.Reader("orders")
-	at := int64(0)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
-		}
-		if !h.hub.Watched() {
-			at = 0
-			continue
-		}
-		head, err := h.stores.of("orders").Head(ctx, "orders")
-		if err != nil {
-			continue // feeds look by themselves as well
-		}
-		if at == 0 {
-			at = max(head-1000, 0)
-		}
-		for at < head {
-			list, err := reader.Log(ctx, driver.ReadQuery{After: at, Until: head, Kinds: []driver.Kind{driver.KindEvent}, Limit: 1000})
-			if err != nil {
-				break
-			}
-			for _, m := range list {
-				var of struct {
-					Customer string `json:"customer"`
-				}
-				if json.Unmarshal(m.Data, &of) == nil {
-					h.hub.Notify(of.Customer)
-				}
-			}
-			if len(list) < 1000 {
-				at = head
-				break
-			}
-			at = list[len(list)-1].Position
-		}
-	}
-}
 
 // Stop drains: the doors close first, what was begun is finished, then the
 // database is closed. It may be called more than once.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"example.org/souk/backbone"
-	"example.org/souk/backbone/driver"
 	"example.org/souk/gateway/kiosk"
 	"example.org/souk/mall"
 	"example.org/souk/mall/baskets"
@@ -256,44 +255,3 @@ var wakers = map[string]func(m *backbone.Message) string{
 
 // idOf is the id in the name of a stream.
 func idOf(stream string) string { return stream[strings.LastIndexByte(stream, '/')+1:] }
-
-// wakeKiosks wakes the streams of kiosks whose baskets, orders or prices went on in a service that runs here, until ctx ends. Where
-// nobody looks it reads nothing; what happens elsewhere streams find by themselves.
-func (h *House) wakeKiosks(ctx context.Context, service string) {
-	changed, stop := h.Runtime.Changed(service)
-	defer stop()
-	reader, topic := h.Reader(service), wakers[service]
-	at := int64(0)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
-		}
-		if !h.kiosks.Watched() {
-			at = 0
-			continue
-		}
-		head, err := h.stores.of(service).Head(ctx, service)
-		if err != nil {
-			continue
-		}
-		if at == 0 {
-			at = max(head-100, 0)
-		}
-		for at < head {
-			list, err := reader.Log(ctx, driver.ReadQuery{After: at, Until: head, Kinds: []driver.Kind{driver.KindEvent}, Limit: 1000})
-			if err != nil {
-				break
-			}
-			for _, m := range list {
-				h.kiosks.Notify(topic(m))
-			}
-			if len(list) < 1000 {
-				at = head
-				break
-			}
-			at = list[len(list)-1].Position
-		}
-	}
-}
