@@ -342,7 +342,7 @@ func behind(lags []telemetry.Lag, running bool) Finding {
 func letters(ctx context.Context, h *house.House, _ bool) (Finding, error) {
 	dead, retrying := 0, 0
 	for _, svc := range h.Runtime.Parts() {
-		for _, sub := range Subscriptions(svc) {
+		for _, sub := range subscriptions(svc) {
 			heads, err := h.Store(svc.Name).ParkedRows(ctx, svc.Name, sub, "", 1000)
 			if err != nil {
 				return Finding{}, err

@@ -262,8 +262,8 @@ func trace(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	return err
 }
 
-// Subscriptions names the subscriptions of a service.
-func Subscriptions(svc *backbone.Service) []string {
+// subscriptions names the subscriptions of a service.
+func subscriptions(svc *backbone.Service) []string {
 	names := []string{svc.Name}
 	for _, v := range svc.Views {
 		if !v.Inline {
@@ -275,7 +275,7 @@ func Subscriptions(svc *backbone.Service) []string {
 
 func listParked(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	for _, svc := range h.Runtime.Parts() {
-		for _, sub := range Subscriptions(svc) {
+		for _, sub := range subscriptions(svc) {
 			rows, err := h.Store(svc.Name).ParkedRows(ctx, svc.Name, sub, a["key"], 1000)
 			if err != nil {
 				return err

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"example.org/souk/backbone"
-	"example.org/souk/internal/control"
 	"example.org/souk/internal/house"
 	"example.org/souk/mall"
 	"example.org/souk/mall/analytics"
@@ -467,18 +466,17 @@ func (c *checker) counts(ctx context.Context) error {
 
 // leftovers: nothing is parked and no call waits to be made.
 func (c *checker) leftovers(ctx context.Context) error {
-	for _, svc := range c.h.Runtime.Parts() {
-		store := c.h.Store(svc.Name)
-		for _, subscription := range control.Subscriptions(svc) {
-			parked, err := store.ParkedRows(ctx, svc.Name, subscription, "", 10)
-			if err != nil {
-				return err
-			}
-			for _, p := range parked {
-				c.broken("subscription %s of %s has parked %s of %s: %s", subscription, svc.Name, p.ID, p.Source, p.Cause)
-			}
+	for _, s := range c.h.Runtime.Subscriptions() {
+		parked, err := c.h.Store(s.Service).ParkedRows(ctx, s.Service, s.Name, "", 10)
+		if err != nil {
+			return err
 		}
-		calls, err := store.Calls(ctx, svc.Name, 10)
+		for _, p := range parked {
+			c.broken("subscription %s of %s has parked %s of %s: %s", s.Name, s.Service, p.ID, p.Source, p.Cause)
+		}
+	}
+	for _, svc := range c.h.Runtime.Parts() {
+		calls, err := c.h.Store(svc.Name).Calls(ctx, svc.Name, 10)
 		if err != nil {
 			return err
 		}
