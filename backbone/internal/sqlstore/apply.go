@@ -147,6 +147,14 @@ var (
 		Verb: Update, Table: "bb_checkpoint", Guard: true, Set: 1,
 		Columns: []Column{{"epoch", Int}, {"subscription", Text}, {"source", Text}, {"slice", Int}, {"epoch", Int}},
 	}
+	// lockCheckpoints locks the checkpoints that a batch guards and moves, in the order in which leases lock them. Statements over many rows
+	// lock them as their plan comes upon them.
+	lockCheckpoints = &Shape{
+		Verb: Select, Table: "bb_checkpoint",
+		Columns: []Column{{"subscription", Text}, {"source", Text}, {"slice", Int}},
+		SQL: `WITH v(subscription, source, slice) AS ({rows}) SELECT 1 FROM {bb_checkpoint} t JOIN v USING (subscription, source, slice)
+			` + inLockOrder + ` FOR UPDATE OF t`,
+	}
 	upsertAmendments = &Shape{
 		Verb: Insert, Table: "bb_amendment",
 		Columns: []Column{
@@ -192,7 +200,7 @@ func (t *Tx) Apply(ctx context.Context, service string, w *driver.Writes) error 
 	if err := t.Core.Check(service); err != nil {
 		return err
 	}
-	batches := batchesOf(w)
+	batches := batchesOf(w, t.Core.Dialect.ForUpdate != "")
 	for _, b := range batches {
 		if err := b.distinct(); err != nil {
 			return err
@@ -225,6 +233,9 @@ func (t *Tx) Apply(ctx context.Context, service string, w *driver.Writes) error 
 	}
 	return nil
 }
+
+// inLockOrder is the order in which everybody locks several checkpoints, whatever the database's collation.
+const inLockOrder = `ORDER BY subscription COLLATE "C", source COLLATE "C", slice`
 
 func logOf(records []driver.Record) *Batch {
 	b := NewBatch(logShape, len(records))
@@ -267,9 +278,9 @@ func headsOf(records []driver.Record) (*Batch, error) {
 	return b, nil
 }
 
-// batchesOf returns all rows but the log's, in the order in which they are
-// written and locked.
-func batchesOf(w *driver.Writes) []*Batch {
+// batchesOf returns all rows but the log's, in the order in which they are written and locked; locks says whether the database locks
+// rows, and not itself as a whole.
+func batchesOf(w *driver.Writes, locks bool) []*Batch {
 	var out []*Batch
 	add := func(shape *Shape, n int, fill func(b *Batch)) {
 		if n == 0 {
@@ -313,6 +324,16 @@ func batchesOf(w *driver.Writes) []*Batch {
 			b.int(1).int(id).int(0)
 		}
 	})
+	if n := len(w.Guards) + len(w.Moves); locks && n > 1 {
+		add(lockCheckpoints, n, func(b *Batch) {
+			for _, g := range w.Guards {
+				b.text(g.Subscription).text(g.Source).int(int64(g.Slice))
+			}
+			for _, m := range w.Moves {
+				b.text(m.Subscription).text(m.Source).int(int64(m.Slice))
+			}
+		})
+	}
 	add(guardShape, len(w.Guards), func(b *Batch) {
 		for _, g := range latest(w.Guards, func(a, b *driver.Guard) int {
 			return cmp.Or(compareText(a.Subscription, b.Subscription, a.Source, b.Source), cmp.Compare(a.Slice, b.Slice), cmp.Compare(a.Epoch, b.Epoch))

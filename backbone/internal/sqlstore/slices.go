@@ -140,14 +140,17 @@ func (c *Core) Claim(ctx context.Context, service, subscription, owner string, l
 		if err != nil || len(free) == 0 {
 			return err
 		}
-		args := []any{owner, now + lease.Microseconds(), subscription}
+		of, args := "WHERE subscription = $1 AND slice IN ("+parameters(2, len(free))+")", []any{subscription}
 		for _, slice := range free {
 			args = append(args, slice)
 		}
-		// The statement waits for transactions that move these checkpoints, and
-		// returns the positions that they left.
-		out, err = collect(ctx, q, c.sql(service, `UPDATE {bb_checkpoint} SET epoch = epoch + 1, owner = $1, lease_until = $2
-			WHERE subscription = $3 AND slice IN (`+parameters(4, len(free))+`) RETURNING `+checkpointColumns), args, scanCheckpoint)
+		// This waits for transactions that move these checkpoints; what is returned then are the positions that they left.
+		if err := c.lockCheckpoints(ctx, q, service, of, args); err != nil {
+			return err
+		}
+		owned := fmt.Sprintf("UPDATE {bb_checkpoint} SET epoch = epoch + 1, owner = $%d, lease_until = $%d ", len(args)+1, len(args)+2)
+		out, err = collect(ctx, q, c.sql(service, owned+of+" RETURNING "+checkpointColumns),
+			append(args, owner, now+lease.Microseconds()), scanCheckpoint)
 		return err
 	})
 	return sorted(out, func(a, b *driver.Checkpoint) int {
@@ -172,9 +175,12 @@ func (c *Core) Renew(ctx context.Context, service, subscription, owner string, l
 		return nil, err
 	}
 	err = c.update(ctx, service, func(q Conn) error {
-		held, err = collect(ctx, q, c.sql(service, `UPDATE {bb_checkpoint} SET lease_until = $3
-			WHERE subscription = $1 AND owner = $2 RETURNING slice`),
-			[]any{subscription, owner, now + lease.Microseconds()}, scanInt)
+		of, args := "WHERE subscription = $1 AND owner = $2", []any{subscription, owner}
+		if err := c.lockCheckpoints(ctx, q, service, of, args); err != nil {
+			return err
+		}
+		held, err = collect(ctx, q, c.sql(service, "UPDATE {bb_checkpoint} SET lease_until = $3 "+of+" RETURNING slice"),
+			append(args, now+lease.Microseconds()), scanInt)
 		return err
 	})
 	slices.Sort(held)
@@ -190,11 +196,24 @@ func (c *Core) Release(ctx context.Context, service, subscription, owner string,
 	for _, slice := range held {
 		args = append(args, slice)
 	}
+	of := "WHERE subscription = $1 AND owner = $2 AND slice IN (" + parameters(3, len(held)) + ")"
 	return c.update(ctx, service, func(q Conn) error {
-		_, err := q.Exec(ctx, c.sql(service, `UPDATE {bb_checkpoint} SET owner = '', lease_until = 0
-			WHERE subscription = $1 AND owner = $2 AND slice IN (`+parameters(3, len(held))+`)`), args...)
+		if err := c.lockCheckpoints(ctx, q, service, of, args); err != nil {
+			return err
+		}
+		_, err := q.Exec(ctx, c.sql(service, "UPDATE {bb_checkpoint} SET owner = '', lease_until = 0 "+of), args...)
 		return err
 	})
+}
+
+// lockCheckpoints locks the checkpoints of a WHERE clause in the order in which batches lock those that they move: whoever locks
+// several in another order and a batch could wait for each other. A database that lets one write at a time needs none of it.
+func (c *Core) lockCheckpoints(ctx context.Context, q Conn, service, of string, args []any) error {
+	if c.Dialect.ForUpdate == "" {
+		return nil
+	}
+	return all(ctx, q, c.sql(service, "SELECT 1 FROM {bb_checkpoint} "+of+" "+inLockOrder+c.Dialect.ForUpdate), args,
+		func(driver.Rows) error { return nil })
 }
 
 // Seize takes all slices of the subscriptions away from whoever has them, within a transaction: their epochs rise, and they
@@ -208,12 +227,8 @@ func (c *Core) Seize(ctx context.Context, q Conn, service string, subscriptions 
 		args[i] = name
 	}
 	of := "WHERE subscription IN (" + parameters(1, len(subscriptions)) + ")"
-	if lock := c.Dialect.ForUpdate; lock != "" { // in the order in which batches lock them
-		err := all(ctx, q, c.sql(service, "SELECT slice FROM {bb_checkpoint} "+of+" ORDER BY subscription, source, slice"+lock), args,
-			func(driver.Rows) error { return nil })
-		if err != nil {
-			return nil, err
-		}
+	if err := c.lockCheckpoints(ctx, q, service, of, args); err != nil {
+		return nil, err
 	}
 	out, err := collect(ctx, q, c.sql(service, "UPDATE {bb_checkpoint} SET epoch = epoch + 1, owner = '', lease_until = 0 "+of+
 		" RETURNING "+checkpointColumns), args, scanCheckpoint)
