@@ -149,10 +149,11 @@ func (h *House) openPostgres(ctx context.Context) error {
 			return s, nil
 		}
 		s, err := pgstore.Open(ctx, pgstore.Config{URL: address, Log: h.cfg.Logger})
-		if err == nil {
-			opened[address] = s
+		if err != nil {
+			return nil, err // not s: a nil *pgstore.Store is a driver.Store that is not nil
 		}
-		return s, err
+		opened[address] = s
+		return s, nil
 	}
 	if h.stores.shared, err = open(shared); err != nil {
 		return err

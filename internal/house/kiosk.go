@@ -20,6 +20,9 @@ import (
 	"example.org/souk/mall/stores"
 )
 
+// standsBehindKiosks lists the services whose tables kiosks show.
+var standsBehindKiosks = []string{"stores", "inventory", "baskets", "orders", depot.ServiceName, "entrance", "customers"}
+
 // kioskStand returns what stands behind the kiosks. Commands go to wherever their services run; what is shown is read in the databases.
 func (h *House) kioskStand() kiosk.Config {
 	return kiosk.Config{

@@ -19,8 +19,8 @@ type Granted struct {
 	Role string `json:"role"`
 	// Owns is the schema that belongs to it, "" for a gateway without tables.
 	Owns string `json:"owns"`
-	// Reads are the services whose logs it subscribes to; the console reads all tables but the keys themselves, the way in
-	// for staff the tables of what it shows.
+	// Reads are the services whose logs it subscribes to; the console reads all tables but the keys themselves, the ways in
+	// for staff and kiosks the tables of what they show.
 	Reads []string `json:"reads"`
 }
 
@@ -83,20 +83,40 @@ type grants struct {
 func (g *grants) role(part string) string { return g.prefix + "_" + part }
 
 func (g *grants) list() []Granted {
-	list := []Granted{{Role: g.role(consolePart), Reads: slices.DeleteFunc(slices.Clone(g.services), func(s string) bool { return s == vaulted })}}
+	var list []Granted
+	for _, part := range gateways {
+		list = append(list, Granted{Role: g.role(part), Reads: g.seenBy(part)})
+	}
 	for _, s := range g.services {
 		reads := g.reads[s]
 		if s == staff.ServiceName {
-			reads = g.seen()
+			reads = g.seenBy(s)
 		}
 		list = append(list, Granted{g.role(s), s, reads})
 	}
 	return list
 }
 
-// seen lists the services whose tables staff see, their own aside.
-func (g *grants) seen() []string {
-	return slices.DeleteFunc(slices.Clone(followed), func(s string) bool { return s == staff.ServiceName || !slices.Contains(g.services, s) })
+// pages are the ways in that show what other services keep.
+var pages = []string{consolePart, kioskPart, staff.ServiceName}
+
+// seenBy lists the services whose tables a page shows, its own aside.
+func (g *grants) seenBy(page string) (list []string) {
+	for _, s := range g.services {
+		shown := false
+		switch page {
+		case consolePart:
+			shown = s != vaulted
+		case kioskPart:
+			shown = slices.Contains(standsBehindKiosks, s)
+		case staff.ServiceName:
+			shown = s != page && slices.Contains(followed, s)
+		}
+		if shown {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 // grant carries it out on one database, which holds the tables of these services, in one transaction.
@@ -109,7 +129,7 @@ func (g *grants) grant(ctx context.Context, address string, here []string, share
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		b := &granting{grants: g, ctx: ctx, tx: tx}
 		b.make(g.prefix, "NOLOGIN")
-		for _, part := range append([]string{consolePart}, g.services...) {
+		for _, part := range slices.Concat(gateways, g.services) {
 			b.make(g.role(part), "LOGIN")
 			b.do("GRANT %s TO %s", g.prefix, g.role(part))
 		}
@@ -193,7 +213,10 @@ func (b *granting) give(service string) {
 	for _, table := range tables {
 		b.do("ALTER TABLE %s.%s OWNER TO %s", service, table, owner)
 	}
-	b.do("REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM PUBLIC, %s, %s", service, b.prefix, b.role(consolePart))
+	b.do("REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM PUBLIC, %s", service, b.prefix)
+	for _, part := range gateways {
+		b.do("REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM %s", service, b.role(part))
+	}
 	b.do("GRANT USAGE ON SCHEMA %s TO %s", service, b.prefix)
 	for _, other := range b.services {
 		if other == service {
@@ -217,11 +240,10 @@ func (b *granting) give(service string) {
 		}
 		return
 	}
-	readers := []string{consolePart}
-	if slices.Contains(b.seen(), service) {
-		readers = append(readers, staff.ServiceName)
-	}
-	for _, reader := range readers {
+	for _, reader := range pages {
+		if !slices.Contains(b.seenBy(reader), service) {
+			continue
+		}
 		b.do("GRANT SELECT ON ALL TABLES IN SCHEMA %s TO %s", service, b.role(reader))
 		// Also on tables that the service makes later, as it does when a view is rebuilt.
 		b.do("ALTER DEFAULT PRIVILEGES FOR ROLE %s IN SCHEMA %s GRANT SELECT ON TABLES TO %s", owner, service, b.role(reader))
