@@ -156,7 +156,7 @@ func TestF1_CrashWalkOfProcesses(t *testing.T) {
 		if w.passes != nil {
 			pass = w.passes([]int{pass})[0]
 		}
-		w.split = []string{"online stores customers keys", "orders inventory payments watcher", "notifications analytics"}
+		w.split = []string{"online stores customers keys", "orders inventory payments watcher", "notifications analytics depot baskets search"}
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
 			crash(t, binary, point, pass, w)
@@ -232,6 +232,9 @@ func crash(t *testing.T, binary, point string, pass int, w walk) {
 	}
 	out.troubleMoney(t, `{}`)
 	heal(t, healed)
+	for _, p := range m.others { // those that went on have the point before them as well
+		p.proc.Kill9()
+	}
 	m.beginWhatEnded(healed)
 	m.redriveAll()
 	k := m.holds()
