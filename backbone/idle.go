@@ -82,10 +82,18 @@ func (r *Runtime) InFlight(ctx context.Context) (string, error) {
 // for the subscriptions that run here, in all processes that share them. What is parked, and waits for an operator or a
 // time, does not count. Nothing is missed that goes on meanwhile if two looks, one after the other, find nothing.
 func (r *Runtime) Unsettled(ctx context.Context) (string, error) {
+	return r.unsettled(ctx, append(slices.Clone(r.order), r.elsewhere...))
+}
+
+// UnsettledHere is Unsettled for the services that run in this process alone, whichever process has their messages in hand. It
+// reads no table of others, but the logs that these services subscribe to.
+func (r *Runtime) UnsettledHere(ctx context.Context) (string, error) { return r.unsettled(ctx, r.order) }
+
+func (r *Runtime) unsettled(ctx context.Context, hosts []*host) (string, error) {
 	if busy, err := r.InFlight(ctx); busy != "" || err != nil {
 		return busy, err
 	}
-	for _, h := range append(slices.Clone(r.order), r.elsewhere...) {
+	for _, h := range hosts {
 		if h.store == nil {
 			continue // its database cannot be reached from here
 		}

@@ -616,6 +616,13 @@ func TestUnsettledElsewhere(t *testing.T) {
 		return what
 	}
 	eventually(t, "only the archive is behind", 20*time.Second, func() bool { return strings.Contains(look(), "of service archive has not") })
+	eventually(t, "nothing is to be done for what runs here", 20*time.Second, func() bool {
+		what, err := one.UnsettledHere(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return what == ""
+	})
 	if err := b.Resume(t.Context(), "archive"); err != nil {
 		t.Fatal(err)
 	}

@@ -229,6 +229,11 @@ func (b *granting) give(service string) {
 			}
 		}
 	}
+	for _, gateway := range gateways { // beside services in one process, it reads for them the logs of those that run elsewhere
+		for _, table := range openToWho {
+			b.do("GRANT SELECT ON %s.%s TO %s", service, table, b.role(gateway))
+		}
+	}
 	for _, table := range openToAll {
 		if slices.Contains(tables, table) {
 			b.do("GRANT SELECT ON %s.%s TO %s", service, table, b.prefix)

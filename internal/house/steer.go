@@ -40,13 +40,13 @@ type steered struct {
 	house *House
 }
 
-// InFlight says what is in flight here, and, of a mall that runs as several processes, what is to be done anywhere as far as can be known
-// from here: what a process left behind that died, nobody has in hand.
+// InFlight says what is in flight here, and, of a mall that runs as several processes, what is to be done in any of them for the services of
+// this one: what a process left behind that died, nobody has in hand.
 func (s steered) InFlight(ctx context.Context) (string, error) {
 	if s.house.peers == nil {
 		return s.Runtime.InFlight(ctx)
 	}
-	return s.Runtime.Unsettled(ctx)
+	return s.Runtime.UnsettledHere(ctx)
 }
 
 // each asks every process.
@@ -66,7 +66,8 @@ func (h *House) each(ctx context.Context, ask func(soukv1connect.ControlServiceC
 }
 
 // InFlight says for people what is in flight, "" for nothing: in this process, or in all of a mall that runs as several. Those are idle when
-// all say so in two rounds, and no log has grown between them.
+// all say so in two rounds, no log has grown between them, and nothing is to be done for a service that no process runs: the databases tell
+// that, to the command line, which may read all of them.
 func (h *House) InFlight(ctx context.Context) (string, error) {
 	if h.peers == nil || !h.cfg.Quiet {
 		return h.Runtime.InFlight(ctx)
@@ -76,10 +77,13 @@ func (h *House) InFlight(ctx context.Context) (string, error) {
 		return busy, err
 	}
 	after, busy, err := h.round(ctx)
-	if err == nil && busy == "" && !maps.Equal(before, after) {
-		busy = "a log has grown"
+	if err != nil || busy != "" {
+		return busy, err
 	}
-	return busy, err
+	if !maps.Equal(before, after) {
+		return "a log has grown", nil
+	}
+	return h.Runtime.Unsettled(ctx)
 }
 
 // round asks every process once.

@@ -3,7 +3,7 @@ package store
 import (
 	"bytes"
 	"compress/gzip"
-	"fmt"
+	"encoding/json"
 	"io"
 	"os"
 	"os/exec"
@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 
+	"example.org/souk/internal/control"
 	"example.org/souk/internal/testserver"
 )
 
@@ -119,14 +120,24 @@ func TestF7_ReleasedByTurns(t *testing.T) {
 	m.accountFor(m.holds(), ids)
 }
 
-// redriveUnknown has what the version before has parked, since it does not know it, tried by this one, as its operator would.
+// redriveUnknown has what the version before has parked, since it does not know it, tried by this one, as its operator would. Nothing else
+// may be parked.
 func (m *mall) redriveUnknown() {
 	m.t.Helper()
-	for _, row := range rows(m.t, m.binary, m.dir, "dlq", "list") {
-		if cause := fmt.Sprint(row["cause"]); strings.Contains(cause, "is not handled by service") {
-			m.souk("dlq", "redrive", fmt.Sprint(row["service"]), fmt.Sprint(row["key"]), "--why", "the version before does not know it")
+	err := control.Call(m.t.Context(), control.Mall{Data: m.dir, DB: m.db}, "dlq list", nil, func(row json.RawMessage) error {
+		var head struct{ Service, Key, Cause string }
+		if err := json.Unmarshal(row, &head); err != nil {
+			return err
 		}
+		if !strings.Contains(head.Cause, "is not handled by service") {
+			m.t.Errorf("%s has parked %s: %s", head.Service, head.Key, head.Cause)
+		}
+		return nil
+	})
+	if err != nil {
+		m.t.Fatal(err)
 	}
+	m.redriveAll()
 }
 
 // accountFor fails the test where an order that was accepted is gone.
@@ -160,13 +171,33 @@ func TestF7_ReleasedBeside(t *testing.T) {
 		p.WaitLine("ready")
 		return p
 	}
-	earlier := begin(both...) // it is there first: its tables are brought up to date under it
-	m := split(t, program(t), t.TempDir(), db, []string{"online keys notifications analytics depot baskets search", strings.Join(both, " "), "orders"})
+	// The version before is there first, and its tables are brought up to date under it. It begins with the orders service.
+	earlier := begin(slices.Concat(both, []string{"orders"})...)
+	m := split(t, program(t), t.TempDir(), db, []string{"online keys notifications analytics depot baskets search", strings.Join(both, " ")})
 	m.seed()
 	for _, product := range []string{"PRODUCT_001", "PRODUCT_002"} {
 		m.souk("stock", "receive", product, "2000")
 	}
-	var ids []string
+	handedOver := m.loadOf(t, 4, 150, numbered("handed-over"))
+	earlier.WaitLine("settled 20")
+	earlier.Kill9()
+	ids := handedOver()
+	underway := func() int {
+		t.Helper()
+		n, err := strconv.Atoi(rowsOf(t, db, `SELECT count(*) FROM orders.bb_saga WHERE definition = 1 AND state NOT IN ('completed', 'compensated')`)[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if underway() == 0 {
+		t.Error("no saga was in flight when the orders service was handed over")
+	}
+	earlier = begin(both...)
+	taker := processes([]string{"orders"})
+	m.others = append(m.others, taker...)
+	m.beginPart(taker[0])
+	await(t, "this version has brought the sagas of the version before to their end", func() bool { return underway() == 0 })
 	shared := func(word string, kill func()) {
 		t.Helper()
 		await(t, "both versions have a share", func() bool {
@@ -188,39 +219,13 @@ func TestF7_ReleasedBeside(t *testing.T) {
 			m.beginWhatEnded()
 		})
 	}
-	// The version before knows no saga of this one's: it is let go back only when those have ended, and begins its own.
 	m.settle()
-	m.of("orders").proc.Kill9()
-	earlier.Kill9()
-	earlier = begin(slices.Concat(both, []string{"orders"})...)
-	accepted := m.loadOf(t, 4, 150, numbered("handed-over"))
-	earlier.WaitLine("settled 20")
-	earlier.Kill9()
-	ids = append(ids, accepted()...)
-	sagas := func(version, state string) int {
-		t.Helper()
-		n, err := strconv.Atoi(rowsOf(t, db, fmt.Sprintf(`SELECT count(*) FROM orders.bb_saga WHERE definition = %s AND state %s ('completed', 'compensated')`, version, state))[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	if n := sagas("1", "NOT IN"); n == 0 {
-		t.Error("no saga of the version before was in flight when the orders service was handed over")
-	}
-	earlier = begin(both...)
-	m.beginWhatEnded()
-	m.settle()
-	if n := sagas("1", "IN"); n == 0 {
-		t.Error("this version has ended no saga of the version before")
-	}
-	if n := sagas("2", "IN"); n == 0 {
-		t.Error("this version has begun no saga of its own")
-	}
 	earlier.Signal(syscall.SIGTERM)
 	if e := earlier.Wait(); e.Code != 0 {
 		t.Errorf("the version before ended with %v\n%s", e, earlier.Stderr())
 	}
+	m.redriveUnknown()
+	m.settle()
 	m.stop()
 	at := m.place()
 	at.forked = both
