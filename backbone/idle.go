@@ -87,7 +87,9 @@ func (r *Runtime) Unsettled(ctx context.Context) (string, error) {
 
 // UnsettledHere is Unsettled for the services that run in this process alone, whichever process has their messages in hand. It
 // reads no table of others, but the logs that these services subscribe to.
-func (r *Runtime) UnsettledHere(ctx context.Context) (string, error) { return r.unsettled(ctx, r.order) }
+func (r *Runtime) UnsettledHere(ctx context.Context) (string, error) {
+	return r.unsettled(ctx, r.order)
+}
 
 func (r *Runtime) unsettled(ctx context.Context, hosts []*host) (string, error) {
 	if busy, err := r.InFlight(ctx); busy != "" || err != nil {

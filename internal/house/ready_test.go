@@ -101,7 +101,7 @@ func TestReadyBetween(t *testing.T) {
 	expect("/readyz", 503)
 }
 
-func keyFile(t *testing.T) string {
+func keyFile(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "api-key")
 	if err := os.WriteFile(path, []byte("key"), 0o600); err != nil {

@@ -52,58 +52,43 @@ func (c *Core) InitSubscription(ctx context.Context, service, subscription strin
 		if hash != driver.SliceHash {
 			return fmt.Errorf("subscription %q was divided by hash %s, this program knows %s", subscription, hash, driver.SliceHash)
 		}
-		for _, source := range slices.Sorted(maps.Keys(from)) {
-			if err := c.initSource(ctx, q, service, subscription, source, stored, from[source]); err != nil {
-				return err
-			}
-		}
-		return nil
+		return c.initSources(ctx, q, service, subscription, stored, from)
 	})
 	return stored, err
 }
 
-func (c *Core) initSource(ctx context.Context, q Conn, service, subscription, source string, count int, from int64) error {
-	known := false
-	err := all(ctx, q, c.sql(service, "SELECT slice FROM {bb_checkpoint} WHERE subscription = $1 AND source = $2 LIMIT 1"),
-		[]any{subscription, source}, func(driver.Rows) error { known = true; return nil })
-	if err != nil || known {
-		return err
-	}
-	held := map[int]driver.Checkpoint{} // by the sources that are there already
-	err = all(ctx, q, c.sql(service, `SELECT slice, max(epoch), max(owner), max(lease_until) FROM {bb_checkpoint}
-		WHERE subscription = $1 GROUP BY slice`), []any{subscription}, func(rows driver.Rows) error {
-		var p driver.Checkpoint
-		err := rows.Scan(&p.Slice, &p.Epoch, &p.Owner, &p.LeaseUntil)
-		held[p.Slice] = p
-		return err
-	})
+// initSources gives the slices of a subscription checkpoints for sources that are new to it, by one statement: a first start makes thousands.
+func (c *Core) initSources(ctx context.Context, q Conn, service, subscription string, count int, from map[string]int64) error {
+	known := map[string]bool{}
+	err := all(ctx, q, c.sql(service, "SELECT DISTINCT source FROM {bb_checkpoint} WHERE subscription = $1"), []any{subscription},
+		func(rows driver.Rows) error {
+			var source string
+			err := rows.Scan(&source)
+			known[source] = true
+			return err
+		})
 	if err != nil {
 		return err
 	}
-	for first := 0; first < count; first += initRows {
-		n := min(initRows, count-first)
-		args := make([]any, 0, 7*n)
-		for slice := first; slice < first+n; slice++ {
-			p := held[slice]
-			args = append(args, subscription, source, slice, from, p.Epoch, p.Owner, p.LeaseUntil)
-		}
-		if _, err := q.Exec(ctx, c.sql(service, "INSERT INTO {bb_checkpoint} ("+checkpointColumns+") VALUES "+tuples(7, n)), args...); err != nil {
-			return err
+	var starts []string
+	args := []any{subscription, count}
+	for _, source := range slices.Sorted(maps.Keys(from)) {
+		if !known[source] {
+			starts = append(starts, fmt.Sprintf("SELECT CAST($%d AS TEXT) AS source, CAST($%d AS BIGINT) AS position", len(args)+1, len(args)+2))
+			args = append(args, source, from[source])
 		}
 	}
-	return nil
-}
-
-// initRows is how many checkpoints a statement adds at most.
-const initRows = 64
-
-// tuples returns n lists of so many parameters each, as VALUES takes them.
-func tuples(columns, n int) string {
-	list := make([]string, n)
-	for i := range list {
-		list[i] = "(" + parameters(1+i*columns, columns) + ")"
+	if len(starts) == 0 {
+		return nil
 	}
-	return strings.Join(list, ", ")
+	// A source that joins finds its slices owned as they are for the sources that are there.
+	_, err = q.Exec(ctx, c.sql(service, `INSERT INTO {bb_checkpoint} (`+checkpointColumns+`)
+		WITH RECURSIVE n(slice) AS (SELECT 0 UNION ALL SELECT slice + 1 FROM n WHERE slice + 1 < CAST($2 AS BIGINT))
+		SELECT CAST($1 AS TEXT), v.source, n.slice, v.position, coalesce(h.epoch, 0), coalesce(h.owner, ''), coalesce(h.lease_until, 0)
+		FROM (`+strings.Join(starts, " UNION ALL ")+`) AS v CROSS JOIN n LEFT JOIN (
+			SELECT slice, max(epoch) AS epoch, max(owner) AS owner, max(lease_until) AS lease_until FROM {bb_checkpoint}
+			WHERE subscription = $1 GROUP BY slice) AS h ON h.slice = n.slice`), args...)
+	return err
 }
 
 const checkpointColumns = "subscription, source, slice, position, epoch, owner, lease_until"
