@@ -106,14 +106,13 @@ func rebuilds(ctx context.Context, m *mall) {
 func TestF1_CrashWalk(t *testing.T) {
 	t.Parallel()
 	binary := testserver.Build(t, "example.org/souk/test/store/watched", "crashpoints")
-	passes := []int{13}
-	// Fewer would be reached before the load has begun.
+	passes := []int{3}
 	switch os.Getenv("SOUK_PROVE") {
 	case "short":
-		passes = []int{13, 20, 40, 80}
+		passes = []int{1, 20, 80}
 	case "full":
 		passes = nil
-		for pass := 13; pass < 130; pass += 3 {
+		for pass := 1; pass < 120; pass += 3 {
 			passes = append(passes, pass)
 		}
 	}
@@ -147,7 +146,7 @@ func TestF1_CrashWalkOfProcesses(t *testing.T) {
 		return
 	}
 	binary := testserver.Build(t, "example.org/souk/test/store/watched", "crashpoints")
-	names, pass := points(t), 20
+	names, pass := points(t), 10
 	if os.Getenv("SOUK_PROVE") == "short" { // several processes take seconds to begin: make prove walks all points
 		names = []string{"commit.after"}
 	}
@@ -163,6 +162,9 @@ func TestF1_CrashWalkOfProcesses(t *testing.T) {
 		})
 	}
 }
+
+// underLoad is the order at which a walk begins to count how often its point is passed: those before it are in work.
+const underLoad = 20
 
 // start runs souk in the way of a walk.
 func (w *walk) start(t *testing.T, out *outside, binary string, env []string, flags []string) *mall {
@@ -201,15 +203,22 @@ func crash(t *testing.T, binary, point string, pass int, w walk) {
 	m.idle()
 	m.stop()
 	out.troubleMoney(t, `{"seed":7,"fail_percent":20}`)
-	mark := filepath.Join(t.TempDir(), "reached")
-	m.begin(healed, fmt.Sprintf("SOUK_CRASH=%s:%d", point, pass), "SOUK_CRASH_MARK="+mark)
+	mark, arm := filepath.Join(t.TempDir(), "reached"), filepath.Join(t.TempDir(), "armed")
+	m.begin(healed, fmt.Sprintf("SOUK_CRASH=%s:%d", point, pass), "SOUK_CRASH_MARK="+mark, "SOUK_CRASH_ARM="+arm)
 	busy, end := context.WithCancel(t.Context())
 	defer end()
 	var others sync.WaitGroup
 	if w.besides != nil {
 		others.Go(func() { w.besides(busy, m) })
 	}
-	accepted := m.loadOf(t, 8, 1500, mixed)
+	accepted := m.loadOf(t, 8, 1500, func(n int) (id, body string) {
+		if n == underLoad {
+			if err := os.WriteFile(arm, nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+		return mixed(n)
+	})
 	if w.heal {
 		heal(t, healed)
 		others.Go(func() {
