@@ -9,8 +9,8 @@ import (
 )
 
 // Tutorial runs the commands of a page as they stand there, one after another, and fails where one of them does. The page has at
-// least so many blocks of them.
-func Tutorial(t *testing.T, page string, least int) {
+// least so many blocks of them. The environment says what the page would otherwise look for at its usual place.
+func Tutorial(t *testing.T, page string, least int, env ...string) {
 	t.Helper()
 	text, err := os.ReadFile(page)
 	if err != nil {
@@ -30,7 +30,7 @@ func Tutorial(t *testing.T, page string, least int) {
 	binary := Build(t, "example.org/souk/cmd/souk")
 	p := Command{
 		Args: []string{"/bin/sh", "-c", script}, Dir: t.TempDir(),
-		Env: []string{"PATH=" + filepath.Dir(binary) + ":" + os.Getenv("PATH"), "SOUK_HTTP=127.0.0.1:0"},
+		Env: append([]string{"PATH=" + filepath.Dir(binary) + ":" + os.Getenv("PATH"), "SOUK_HTTP=127.0.0.1:0"}, env...),
 	}.Start(t)
 	for n := range blocks {
 		p.WaitLine(fmt.Sprintf("block %d of the tutorial is done", n+1))

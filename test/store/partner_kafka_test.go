@@ -50,6 +50,12 @@ func TestPartnersAtKafka(t *testing.T) {
 	binary, p := program(t), &pipe{}
 	testPartners(t, binary, program(t, "crashpoints"), p)
 
+	// D2, D3: the tutorial does what it says, with a stock client.
+	t.Run("D3_Tutorial", func(t *testing.T) {
+		p.fresh(t)
+		testserver.Tutorial(t, "../../docs/tutorials/fan-out.md", 6, "KAFKA="+strings.Join(p.server.Addresses(), ","))
+	})
+
 	// C2: the server is killed and comes back after the client has given it up: it is read on from where the mall was, and what
 	// was placed meanwhile goes out. Red when an error ends the reading.
 	t.Run("C2_ServerKilled", func(t *testing.T) {

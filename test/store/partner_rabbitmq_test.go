@@ -106,6 +106,12 @@ func TestPartnersAtRabbitMQ(t *testing.T) {
 	binary := program(t)
 	testPartners(t, binary, program(t, "crashpoints"), p)
 
+	// C1, C2, C3: the tutorial does what it says, with stock clients.
+	t.Run("C1_Tutorial", func(t *testing.T) {
+		p.fresh(t)
+		testserver.Tutorial(t, "../../docs/tutorials/rabbitmq.md", 7, "AMQP="+p.url())
+	})
+
 	// Whoever comes first declares the exchange, and one of another kind is taken as it is. Red when a declaration that is
 	// refused ends the matter.
 	t.Run("C1_DeclaredByOthers", func(t *testing.T) {

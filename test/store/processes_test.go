@@ -425,3 +425,10 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 	}
 	refused(t, binary, t.TempDir(), 1, "no process that runs it can be reached", "--db", db, "stock", "receive", "PRODUCT_001", "1")
 }
+
+// E5: the tutorial of a store whose inventory is away does what it says.
+func TestTutorialAbsentInventory(t *testing.T) {
+	t.Parallel()
+	db := testserver.Postgres(t).Database(t)
+	testserver.Tutorial(t, "../../docs/tutorials/absent-inventory.md", 7, "DB="+db)
+}
