@@ -109,7 +109,7 @@ func TestPartnersAtRabbitMQ(t *testing.T) {
 	// C1, C2, C3: the tutorial does what it says, with stock clients.
 	t.Run("C1_Tutorial", func(t *testing.T) {
 		p.fresh(t)
-		testserver.Tutorial(t, "../../docs/tutorials/rabbitmq.md", 7, "AMQP="+p.url())
+		testserver.Tutorial(t, "../../docs/tutorials/rabbitmq.md", 7, "AMQP="+strings.TrimSuffix(p.url(), "/"))
 	})
 
 	// Whoever comes first declares the exchange, and one of another kind is taken as it is. Red when a declaration that is

@@ -430,5 +430,5 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 func TestTutorialAbsentInventory(t *testing.T) {
 	t.Parallel()
 	db := testserver.Postgres(t).Database(t)
-	testserver.Tutorial(t, "../../docs/tutorials/absent-inventory.md", 7, "DB="+db)
+	testserver.Tutorial(t, "../../docs/tutorials/absent-inventory.md", 6, "DB="+db)
 }
