@@ -35,7 +35,7 @@ var bare = strings.NewReplacer("{", "trade_", "}", "")
 func (tables) Name(_, table string) string { return "trade_" + table }
 
 func (d tables) Query(ctx context.Context, text string, args ...any) (driver.Rows, error) {
-	return d.tx.QueryContext(ctx, d.rename(text), args...) //nolint:sqlclosecheck,rowserrcheck // the caller does
+	return d.tx.QueryContext(ctx, d.rename(text), args...) //nolint:rowserrcheck // the caller does
 }
 
 // open makes the tables in a database, in a transaction that is never committed.
@@ -83,30 +83,26 @@ func (d tables) wipe(ctx context.Context) error {
 }
 
 // content returns all rows, sorted.
-func (d tables) content(ctx context.Context) ([]string, error) {
+func content(ctx context.Context, r *backbone.Reader) ([]string, error) {
 	var list []string
-	for _, table := range trade.Tables {
-		rows, err := d.tx.QueryContext(ctx, `SELECT * FROM trade_`+table)
+	for table, columns := range map[string]int{"trades": 12, "lines": 10, "moves": 6, "started": 6, "goods": 2} {
+		rows, err := r.Query(ctx, `SELECT * FROM {`+table+`}`)
 		if err != nil {
 			return nil, err
 		}
-		columns, err := rows.Columns()
-		if err != nil {
-			return nil, err
-		}
-		for rows.Next() {
-			values, into := make([]any, len(columns)), make([]any, len(columns))
+		found, err := collect(rows, table, func(line *string, scan func(...any) error) error {
+			values, into := make([]any, columns), make([]any, columns)
 			for i := range values {
 				into[i] = &values[i]
 			}
-			if err := rows.Scan(into...); err != nil {
-				return nil, err
-			}
-			list = append(list, fmt.Sprint(table, values))
-		}
-		if err := cmp.Or(rows.Err(), rows.Close()); err != nil {
+			err := scan(into...)
+			*line = fmt.Sprint(table, values)
+			return err
+		})
+		if err != nil {
 			return nil, err
 		}
+		list = append(list, found...)
 	}
 	slices.Sort(list)
 	return list, nil
@@ -331,7 +327,7 @@ func days(number int) *rapid.Generator[*day] {
 		for _, g := range goods {
 			d.say("product "+g.Product, d.begin, event.ProductAdded{Product: g.Product, Store: shopOf(g), SKU: g.SKU, Price: g.Price})
 		}
-		for n := range draw(t, "orders", 5) {
+		for n := range 2 + draw(t, "orders", 4) {
 			d.order(t, n)
 		}
 		for n := range draw(t, "visits", 3) {
@@ -427,14 +423,14 @@ func (o *running) run(t *rapid.T) (step int, fate func(*Step) *int64) {
 		return 0, expired
 	}
 	approved := o.next(t, event.OrderApproved{Order: o.id, Total: o.total})
-	paid := !o.prepaid && once(t, "pays at once", 3)
+	paid := !o.prepaid && once(t, "pays at once", 2)
 	if paid {
 		o.pay(t)
 	}
 	for range draw(t, "short", 2) {
 		o.short(t)
 	}
-	if once(t, "still picking", 5) {
+	if once(t, "still picking", 8) {
 		o.count(o.placed, false, slices.Concat(o.items, o.instead), o.extra())
 		return 1, waiting
 	}
@@ -484,6 +480,8 @@ func (o *running) pay(t *rapid.T) {
 	o.taken = o.total.Amount
 	at := later(t, o.at)
 	if o.prepaid {
+		// What an invoice says of a payment is not said of other money; so it is with what is given back.
+		o.say("invoice "+o.id, at, event.InvoicePaid{Invoice: o.id, Order: o.id, Payment: "p-" + o.id, Amount: o.total})
 		o.say("pay "+o.id, at, event.PaymentCaptured{Payment: "p-" + o.id, Order: o.id, Amount: o.total})
 	} else {
 		o.say("invoice "+o.id, at, event.InvoicePaid{Invoice: o.id, Order: o.id, Amount: o.total})
@@ -495,7 +493,6 @@ func (o *running) giveBack(t *rapid.T, amount int64) {
 	o.back += amount
 	at := later(t, o.at)
 	if o.prepaid {
-		// What an invoice says of a payment is not said of other money.
 		o.say("invoice "+o.id, at, event.InvoiceRefunded{Invoice: o.id, Order: o.id, Payment: "p-" + o.id, Amount: eur(amount)})
 		o.say("pay "+o.id, at, event.PaymentRefunded{Payment: "p-" + o.id, Order: o.id, Amount: eur(amount)})
 		return
@@ -706,14 +703,14 @@ func (d tables) plays(ctx context.Context, s scene) error {
 	if err := differs(ctx, d.reader(), s.day); err != nil {
 		return err
 	}
-	inOrder, err := d.content(ctx)
+	inOrder, err := content(ctx, d.reader())
 	if err != nil {
 		return err
 	}
 	if err := d.fill(ctx, s.shuffled); err != nil {
 		return err
 	}
-	again, err := d.content(ctx)
+	again, err := content(ctx, d.reader())
 	if err == nil && !slices.Equal(inOrder, again) {
 		err = fmt.Errorf("in order\n%s\nand shuffled\n%s", strings.Join(inOrder, "\n"), strings.Join(again, "\n"))
 	}
@@ -736,7 +733,7 @@ func TestD6_TradeInAnyOrder(t *testing.T) {
 	t.Run("PostgreSQL", func(t *testing.T) {
 		t.Parallel()
 		d := open(t, "pgx", testserver.Postgres(t).Database(t))
-		for seed := range 12 {
+		for seed := range 8 {
 			if err := d.plays(t.Context(), scenes.Example(seed)); err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
@@ -802,34 +799,18 @@ func TestD6_TradeRebuilt(t *testing.T) {
 			t.Errorf("day %d: %v", n, err)
 		}
 	}
-	content := func() (list []string) {
-		for table, columns := range map[string]int{"trades": 12, "lines": 10, "moves": 6, "started": 6, "goods": 2} {
-			rows, err := w.Reader("analytics").Query(t.Context(), `SELECT * FROM {`+table+`}`)
-			if err != nil {
-				t.Fatal(err)
-			}
-			found, err := collect(rows, table, func(line *string, scan func(...any) error) error {
-				values, into := make([]any, columns), make([]any, columns)
-				for i := range values {
-					into[i] = &values[i]
-				}
-				err := scan(into...)
-				*line = fmt.Sprint(table, values)
-				return err
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			list = append(list, found...)
-		}
-		slices.Sort(list)
-		return list
+	live, err := content(t.Context(), w.Reader("analytics"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	live := content()
 	if err := w.Runtime().Rebuild(t.Context(), "analytics", "trade", nil); err != nil {
 		t.Fatal(err)
 	}
-	if again := content(); !slices.Equal(live, again) {
+	again, err := content(t.Context(), w.Reader("analytics"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(live) < 100 || !slices.Equal(live, again) {
 		t.Errorf("the view is\n%s\nand made again\n%s", strings.Join(live, "\n"), strings.Join(again, "\n"))
 	}
 }
