@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	soukv1 "example.org/souk/api/gen/souk/v1"
@@ -16,6 +17,9 @@ import (
 
 var analyticsPolicy = map[string]Access{
 	"GetSales":        lookers,
+	"BreakDownSales":  lookers,
+	"GetFunnel":       lookers,
+	"GetTimeToReady":  lookers,
 	"GetOutcomes":     lookers,
 	"ListTopProducts": lookers,
 }
@@ -56,6 +60,58 @@ func (h analyticsFace) GetSales(ctx context.Context, r *connect.Request[soukv1.G
 	answer := &soukv1.GetSalesResponse{}
 	for _, l := range list {
 		answer.Hours = append(answer.Hours, &soukv1.SalesHour{Begin: timeOf(l.Begin), Orders: l.Orders, Revenue: moneyOf(l.Revenue)})
+	}
+	return done(answer, unread(err))
+}
+
+var salesBy = map[soukv1.SalesBy]analytics.By{
+	soukv1.SalesBy_SALES_BY_HOUR: analytics.ByHour, soukv1.SalesBy_SALES_BY_SHOP: analytics.ByShop, soukv1.SalesBy_SALES_BY_PRODUCT: analytics.ByProduct,
+}
+
+func (h analyticsFace) BreakDownSales(ctx context.Context, r *connect.Request[soukv1.BreakDownSalesRequest]) (*connect.Response[soukv1.BreakDownSalesResponse], error) {
+	by, known := salesBy[r.Msg.GetBy()]
+	if !known {
+		return nil, wrong("by", "must be hour, shop or product")
+	}
+	from, until, err := span(r.Msg.GetFrom(), r.Msg.GetUntil())
+	if err != nil {
+		return nil, err
+	}
+	list, err := analytics.SalesBy(ctx, h.Reader("analytics"), by, from, until)
+	answer := &soukv1.BreakDownSalesResponse{}
+	for _, f := range list {
+		answer.Figures = append(answer.Figures, &soukv1.SalesFigure{
+			Hour: timeOf(f.Hour), Shop: f.Shop, Sku: f.SKU, Orders: f.Orders, WalkIns: f.WalkIns, Units: f.Units, WalkInUnits: f.WalkInUnits,
+			Sold: moneyOf(f.Sold), WalkInSold: moneyOf(f.WalkInSold), Refunded: moneyOf(f.Refunded), Net: moneyOf(f.Net()),
+		})
+	}
+	return done(answer, unread(err))
+}
+
+func (h analyticsFace) GetFunnel(ctx context.Context, r *connect.Request[soukv1.GetFunnelRequest]) (*connect.Response[soukv1.GetFunnelResponse], error) {
+	from, until, err := span(r.Msg.GetFrom(), r.Msg.GetUntil())
+	if err != nil {
+		return nil, err
+	}
+	list, err := analytics.Funnel(ctx, h.Reader("analytics"), from, until)
+	answer := &soukv1.GetFunnelResponse{}
+	for _, s := range list {
+		answer.Steps = append(answer.Steps, &soukv1.FunnelStep{
+			Path: string(s.Path), Step: s.Step, Reached: s.Reached, Waiting: s.Waiting, Rejected: s.Rejected, Canceled: s.Canceled, Expired: s.Expired, Free: s.Free,
+		})
+	}
+	return done(answer, unread(err))
+}
+
+func (h analyticsFace) GetTimeToReady(ctx context.Context, r *connect.Request[soukv1.GetTimeToReadyRequest]) (*connect.Response[soukv1.GetTimeToReadyResponse], error) {
+	from, until, err := span(r.Msg.GetFrom(), r.Msg.GetUntil())
+	if err != nil {
+		return nil, err
+	}
+	list, err := analytics.TimeToReady(ctx, h.Reader("analytics"), from, until)
+	answer := &soukv1.GetTimeToReadyResponse{}
+	for _, w := range list {
+		answer.Times = append(answer.Times, &soukv1.TimeToReady{Since: w.Since, Orders: w.Orders, P50: durationpb.New(w.Half), P95: durationpb.New(w.Most)})
 	}
 	return done(answer, unread(err))
 }

@@ -16,7 +16,7 @@ import (
 	"example.org/souk/mall"
 )
 
-//go:embed page.html board.html page.css page.js
+//go:embed page.html board.html sales.html page.css page.js
 var files embed.FS
 
 // pagePolicy keeps everything out that is not ours.
@@ -118,8 +118,8 @@ func (g *Gateway) board(w http.ResponseWriter, r *door.Request) error {
 }
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"sign": sign, "word": word, "class": class, "person": person, "asked": asked,
-}).ParseFS(files, "page.html", "board.html"))
+	"sign": sign, "word": word, "class": class, "person": person, "asked": asked, "took": took,
+}).ParseFS(files, "page.html", "board.html", "sales.html"))
 
 func (g *Gateway) render(w http.ResponseWriter, r *door.Request, name string) error {
 	s, err := g.look(r.Context())

@@ -185,6 +185,7 @@ type Config struct {
 	Purchases Purchases
 	Fleet     Fleet
 	Devices   Devices
+	Trade     Trade
 	// Own reads the gateway's own service.
 	Own  *backbone.Reader
 	Logs Logs
@@ -214,7 +215,7 @@ func (systemClock) Now() time.Time { return time.Now() }
 // Register adds the gateway's routes to a door. Sockets hear of what happens while Run runs.
 func Register(d *door.Door, c Config) (*Gateway, error) {
 	if c.Commands == nil || c.Shops == nil || c.Stock == nil || c.Orders == nil || c.Payments == nil || c.Purchases == nil ||
-		c.Fleet == nil || c.Devices == nil || c.Own == nil || c.Logs == nil {
+		c.Fleet == nil || c.Devices == nil || c.Trade == nil || c.Own == nil || c.Logs == nil {
 		return nil, errors.New("staff: everything that stands behind the gateway is required")
 	}
 	if c.Clock == nil {
@@ -299,5 +300,6 @@ func (g *Gateway) routes() []door.Route {
 		see("/lists", g.listLists),
 
 		see("/devices", g.listDevices),
+		see("/sales", g.sales),
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -210,6 +211,19 @@ func (s *shop) Invoice(_ context.Context, id string) (staff.Invoice, bool, error
 	return staff.Invoice{Invoice: id, Status: "paid", Customer: "C1", Order: id, Amount: eur(500)}, id == "O1", s.broken
 }
 
+func (s *shop) Traded(_ context.Context, from, until time.Time) (staff.Traded, error) {
+	if until.Sub(from) != 24*time.Hour {
+		return staff.Traded{}, fmt.Errorf("asked from %v until %v", from, until)
+	}
+	sale := staff.Sale{Shop: "souq", Orders: 3, WalkIns: 2, Units: 9, Sold: eur(12345), Back: eur(345), Net: eur(12000)}
+	odd := sale
+	odd.SKU = "<script>"
+	return staff.Traded{
+		Shops: []staff.Sale{sale}, Products: []staff.Sale{odd},
+		Steps: []staff.Step{{Path: "walk-in", Step: "checked_out", Reached: 7, Waiting: 1, Fallen: 2}}, Half: 61 * time.Second, Most: 2 * time.Hour,
+	}, nil
+}
+
 func (s *shop) Purchases(context.Context, int) ([]staff.Purchase, error) {
 	return []staff.Purchase{{Purchase: "PU1", SKU: "SKU_1", Location: "main", Quantity: 20, Open: 20, Status: "sent", Proposed: backbonetest.Epoch}}, s.broken
 }
@@ -277,7 +291,7 @@ func open(t *testing.T, s *shop, change ...func(*staff.Config)) *world {
 		t.Fatal(err)
 	}
 	c := staff.Config{
-		Commands: s, Shops: s, Stock: s, Orders: s, Payments: s, Purchases: s, Fleet: s, Devices: s, Logs: s, Own: s.Reader("staff"), LookEvery: 5 * time.Millisecond,
+		Commands: s, Shops: s, Stock: s, Orders: s, Payments: s, Purchases: s, Fleet: s, Devices: s, Trade: s, Logs: s, Own: s.Reader("staff"), LookEvery: 5 * time.Millisecond,
 	}
 	for _, f := range change {
 		f(&c)
@@ -644,4 +658,29 @@ func TestFrozen(t *testing.T) {
 		staff.ApprovalRefused{Approval: "A1", Reason: "no", Decider: "staff:bob"},
 		staff.ApprovalSettled{Approval: "A1", Code: "not_captured", Detail: "nothing was taken"},
 	)
+}
+
+// What was sold lately is a page of its own, for staff and engineers; what stands in it is text.
+func TestSalesPage(t *testing.T) {
+	t.Parallel()
+	w := open(t, newShop(t))
+	for _, token := range []string{w.clerk("ann"), w.manager("bob"), w.token(door.Grant{Role: door.Engineer, Subject: "eve"})} {
+		rec := w.do(token, "GET", "/staff/sales", "")
+		page := rec.Body.String()
+		if rec.Code != http.StatusOK || !strings.HasPrefix(rec.Header().Get("Content-Type"), "text/html") {
+			t.Fatalf("%d %s", rec.Code, page)
+		}
+		for _, part := range []string{
+			`<th scope="row">souq</th><td class="n">3</td><td class="n">2</td><td class="n">9</td><td class="n">123.45 EUR</td><td class="n">3.45 EUR</td><td class="n">120.00 EUR</td>`,
+			`<th scope="row">&lt;script&gt;</th><td>souq</td>`, `<td>walk-in</td><th scope="row">checked out</th><td class="n">7</td><td class="n">1</td><td class="n">2</td>`,
+			`ready within 1m1s, 95 in 100 within 2h0m0s`, `Nothing was sold.`,
+		} {
+			if !strings.Contains(page, part) {
+				t.Errorf("the page does not have %s:\n%s", part, page)
+			}
+		}
+	}
+	if rec := w.do(w.token(door.Grant{Role: door.Customer, Subject: "c"}), "GET", "/staff/sales", ""); rec.Code != http.StatusForbidden {
+		t.Errorf("a customer: %d", rec.Code)
+	}
 }

@@ -39,6 +39,8 @@ type root struct {
 	Purchase  purchaseCommand  `cmd:"" help:"What is bought to refill the shelves."`
 	Customer  customerCommand  `cmd:"" help:"Customers."`
 	Stock     stockCommand     `cmd:"" help:"Stock."`
+	Sales     salesCommand     `cmd:"" help:"What was sold, by hour, shop or product."`
+	Funnel    funnelCommand    `cmd:"" help:"How far baskets, orders and visitors came, and how long it took."`
 	Device    deviceCommand    `cmd:"" help:"What stands in shops: gates, displays, tills."`
 	Payment   paymentGroup     `cmd:"" help:"Payments."`
 	Event     eventCommand     `cmd:"" help:"What stands in the logs."`

@@ -36,6 +36,8 @@ func operations() map[string]operation {
 		"basket cancel":     {run: cancelBasket},
 		"basket checkout":   {run: checkoutBasket},
 		"order search":      {run: searchOrders, reads: true},
+		"sales":             {run: showSales, reads: true},
+		"funnel":            {run: showFunnel, reads: true},
 		"customer register": {run: registerCustomer},
 		"stock receive":     {run: receiveStock},
 		"stock show":        {run: showStock, reads: true},

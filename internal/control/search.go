@@ -89,11 +89,8 @@ func queryOf(a Args) (search.Query, error) {
 		}
 	}
 	for name, into := range map[string]*time.Time{"from": &q.From, "until": &q.Until} {
-		if a[name] == "" {
-			continue
-		}
-		if *into, err = time.Parse(time.RFC3339, a[name]); err != nil {
-			return q, fmt.Errorf("%s: write a time as 2026-05-01T12:00:00Z: %w", name, err)
+		if *into, err = instant(a, name, time.Time{}); err != nil {
+			return q, err
 		}
 	}
 	return q, q.Check()

@@ -39,7 +39,7 @@ type Findings struct {
 func Check(ctx context.Context, h *house.House, out Outside) (Findings, error) {
 	c := &checker{h: h, out: out, status: map[string]orders.Status{}}
 	for _, part := range []func(context.Context) error{
-		c.logs, c.orders, c.lists, c.stock, c.walkOuts, c.money, c.letters, c.counts, c.finds, c.leftovers,
+		c.logs, c.orders, c.lists, c.stock, c.walkOuts, c.money, c.letters, c.counts, c.trade, c.finds, c.leftovers,
 	} {
 		c.right = true
 		if err := part(ctx); err != nil {

@@ -97,6 +97,8 @@ func TestDamageIsFound(t *testing.T) {
 		{"a record", `DELETE FROM orders_bb_log WHERE position = (SELECT min(position) FROM orders_bb_log WHERE type = 'souk.orders.OrderStockReserved.v1')`, "where"},
 		{"what happened", `UPDATE inventory_bb_log SET data = replace(data, '"quantity":', '"quantity":1') WHERE type = 'souk.inventory.StockReceived.v1'`, "log of inventory"},
 		{"a count", `UPDATE analytics_outcomes SET orders = orders + 1`, "analytics counted"},
+		{"a sale", `UPDATE analytics_lines SET quantity = quantity + 1 WHERE n = 0`, "sales by product"},
+		{"a step", `UPDATE analytics_trades SET readied = 0`, "analytics' funnel has 0 at ready"},
 		{"the ledger", `UPDATE payments_ledger SET authorized = authorized + 1`, "our ledger says"},
 		{"a bill", `DELETE FROM fastlane_bb_log WHERE type = 'souk.fastlane.PaymentDue.v1'`, "and 0 bills"},
 		{"a letter", `DELETE FROM notifications_bb_log WHERE type = 'souk.notifications.NotificationSent.v1'`, "which was never sent"},

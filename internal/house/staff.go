@@ -10,6 +10,7 @@ import (
 	"example.org/souk/gateway/devices"
 	"example.org/souk/gateway/robots"
 	"example.org/souk/gateway/staff"
+	"example.org/souk/mall/analytics"
 	"example.org/souk/mall/depot"
 	"example.org/souk/mall/event"
 	"example.org/souk/mall/inventory"
@@ -27,7 +28,7 @@ func openGate(gate, key string) backbone.Command { return devices.OpenGate{Devic
 func (h *House) openStaff() (err error) {
 	f := floor{h}
 	h.staff, err = staff.Register(h.Door, staff.Config{
-		Commands: h, Shops: f, Stock: f, Orders: f, Payments: f, Purchases: f, Fleet: f, Devices: f, Logs: f, Own: h.Reader(staff.ServiceName),
+		Commands: h, Shops: f, Stock: f, Orders: f, Payments: f, Purchases: f, Fleet: f, Devices: f, Trade: f, Logs: f, Own: h.Reader(staff.ServiceName),
 	})
 	return err
 }
@@ -275,6 +276,41 @@ func (f floor) Devices(ctx context.Context) ([]staff.Device, error) {
 		list[i] = staff.Device{Device: l.Device, Store: l.Store, Kind: string(l.Kind)}
 	}
 	return list, err
+}
+
+// Traded implements staff.Trade. Where analytics does not run nobody counts.
+func (f floor) Traded(ctx context.Context, from, until time.Time) (t staff.Traded, err error) {
+	if !f.has("analytics") {
+		return t, nil
+	}
+	reader := f.h.Reader("analytics")
+	for by, into := range map[analytics.By]*[]staff.Sale{analytics.ByHour: &t.Hours, analytics.ByShop: &t.Shops, analytics.ByProduct: &t.Products} {
+		list, err := analytics.SalesBy(ctx, reader, by, from, until)
+		if err != nil {
+			return t, err
+		}
+		for _, s := range list {
+			*into = append(*into, staff.Sale{
+				Hour: s.Hour, Shop: s.Shop, SKU: s.SKU, Orders: s.Orders, WalkIns: s.WalkIns, Units: s.Units, Sold: s.Sold, Back: s.Refunded, Net: s.Net(),
+			})
+		}
+	}
+	steps, err := analytics.Funnel(ctx, reader, from, until)
+	if err != nil {
+		return t, err
+	}
+	for _, s := range steps {
+		t.Steps = append(t.Steps, staff.Step{
+			Path: string(s.Path), Step: s.Step, Reached: s.Reached, Waiting: s.Waiting, Fallen: s.Rejected + s.Canceled + s.Expired + s.Free,
+		})
+	}
+	waits, err := analytics.TimeToReady(ctx, reader, from, until)
+	for _, w := range waits {
+		if w.Since == analytics.StepPlaced {
+			t.Half, t.Most = w.Half, w.Most
+		}
+	}
+	return t, err
 }
 
 // followed are the services whose events staff see. Those that mind what a person is called are none of them.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	_ "github.com/jackc/pgx/v5/stdlib" // tests look at databases by database/sql, as "pgx"
 	"golang.org/x/sys/unix"
 )
 

@@ -13,8 +13,8 @@ var migrations embed.FS
 func Service() *backbone.Service {
 	return &backbone.Service{
 		Name:       "analytics",
-		About:      "Counts orders, revenue and products.",
-		Views:      []backbone.View{sales, outcomes, products},
+		About:      "Counts orders, sales and walk-ins, and how far they come.",
+		Views:      []backbone.View{sales, outcomes, products, trade},
 		Migrations: migrations,
 	}
 }

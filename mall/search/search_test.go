@@ -1,7 +1,6 @@
 package search
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -19,10 +18,7 @@ import (
 	"example.org/souk/mall/event"
 )
 
-// The services whose events are shown, as simple as they can be: they say what they are told to say.
-
-type owner interface{ name() string }
-
+// The services whose events are shown; stand-ins say what they are told to say.
 type (
 	ofOrders    struct{}
 	ofPayments  struct{}
@@ -30,66 +26,35 @@ type (
 	ofCustomers struct{}
 )
 
-func (ofOrders) name() string    { return "orders" }
-func (ofPayments) name() string  { return "payments" }
-func (ofStores) name() string    { return "stores" }
-func (ofCustomers) name() string { return "customers" }
-
-// say has an owner publish one event.
-type say[O owner] struct {
-	ID    string
-	Wire  string
-	Event json.RawMessage
-}
-
-func (say[O]) CommandType() string { var o O; return "test." + o.name() + ".Say.v1" }
-func (c say[O]) Stream() string    { return c.ID }
-
-func ownerOf[O owner]() *backbone.Service {
-	var o O
-	aggregate := &backbone.Aggregate[int]{Name: "thing", Evolve: func(n int, _ backbone.Event) int { return n + 1 }}
-	known := map[string]backbone.Event{}
-	for _, e := range event.All() {
-		if strings.HasPrefix(e.EventType(), "souk."+o.name()+".") {
-			aggregate.Public = append(aggregate.Public, e)
-			known[e.EventType()] = e
-		}
-	}
-	return &backbone.Service{Name: o.name(), Handles: []backbone.Handler{
-		backbone.Decide(aggregate, func(_ int, c say[O], _ backbone.Meta) ([]backbone.Event, error) {
-			e := reflect.New(reflect.TypeOf(known[c.Wire]))
-			err := json.Unmarshal(c.Event, e.Interface())
-			return []backbone.Event{e.Elem().Interface().(backbone.Event)}, err
-		}),
-	}}
-}
+func (ofOrders) Name() string    { return "orders" }
+func (ofPayments) Name() string  { return "payments" }
+func (ofStores) Name() string    { return "stores" }
+func (ofCustomers) Name() string { return "customers" }
 
 type world struct{ *backbonetest.World }
 
 func start(t *testing.T) world {
 	t.Helper()
 	return world{backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{
-		ownerOf[ofOrders](), ownerOf[ofPayments](), ownerOf[ofStores](), ownerOf[ofCustomers](), Service(),
+		backbonetest.StandIn[ofOrders](event.All()...), backbonetest.StandIn[ofPayments](event.All()...),
+		backbonetest.StandIn[ofStores](event.All()...), backbonetest.StandIn[ofCustomers](event.All()...), Service(),
 	}})}
 }
 
 // say publishes an event on a stream of its owner.
 func (w world) say(t *testing.T, stream string, e backbone.Event) {
 	t.Helper()
-	data, err := json.Marshal(e)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wire := e.EventType()
-	switch strings.Split(wire, ".")[1] {
+	switch owner := strings.Split(e.EventType(), ".")[1]; owner {
 	case "orders":
-		w.Do(t, say[ofOrders]{stream, wire, data})
+		backbonetest.Say[ofOrders](t, w.World, stream, e)
 	case "payments":
-		w.Do(t, say[ofPayments]{stream, wire, data})
+		backbonetest.Say[ofPayments](t, w.World, stream, e)
 	case "stores":
-		w.Do(t, say[ofStores]{stream, wire, data})
+		backbonetest.Say[ofStores](t, w.World, stream, e)
 	case "customers":
-		w.Do(t, say[ofCustomers]{stream, wire, data})
+		backbonetest.Say[ofCustomers](t, w.World, stream, e)
+	default:
+		t.Fatalf("%s says nothing here", owner)
 	}
 }
 

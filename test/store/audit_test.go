@@ -267,8 +267,12 @@ func TestD6_RebuildDoesNothingOutside(t *testing.T) {
 	out := startOutside(t, binary)
 	m := startWith(t, out, binary, t.TempDir(), nil)
 	m.busyDay()
-	sales := func() []string {
-		return rowsOf(t, filepath.Join(m.dir, "souk.db"), `SELECT * FROM analytics_sales ORDER BY 1, 2`)
+	sales := func() (list []string) {
+		for _, table := range []string{"sales", "trades", "lines", "moves", "goods"} {
+			list = append(list, rowsOf(t, filepath.Join(m.dir, "souk.db"), `SELECT * FROM analytics_`+table)...)
+		}
+		slices.Sort(list)
+		return list
 	}
 	kept := func() (list []string) {
 		file := filepath.Join(m.dir, "souk.db")

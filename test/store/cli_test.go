@@ -49,6 +49,13 @@ func TestCommandLine(t *testing.T) {
 			{"view list", "analytics"},
 			{"view rebuild analytics sales", "eventsPerSecond"},
 			{"view rebuild orders feed", "eventsPerSecond"},
+			{"view rebuild analytics trade", "eventsPerSecond"},
+			{"sales", `"sold": 4000`},
+			{"sales --by shop", `"orders": 1`},
+			{"sales --by product", `"units": 3`},
+			{"sales --until 2020-01-01T00:00:00Z", "[]"},
+			{"funnel", `"path": "walk-in"`},
+			{"funnel --times", `"since": "approved"`},
 			{"audit verify", `"whole": true`},
 			{"map --form json", "souk.orders.OrderPlaced.v1"},
 			{"map --form mermaid", "flowchart"},
@@ -73,7 +80,7 @@ func TestCommandLine(t *testing.T) {
 	if out, code := souk(t, binary, dir, "token", "--role", "customer", "--subject", "CUSTOMER_001"); code != 0 || strings.Count(out, ".") != 2 {
 		t.Errorf("token: %d %s", code, out)
 	}
-	for args, want := range map[string]int{"order show NOPE": 1, "nonsense": 2, "dlq redrive orders no-key --why x": 1, "dlq redrive orders no-key": 2, "--help": 0} {
+	for args, want := range map[string]int{"order show NOPE": 1, "nonsense": 2, "dlq redrive orders no-key --why x": 1, "dlq redrive orders no-key": 2, "--help": 0, "sales --by colour": 2, "funnel --from noon": 1} {
 		if _, code := souk(t, binary, dir, strings.Fields(args)...); code != want {
 			t.Errorf("souk %s: exit %d, want %d", args, code, want)
 		}

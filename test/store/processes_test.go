@@ -386,6 +386,7 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 		{"true", "audit verify"},
 		{"online", "topic list"},
 		{"sales", "view list"},
+		{"2000", "sales --by product"},
 		{"orders inventory search", "process list"},
 		{"every service in one of them", "doctor"},
 	} {
@@ -393,7 +394,7 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 			t.Errorf("souk %s does not say %q:\n%s", c.args, c.says, out)
 		}
 	}
-	for _, view := range []string{"orders feed", "analytics sales", "online catalogue"} {
+	for _, view := range []string{"orders feed", "analytics sales", "analytics trade", "online catalogue"} {
 		m.souk(append([]string{"view", "rebuild"}, strings.Fields(view)...)...)
 	}
 	m.souk("service", "pause", "inventory")

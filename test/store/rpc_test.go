@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	soukv1 "example.org/souk/api/gen/souk/v1"
 	"example.org/souk/api/gen/souk/v1/soukv1connect"
@@ -42,6 +43,48 @@ func (m *mall) bearer(role, subject string) context.Context {
 	ctx, cancel := context.WithTimeout(m.t.Context(), 30*time.Second)
 	m.t.Cleanup(cancel)
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+}
+
+// soldOverGRPC asks what was sold, how far orders came and how long they took, where ORDER_001 is all there is; customers are not told.
+func (m *mall) soldOverGRPC(conn *grpc.ClientConn) {
+	m.t.Helper()
+	staff := m.bearer("staff", "anna")
+	from, until := timestamppb.New(time.Now().Add(-time.Hour)), timestamppb.New(time.Now().Add(time.Hour))
+	sold := func(ctx context.Context, by soukv1.SalesBy) (*soukv1.BreakDownSalesResponse, error) {
+		r := &soukv1.BreakDownSalesResponse{}
+		return r, conn.Invoke(ctx, soukv1connect.AnalyticsServiceBreakDownSalesProcedure, &soukv1.BreakDownSalesRequest{By: by, From: from, Until: until}, r)
+	}
+	list, err := sold(staff, soukv1.SalesBy_SALES_BY_PRODUCT)
+	if f := list.GetFigures(); err != nil || len(f) != 2 || f[0].GetSku() != "PRODUCT_001" || f[0].GetShop() == "" || f[0].GetUnits() != 3 ||
+		f[0].GetOrders() != 1 || f[0].GetSold().GetAmount() != 3000 || f[1].GetNet().GetAmount() != 1000 || f[0].GetHour() != nil {
+		m.t.Errorf("by product: %v %v", list, err)
+	}
+	list, err = sold(staff, soukv1.SalesBy_SALES_BY_HOUR)
+	if f := list.GetFigures(); err != nil || len(f) != 1 || f[0].GetHour().AsTime().Minute() != 0 || f[0].GetNet().GetAmount() != 4000 || f[0].GetNet().GetCurrency() != "EUR" {
+		m.t.Errorf("by hour: %v %v", list, err)
+	}
+	if _, err := sold(staff, soukv1.SalesBy_SALES_BY_UNSPECIFIED); status.Code(err) != codes.InvalidArgument {
+		m.t.Errorf("by nothing: %v", err)
+	}
+	if _, err := sold(m.bearer("customer", "CUSTOMER_001"), soukv1.SalesBy_SALES_BY_HOUR); status.Code(err) != codes.PermissionDenied {
+		m.t.Errorf("a customer: %v", err)
+	}
+	funnel := &soukv1.GetFunnelResponse{}
+	err = conn.Invoke(staff, soukv1connect.AnalyticsServiceGetFunnelProcedure, &soukv1.GetFunnelRequest{From: from, Until: until}, funnel)
+	var approved int64
+	for _, s := range funnel.GetSteps() {
+		if s.GetPath() == "direct" && s.GetStep() == "approved" {
+			approved = s.GetReached()
+		}
+	}
+	if err != nil || approved != 1 {
+		m.t.Errorf("the funnel: %v %v", funnel, err)
+	}
+	times := &soukv1.GetTimeToReadyResponse{}
+	err = conn.Invoke(staff, soukv1connect.AnalyticsServiceGetTimeToReadyProcedure, &soukv1.GetTimeToReadyRequest{From: from, Until: until}, times)
+	if err != nil || len(times.GetTimes()) != 2 || times.GetTimes()[0].GetSince() != "placed" {
+		m.t.Errorf("time to ready: %v %v", times, err)
+	}
 }
 
 // B1 and F10 for programs: an order by gRPC is read as JSON and repeated, and is the same order in the online store; health
@@ -79,6 +122,9 @@ func TestC4_OrdersOfPrograms(t *testing.T) {
 	if a := m.available("PRODUCT_001"); a != 7 {
 		t.Errorf("available %d, want 7", a)
 	}
+
+	m.idle()
+	m.soldOverGRPC(conn)
 
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, m.url+"/souk.v1.OrdersService/GetOrder", strings.NewReader(`{"order":"ORDER_001"}`))
 	if err != nil {

@@ -9,6 +9,7 @@ package soukv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -21,6 +22,60 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// SalesBy says what sales are told apart by.
+type SalesBy int32
+
+const (
+	SalesBy_SALES_BY_UNSPECIFIED SalesBy = 0
+	SalesBy_SALES_BY_HOUR        SalesBy = 1
+	SalesBy_SALES_BY_SHOP        SalesBy = 2
+	// A SKU of a shop.
+	SalesBy_SALES_BY_PRODUCT SalesBy = 3
+)
+
+// Enum value maps for SalesBy.
+var (
+	SalesBy_name = map[int32]string{
+		0: "SALES_BY_UNSPECIFIED",
+		1: "SALES_BY_HOUR",
+		2: "SALES_BY_SHOP",
+		3: "SALES_BY_PRODUCT",
+	}
+	SalesBy_value = map[string]int32{
+		"SALES_BY_UNSPECIFIED": 0,
+		"SALES_BY_HOUR":        1,
+		"SALES_BY_SHOP":        2,
+		"SALES_BY_PRODUCT":     3,
+	}
+)
+
+func (x SalesBy) Enum() *SalesBy {
+	p := new(SalesBy)
+	*p = x
+	return p
+}
+
+func (x SalesBy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SalesBy) Descriptor() protoreflect.EnumDescriptor {
+	return file_souk_v1_analytics_proto_enumTypes[0].Descriptor()
+}
+
+func (SalesBy) Type() protoreflect.EnumType {
+	return &file_souk_v1_analytics_proto_enumTypes[0]
+}
+
+func (x SalesBy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SalesBy.Descriptor instead.
+func (SalesBy) EnumDescriptor() ([]byte, []int) {
+	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{0}
+}
 
 type GetSalesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -181,6 +236,620 @@ func (x *SalesHour) GetRevenue() *Money {
 	return nil
 }
 
+type BreakDownSalesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	By SalesBy `protobuf:"varint,1,opt,name=by,proto3,enum=souk.v1.SalesBy" json:"by,omitempty"`
+	// Orders that were placed, and visitors who left, at or after this; required.
+	From *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	// And before this; required, at most 366 days after from.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BreakDownSalesRequest) Reset() {
+	*x = BreakDownSalesRequest{}
+	mi := &file_souk_v1_analytics_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BreakDownSalesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BreakDownSalesRequest) ProtoMessage() {}
+
+func (x *BreakDownSalesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_analytics_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BreakDownSalesRequest.ProtoReflect.Descriptor instead.
+func (*BreakDownSalesRequest) Descriptor() ([]byte, []int) {
+	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *BreakDownSalesRequest) GetBy() SalesBy {
+	if x != nil {
+		return x.By
+	}
+	return SalesBy_SALES_BY_UNSPECIFIED
+}
+
+func (x *BreakDownSalesRequest) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *BreakDownSalesRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+type BreakDownSalesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Figures       []*SalesFigure         `protobuf:"bytes,1,rep,name=figures,proto3" json:"figures,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BreakDownSalesResponse) Reset() {
+	*x = BreakDownSalesResponse{}
+	mi := &file_souk_v1_analytics_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BreakDownSalesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BreakDownSalesResponse) ProtoMessage() {}
+
+func (x *BreakDownSalesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_analytics_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BreakDownSalesResponse.ProtoReflect.Descriptor instead.
+func (*BreakDownSalesResponse) Descriptor() ([]byte, []int) {
+	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *BreakDownSalesResponse) GetFigures() []*SalesFigure {
+	if x != nil {
+		return x.Figures
+	}
+	return nil
+}
+
+// SalesFigure is what was sold in one hour, by one shop or of one product, in one currency.
+type SalesFigure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the hour begins; by the hour only.
+	Hour *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=hour,proto3" json:"hour,omitempty"`
+	// The shop that sells it; not by the hour, and empty where nobody knows it.
+	Shop string `protobuf:"bytes,2,opt,name=shop,proto3" json:"shop,omitempty"`
+	// By the product only.
+	Sku string `protobuf:"bytes,3,opt,name=sku,proto3" json:"sku,omitempty"`
+	// How many orders and visits have something of it.
+	Orders  int64 `protobuf:"varint,4,opt,name=orders,proto3" json:"orders,omitempty"`
+	WalkIns int64 `protobuf:"varint,5,opt,name=walk_ins,json=walkIns,proto3" json:"walk_ins,omitempty"`
+	// Pieces, and those of them that visitors took.
+	Units       int64 `protobuf:"varint,6,opt,name=units,proto3" json:"units,omitempty"`
+	WalkInUnits int64 `protobuf:"varint,7,opt,name=walk_in_units,json=walkInUnits,proto3" json:"walk_in_units,omitempty"`
+	// What they cost, and what those of visitors cost.
+	Sold       *Money `protobuf:"bytes,8,opt,name=sold,proto3" json:"sold,omitempty"`
+	WalkInSold *Money `protobuf:"bytes,9,opt,name=walk_in_sold,json=walkInSold,proto3" json:"walk_in_sold,omitempty"`
+	// What was given back of sold.
+	Refunded *Money `protobuf:"bytes,10,opt,name=refunded,proto3" json:"refunded,omitempty"`
+	// sold less refunded.
+	Net           *Money `protobuf:"bytes,11,opt,name=net,proto3" json:"net,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SalesFigure) Reset() {
+	*x = SalesFigure{}
+	mi := &file_souk_v1_analytics_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SalesFigure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SalesFigure) ProtoMessage() {}
+
+func (x *SalesFigure) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_analytics_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SalesFigure.ProtoReflect.Descriptor instead.
+func (*SalesFigure) Descriptor() ([]byte, []int) {
+	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SalesFigure) GetHour() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Hour
+	}
+	return nil
+}
+
+func (x *SalesFigure) GetShop() string {
+	if x != nil {
+		return x.Shop
+	}
+	return ""
+}
+
+func (x *SalesFigure) GetSku() string {
+	if x != nil {
+		return x.Sku
+	}
+	return ""
+}
+
+func (x *SalesFigure) GetOrders() int64 {
+	if x != nil {
+		return x.Orders
+	}
+	return 0
+}
+
+func (x *SalesFigure) GetWalkIns() int64 {
+	if x != nil {
+		return x.WalkIns
+	}
+	return 0
+}
+
+func (x *SalesFigure) GetUnits() int64 {
+	if x != nil {
+		return x.Units
+	}
+	return 0
+}
+
+func (x *SalesFigure) GetWalkInUnits() int64 {
+	if x != nil {
+		return x.WalkInUnits
+	}
+	return 0
+}
+
+func (x *SalesFigure) GetSold() *Money {
+	if x != nil {
+		return x.Sold
+	}
+	return nil
+}
+
+func (x *SalesFigure) GetWalkInSold() *Money {
+	if x != nil {
+		return x.WalkInSold
+	}
+	return nil
+}
+
+func (x *SalesFigure) GetRefunded() *Money {
+	if x != nil {
+		return x.Refunded
+	}
+	return nil
+}
+
+func (x *SalesFigure) GetNet() *Money {
+	if x != nil {
+		return x.Net
+	}
+	return nil
+}
+
+type GetFunnelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Baskets that were started, orders without a basket that were placed, and visitors who left, at or after this; required.
+	From *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// And before this; required, at most 366 days after from.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetFunnelRequest) Reset() {
+	*x = GetFunnelRequest{}
+	mi := &file_souk_v1_analytics_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetFunnelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetFunnelRequest) ProtoMessage() {}
+
+func (x *GetFunnelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_analytics_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetFunnelRequest.ProtoReflect.Descriptor instead.
+func (*GetFunnelRequest) Descriptor() ([]byte, []int) {
+	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *GetFunnelRequest) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *GetFunnelRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+type GetFunnelResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The steps of each path in their order, path after path.
+	Steps         []*FunnelStep `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetFunnelResponse) Reset() {
+	*x = GetFunnelResponse{}
+	mi := &file_souk_v1_analytics_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetFunnelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetFunnelResponse) ProtoMessage() {}
+
+func (x *GetFunnelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_analytics_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetFunnelResponse.ProtoReflect.Descriptor instead.
+func (*GetFunnelResponse) Descriptor() ([]byte, []int) {
+	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *GetFunnelResponse) GetSteps() []*FunnelStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+// FunnelStep is how many came as far as a step. Those of the next one, and those below, add up to reached.
+type FunnelStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// basket, direct (an order without one) or walk-in.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// started, checked_out, placed, approved, ready, paid, completed; of walk-ins left, owing, charged.
+	Step    string `protobuf:"bytes,2,opt,name=step,proto3" json:"step,omitempty"`
+	Reached int64  `protobuf:"varint,3,opt,name=reached,proto3" json:"reached,omitempty"`
+	// Nothing is decided yet.
+	Waiting int64 `protobuf:"varint,4,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// Orders; of visits those of which a charge failed.
+	Rejected int64 `protobuf:"varint,5,opt,name=rejected,proto3" json:"rejected,omitempty"`
+	Canceled int64 `protobuf:"varint,6,opt,name=canceled,proto3" json:"canceled,omitempty"`
+	Expired  int64 `protobuf:"varint,7,opt,name=expired,proto3" json:"expired,omitempty"`
+	// Visitors who had nothing to pay with them.
+	Free          int64 `protobuf:"varint,8,opt,name=free,proto3" json:"free,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FunnelStep) Reset() {
+	*x = FunnelStep{}
+	mi := &file_souk_v1_analytics_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FunnelStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FunnelStep) ProtoMessage() {}
+
+func (x *FunnelStep) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_analytics_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FunnelStep.ProtoReflect.Descriptor instead.
+func (*FunnelStep) Descriptor() ([]byte, []int) {
+	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *FunnelStep) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *FunnelStep) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *FunnelStep) GetReached() int64 {
+	if x != nil {
+		return x.Reached
+	}
+	return 0
+}
+
+func (x *FunnelStep) GetWaiting() int64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *FunnelStep) GetRejected() int64 {
+	if x != nil {
+		return x.Rejected
+	}
+	return 0
+}
+
+func (x *FunnelStep) GetCanceled() int64 {
+	if x != nil {
+		return x.Canceled
+	}
+	return 0
+}
+
+func (x *FunnelStep) GetExpired() int64 {
+	if x != nil {
+		return x.Expired
+	}
+	return 0
+}
+
+func (x *FunnelStep) GetFree() int64 {
+	if x != nil {
+		return x.Free
+	}
+	return 0
+}
+
+type GetTimeToReadyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Orders that were placed at or after this; required.
+	From *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// And before this; required, at most 366 days after from.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTimeToReadyRequest) Reset() {
+	*x = GetTimeToReadyRequest{}
+	mi := &file_souk_v1_analytics_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTimeToReadyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTimeToReadyRequest) ProtoMessage() {}
+
+func (x *GetTimeToReadyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_analytics_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTimeToReadyRequest.ProtoReflect.Descriptor instead.
+func (*GetTimeToReadyRequest) Descriptor() ([]byte, []int) {
+	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *GetTimeToReadyRequest) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *GetTimeToReadyRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+type GetTimeToReadyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Times         []*TimeToReady         `protobuf:"bytes,1,rep,name=times,proto3" json:"times,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTimeToReadyResponse) Reset() {
+	*x = GetTimeToReadyResponse{}
+	mi := &file_souk_v1_analytics_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTimeToReadyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTimeToReadyResponse) ProtoMessage() {}
+
+func (x *GetTimeToReadyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_analytics_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTimeToReadyResponse.ProtoReflect.Descriptor instead.
+func (*GetTimeToReadyResponse) Descriptor() ([]byte, []int) {
+	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GetTimeToReadyResponse) GetTimes() []*TimeToReady {
+	if x != nil {
+		return x.Times
+	}
+	return nil
+}
+
+// TimeToReady is how long the orders that became ready took.
+type TimeToReady struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// placed or approved.
+	Since  string `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
+	Orders int64  `protobuf:"varint,2,opt,name=orders,proto3" json:"orders,omitempty"`
+	// Half of them took no longer than p50, 95 in 100 no longer than p95.
+	P50           *durationpb.Duration `protobuf:"bytes,3,opt,name=p50,proto3" json:"p50,omitempty"`
+	P95           *durationpb.Duration `protobuf:"bytes,4,opt,name=p95,proto3" json:"p95,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TimeToReady) Reset() {
+	*x = TimeToReady{}
+	mi := &file_souk_v1_analytics_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TimeToReady) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TimeToReady) ProtoMessage() {}
+
+func (x *TimeToReady) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_analytics_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TimeToReady.ProtoReflect.Descriptor instead.
+func (*TimeToReady) Descriptor() ([]byte, []int) {
+	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *TimeToReady) GetSince() string {
+	if x != nil {
+		return x.Since
+	}
+	return ""
+}
+
+func (x *TimeToReady) GetOrders() int64 {
+	if x != nil {
+		return x.Orders
+	}
+	return 0
+}
+
+func (x *TimeToReady) GetP50() *durationpb.Duration {
+	if x != nil {
+		return x.P50
+	}
+	return nil
+}
+
+func (x *TimeToReady) GetP95() *durationpb.Duration {
+	if x != nil {
+		return x.P95
+	}
+	return nil
+}
+
 type GetOutcomesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As in GetSalesRequest.
@@ -192,7 +861,7 @@ type GetOutcomesRequest struct {
 
 func (x *GetOutcomesRequest) Reset() {
 	*x = GetOutcomesRequest{}
-	mi := &file_souk_v1_analytics_proto_msgTypes[3]
+	mi := &file_souk_v1_analytics_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -204,7 +873,7 @@ func (x *GetOutcomesRequest) String() string {
 func (*GetOutcomesRequest) ProtoMessage() {}
 
 func (x *GetOutcomesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_analytics_proto_msgTypes[3]
+	mi := &file_souk_v1_analytics_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -217,7 +886,7 @@ func (x *GetOutcomesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOutcomesRequest.ProtoReflect.Descriptor instead.
 func (*GetOutcomesRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{3}
+	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetOutcomesRequest) GetFrom() *timestamppb.Timestamp {
@@ -244,7 +913,7 @@ type GetOutcomesResponse struct {
 
 func (x *GetOutcomesResponse) Reset() {
 	*x = GetOutcomesResponse{}
-	mi := &file_souk_v1_analytics_proto_msgTypes[4]
+	mi := &file_souk_v1_analytics_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -256,7 +925,7 @@ func (x *GetOutcomesResponse) String() string {
 func (*GetOutcomesResponse) ProtoMessage() {}
 
 func (x *GetOutcomesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_analytics_proto_msgTypes[4]
+	mi := &file_souk_v1_analytics_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -269,7 +938,7 @@ func (x *GetOutcomesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOutcomesResponse.ProtoReflect.Descriptor instead.
 func (*GetOutcomesResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{4}
+	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetOutcomesResponse) GetOutcomes() map[string]int64 {
@@ -289,7 +958,7 @@ type ListTopProductsRequest struct {
 
 func (x *ListTopProductsRequest) Reset() {
 	*x = ListTopProductsRequest{}
-	mi := &file_souk_v1_analytics_proto_msgTypes[5]
+	mi := &file_souk_v1_analytics_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -301,7 +970,7 @@ func (x *ListTopProductsRequest) String() string {
 func (*ListTopProductsRequest) ProtoMessage() {}
 
 func (x *ListTopProductsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_analytics_proto_msgTypes[5]
+	mi := &file_souk_v1_analytics_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -314,7 +983,7 @@ func (x *ListTopProductsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTopProductsRequest.ProtoReflect.Descriptor instead.
 func (*ListTopProductsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{5}
+	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListTopProductsRequest) GetLimit() int32 {
@@ -333,7 +1002,7 @@ type ListTopProductsResponse struct {
 
 func (x *ListTopProductsResponse) Reset() {
 	*x = ListTopProductsResponse{}
-	mi := &file_souk_v1_analytics_proto_msgTypes[6]
+	mi := &file_souk_v1_analytics_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -345,7 +1014,7 @@ func (x *ListTopProductsResponse) String() string {
 func (*ListTopProductsResponse) ProtoMessage() {}
 
 func (x *ListTopProductsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_analytics_proto_msgTypes[6]
+	mi := &file_souk_v1_analytics_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -358,7 +1027,7 @@ func (x *ListTopProductsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTopProductsResponse.ProtoReflect.Descriptor instead.
 func (*ListTopProductsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{6}
+	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListTopProductsResponse) GetProducts() []*ProductSales {
@@ -381,7 +1050,7 @@ type ProductSales struct {
 
 func (x *ProductSales) Reset() {
 	*x = ProductSales{}
-	mi := &file_souk_v1_analytics_proto_msgTypes[7]
+	mi := &file_souk_v1_analytics_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -393,7 +1062,7 @@ func (x *ProductSales) String() string {
 func (*ProductSales) ProtoMessage() {}
 
 func (x *ProductSales) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_analytics_proto_msgTypes[7]
+	mi := &file_souk_v1_analytics_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -406,7 +1075,7 @@ func (x *ProductSales) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProductSales.ProtoReflect.Descriptor instead.
 func (*ProductSales) Descriptor() ([]byte, []int) {
-	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{7}
+	return file_souk_v1_analytics_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ProductSales) GetProduct() string {
@@ -441,7 +1110,7 @@ var File_souk_v1_analytics_proto protoreflect.FileDescriptor
 
 const file_souk_v1_analytics_proto_rawDesc = "" +
 	"\n" +
-	"\x17souk/v1/analytics.proto\x12\asouk.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12souk/v1/mall.proto\"s\n" +
+	"\x17souk/v1/analytics.proto\x12\asouk.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12souk/v1/mall.proto\"s\n" +
 	"\x0fGetSalesRequest\x12.\n" +
 	"\x04from\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x120\n" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"<\n" +
@@ -450,7 +1119,52 @@ const file_souk_v1_analytics_proto_rawDesc = "" +
 	"\tSalesHour\x120\n" +
 	"\x05begin\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05begin\x12\x16\n" +
 	"\x06orders\x18\x02 \x01(\x03R\x06orders\x12(\n" +
-	"\arevenue\x18\x03 \x01(\v2\x0e.souk.v1.MoneyR\arevenue\"v\n" +
+	"\arevenue\x18\x03 \x01(\v2\x0e.souk.v1.MoneyR\arevenue\"\x9b\x01\n" +
+	"\x15BreakDownSalesRequest\x12 \n" +
+	"\x02by\x18\x01 \x01(\x0e2\x10.souk.v1.SalesByR\x02by\x12.\n" +
+	"\x04from\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"H\n" +
+	"\x16BreakDownSalesResponse\x12.\n" +
+	"\afigures\x18\x01 \x03(\v2\x14.souk.v1.SalesFigureR\afigures\"\xf4\x02\n" +
+	"\vSalesFigure\x12.\n" +
+	"\x04hour\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04hour\x12\x12\n" +
+	"\x04shop\x18\x02 \x01(\tR\x04shop\x12\x10\n" +
+	"\x03sku\x18\x03 \x01(\tR\x03sku\x12\x16\n" +
+	"\x06orders\x18\x04 \x01(\x03R\x06orders\x12\x19\n" +
+	"\bwalk_ins\x18\x05 \x01(\x03R\awalkIns\x12\x14\n" +
+	"\x05units\x18\x06 \x01(\x03R\x05units\x12\"\n" +
+	"\rwalk_in_units\x18\a \x01(\x03R\vwalkInUnits\x12\"\n" +
+	"\x04sold\x18\b \x01(\v2\x0e.souk.v1.MoneyR\x04sold\x120\n" +
+	"\fwalk_in_sold\x18\t \x01(\v2\x0e.souk.v1.MoneyR\n" +
+	"walkInSold\x12*\n" +
+	"\brefunded\x18\n" +
+	" \x01(\v2\x0e.souk.v1.MoneyR\brefunded\x12 \n" +
+	"\x03net\x18\v \x01(\v2\x0e.souk.v1.MoneyR\x03net\"t\n" +
+	"\x10GetFunnelRequest\x12.\n" +
+	"\x04from\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x120\n" +
+	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\">\n" +
+	"\x11GetFunnelResponse\x12)\n" +
+	"\x05steps\x18\x01 \x03(\v2\x13.souk.v1.FunnelStepR\x05steps\"\xce\x01\n" +
+	"\n" +
+	"FunnelStep\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04step\x18\x02 \x01(\tR\x04step\x12\x18\n" +
+	"\areached\x18\x03 \x01(\x03R\areached\x12\x18\n" +
+	"\awaiting\x18\x04 \x01(\x03R\awaiting\x12\x1a\n" +
+	"\brejected\x18\x05 \x01(\x03R\brejected\x12\x1a\n" +
+	"\bcanceled\x18\x06 \x01(\x03R\bcanceled\x12\x18\n" +
+	"\aexpired\x18\a \x01(\x03R\aexpired\x12\x12\n" +
+	"\x04free\x18\b \x01(\x03R\x04free\"y\n" +
+	"\x15GetTimeToReadyRequest\x12.\n" +
+	"\x04from\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x120\n" +
+	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"D\n" +
+	"\x16GetTimeToReadyResponse\x12*\n" +
+	"\x05times\x18\x01 \x03(\v2\x14.souk.v1.TimeToReadyR\x05times\"\x95\x01\n" +
+	"\vTimeToReady\x12\x14\n" +
+	"\x05since\x18\x01 \x01(\tR\x05since\x12\x16\n" +
+	"\x06orders\x18\x02 \x01(\x03R\x06orders\x12+\n" +
+	"\x03p50\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03p50\x12+\n" +
+	"\x03p95\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03p95\"v\n" +
 	"\x12GetOutcomesRequest\x12.\n" +
 	"\x04from\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x120\n" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\x9a\x01\n" +
@@ -467,9 +1181,17 @@ const file_souk_v1_analytics_proto_rawDesc = "" +
 	"\aproduct\x18\x01 \x01(\tR\aproduct\x12\x16\n" +
 	"\x06orders\x18\x02 \x01(\x03R\x06orders\x12\x1a\n" +
 	"\bquantity\x18\x03 \x01(\x03R\bquantity\x12&\n" +
-	"\x06amount\x18\x04 \x01(\v2\x0e.souk.v1.MoneyR\x06amount2\x82\x02\n" +
+	"\x06amount\x18\x04 \x01(\v2\x0e.souk.v1.MoneyR\x06amount*_\n" +
+	"\aSalesBy\x12\x18\n" +
+	"\x14SALES_BY_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSALES_BY_HOUR\x10\x01\x12\x11\n" +
+	"\rSALES_BY_SHOP\x10\x02\x12\x14\n" +
+	"\x10SALES_BY_PRODUCT\x10\x032\xfb\x03\n" +
 	"\x10AnalyticsService\x12D\n" +
-	"\bGetSales\x12\x18.souk.v1.GetSalesRequest\x1a\x19.souk.v1.GetSalesResponse\"\x03\x90\x02\x01\x12M\n" +
+	"\bGetSales\x12\x18.souk.v1.GetSalesRequest\x1a\x19.souk.v1.GetSalesResponse\"\x03\x90\x02\x01\x12V\n" +
+	"\x0eBreakDownSales\x12\x1e.souk.v1.BreakDownSalesRequest\x1a\x1f.souk.v1.BreakDownSalesResponse\"\x03\x90\x02\x01\x12G\n" +
+	"\tGetFunnel\x12\x19.souk.v1.GetFunnelRequest\x1a\x1a.souk.v1.GetFunnelResponse\"\x03\x90\x02\x01\x12V\n" +
+	"\x0eGetTimeToReady\x12\x1e.souk.v1.GetTimeToReadyRequest\x1a\x1f.souk.v1.GetTimeToReadyResponse\"\x03\x90\x02\x01\x12M\n" +
 	"\vGetOutcomes\x12\x1b.souk.v1.GetOutcomesRequest\x1a\x1c.souk.v1.GetOutcomesResponse\"\x03\x90\x02\x01\x12Y\n" +
 	"\x0fListTopProducts\x12\x1f.souk.v1.ListTopProductsRequest\x1a .souk.v1.ListTopProductsResponse\"\x03\x90\x02\x01B)Z'example.org/souk/api/gen/souk/v1;soukv1b\x06proto3"
 
@@ -485,42 +1207,77 @@ func file_souk_v1_analytics_proto_rawDescGZIP() []byte {
 	return file_souk_v1_analytics_proto_rawDescData
 }
 
-var file_souk_v1_analytics_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_souk_v1_analytics_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_souk_v1_analytics_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_souk_v1_analytics_proto_goTypes = []any{
-	(*GetSalesRequest)(nil),         // 0: souk.v1.GetSalesRequest
-	(*GetSalesResponse)(nil),        // 1: souk.v1.GetSalesResponse
-	(*SalesHour)(nil),               // 2: souk.v1.SalesHour
-	(*GetOutcomesRequest)(nil),      // 3: souk.v1.GetOutcomesRequest
-	(*GetOutcomesResponse)(nil),     // 4: souk.v1.GetOutcomesResponse
-	(*ListTopProductsRequest)(nil),  // 5: souk.v1.ListTopProductsRequest
-	(*ListTopProductsResponse)(nil), // 6: souk.v1.ListTopProductsResponse
-	(*ProductSales)(nil),            // 7: souk.v1.ProductSales
-	nil,                             // 8: souk.v1.GetOutcomesResponse.OutcomesEntry
-	(*timestamppb.Timestamp)(nil),   // 9: google.protobuf.Timestamp
-	(*Money)(nil),                   // 10: souk.v1.Money
+	(SalesBy)(0),                    // 0: souk.v1.SalesBy
+	(*GetSalesRequest)(nil),         // 1: souk.v1.GetSalesRequest
+	(*GetSalesResponse)(nil),        // 2: souk.v1.GetSalesResponse
+	(*SalesHour)(nil),               // 3: souk.v1.SalesHour
+	(*BreakDownSalesRequest)(nil),   // 4: souk.v1.BreakDownSalesRequest
+	(*BreakDownSalesResponse)(nil),  // 5: souk.v1.BreakDownSalesResponse
+	(*SalesFigure)(nil),             // 6: souk.v1.SalesFigure
+	(*GetFunnelRequest)(nil),        // 7: souk.v1.GetFunnelRequest
+	(*GetFunnelResponse)(nil),       // 8: souk.v1.GetFunnelResponse
+	(*FunnelStep)(nil),              // 9: souk.v1.FunnelStep
+	(*GetTimeToReadyRequest)(nil),   // 10: souk.v1.GetTimeToReadyRequest
+	(*GetTimeToReadyResponse)(nil),  // 11: souk.v1.GetTimeToReadyResponse
+	(*TimeToReady)(nil),             // 12: souk.v1.TimeToReady
+	(*GetOutcomesRequest)(nil),      // 13: souk.v1.GetOutcomesRequest
+	(*GetOutcomesResponse)(nil),     // 14: souk.v1.GetOutcomesResponse
+	(*ListTopProductsRequest)(nil),  // 15: souk.v1.ListTopProductsRequest
+	(*ListTopProductsResponse)(nil), // 16: souk.v1.ListTopProductsResponse
+	(*ProductSales)(nil),            // 17: souk.v1.ProductSales
+	nil,                             // 18: souk.v1.GetOutcomesResponse.OutcomesEntry
+	(*timestamppb.Timestamp)(nil),   // 19: google.protobuf.Timestamp
+	(*Money)(nil),                   // 20: souk.v1.Money
+	(*durationpb.Duration)(nil),     // 21: google.protobuf.Duration
 }
 var file_souk_v1_analytics_proto_depIdxs = []int32{
-	9,  // 0: souk.v1.GetSalesRequest.from:type_name -> google.protobuf.Timestamp
-	9,  // 1: souk.v1.GetSalesRequest.until:type_name -> google.protobuf.Timestamp
-	2,  // 2: souk.v1.GetSalesResponse.hours:type_name -> souk.v1.SalesHour
-	9,  // 3: souk.v1.SalesHour.begin:type_name -> google.protobuf.Timestamp
-	10, // 4: souk.v1.SalesHour.revenue:type_name -> souk.v1.Money
-	9,  // 5: souk.v1.GetOutcomesRequest.from:type_name -> google.protobuf.Timestamp
-	9,  // 6: souk.v1.GetOutcomesRequest.until:type_name -> google.protobuf.Timestamp
-	8,  // 7: souk.v1.GetOutcomesResponse.outcomes:type_name -> souk.v1.GetOutcomesResponse.OutcomesEntry
-	7,  // 8: souk.v1.ListTopProductsResponse.products:type_name -> souk.v1.ProductSales
-	10, // 9: souk.v1.ProductSales.amount:type_name -> souk.v1.Money
-	0,  // 10: souk.v1.AnalyticsService.GetSales:input_type -> souk.v1.GetSalesRequest
-	3,  // 11: souk.v1.AnalyticsService.GetOutcomes:input_type -> souk.v1.GetOutcomesRequest
-	5,  // 12: souk.v1.AnalyticsService.ListTopProducts:input_type -> souk.v1.ListTopProductsRequest
-	1,  // 13: souk.v1.AnalyticsService.GetSales:output_type -> souk.v1.GetSalesResponse
-	4,  // 14: souk.v1.AnalyticsService.GetOutcomes:output_type -> souk.v1.GetOutcomesResponse
-	6,  // 15: souk.v1.AnalyticsService.ListTopProducts:output_type -> souk.v1.ListTopProductsResponse
-	13, // [13:16] is the sub-list for method output_type
-	10, // [10:13] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	19, // 0: souk.v1.GetSalesRequest.from:type_name -> google.protobuf.Timestamp
+	19, // 1: souk.v1.GetSalesRequest.until:type_name -> google.protobuf.Timestamp
+	3,  // 2: souk.v1.GetSalesResponse.hours:type_name -> souk.v1.SalesHour
+	19, // 3: souk.v1.SalesHour.begin:type_name -> google.protobuf.Timestamp
+	20, // 4: souk.v1.SalesHour.revenue:type_name -> souk.v1.Money
+	0,  // 5: souk.v1.BreakDownSalesRequest.by:type_name -> souk.v1.SalesBy
+	19, // 6: souk.v1.BreakDownSalesRequest.from:type_name -> google.protobuf.Timestamp
+	19, // 7: souk.v1.BreakDownSalesRequest.until:type_name -> google.protobuf.Timestamp
+	6,  // 8: souk.v1.BreakDownSalesResponse.figures:type_name -> souk.v1.SalesFigure
+	19, // 9: souk.v1.SalesFigure.hour:type_name -> google.protobuf.Timestamp
+	20, // 10: souk.v1.SalesFigure.sold:type_name -> souk.v1.Money
+	20, // 11: souk.v1.SalesFigure.walk_in_sold:type_name -> souk.v1.Money
+	20, // 12: souk.v1.SalesFigure.refunded:type_name -> souk.v1.Money
+	20, // 13: souk.v1.SalesFigure.net:type_name -> souk.v1.Money
+	19, // 14: souk.v1.GetFunnelRequest.from:type_name -> google.protobuf.Timestamp
+	19, // 15: souk.v1.GetFunnelRequest.until:type_name -> google.protobuf.Timestamp
+	9,  // 16: souk.v1.GetFunnelResponse.steps:type_name -> souk.v1.FunnelStep
+	19, // 17: souk.v1.GetTimeToReadyRequest.from:type_name -> google.protobuf.Timestamp
+	19, // 18: souk.v1.GetTimeToReadyRequest.until:type_name -> google.protobuf.Timestamp
+	12, // 19: souk.v1.GetTimeToReadyResponse.times:type_name -> souk.v1.TimeToReady
+	21, // 20: souk.v1.TimeToReady.p50:type_name -> google.protobuf.Duration
+	21, // 21: souk.v1.TimeToReady.p95:type_name -> google.protobuf.Duration
+	19, // 22: souk.v1.GetOutcomesRequest.from:type_name -> google.protobuf.Timestamp
+	19, // 23: souk.v1.GetOutcomesRequest.until:type_name -> google.protobuf.Timestamp
+	18, // 24: souk.v1.GetOutcomesResponse.outcomes:type_name -> souk.v1.GetOutcomesResponse.OutcomesEntry
+	17, // 25: souk.v1.ListTopProductsResponse.products:type_name -> souk.v1.ProductSales
+	20, // 26: souk.v1.ProductSales.amount:type_name -> souk.v1.Money
+	1,  // 27: souk.v1.AnalyticsService.GetSales:input_type -> souk.v1.GetSalesRequest
+	4,  // 28: souk.v1.AnalyticsService.BreakDownSales:input_type -> souk.v1.BreakDownSalesRequest
+	7,  // 29: souk.v1.AnalyticsService.GetFunnel:input_type -> souk.v1.GetFunnelRequest
+	10, // 30: souk.v1.AnalyticsService.GetTimeToReady:input_type -> souk.v1.GetTimeToReadyRequest
+	13, // 31: souk.v1.AnalyticsService.GetOutcomes:input_type -> souk.v1.GetOutcomesRequest
+	15, // 32: souk.v1.AnalyticsService.ListTopProducts:input_type -> souk.v1.ListTopProductsRequest
+	2,  // 33: souk.v1.AnalyticsService.GetSales:output_type -> souk.v1.GetSalesResponse
+	5,  // 34: souk.v1.AnalyticsService.BreakDownSales:output_type -> souk.v1.BreakDownSalesResponse
+	8,  // 35: souk.v1.AnalyticsService.GetFunnel:output_type -> souk.v1.GetFunnelResponse
+	11, // 36: souk.v1.AnalyticsService.GetTimeToReady:output_type -> souk.v1.GetTimeToReadyResponse
+	14, // 37: souk.v1.AnalyticsService.GetOutcomes:output_type -> souk.v1.GetOutcomesResponse
+	16, // 38: souk.v1.AnalyticsService.ListTopProducts:output_type -> souk.v1.ListTopProductsResponse
+	33, // [33:39] is the sub-list for method output_type
+	27, // [27:33] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_souk_v1_analytics_proto_init() }
@@ -534,13 +1291,14 @@ func file_souk_v1_analytics_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_v1_analytics_proto_rawDesc), len(file_souk_v1_analytics_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   9,
+			NumEnums:      1,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_souk_v1_analytics_proto_goTypes,
 		DependencyIndexes: file_souk_v1_analytics_proto_depIdxs,
+		EnumInfos:         file_souk_v1_analytics_proto_enumTypes,
 		MessageInfos:      file_souk_v1_analytics_proto_msgTypes,
 	}.Build()
 	File_souk_v1_analytics_proto = out.File

@@ -36,6 +36,15 @@ const (
 	// AnalyticsServiceGetSalesProcedure is the fully-qualified name of the AnalyticsService's GetSales
 	// RPC.
 	AnalyticsServiceGetSalesProcedure = "/souk.v1.AnalyticsService/GetSales"
+	// AnalyticsServiceBreakDownSalesProcedure is the fully-qualified name of the AnalyticsService's
+	// BreakDownSales RPC.
+	AnalyticsServiceBreakDownSalesProcedure = "/souk.v1.AnalyticsService/BreakDownSales"
+	// AnalyticsServiceGetFunnelProcedure is the fully-qualified name of the AnalyticsService's
+	// GetFunnel RPC.
+	AnalyticsServiceGetFunnelProcedure = "/souk.v1.AnalyticsService/GetFunnel"
+	// AnalyticsServiceGetTimeToReadyProcedure is the fully-qualified name of the AnalyticsService's
+	// GetTimeToReady RPC.
+	AnalyticsServiceGetTimeToReadyProcedure = "/souk.v1.AnalyticsService/GetTimeToReady"
 	// AnalyticsServiceGetOutcomesProcedure is the fully-qualified name of the AnalyticsService's
 	// GetOutcomes RPC.
 	AnalyticsServiceGetOutcomesProcedure = "/souk.v1.AnalyticsService/GetOutcomes"
@@ -48,6 +57,13 @@ const (
 type AnalyticsServiceClient interface {
 	// GetSales returns what was approved hour by hour, oldest first. Hours without orders are left out.
 	GetSales(context.Context, *connect.Request[v1.GetSalesRequest]) (*connect.Response[v1.GetSalesResponse], error)
+	// BreakDownSales returns what was sold, walk-ins included, by hour, shop or product, in the order of those. An order counts in the hour in which it was
+	// placed, a visit in that in which the visitor left, each as it is now: what is undone does not count, and what was missing or given back is off.
+	BreakDownSales(context.Context, *connect.Request[v1.BreakDownSalesRequest]) (*connect.Response[v1.BreakDownSalesResponse], error)
+	// GetFunnel returns how far baskets, orders and visits came, and where they fell away.
+	GetFunnel(context.Context, *connect.Request[v1.GetFunnelRequest]) (*connect.Response[v1.GetFunnelResponse], error)
+	// GetTimeToReady returns how long orders took to be ready.
+	GetTimeToReady(context.Context, *connect.Request[v1.GetTimeToReadyRequest]) (*connect.Response[v1.GetTimeToReadyResponse], error)
 	// GetOutcomes returns how many orders met each outcome.
 	GetOutcomes(context.Context, *connect.Request[v1.GetOutcomesRequest]) (*connect.Response[v1.GetOutcomesResponse], error)
 	// ListTopProducts returns the products of which most was ordered.
@@ -72,6 +88,27 @@ func NewAnalyticsServiceClient(httpClient connect.HTTPClient, baseURL string, op
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		breakDownSales: connect.NewClient[v1.BreakDownSalesRequest, v1.BreakDownSalesResponse](
+			httpClient,
+			baseURL+AnalyticsServiceBreakDownSalesProcedure,
+			connect.WithSchema(analyticsServiceMethods.ByName("BreakDownSales")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		getFunnel: connect.NewClient[v1.GetFunnelRequest, v1.GetFunnelResponse](
+			httpClient,
+			baseURL+AnalyticsServiceGetFunnelProcedure,
+			connect.WithSchema(analyticsServiceMethods.ByName("GetFunnel")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		getTimeToReady: connect.NewClient[v1.GetTimeToReadyRequest, v1.GetTimeToReadyResponse](
+			httpClient,
+			baseURL+AnalyticsServiceGetTimeToReadyProcedure,
+			connect.WithSchema(analyticsServiceMethods.ByName("GetTimeToReady")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		getOutcomes: connect.NewClient[v1.GetOutcomesRequest, v1.GetOutcomesResponse](
 			httpClient,
 			baseURL+AnalyticsServiceGetOutcomesProcedure,
@@ -92,6 +129,9 @@ func NewAnalyticsServiceClient(httpClient connect.HTTPClient, baseURL string, op
 // analyticsServiceClient implements AnalyticsServiceClient.
 type analyticsServiceClient struct {
 	getSales        *connect.Client[v1.GetSalesRequest, v1.GetSalesResponse]
+	breakDownSales  *connect.Client[v1.BreakDownSalesRequest, v1.BreakDownSalesResponse]
+	getFunnel       *connect.Client[v1.GetFunnelRequest, v1.GetFunnelResponse]
+	getTimeToReady  *connect.Client[v1.GetTimeToReadyRequest, v1.GetTimeToReadyResponse]
 	getOutcomes     *connect.Client[v1.GetOutcomesRequest, v1.GetOutcomesResponse]
 	listTopProducts *connect.Client[v1.ListTopProductsRequest, v1.ListTopProductsResponse]
 }
@@ -99,6 +139,21 @@ type analyticsServiceClient struct {
 // GetSales calls souk.v1.AnalyticsService.GetSales.
 func (c *analyticsServiceClient) GetSales(ctx context.Context, req *connect.Request[v1.GetSalesRequest]) (*connect.Response[v1.GetSalesResponse], error) {
 	return c.getSales.CallUnary(ctx, req)
+}
+
+// BreakDownSales calls souk.v1.AnalyticsService.BreakDownSales.
+func (c *analyticsServiceClient) BreakDownSales(ctx context.Context, req *connect.Request[v1.BreakDownSalesRequest]) (*connect.Response[v1.BreakDownSalesResponse], error) {
+	return c.breakDownSales.CallUnary(ctx, req)
+}
+
+// GetFunnel calls souk.v1.AnalyticsService.GetFunnel.
+func (c *analyticsServiceClient) GetFunnel(ctx context.Context, req *connect.Request[v1.GetFunnelRequest]) (*connect.Response[v1.GetFunnelResponse], error) {
+	return c.getFunnel.CallUnary(ctx, req)
+}
+
+// GetTimeToReady calls souk.v1.AnalyticsService.GetTimeToReady.
+func (c *analyticsServiceClient) GetTimeToReady(ctx context.Context, req *connect.Request[v1.GetTimeToReadyRequest]) (*connect.Response[v1.GetTimeToReadyResponse], error) {
+	return c.getTimeToReady.CallUnary(ctx, req)
 }
 
 // GetOutcomes calls souk.v1.AnalyticsService.GetOutcomes.
@@ -115,6 +170,13 @@ func (c *analyticsServiceClient) ListTopProducts(ctx context.Context, req *conne
 type AnalyticsServiceHandler interface {
 	// GetSales returns what was approved hour by hour, oldest first. Hours without orders are left out.
 	GetSales(context.Context, *connect.Request[v1.GetSalesRequest]) (*connect.Response[v1.GetSalesResponse], error)
+	// BreakDownSales returns what was sold, walk-ins included, by hour, shop or product, in the order of those. An order counts in the hour in which it was
+	// placed, a visit in that in which the visitor left, each as it is now: what is undone does not count, and what was missing or given back is off.
+	BreakDownSales(context.Context, *connect.Request[v1.BreakDownSalesRequest]) (*connect.Response[v1.BreakDownSalesResponse], error)
+	// GetFunnel returns how far baskets, orders and visits came, and where they fell away.
+	GetFunnel(context.Context, *connect.Request[v1.GetFunnelRequest]) (*connect.Response[v1.GetFunnelResponse], error)
+	// GetTimeToReady returns how long orders took to be ready.
+	GetTimeToReady(context.Context, *connect.Request[v1.GetTimeToReadyRequest]) (*connect.Response[v1.GetTimeToReadyResponse], error)
 	// GetOutcomes returns how many orders met each outcome.
 	GetOutcomes(context.Context, *connect.Request[v1.GetOutcomesRequest]) (*connect.Response[v1.GetOutcomesResponse], error)
 	// ListTopProducts returns the products of which most was ordered.
@@ -132,6 +194,27 @@ func NewAnalyticsServiceHandler(svc AnalyticsServiceHandler, opts ...connect.Han
 		AnalyticsServiceGetSalesProcedure,
 		svc.GetSales,
 		connect.WithSchema(analyticsServiceMethods.ByName("GetSales")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	analyticsServiceBreakDownSalesHandler := connect.NewUnaryHandler(
+		AnalyticsServiceBreakDownSalesProcedure,
+		svc.BreakDownSales,
+		connect.WithSchema(analyticsServiceMethods.ByName("BreakDownSales")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	analyticsServiceGetFunnelHandler := connect.NewUnaryHandler(
+		AnalyticsServiceGetFunnelProcedure,
+		svc.GetFunnel,
+		connect.WithSchema(analyticsServiceMethods.ByName("GetFunnel")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	analyticsServiceGetTimeToReadyHandler := connect.NewUnaryHandler(
+		AnalyticsServiceGetTimeToReadyProcedure,
+		svc.GetTimeToReady,
+		connect.WithSchema(analyticsServiceMethods.ByName("GetTimeToReady")),
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
@@ -153,6 +236,12 @@ func NewAnalyticsServiceHandler(svc AnalyticsServiceHandler, opts ...connect.Han
 		switch r.URL.Path {
 		case AnalyticsServiceGetSalesProcedure:
 			analyticsServiceGetSalesHandler.ServeHTTP(w, r)
+		case AnalyticsServiceBreakDownSalesProcedure:
+			analyticsServiceBreakDownSalesHandler.ServeHTTP(w, r)
+		case AnalyticsServiceGetFunnelProcedure:
+			analyticsServiceGetFunnelHandler.ServeHTTP(w, r)
+		case AnalyticsServiceGetTimeToReadyProcedure:
+			analyticsServiceGetTimeToReadyHandler.ServeHTTP(w, r)
 		case AnalyticsServiceGetOutcomesProcedure:
 			analyticsServiceGetOutcomesHandler.ServeHTTP(w, r)
 		case AnalyticsServiceListTopProductsProcedure:
@@ -168,6 +257,18 @@ type UnimplementedAnalyticsServiceHandler struct{}
 
 func (UnimplementedAnalyticsServiceHandler) GetSales(context.Context, *connect.Request[v1.GetSalesRequest]) (*connect.Response[v1.GetSalesResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.AnalyticsService.GetSales is not implemented"))
+}
+
+func (UnimplementedAnalyticsServiceHandler) BreakDownSales(context.Context, *connect.Request[v1.BreakDownSalesRequest]) (*connect.Response[v1.BreakDownSalesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.AnalyticsService.BreakDownSales is not implemented"))
+}
+
+func (UnimplementedAnalyticsServiceHandler) GetFunnel(context.Context, *connect.Request[v1.GetFunnelRequest]) (*connect.Response[v1.GetFunnelResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.AnalyticsService.GetFunnel is not implemented"))
+}
+
+func (UnimplementedAnalyticsServiceHandler) GetTimeToReady(context.Context, *connect.Request[v1.GetTimeToReadyRequest]) (*connect.Response[v1.GetTimeToReadyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.AnalyticsService.GetTimeToReady is not implemented"))
 }
 
 func (UnimplementedAnalyticsServiceHandler) GetOutcomes(context.Context, *connect.Request[v1.GetOutcomesRequest]) (*connect.Response[v1.GetOutcomesResponse], error) {
