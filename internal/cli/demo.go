@@ -16,8 +16,8 @@ type demoCommand struct {
 	Speed  float64 `help:"How fast they do it: 1 is two orders and two visitors a second." default:"1"`
 	Orders int     `help:"End after so many orders; 0 goes on until it is stopped." default:"0"`
 	Check  bool    `help:"When all has come to rest, look at what the mall has kept, and exit with 1 where something does not add up."`
-	Chaos  bool    `help:"Kill the mall and start it again, pause services, let gates and the payment provider fail."`
-	HTTP   string  `help:"Address of the pages; loopback only." default:"127.0.0.1:0"`
+	Chaos  bool    `help:"Kill the mall and start it again, with --db each of its processes in turn; pause services, let gates and the payment provider fail."`
+	HTTP   string  `help:"Address of the pages, with --db of the online store; loopback only." default:"127.0.0.1:0"`
 }
 
 // Help implements kong's long help.
@@ -25,9 +25,13 @@ func (demoCommand) Help() string {
 	return `Example:
   souk demo
   souk demo --seed 7 --speed 20 --orders 500 --check --chaos
+  souk demo --db postgres://localhost/empty --speed 10 --orders 200 --check --chaos
 
 It runs a mall on throw-away data, with people who order in its online store and walk through its supermarket. With --chaos
-the mall is a process of its own that is killed again and again. What must hold does.`
+the mall is a process of its own that is killed again and again. What must hold does.
+
+With --db every service and gateway is a process of its own on PostgreSQL. The database must be one on which no mall has run,
+and keeps what this one kept. With --chaos the processes are killed in turn, and it goes on until each was killed once.`
 }
 
 // Run plays.
@@ -41,7 +45,7 @@ func (c *demoCommand) Run(ctx context.Context, env Env, r *root) error {
 		out = env.Stderr
 	}
 	result, err := demo.Run(ctx, demo.Config{
-		Seed: c.Seed, Speed: c.Speed, Orders: c.Orders, Check: c.Check, Chaos: c.Chaos, HTTP: c.HTTP, Out: out, Terminal: isTerminal(out),
+		Seed: c.Seed, Speed: c.Speed, Orders: c.Orders, Check: c.Check, Chaos: c.Chaos, DB: r.DB, HTTP: c.HTTP, Out: out, Terminal: isTerminal(out),
 	})
 	if err != nil {
 		return err

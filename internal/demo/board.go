@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -16,7 +17,14 @@ type board struct {
 	play  *play
 	crowd *crowd
 	drawn int // lines that stand on the terminal
+
+	next     int                           // process that is asked next
+	counters map[string]map[string]float64 // of each process that was asked
+	gauges   map[string]float64            // which are the same for all processes
 }
+
+// asked is how many processes are asked each time, since each looks into all of the databases to answer.
+const asked = 4
 
 // run draws the board until ctx ends.
 func (b *board) run(ctx context.Context) {
@@ -46,8 +54,7 @@ func (b *board) draw(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	lines := []string{fmt.Sprintf("orders      %6d accepted  %6d cancelled  %6d refused", b.crowd.accepted.Load(), b.crowd.canceled.Load(), b.crowd.refused.Load())}
-	sums, err := b.scrape(ctx)
-	if err != nil {
+	if sums, err := b.look(ctx); err != nil {
 		lines = append(lines, "the mall does not answer just now")
 	} else {
 		lines = append(lines,
@@ -58,6 +65,9 @@ func (b *board) draw(ctx context.Context) {
 	}
 	if b.play.Chaos {
 		lines = append(lines, fmt.Sprintf("chaos       %6d kills     %6d pauses", b.play.kills.Load(), b.play.pauses.Load()))
+	}
+	if names := b.play.mall.down(); len(names) > 0 {
+		lines = append(lines, "down        "+strings.Join(names, ", "))
 	}
 	if !b.play.Terminal {
 		fmt.Fprintln(b.play.Out, strings.Join(lines, "; "))
@@ -75,32 +85,69 @@ func (b *board) draw(ctx context.Context) {
 	b.drawn = len(lines)
 }
 
-// scrape adds up the mall's metrics by their names.
-func (b *board) scrape(ctx context.Context) (map[string]float64, error) {
+// look asks some of the processes and adds up the mall's metrics by their names, an error where none of those answers.
+func (b *board) look(ctx context.Context) (map[string]float64, error) {
+	names := b.play.mall.processes()
+	if len(names) == 0 {
+		names = []string{""} // this one
+	}
+	if b.counters == nil {
+		b.counters = map[string]map[string]float64{}
+	}
+	var wrong error
+	answered := false
+	for range min(asked, len(names)) {
+		name := names[b.next%len(names)]
+		b.next++
+		counters, gauges, err := b.scrape(ctx, name)
+		if err != nil {
+			wrong = err
+			continue
+		}
+		answered, b.gauges, b.counters[name] = true, gauges, counters
+	}
+	if !answered {
+		return nil, wrong
+	}
+	sums := maps.Clone(b.gauges)
+	for _, counters := range b.counters {
+		for name, n := range counters {
+			sums[name] += n
+		}
+	}
+	return sums, nil
+}
+
+// scrape adds up the metrics of a process by their names.
+func (b *board) scrape(ctx context.Context, name string) (counters, gauges map[string]float64, err error) {
 	token, err := b.play.token("engineer", "demo")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, b.play.mall.url()+"/metrics", nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, b.play.mall.url(name)+"/metrics", nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
 	resp, err := b.crowd.client.Do(r)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(resp.Body)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	sums := map[string]float64{}
+	counters, gauges = map[string]float64{}, map[string]float64{}
 	for name, f := range families {
 		for _, m := range f.GetMetric() {
-			sums[name] += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			if m.GetCounter() != nil {
+				counters[name] += m.GetCounter().GetValue()
+			} else {
+				gauges[name] += m.GetGauge().GetValue()
+			}
 		}
 	}
-	return sums, nil
+	return counters, gauges, nil
 }

@@ -17,42 +17,63 @@ var troubled = gate.Faults{Duplicates: 10, Reorder: 10, Misreads: 3, Loss: 3, Of
 // pausable are services that are paused, a while each.
 var pausable = []string{"inventory", "payments", "customers", "notifications", "orders", "fastlane", "greeter", "exitgate", "analytics", "stores"}
 
-// chaos goes round: a service is paused, the payment provider or the mail server fails, the mall is killed and started again.
-// What comes when follows from the seed.
+// chaos goes round: a service is paused, the payment provider or the mail server fails, the mall is killed and started again; where it is
+// many processes, one of them in turn, every other time. What comes when follows from the seed.
 func (p *play) chaos(ctx context.Context) {
 	chance := rand.New(rand.NewPCG(p.Seed, 0x43_48_41_4f))
 	span := func() time.Duration {
 		return time.Duration(float64(500+chance.IntN(1500)) / min(p.Speed, 4) * float64(time.Millisecond))
 	}
-	for at := 0; ; at++ {
-		if !pause(ctx, span()) {
-			return
-		}
-		switch at % 4 {
-		case 0:
-			service := pausable[chance.IntN(len(pausable))]
-			a := control.Args{"service": service, "actor": "demo"}
-			if err := operate(ctx, p.data, "service pause", a, nil); err != nil {
-				p.noteUnless(ctx, err)
-				continue
-			}
-			p.pauses.Add(1)
-			pause(ctx, span())
-			p.noteUnless(ctx, untilDone(context.WithoutCancel(ctx), func() error { return operate(context.WithoutCancel(ctx), p.data, "service resume", a, nil) }))
-		case 1:
-			p.noteUnless(ctx, p.payment.SetFaults(paystandin.Faults{Seed: p.Seed, FailPercent: 30, TimeoutPercent: 10, TimeoutMS: 200, DuplicateCallback: true}))
-			pause(ctx, span())
-			p.noteUnless(ctx, p.payment.SetFaults(paystandin.Faults{}))
-		case 2:
-			p.noteUnless(ctx, p.mail.SetFaults(mailstandin.Faults{Seed: p.Seed, DropPercent: 20, SlowMS: 50}))
-			pause(ctx, span())
-			p.noteUnless(ctx, p.mail.SetFaults(mailstandin.Faults{}))
-		case 3:
-			if p.mall.kill() {
-				p.kills.Add(1)
-				p.noteUnless(ctx, p.mall.start(context.WithoutCancel(ctx)))
-			}
-		}
+	troubles := []func(context.Context, *rand.Rand, func() time.Duration){p.pauseOne, p.failPayment, p.failMail, p.killOne}
+	if p.DB != "" {
+		troubles = []func(context.Context, *rand.Rand, func() time.Duration){p.killOne, p.pauseOne, p.killOne, p.failPayment, p.killOne, p.failMail}
+	}
+	for at := 0; pause(ctx, span()); at++ {
+		troubles[at%len(troubles)](ctx, chance, span)
+	}
+}
+
+// pauseOne pauses a service for a while.
+func (p *play) pauseOne(ctx context.Context, chance *rand.Rand, span func() time.Duration) {
+	a := control.Args{"service": pausable[chance.IntN(len(pausable))], "actor": "demo"}
+	if err := p.mall.operate(ctx, "service pause", a, nil); err != nil {
+		p.noteUnless(ctx, err)
+		return
+	}
+	p.pauses.Add(1)
+	pause(ctx, span())
+	whole := context.WithoutCancel(ctx)
+	p.noteUnless(ctx, untilDone(whole, func() error { return p.mall.operate(whole, "service resume", a, nil) }))
+}
+
+func (p *play) failPayment(ctx context.Context, _ *rand.Rand, span func() time.Duration) {
+	p.noteUnless(ctx, p.payment.SetFaults(paystandin.Faults{Seed: p.Seed, FailPercent: 30, TimeoutPercent: 10, TimeoutMS: 200, DuplicateCallback: true}))
+	pause(ctx, span())
+	p.noteUnless(ctx, p.payment.SetFaults(paystandin.Faults{}))
+}
+
+func (p *play) failMail(ctx context.Context, _ *rand.Rand, span func() time.Duration) {
+	p.noteUnless(ctx, p.mail.SetFaults(mailstandin.Faults{Seed: p.Seed, DropPercent: 20, SlowMS: 50}))
+	pause(ctx, span())
+	p.noteUnless(ctx, p.mail.SetFaults(mailstandin.Faults{}))
+}
+
+// killOne kills a process and starts it again; where others go on meanwhile, after a while.
+func (p *play) killOne(ctx context.Context, _ *rand.Rand, span func() time.Duration) {
+	name, err := p.mall.kill()
+	p.noteUnless(ctx, err)
+	if name == "" {
+		return
+	}
+	p.kills.Add(1)
+	killed := p.result.Killed // nobody else looks before the chaos has ended
+	killed[name]++
+	if p.DB != "" {
+		pause(ctx, span())
+	}
+	p.noteUnless(ctx, p.mall.start(context.WithoutCancel(ctx)))
+	if killed[name] == 1 && len(killed) == len(p.mall.processes()) {
+		close(p.round)
 	}
 }
 

@@ -22,10 +22,11 @@ import (
 	paystandin "example.org/souk/provider/payment/standin"
 )
 
-// Outside is what others know of the mall: their own ledgers.
+// Outside is what others know of the mall: their own ledgers, and the newest seal of each service's log, which stands beside the databases.
 type Outside struct {
 	Payment paystandin.Report
 	Mail    mailstandin.Report
+	Head    func(service string) (backbone.Seal, error)
 }
 
 // Findings is what Check found.
@@ -123,7 +124,7 @@ func (c *checker) logs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		head, err := c.h.Head(service)
+		head, err := c.out.Head(service)
 		if err != nil {
 			return err
 		}

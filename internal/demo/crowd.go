@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.org/souk/gateway/online"
 	"example.org/souk/internal/control"
 	"example.org/souk/internal/house"
 	"example.org/souk/mall"
@@ -62,8 +63,7 @@ func (e *errands) step() errand {
 // crowd are the shoppers of the online store.
 type crowd struct {
 	client   *http.Client
-	data     string
-	url      func() string // of the online store
+	mall     theMall
 	token    func(role, subject string) (string, error)
 	currency string
 	failed   func(error)
@@ -126,7 +126,7 @@ func (c *crowd) errand(ctx context.Context, e errand) error {
 	if e.prepaid {
 		payment := "PAY-" + e.order
 		args := control.Args{"payment": payment, "customer": e.customer, "amount": string(decimal(total.Amount)), "actor": "demo"}
-		if err := untilDone(ctx, func() error { return operate(ctx, c.data, "payment authorize", args, nil) }); err != nil {
+		if err := untilDone(ctx, func() error { return c.mall.operate(ctx, "payment authorize", args, nil) }); err != nil {
 			return err
 		}
 		order["payment"] = payment
@@ -171,7 +171,7 @@ func (c *crowd) insist(ctx context.Context, customer, path string, body []byte) 
 		return 0, nil, err
 	}
 	err = untilDone(ctx, func() error {
-		r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url()+path, bytes.NewReader(body))
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.mall.url(online.ServiceName)+path, bytes.NewReader(body))
 		if err != nil {
 			return err
 		}

@@ -18,8 +18,10 @@ import (
 	"example.org/souk/device/robot"
 	"example.org/souk/device/shopper"
 	"example.org/souk/gateway/door"
+	"example.org/souk/gateway/kiosk"
 	"example.org/souk/internal/control"
 	"example.org/souk/internal/house"
+	"example.org/souk/mall/depot"
 	mailstandin "example.org/souk/provider/mail/standin"
 	paystandin "example.org/souk/provider/payment/standin"
 )
@@ -36,9 +38,12 @@ type Config struct {
 	Check bool
 	// Chaos kills, pauses, doubles and loses while it runs.
 	Chaos bool
-	// HTTP is the address of the pages; default a free port on loopback.
+	// DB is the databases, as house.ParseDatabases reads them, on which every service and gateway runs in a process of its own. No mall
+	// has run there, and what this one keeps stays there. Default one process on data that is thrown away.
+	DB string
+	// HTTP is the address of the pages, with DB of the online store alone; default a free port on loopback.
 	HTTP string
-	// Program runs souk, for what are processes of their own: the supplier's stand-in, and with chaos the mall. Default the
+	// Program runs souk, for what are processes of their own: the supplier's stand-in, and with chaos or DB the mall. Default the
 	// running executable.
 	Program []string
 	// Out is told how it goes: every second, or all the time where it is a terminal.
@@ -50,13 +55,14 @@ type Config struct {
 
 // Result is what came of it.
 type Result struct {
-	Seed     uint64   `json:"seed"`
-	Tried    int64    `json:"tried"`
-	Accepted int64    `json:"accepted"`
-	Kills    int64    `json:"kills"`
-	Pauses   int64    `json:"pauses"`
-	Looked   []string `json:"looked"`
-	Broken   []string `json:"broken"`
+	Seed     uint64           `json:"seed"`
+	Tried    int64            `json:"tried"`
+	Accepted int64            `json:"accepted"`
+	Kills    int64            `json:"kills"`
+	Killed   map[string]int64 `json:"killed"` // how often which process was
+	Pauses   int64            `json:"pauses"`
+	Looked   []string         `json:"looked"`
+	Broken   []string         `json:"broken"`
 }
 
 // rates at speed 1, a second.
@@ -84,6 +90,11 @@ func Run(ctx context.Context, config Config) (_ Result, err error) {
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	if config.DB != "" {
+		if err := house.Unused(ctx, config.DB); err != nil {
+			return Result{}, err
+		}
 	}
 	data, err := os.MkdirTemp("", "souk-demo-")
 	if err != nil {
@@ -124,11 +135,15 @@ type play struct {
 	around  sync.WaitGroup
 
 	kills, pauses atomic.Int64
+	round         chan struct{} // closed once each process was killed
 
 	mu       sync.Mutex
 	tokens   map[string]string
 	problems []error
 }
+
+// anyPort is an address on loopback with a port that the system chooses.
+const anyPort = "127.0.0.1:0"
 
 // openOutside starts the payment provider and the mail server, with ledgers of their own.
 func (p *play) openOutside(life context.Context, dir string) error {
@@ -146,12 +161,12 @@ func (p *play) openOutside(life context.Context, dir string) error {
 	}
 	p.around.Go(func() { p.note(p.mail.Run(life)) })
 	p.house = house.Config{
-		Data: p.data, HTTP: p.HTTP, Logger: p.Logger, Currency: "EUR", MQTT: house.MQTTConfig{Address: "127.0.0.1:0"},
+		Data: p.data, DB: p.DB, HTTP: p.HTTP, Logger: p.Logger, Currency: "EUR", MQTT: house.MQTTConfig{Address: anyPort},
 		Payment: house.PaymentConfig{URL: p.payment.URL(), KeyFile: payKey, Program: p.Program},
 		Mail:    house.MailConfig{SMTP: p.mail.Address(), Plain: true, From: "souk <shop@souk.example>"}, CallerRate: 100_000, RobotLease: lease,
 	}
 	if p.house.HTTP == "" {
-		p.house.HTTP = "127.0.0.1:0"
+		p.house.HTTP = anyPort
 	}
 	return nil
 }
@@ -167,14 +182,22 @@ func (p *play) note(err error) {
 }
 
 // open starts the mall.
-func (p *play) open(life context.Context) error {
-	p.tokens = map[string]string{}
-	if p.Chaos {
-		p.mall = &apart{config: p.house, program: p.Program}
-	} else {
+func (p *play) open(life context.Context) (err error) {
+	p.tokens, p.round, p.result.Killed = map[string]string{}, make(chan struct{}), map[string]int64{}
+	switch {
+	case p.DB != "":
+		if p.mall, err = newSpread(p.house, p.Program, p.Seed); err != nil {
+			return err
+		}
+	case p.Chaos:
+		p.mall = newApart(p.house, p.Program)
+	default:
 		p.mall = &inside{config: p.house}
 	}
-	return p.mall.start(life)
+	if err := p.mall.start(life); err != nil {
+		return errors.Join(err, p.mall.stop())
+	}
+	return nil
 }
 
 // token returns a bearer token, signed with the keys of the mall.
@@ -184,21 +207,13 @@ func (p *play) token(role, subject string) (string, error) {
 	if t := p.tokens[role+"/"+subject]; t != "" {
 		return t, nil
 	}
-	authority, err := house.OpenAuthority(context.Background(), p.data, "")
+	authority, err := house.OpenAuthority(context.Background(), p.data, p.DB)
 	if err != nil {
 		return "", err
 	}
 	t, _, err := authority.Issue(door.Grant{Role: door.Role(role), Subject: subject, TTL: 24 * time.Hour})
 	p.tokens[role+"/"+subject] = t
 	return t, err
-}
-
-// operate has the mall run an operation of the command line; it fails while the mall is down. emit may be nil.
-func operate(ctx context.Context, data, name string, a control.Args, emit func(json.RawMessage) error) error {
-	if emit == nil {
-		emit = func(json.RawMessage) error { return nil }
-	}
-	return control.Ask(ctx, data, name, a, emit)
 }
 
 // live lets people come until so many orders were tried or ctx ends.
@@ -208,7 +223,7 @@ func (p *play) live(ctx, life context.Context) error {
 	stop := context.AfterFunc(ctx, end)
 	defer stop()
 	c := &crowd{
-		client: &http.Client{Timeout: 30 * time.Second}, data: p.data, url: p.mall.url, token: p.token, currency: p.house.Currency, failed: p.note,
+		client: &http.Client{Timeout: 30 * time.Second}, mall: p.mall, token: p.token, currency: p.house.Currency, failed: p.note,
 	}
 	var people sync.WaitGroup
 	if err := p.gates(playing, &people); err != nil {
@@ -228,6 +243,12 @@ func (p *play) live(ctx, life context.Context) error {
 	people.Go(func() { b.run(playing) })
 	e := newErrands(p.Seed)
 	c.run(playing, e, orderRate*p.Speed, p.Orders)
+	if p.Chaos && p.DB != "" {
+		select { // at the kiosk and at the gates people come as long
+		case <-playing.Done():
+		case <-p.round:
+		}
+	}
 	end()
 	people.Wait()
 	p.result.Tried, p.result.Accepted, p.result.Kills, p.result.Pauses = int64(e.next), c.accepted.Load(), p.kills.Load(), p.pauses.Load()
@@ -267,7 +288,7 @@ func (p *play) gates(ctx context.Context, people *sync.WaitGroup) error {
 
 // admit gives a device a login.
 func (p *play) admit(ctx context.Context, name, kind string) (login struct{ Password, Store string }, err error) {
-	err = operate(ctx, p.data, "device add", control.Args{"device": name, "kind": kind, "actor": "demo"}, func(row json.RawMessage) error {
+	err = p.mall.operate(ctx, "device add", control.Args{"device": name, "kind": kind, "actor": "demo"}, func(row json.RawMessage) error {
 		return json.Unmarshal(row, &login)
 	})
 	return login, err
@@ -287,7 +308,7 @@ func (p *play) kiosk(ctx context.Context, people *sync.WaitGroup) error {
 		for seed := p.Seed; ctx.Err() == nil; seed += 1000 {
 			// It ends where the mall is away for longer than people wait.
 			_ = shopper.Run(ctx, shopper.Config{
-				Server: p.mall.url(), Device: "kiosk-1", Token: token, Seed: seed, Rate: kioskRate * p.Speed, Faults: faults,
+				Server: p.mall.url(kiosk.Gate), Device: "kiosk-1", Token: token, Seed: seed, Rate: kioskRate * p.Speed, Faults: faults,
 				Cards: []string{"1001", "1002", "1003"}, Patience: 30 * time.Second,
 			})
 			pause(ctx, 100*time.Millisecond)
@@ -314,7 +335,7 @@ func (p *play) robots(life context.Context) error {
 	p.around.Go(func() {
 		for life.Err() == nil {
 			_ = robot.Run(life, robot.Config{
-				Server: p.mall.url(), Robots: logins, Seed: p.Seed, Speed: pace * p.Speed, Positions: 2, Faults: faults,
+				Server: p.mall.url(depot.ServiceName), Robots: logins, Seed: p.Seed, Speed: pace * p.Speed, Positions: 2, Faults: faults,
 			})
 			pause(life, 100*time.Millisecond)
 		}
@@ -334,11 +355,11 @@ func (p *play) rest(life context.Context) error {
 	}
 	fmt.Fprintln(p.Out, "waiting until nothing is under way")
 	for {
-		if err := operate(ctx, p.data, "wait", control.Args{"timeout": "4m", "settled": "yes"}, nil); err != nil {
+		if err := p.mall.operate(ctx, "wait", control.Args{"timeout": "4m", "settled": "yes"}, nil); err != nil {
 			return fmt.Errorf("the mall does not come to rest: %w", err)
 		}
 		open := ""
-		err := operate(ctx, p.data, "order search", control.Args{"status": "APPROVED,PICKING", "limit": "1"}, func(row json.RawMessage) error {
+		err := p.mall.operate(ctx, "order search", control.Args{"status": "APPROVED,PICKING", "limit": "1"}, func(row json.RawMessage) error {
 			open = string(row)
 			return nil
 		})
@@ -360,10 +381,12 @@ func (p *play) check(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Stop(ctx)) }()
-	if err := h.Start(ctx); err != nil {
-		return err
+	if p.DB == "" { // else its processes have brought the tables up to date
+		if err := h.Start(ctx); err != nil {
+			return err
+		}
 	}
-	var out Outside
+	out := Outside{Head: p.mall.head}
 	if out.Payment, err = p.payment.Report(); err != nil {
 		return err
 	}

@@ -1,17 +1,11 @@
 package demo
 
 import (
-	"bufio"
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
-	"strings"
-	"sync"
-	"syscall"
-	"time"
 
+	"example.org/souk/backbone"
 	"example.org/souk/internal/control"
 	"example.org/souk/internal/house"
 )
@@ -20,13 +14,34 @@ import (
 type theMall interface {
 	// start runs it and returns when it takes orders; where it runs it does nothing. It runs until stop, whatever becomes of ctx.
 	start(ctx context.Context) error
-	// kill ends it at once, as a power cut would; false where it cannot be killed.
-	kill() bool
+	// kill ends its next process at once, as a power cut would, and returns which; "" where it cannot be killed.
+	kill() (string, error)
+	// processes names what can be killed, and down what does not run just now.
+	processes() []string
+	down() []string
 	stop() error
-	url() string
+	// url is where people and robots find a service or gateway, and mqtt where devices do. They stay the same.
+	url(part string) string
 	mqtt() string
 	// pages returns the links by which people see it, each good for once, with who they are for.
 	pages() []house.SignIn
+	// operate has it run an operation of the command line; it fails while what does it is down. emit may be nil.
+	operate(ctx context.Context, name string, a control.Args, emit func(json.RawMessage) error) error
+	// head returns the newest seal of a service's log, as it was kept beside the database.
+	head(service string) (backbone.Seal, error)
+}
+
+// ask has the mall that runs on a data directory run an operation.
+func ask(ctx context.Context, data, name string, a control.Args, emit func(json.RawMessage) error) error {
+	return control.Ask(ctx, data, name, a, listening(emit))
+}
+
+// listening is emit, or what listens to nothing.
+func listening(emit func(json.RawMessage) error) func(json.RawMessage) error {
+	if emit == nil {
+		return func(json.RawMessage) error { return nil }
+	}
+	return emit
 }
 
 // inside is a mall in this process.
@@ -56,7 +71,9 @@ func (m *inside) start(ctx context.Context) error {
 	}
 }
 
-func (*inside) kill() bool { return false }
+func (*inside) kill() (string, error) { return "", nil }
+func (*inside) processes() []string   { return nil }
+func (*inside) down() []string        { return nil }
 
 func (m *inside) stop() error {
 	if m.h == nil {
@@ -67,118 +84,79 @@ func (m *inside) stop() error {
 	return <-m.ended
 }
 
-func (m *inside) url() string  { return m.h.URL() }
-func (m *inside) mqtt() string { return m.h.MQTT() }
+func (m *inside) url(string) string { return m.h.URL() }
+func (m *inside) mqtt() string      { return m.h.MQTT() }
 
 func (m *inside) pages() []house.SignIn {
 	links, _ := m.h.SignIns() // without keys nobody would have been let in so far
 	return links
 }
 
+func (m *inside) operate(ctx context.Context, name string, a control.Args, emit func(json.RawMessage) error) error {
+	return ask(ctx, m.config.Data, name, a, emit)
+}
+
+func (m *inside) head(service string) (backbone.Seal, error) {
+	return house.HeadIn(m.config.Data, service)
+}
+
 // apart is a mall in a process of its own.
 type apart struct {
-	config  house.Config
-	program []string
-
-	mu        sync.Mutex
-	cmd       *exec.Cmd
-	web, gate string // where it was first, and is again
-	links     []house.SignIn
+	data string
+	all  process
 }
 
-func (m *apart) start(ctx context.Context) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.cmd != nil {
+// newApart prepares a mall in one process.
+func newApart(c house.Config, program []string) *apart {
+	args := append([]string{"--data", c.Data, "up"}, flags(c)...)
+	return &apart{data: c.Data, all: process{name: "the mall", program: program, args: args, web: c.HTTP, gate: c.MQTT.Address}}
+}
+
+// flags are those of a mall that knows what is outside of it.
+func flags(c house.Config) []string {
+	return []string{
+		"--payment", c.Payment.URL, "--payment-key", c.Payment.KeyFile, "--smtp", c.Mail.SMTP, "--smtp-plain",
+		"--caller-rate", fmt.Sprint(c.CallerRate), "--robot-lease", c.RobotLease.String(),
+	}
+}
+
+func (m *apart) start(ctx context.Context) error { return m.all.begin(ctx) }
+
+func (m *apart) kill() (string, error) {
+	if killed, err := m.all.kill(); !killed {
+		return "", err
+	}
+	return m.all.name, nil
+}
+
+func (m *apart) processes() []string { return []string{m.all.name} }
+
+func (m *apart) down() []string {
+	if m.all.runs() {
 		return nil
 	}
-	program := m.program
-	if program == nil {
-		self, err := os.Executable()
-		if err != nil {
-			return err
-		}
-		program = []string{self}
-	}
-	web, gate := m.config.HTTP, m.config.MQTT.Address
-	if m.web != "" {
-		web, gate = strings.TrimPrefix(m.web, "http://"), strings.TrimPrefix(m.gate, "mqtt://")
-	}
-	args := append(program[1:len(program):len(program)], "--data", m.config.Data, "up", "--http", web, "--mqtt", gate,
-		"--payment", m.config.Payment.URL, "--payment-key", m.config.Payment.KeyFile, "--smtp", m.config.Mail.SMTP, "--smtp-plain",
-		"--caller-rate", fmt.Sprint(m.config.CallerRate), "--robot-lease", m.config.RobotLease.String())
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), program[0], args...) //nolint:gosec // this program, or one that the caller names
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	lines := bufio.NewScanner(out)
-	m.links = nil
-	for lines.Scan() {
-		what, rest, _ := strings.Cut(lines.Text(), " ")
-		switch rest = strings.TrimSpace(rest); what {
-		case "online":
-			m.web = strings.TrimSpace(strings.TrimPrefix(rest, "store"))
-		case "devices":
-			m.gate = rest
-		case "sign":
-			if f := strings.Fields(rest); len(f) == 3 {
-				m.links = append(m.links, house.SignIn{Who: f[1], URL: f[2]})
-			}
-		case "ready":
-			m.cmd = cmd
-			return nil
-		}
-	}
-	return errors.Join(errors.New("the mall ended before it was ready"), cmd.Wait())
+	return m.processes()
 }
 
-func (m *apart) kill() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.cmd == nil {
-		return false
-	}
-	_ = m.cmd.Process.Kill() // it may have ended by itself, which Wait tells
-	_ = m.cmd.Wait()         // it was killed
-	m.cmd = nil
-	return true
-}
+func (m *apart) stop() error { return m.all.end() }
 
-func (m *apart) stop() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.cmd == nil {
-		return nil
-	}
-	cmd := m.cmd
-	m.cmd = nil
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		return errors.Join(err, cmd.Wait())
-	}
-	late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
-	defer late.Stop()
-	return cmd.Wait()
-}
-
-func (m *apart) url() string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.web
+func (m *apart) url(string) string {
+	web, _, _ := m.all.where()
+	return web
 }
 
 func (m *apart) mqtt() string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.gate
+	_, gate, _ := m.all.where()
+	return gate
 }
 
 func (m *apart) pages() []house.SignIn {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.links
+	_, _, links := m.all.where()
+	return links
 }
+
+func (m *apart) operate(ctx context.Context, name string, a control.Args, emit func(json.RawMessage) error) error {
+	return ask(ctx, m.data, name, a, emit)
+}
+
+func (m *apart) head(service string) (backbone.Seal, error) { return house.HeadIn(m.data, service) }

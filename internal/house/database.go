@@ -19,6 +19,7 @@ import (
 	"example.org/souk/backbone/pgstore"
 	"example.org/souk/backbone/sqlitestore"
 	"example.org/souk/gateway/door"
+	"example.org/souk/gateway/partner"
 	"example.org/souk/internal/peers"
 )
 
@@ -205,19 +206,50 @@ func (h *House) claim(ctx context.Context, shared string) error {
 }
 
 // lacksOrders tells whether no mall has ever run on a database.
-func lacksOrders(ctx context.Context, store driver.Store) (_ bool, err error) {
-	rows, err := store.Query(ctx, "SELECT count(*) FROM information_schema.schemata WHERE schema_name = 'orders'")
+func lacksOrders(ctx context.Context, store driver.Store) (bool, error) {
+	count, err := schemasOf(ctx, store, "orders")
+	return count == 0, err
+}
+
+// schemasOf counts the schemas of some names in a PostgreSQL database.
+func schemasOf(ctx context.Context, store driver.Store, names ...string) (count int, err error) {
+	rows, err := store.Query(ctx, "SELECT count(*) FROM information_schema.schemata WHERE schema_name = ANY($1)", names)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	count := 0
 	if rows.Next() {
 		if err := rows.Scan(&count); err != nil {
-			return false, err
+			return 0, err
 		}
 	}
-	return count == 0, rows.Err()
+	return count, rows.Err()
+}
+
+// Unused is an error where databases that ParseDatabases can read hold a mall, or anything under the names of its tables.
+func Unused(ctx context.Context, db string) error {
+	shared, own, err := ParseDatabases(db)
+	if err != nil {
+		return err
+	}
+	taken := append(Runnable(), partner.ServiceName, doorTables, peers.Schema().Service)
+	for _, address := range slices.Compact(slices.Sorted(maps.Values(own))) {
+		err = errors.Join(err, unused(ctx, address, taken))
+	}
+	return errors.Join(err, unused(ctx, shared, taken))
+}
+
+func unused(ctx context.Context, address string, taken []string) (err error) {
+	store, err := pgstore.Open(ctx, pgstore.Config{URL: address})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	count, err := schemasOf(ctx, store, taken...)
+	if err == nil && count > 0 {
+		err = errors.New("a mall has run on this database: name one that is empty")
+	}
+	return err
 }
 
 // errTaken says that somebody else's mall uses the database.

@@ -400,7 +400,7 @@ func (h *House) Start(ctx context.Context) error {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	h.cancel = cancel
 	if h.first && !h.cfg.Empty && !h.cfg.TestMode && h.peers == nil {
-		if err := h.seedDemo(ctx); err != nil {
+		if err := h.SeedDemo(ctx); err != nil {
 			return fmt.Errorf("demo shop: %w", err)
 		}
 	}

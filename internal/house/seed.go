@@ -79,8 +79,8 @@ func DemoShop() (sells []Sample, buyers []string) {
 
 const shopStore = "main-hall"
 
-// seedDemo opens the demo shop.
-func (h *House) seedDemo(ctx context.Context) error {
+// SeedDemo opens the demo shop, as the first start of a mall in one process does.
+func (h *House) SeedDemo(ctx context.Context) error {
 	return h.seed(ctx, "demo", demoShop.goods, demoShop.people)
 }
 
