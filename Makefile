@@ -149,9 +149,10 @@ cards: servers ## write the cards of the transports in docs/transports from runs
 .PHONY: prove-short
 prove-short: servers ## crash and simulation tests, the transports' whole suite, at most twenty minutes
 	SOUK_PROVE=short $(GO) test -count=1 -timeout 30m -run "$$(scripts/proved test/store)" ./test/store
+	SOUK_PROVE=short $(GO) test -count=1 -timeout 20m -run "$$(scripts/proved internal/demo)" ./internal/demo
 	SOUK_PROVE=short $(GO) test -count=1 -timeout 20m -run TestContract $(BROKERS:%=./backbone/%)
 	cd bench && $(GO) test -count=1 -timeout 10m ./...
 
 .PHONY: prove
 prove: servers ## crash and simulation tests, all seeds; takes hours
-	SOUK_PROVE=full $(GO) test -count=1 -timeout 12h ./test/... $(BROKERS:%=./backbone/%)
+	SOUK_PROVE=full $(GO) test -count=1 -timeout 12h ./test/... ./internal/demo $(BROKERS:%=./backbone/%)

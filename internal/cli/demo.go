@@ -25,7 +25,7 @@ func (demoCommand) Help() string {
 	return `Example:
   souk demo
   souk demo --seed 7 --speed 20 --orders 500 --check --chaos
-  souk demo --db postgres://localhost/empty --speed 10 --orders 200 --check --chaos
+  souk --db postgres://localhost/empty demo --speed 2 --orders 60 --check --chaos
 
 It runs a mall on throw-away data, with people who order in its online store and walk through its supermarket. With --chaos
 the mall is a process of its own that is killed again and again. What must hold does.

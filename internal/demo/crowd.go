@@ -74,14 +74,15 @@ type crowd struct {
 // shoppers is how many run errands at once.
 const shoppers = 16
 
-// run runs errands at a rate a second until ctx ends or so many are run; 0 for no end.
-func (c *crowd) run(ctx context.Context, e *errands, rate float64, count int) {
+// run runs errands at a rate a second until ctx ends or so many are run; 0 for no end. Where count is reached before round is closed it
+// goes on as long; a nil round is not waited for.
+func (c *crowd) run(ctx context.Context, e *errands, rate float64, count int, round <-chan struct{}) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	turn := make(chan struct{}, shoppers)
 	tick := time.NewTicker(time.Duration(float64(time.Second) / rate))
 	defer tick.Stop()
-	for n := 0; count == 0 || n < count; n++ {
+	for n := 0; count == 0 || n < count || open(round); n++ {
 		select {
 		case <-ctx.Done():
 			return
@@ -99,6 +100,19 @@ func (c *crowd) run(ctx context.Context, e *errands, rate float64, count int) {
 				c.failed(fmt.Errorf("order %s: %w", next.order, err))
 			}
 		})
+	}
+}
+
+// open tells whether there is a round that is not over.
+func open(round <-chan struct{}) bool {
+	if round == nil {
+		return false
+	}
+	select {
+	case <-round:
+		return false
+	default:
+		return true
 	}
 }
 

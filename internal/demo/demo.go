@@ -239,15 +239,20 @@ func (p *play) live(ctx, life context.Context) error {
 		people.Wait()
 		return err
 	}
+	desk, err := p.openCounter(c.client)
+	if err != nil {
+		end()
+		people.Wait()
+		return err
+	}
+	people.Go(func() { desk.run(playing, p.noteUnless) })
 	b := &board{play: p, crowd: c}
 	people.Go(func() { b.run(playing) })
 	e := newErrands(p.Seed)
-	c.run(playing, e, orderRate*p.Speed, p.Orders)
-	if p.Chaos && p.DB != "" {
-		select { // at the kiosk and at the gates people come as long
-		case <-playing.Done():
-		case <-p.round:
-		}
+	if p.Orders > 0 && p.Chaos && p.DB != "" {
+		c.run(playing, e, orderRate*p.Speed, p.Orders, p.round)
+	} else {
+		c.run(playing, e, orderRate*p.Speed, p.Orders, nil)
 	}
 	end()
 	people.Wait()

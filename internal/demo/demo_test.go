@@ -71,12 +71,12 @@ func TestSeedDecides(t *testing.T) {
 	}
 }
 
-// The control of all that holds: whatever is not as it should be is found.
-func TestDamageIsFound(t *testing.T) {
-	t.Parallel()
+// begun plays until all has come to rest and the mall has stopped, and checks nothing.
+func begun(t *testing.T, config Config) *play {
+	t.Helper()
+	config.Program, config.Out, config.Logger = souk(t), t.Output(), slog.New(slog.DiscardHandler)
 	life, end := context.WithCancel(context.WithoutCancel(t.Context()))
-	p := &play{Config: Config{Seed: 3, Speed: 25, Orders: 40, Program: souk(t), Out: t.Output()}, data: filepath.Join(t.TempDir(), "mall")}
-	p.Logger = slog.New(slog.DiscardHandler)
+	p := &play{Config: config, data: filepath.Join(t.TempDir(), "mall")}
 	t.Cleanup(func() { end(); p.around.Wait() })
 	must := func(err error) {
 		t.Helper()
@@ -90,6 +90,13 @@ func TestDamageIsFound(t *testing.T) {
 	must(p.live(t.Context(), life))
 	must(p.rest(life))
 	must(p.mall.stop())
+	return p
+}
+
+// The control of all that holds: whatever is not as it should be is found.
+func TestDamageIsFound(t *testing.T) {
+	t.Parallel()
+	p := begun(t, Config{Seed: 3, Speed: 25, Orders: 40})
 	whole := p.data
 	for _, c := range []struct{ what, damage, found string }{
 		{"nothing", "", ""},

@@ -53,7 +53,8 @@ func (p *process) begin(ctx context.Context) error {
 		args = append(args, "--mqtt", strings.TrimPrefix(p.gate, "mqtt://"))
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), program[0], args...) //nolint:gosec // this program, or one that the caller names
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// In a group of its own it does not hear of the key that ends the demo, which has it finish first.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	p.says = &tail{}
 	cmd.Stderr = p.says
 	out, err := cmd.StdoutPipe()
