@@ -61,6 +61,7 @@ type Authority struct {
 	before   map[[sha256.Size]byte]*Principal // verified, one generation ago
 	streams  map[*stream]struct{}
 	links    map[[sha256.Size]byte]link
+	outside  *Issuer // whose tokens are taken beside our own; nil: nobody's
 }
 
 type signingKey struct {
@@ -292,10 +293,10 @@ func (a *Authority) Issue(g Grant) (token string, p Principal, err error) {
 }
 
 // Renew returns the next token of a session whose token has used up half of its life, or "" while that is not so, and once the session has
-// lasted for MaxSession.
+// lasted for MaxSession. Tokens of an issuer outside are its own to renew.
 func (a *Authority) Renew(p *Principal) (string, error) {
 	now := a.clock.Now()
-	if now.Before(p.Expires.Add(-p.ttl/2)) || now.Sub(p.since) > MaxSession {
+	if p.by != nil || now.Before(p.Expires.Add(-p.ttl/2)) || now.Sub(p.since) > MaxSession {
 		return "", nil
 	}
 	// The session's beginning stays what it was, so that a revocation of the subject that comes between is not outrun.
@@ -333,8 +334,18 @@ func (a *Authority) Verify(token, gate string) (Principal, error) {
 	return *p, nil
 }
 
+// Trust takes the access tokens of an issuer outside as well. It is called before the first token is verified.
+func (a *Authority) Trust(i *Issuer) {
+	a.outside = i
+	i.changed = func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.adoptLocked(revocations{})
+	}
+}
+
 func (a *Authority) verify(token, gate string) (*Principal, error) {
-	if len(token) > maxToken {
+	if len(token) > maxToken && (a.outside == nil || len(token) > maxOutside) {
 		return nil, fmt.Errorf("%w: too long", ErrToken)
 	}
 	sum := sha256.Sum256([]byte(token))
@@ -368,6 +379,9 @@ func (a *Authority) verify(token, gate string) (*Principal, error) {
 
 // parse checks everything about a token that never changes, and that its time is now.
 func (a *Authority) parse(token string, now time.Time) (*Principal, error) {
+	if a.outside != nil && issuerOf(token) == a.outside.config.URL {
+		return a.outside.parse(token)
+	}
 	var c claims
 	_, err := jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}),
@@ -429,6 +443,9 @@ func (a *Authority) revokedLocked(p *Principal) error {
 	}
 	if since, ok := a.revoked.Subjects[p.key]; ok && !p.since.After(since) {
 		return fmt.Errorf("%w: subject revoked", ErrToken)
+	}
+	if p.by != nil && !p.by.issuer.stands(p.by) {
+		return fmt.Errorf("%w: its key was taken back", ErrToken)
 	}
 	return nil
 }

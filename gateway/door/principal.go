@@ -79,6 +79,7 @@ type Principal struct {
 	since time.Time     // when the session began
 	ttl   time.Duration // of the token
 	gates []string
+	by    *signature // of a token of an issuer outside; nil: it is ours
 }
 
 // Actor returns the principal as events name who caused them: "customer:CUSTOMER_001".
