@@ -79,16 +79,17 @@ type Principal struct {
 	since time.Time     // when the session began
 	ttl   time.Duration // of the token
 	gates []string
-	by    *signature // of a token of an issuer outside; nil: it is ours
+	kid   string     // of the key of ours that signed the token; "": none did
+	by    *signature // of a token of an issuer outside; nil: it is not of one
 }
 
 // Actor returns the principal as events name who caused them: "customer:CUSTOMER_001".
 func (p *Principal) Actor() string { return p.key }
 
-func principalOf(c *claims) *Principal {
+func principalOf(c *claims, kid string) *Principal {
 	return &Principal{
 		Role: c.Role, Rank: c.Rank, Subject: c.Subject, Session: c.Session, Expires: c.ExpiresAt.Time,
-		key: subjectKey(c.Role, c.Subject), since: c.Since.Time, ttl: c.ExpiresAt.Sub(c.IssuedAt.Time), gates: c.Audience,
+		key: subjectKey(c.Role, c.Subject), since: c.Since.Time, ttl: c.ExpiresAt.Sub(c.IssuedAt.Time), gates: c.Audience, kid: kid,
 	}
 }
 

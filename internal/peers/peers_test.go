@@ -255,9 +255,10 @@ func TestOneAuthority(t *testing.T) {
 		t.Fatalf("a token of one process at another: %v", err)
 	}
 	// Revoked at one, worth nothing at the other once it looks; and a key that came meanwhile is known as well.
-	if err := errors.Join(doors[2].RevokeSession(p.Session), doors[3].Rotate()); err != nil {
+	if err := errors.Join(doors[2].RevokeSession(p.Session), doors[3].Rotate(t.Context())); err != nil {
 		t.Fatal(err)
 	}
+	c.turn(time.Minute) // the new key signs
 	fresh, _, err := doors[3].Issue(door.Grant{Role: door.Staff, Subject: "s2"})
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,207 @@
+package house
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/golang-jwt/jwt/v5"
+
+	"example.org/souk/gateway/door"
+)
+
+// issuer stands in for an OpenID provider.
+type issuer struct {
+	*httptest.Server
+	key *ecdsa.PrivateKey
+}
+
+func newIssuer(t *testing.T) *issuer {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := &issuer{key: key}
+	i.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var answer any = map[string]string{"issuer": i.URL, "jwks_uri": i.URL + "/keys"}
+		if r.URL.Path == "/keys" {
+			answer = jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k"}}}
+		}
+		if err := json.NewEncoder(w).Encode(answer); err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(i.Close)
+	return i
+}
+
+// token is an access token of somebody.
+func (i *issuer) token(t *testing.T, subject string, groups ...string) string {
+	t.Helper()
+	now := time.Now()
+	token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
+		"iss": i.URL, "aud": "souk", "sub": subject, "groups": groups, "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+	})
+	token.Header["kid"] = "k"
+	signed, err := token.SignedString(i.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed
+}
+
+// FAILURES 9, 16 and the issuer outside, for a house whose web server speaks TLS with a certificate of its own: its pages, what programs call
+// and its streams take the issuer's tokens, each for what they are; and nothing is said in the clear or in an old way.
+func TestF10_TLSAndAnIssuerOutside(t *testing.T) {
+	t.Parallel()
+	outside := newIssuer(t)
+	h, err := Open(t.Context(), Config{
+		Logistics: "off", Data: t.TempDir(), HTTP: "127.0.0.1:0", Empty: true, Logger: slog.New(slog.DiscardHandler),
+		Payment: PaymentConfig{URL: "http://127.0.0.1:9", KeyFile: keyFile(t)}, TLS: TLSConfig{On: true},
+		OIDC: OIDCConfig{Issuer: outside.URL, Audience: "souk", RoleClaim: "groups", Roles: map[string]string{"floor": "clerk", "lead": "manager", "people": "customer", "tech": "engineer"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := h.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := os.ReadFile(h.Certificate())
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted := x509.NewCertPool()
+	trusted.AppendCertsFromPEM(certificate)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	ask := func(method, path, token, body string) *http.Response {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, h.URL()+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		rsp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, rsp.Body)
+		_ = rsp.Body.Close()
+		return rsp
+	}
+
+	clerk, lead, customer, nobody := outside.token(t, "anna", "floor"), outside.token(t, "bo", "floor", "lead"), outside.token(t, "C1", "people"), outside.token(t, "x", "clerk")
+	own, _, err := h.Authority.Issue(door.Grant{Role: door.Staff, Subject: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	robots := h.Robots().Path() + "Work"
+	for _, x := range []struct {
+		method, path, token string
+		want                int
+	}{
+		{"GET", "/livez", "", 200},
+		{"GET", "/staff/orders", clerk, 200},
+		{"GET", "/staff/orders", customer, 401}, // not for this gateway
+		{"GET", "/staff/orders", nobody, 401},
+		{"GET", "/order/none", customer, 404},
+		{"GET", "/console", outside.token(t, "eve", "tech"), 200},
+		{"POST", "/staff/stores", clerk, 403},
+		{"POST", "/staff/stores", lead, 400}, // says nothing yet
+		{"POST", "/souk.v1.OrdersService/ListLatestOrders", clerk, 200},
+		{"POST", "/souk.v1.OrdersService/ListLatestOrders", customer, 403},
+		{"POST", "/souk.v1.OrdersService/ListLatestOrders", nobody, 401},
+		{"POST", "/souk.v1.OrdersService/PlaceOrder", "", 401},
+		{"POST", robots, clerk, 401}, // a token is no login of a robot
+		{"POST", robots, own, 401},
+	} {
+		if rsp := ask(x.method, x.path, x.token, "{}"); rsp.StatusCode != x.want {
+			t.Errorf("%s %s: %d, want %d", x.method, x.path, rsp.StatusCode, x.want)
+		}
+	}
+	rsp := ask("GET", "/livez", "", "")
+	if rsp.ProtoMajor != 2 || rsp.Header.Get("Strict-Transport-Security") == "" {
+		t.Errorf("%s, %v", rsp.Proto, rsp.Header)
+	}
+	link, err := h.Authority.Link(door.Grant{Role: door.Staff, Subject: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	if cookies := ask("POST", "/sign-in/"+link, "", "").Cookies(); len(cookies) != 1 || !cookies[0].Secure || cookies[0].Name != "__Host-souk" {
+		t.Errorf("cookies: %v", cookies)
+	}
+
+	// Whoever does not trust the certificate, speaks an old TLS or none gets nothing.
+	address := strings.TrimPrefix(h.URL(), "https://")
+	for name, config := range map[string]*tls.Config{
+		"not trusted": {MinVersion: tls.VersionTLS12}, "TLS 1.1": {RootCAs: trusted, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, //nolint:gosec // the server has to refuse it
+	} {
+		if conn, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", address); err == nil {
+			_ = conn.Close()
+			t.Errorf("%s: connected", name)
+		}
+	}
+	plain, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+address+"/livez", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rsp, err := http.DefaultTransport.RoundTrip(plain); err == nil {
+		if _ = rsp.Body.Close(); rsp.StatusCode != http.StatusBadRequest {
+			t.Errorf("in the clear: %s", rsp.Status)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(filepath.Dir(h.Certificate()), "key.pem")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("its key: %v, %v", info, err)
+	}
+}
+
+// What would let in whom nobody meant is refused at start, and so is an issuer that cannot be read.
+func TestWhoIsRefusedAtStart(t *testing.T) {
+	t.Parallel()
+	for want, c := range map[string]Config{
+		"in test mode whoever reaches it": {HTTP: "0.0.0.0:0", TestMode: true},
+		"without an audience":             {OIDC: OIDCConfig{Issuer: "https://issuer.example"}},
+		"an issuer that is not named":     {OIDC: OIDCConfig{Audience: "souk"}},
+		"connection refused":              {OIDC: OIDCConfig{Issuer: "http://127.0.0.1:1", Audience: "souk"}},
+		"certificate of the web server":   {TLS: TLSConfig{CertFile: "none.pem", KeyFile: "none.key"}},
+		"has to be https":                 {OIDC: OIDCConfig{Issuer: "http://issuer.example", Audience: "souk"}},
+	} {
+		c.Data, c.Empty, c.Logistics, c.Logger = t.TempDir(), true, "off", slog.New(slog.DiscardHandler)
+		if c.HTTP == "" {
+			c.HTTP = "127.0.0.1:0"
+		}
+		c.Payment = PaymentConfig{URL: "http://127.0.0.1:9", KeyFile: keyFile(t)}
+		h, err := Open(t.Context(), c)
+		if err == nil {
+			_ = h.Stop(context.Background())
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
