@@ -135,7 +135,8 @@ type systemClock struct{}
 
 func (systemClock) Now() time.Time { return time.Now() }
 
-// New returns a door with the routes that all have: /livez, /readyz, /sign-in/{code}, /sign-out.
+// New returns a door with the routes that all have: /livez, /readyz, /sign-in/{code}, /sign-out, and those of signing in at an issuer
+// outside where its authority trusts one.
 func New(c Config) (*Door, error) {
 	if c.Authority == nil {
 		return nil, errors.New("a door needs an authority: see OpenAuthority")
@@ -177,7 +178,7 @@ func New(c Config) (*Door, error) {
 		}
 	}
 	d.mux.HandleFunc("/", d.noRoute)
-	return d, d.addOwnRoutes()
+	return d, errors.Join(d.addOwnRoutes(), d.addSignIn())
 }
 
 func fallback[T comparable](v *T, value T) {

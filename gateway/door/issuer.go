@@ -67,6 +67,8 @@ type IssuerConfig struct {
 	// Roles translates the names of that claim into roles and ranks of ours; see Named. Default: customer, clerk, manager and engineer mean
 	// themselves. Nobody is a device, a robot or a partner who is not named so here.
 	Roles map[string]string
+	// SignIn says how people sign in there by a browser; nil: they do not.
+	SignIn *SignInConfig
 	// Client reads the issuer; default one of its own. Redirects are not followed.
 	Client *http.Client
 	// Clock defaults to the system's.
@@ -82,6 +84,7 @@ type Issuer struct {
 	config  IssuerConfig
 	roles   map[string]standing
 	noisy   *Limiter
+	signIns *signIns // nil: nobody signs in there
 	waiting atomic.Int64
 	changed func() // tells the authority that keys may have gone
 
@@ -113,6 +116,8 @@ type discovery struct {
 	Keys      string `json:"jwks_uri"`
 	Authorize string `json:"authorization_endpoint"`
 	Token     string `json:"token_endpoint"`
+	// Methods are how clients say who they are at the token endpoint.
+	Methods []string `json:"token_endpoint_auth_methods_supported"`
 }
 
 // Named returns the role, and of staff the rank, that a name means on the command line and in configurations: "clerk", "customer".
@@ -162,6 +167,10 @@ func OpenIssuer(ctx context.Context, c IssuerConfig) (*Issuer, error) {
 			return nil, fmt.Errorf("issuer: %q means: %w", name, err)
 		}
 		i.roles[name] = standing{role, rank}
+	}
+	var err error
+	if i.signIns, err = newSignIns(c.SignIn, c.Audience); err != nil {
+		return nil, fmt.Errorf("issuer: sign-in by a browser: %w", err)
 	}
 	if err := i.Refresh(ctx); err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", c.URL, err)
@@ -213,10 +222,11 @@ func (i *Issuer) Refresh(ctx context.Context) error {
 	if d.Issuer != i.config.URL {
 		return fmt.Errorf("it says that it is %q: name it exactly as it names itself", d.Issuer)
 	}
-	for _, address := range []string{d.Keys, d.Authorize, d.Token} {
-		if address == "" && address != d.Keys {
-			continue // nobody signs in there by a browser
-		}
+	addresses := []string{d.Keys}
+	if i.signIns != nil {
+		addresses = append(addresses, d.Authorize, d.Token)
+	}
+	for _, address := range addresses {
 		if u, err := url.Parse(address); err != nil || u.Host == "" {
 			return fmt.Errorf("it says that its keys, or the sign-in, are at %q", address)
 		} else if u.RawQuery, u.Fragment = "", ""; reachable(u.String()) != nil {
@@ -401,10 +411,17 @@ func issuerOf(token string) string {
 // parse checks everything about an access token that never changes, and that its time is now.
 func (i *Issuer) parse(token string) (*Principal, error) {
 	p, err := i.bearer(token)
-	if err != nil && i.noisy.Take("", i.config.Clock.Now()) == 0 {
-		i.config.Logger.Warn("a token of the issuer is not taken", "issuer", i.config.URL, "error", err)
+	if err != nil {
+		i.complain("a token of the issuer is not taken", err)
 	}
 	return p, err
+}
+
+// complain tells operators what callers are not told, a few times a second at most.
+func (i *Issuer) complain(what string, err error) {
+	if i.noisy.Take("", i.config.Clock.Now()) == 0 {
+		i.config.Logger.Warn(what, "issuer", i.config.URL, "error", err)
+	}
 }
 
 func (i *Issuer) bearer(token string) (*Principal, error) {
@@ -423,15 +440,23 @@ func (i *Issuer) bearer(token string) (*Principal, error) {
 	return i.principal(c, by)
 }
 
+// identity returns whom claims speak of.
+func (i *Issuer) identity(c jwt.MapClaims) (is standing, subject string, err error) {
+	if is, err = i.standing(c); err != nil {
+		return is, "", err
+	}
+	subject, _ = claim(c, i.config.SubjectClaim).(string)
+	if err := mall.ValidID(subject); err != nil {
+		return is, "", fmt.Errorf("claim %q: %w", i.config.SubjectClaim, err)
+	}
+	return is, subject, nil
+}
+
 // principal returns who bears a token of these claims.
 func (i *Issuer) principal(c jwt.MapClaims, by *signature) (*Principal, error) {
-	is, err := i.standing(c)
+	is, subject, err := i.identity(c)
 	if err != nil {
 		return nil, err
-	}
-	subject, _ := claim(c, i.config.SubjectClaim).(string)
-	if err := mall.ValidID(subject); err != nil {
-		return nil, fmt.Errorf("claim %q: %w", i.config.SubjectClaim, err)
 	}
 	issued, expires := moment(c, "iat"), moment(c, "exp")
 	switch {

@@ -63,6 +63,7 @@ type outside struct {
 	hang   chan struct{} // what its keys wait for
 	keys   []any
 	answer map[string]func(w http.ResponseWriter) // in place of what a path answers
+	token  func(http.ResponseWriter, *http.Request)
 }
 
 func stranger(t *testing.T, c *clock, keys ...any) *outside {
@@ -98,6 +99,8 @@ func (o *outside) serve(w http.ResponseWriter, r *http.Request) {
 			<-hang
 		}
 		o.say(w, map[string]any{"keys": keys})
+	case r.URL.Path == "/token" && o.token != nil:
+		o.token(w, r)
 	default:
 		o.t.Errorf("it is asked for %s", r.URL)
 	}

@@ -55,10 +55,16 @@ type oidcFlags struct {
 	SubjectClaim string            `help:"Claim with the id of who bears a token, as the mall knows them; one that nobody can change for themselves." default:"sub" env:"SOUK_OIDC_SUBJECT_CLAIM" placeholder:"CLAIM"`
 	RoleClaim    string            `help:"Claim with what they are: a name or a list; with dots for one that lies deeper, as realm_access.roles." default:"role" env:"SOUK_OIDC_ROLE_CLAIM" placeholder:"CLAIM"`
 	Role         map[string]string `help:"What a name in that claim means here: customer, clerk, manager, robot, device, partner or engineer. May be given several times; in the environment they stand apart by semicolons. Default: customer, clerk, manager and engineer mean themselves." env:"SOUK_OIDC_ROLES" placeholder:"NAME=ROLE"`
+	Client       string            `help:"How the provider knows the mall as a client; then people sign in there by a browser. Not the audience." env:"SOUK_OIDC_CLIENT" placeholder:"ID"`
+	ClientSecret string            `help:"File with the client's secret; without one it is a public client." env:"SOUK_OIDC_CLIENT_SECRET_FILE" type:"path" placeholder:"FILE"`
+	Redirect     string            `help:"Address of /oidc/callback as browsers reach it; default that of --http." env:"SOUK_OIDC_REDIRECT" placeholder:"URL"`
 }
 
 func (c *oidcFlags) config() house.OIDCConfig {
-	return house.OIDCConfig{Issuer: c.Issuer, Audience: c.Audience, SubjectClaim: c.SubjectClaim, RoleClaim: c.RoleClaim, Roles: c.Role}
+	return house.OIDCConfig{
+		Issuer: c.Issuer, Audience: c.Audience, SubjectClaim: c.SubjectClaim, RoleClaim: c.RoleClaim, Roles: c.Role,
+		Client: c.Client, SecretFile: c.ClientSecret, Redirect: c.Redirect,
+	}
 }
 
 type upCommand struct {

@@ -38,7 +38,9 @@ func newIssuer(t *testing.T) *issuer {
 	}
 	i := &issuer{key: key}
 	i.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var answer any = map[string]string{"issuer": i.URL, "jwks_uri": i.URL + "/keys"}
+		var answer any = map[string]string{
+			"issuer": i.URL, "jwks_uri": i.URL + "/keys", "authorization_endpoint": i.URL + "/authorize", "token_endpoint": i.URL + "/token",
+		}
 		if r.URL.Path == "/keys" {
 			answer = jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k"}}}
 		}
@@ -70,22 +72,13 @@ func (i *issuer) token(t *testing.T, subject string, groups ...string) string {
 func TestF10_TLSAndAnIssuerOutside(t *testing.T) {
 	t.Parallel()
 	outside := newIssuer(t)
-	h, err := Open(t.Context(), Config{
-		Logistics: "off", Data: t.TempDir(), HTTP: "127.0.0.1:0", Empty: true, Logger: slog.New(slog.DiscardHandler),
-		Payment: PaymentConfig{URL: "http://127.0.0.1:9", KeyFile: keyFile(t)}, TLS: TLSConfig{On: true},
-		OIDC: OIDCConfig{Issuer: outside.URL, Audience: "souk", RoleClaim: "groups", Roles: map[string]string{"floor": "clerk", "lead": "manager", "people": "customer", "tech": "engineer"}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := h.Stop(context.Background()); err != nil {
-			t.Error(err)
+	h := opened(t, func(c *Config) {
+		c.TLS.On = true
+		c.OIDC = OIDCConfig{
+			Issuer: outside.URL, Audience: "souk", RoleClaim: "groups", Client: "pages",
+			Roles: map[string]string{"floor": "clerk", "lead": "manager", "people": "customer", "tech": "engineer"},
 		}
 	})
-	if err := h.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	certificate, err := os.ReadFile(h.Certificate())
 	if err != nil {
 		t.Fatal(err)
@@ -156,6 +149,15 @@ func TestF10_TLSAndAnIssuerOutside(t *testing.T) {
 		t.Errorf("cookies: %v", cookies)
 	}
 
+	links, err := h.SignIns()
+	if err != nil || links[len(links)-1].URL != h.URL()+door.SignInPath {
+		t.Errorf("%v, %v", links, err)
+	}
+	to, err := ask("GET", door.SignInPath, "", "").Location()
+	if err != nil || !strings.HasPrefix(to.String(), outside.URL+"/authorize?") || to.Query().Get("redirect_uri") != h.URL()+door.CallbackPath {
+		t.Errorf("sent to %v, %v", to, err)
+	}
+
 	// Whoever does not trust the certificate, speaks an old TLS or none gets nothing.
 	address := strings.TrimPrefix(h.URL(), "https://")
 	for name, config := range map[string]*tls.Config{
@@ -186,7 +188,8 @@ func TestWhoIsRefusedAtStart(t *testing.T) {
 	for want, c := range map[string]Config{
 		"in test mode whoever reaches it": {HTTP: "0.0.0.0:0", TestMode: true},
 		"without an audience":             {OIDC: OIDCConfig{Issuer: "https://issuer.example"}},
-		"an issuer that is not named":     {OIDC: OIDCConfig{Audience: "souk"}},
+		"of an issuer that is not named":  {OIDC: OIDCConfig{Audience: "souk"}},
+		"secret at the issuer outside":    {OIDC: OIDCConfig{Issuer: "http://127.0.0.1:1", Audience: "souk", Client: "c", SecretFile: "none"}},
 		"connection refused":              {OIDC: OIDCConfig{Issuer: "http://127.0.0.1:1", Audience: "souk"}},
 		"certificate of the web server":   {TLS: TLSConfig{CertFile: "none.pem", KeyFile: "none.key"}},
 		"has to be https":                 {OIDC: OIDCConfig{Issuer: "http://issuer.example", Audience: "souk"}},
