@@ -63,7 +63,8 @@ type outside struct {
 	hang   chan struct{} // what its keys wait for
 	keys   []any
 	answer map[string]func(w http.ResponseWriter) // in place of what a path answers
-	token  func(http.ResponseWriter, *http.Request)
+	token  http.HandlerFunc
+	pages  map[string]http.HandlerFunc // that browsers see
 }
 
 func stranger(t *testing.T, c *clock, keys ...any) *outside {
@@ -101,6 +102,10 @@ func (o *outside) serve(w http.ResponseWriter, r *http.Request) {
 		o.say(w, map[string]any{"keys": keys})
 	case r.URL.Path == "/token" && o.token != nil:
 		o.token(w, r)
+	case o.pages[r.URL.Path] != nil:
+		o.pages[r.URL.Path](w, r)
+	case r.URL.Path == "/favicon.ico" && o.pages != nil:
+		w.WriteHeader(http.StatusNotFound)
 	default:
 		o.t.Errorf("it is asked for %s", r.URL)
 	}

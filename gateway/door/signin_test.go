@@ -1,6 +1,7 @@
 package door_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"encoding/base64"
@@ -15,9 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/golang-jwt/jwt/v5"
 
 	"example.org/souk/gateway/door"
+	"example.org/souk/internal/testserver"
 )
 
 // provider is an OpenID provider where people sign in by a browser.
@@ -315,6 +318,64 @@ func TestSignInOutsideIsConfigured(t *testing.T) {
 		w.back(url.Values{"state": {to.Query().Get("state")}, "code": {"x"}}, cookie)
 		if form.Get("client_id") != "pages" || form.Get("client_secret") != secret || form.Get("code_verifier") == "" {
 			t.Errorf("%v", form)
+		}
+	}
+}
+
+// In a browser: who comes back from another site is signed in on the page that follows, though the session's cookie is kept from other sites.
+func TestSignInOutsideInABrowser(t *testing.T) {
+	t.Parallel()
+	c, key := &clock{now: time.Unix(1_800_000_000, 0)}, ecKey(t)
+	p := &provider{outside: stranger(t, c, jwk("k", key.Public())), key: key, codes: map[string]url.Values{}, change: func(jwt.MapClaims) {}}
+	p.token = p.redeem
+	p.URL = strings.Replace(p.URL, "127.0.0.1", "localhost", 1) // another site than that of the mall
+	var mall *door.Door
+	pages := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { mall.ServeHTTP(w, r) }))
+	defer pages.Close()
+	a, _ := p.open(door.IssuerConfig{SignIn: &door.SignInConfig{ID: "mall-pages", Secret: "s3cret", Redirect: pages.URL + door.CallbackPath}})
+	var err error
+	if mall, err = door.New(door.Config{Authority: a, Clock: c, Homes: map[door.Role]string{door.Staff: "/x"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := mall.Gate("staff").Add(door.Route{Pattern: "GET /x", Access: everybody, Handle: fine}); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan url.Values, 1)
+	p.pages = map[string]http.HandlerFunc{
+		"/authorize": func(w http.ResponseWriter, r *http.Request) {
+			asked <- r.URL.Query()
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = w.Write([]byte(`<form action="/let"><button>Let me in</button></form>`))
+		},
+		"/let": func(w http.ResponseWriter, r *http.Request) {
+			q := <-asked
+			http.Redirect(w, r, q.Get("redirect_uri")+"?"+p.let(&url.URL{RawQuery: q.Encode()}).Encode(), http.StatusFound)
+		},
+	}
+	ctx, end := chromedp.NewContext(testserver.Chromium(t))
+	defer end()
+	if err := chromedp.Do(ctx, chromedp.Navigate(pages.URL+door.SignInPath)); err != nil {
+		t.Fatal(err)
+	}
+	limited, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := chromedp.Do(limited, chromedp.Click("button")); err != nil {
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		at, err := chromedp.Run(limited, chromedp.Evaluate[string](`location.pathname + " " + document.body.innerText`))
+		if err == nil && strings.HasPrefix(at, "/x ") {
+			if !strings.Contains(at, "staff:anna") {
+				t.Errorf("it sees %s", at)
+			}
+			return
+		}
+		select {
+		case <-limited.Done():
+			t.Fatalf("it stays at %q: %v", at, err)
+		case <-tick.C:
 		}
 	}
 }
