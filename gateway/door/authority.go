@@ -252,8 +252,8 @@ func (a *Authority) changeKeys(ctx context.Context, change func([]signingKey) (k
 				return nil, err
 			}
 		}
-		more := false
-		if keys, more = change(keys); !more {
+		kept, more := change(keys)
+		if keys = kept; !more {
 			return old, nil
 		}
 		keys = append(keys, signingKey{ID: random(9), Created: now.UTC(), Seed: private.Seed(), private: private})

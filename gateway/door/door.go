@@ -349,6 +349,11 @@ func (d *Door) admit(v *visitor, r *http.Request) error {
 			return NewProblem(http.StatusForbidden, "forbidden", "Your role may not do this.")
 		}
 		v.caller = &req.Caller
+		defer func() {
+			if req.Caller.alien { // the caller is not told that it exists
+				d.log.WarnContext(r.Context(), "refused, since it belongs to somebody else", "actor", p.key, "route", rt.Pattern, "path", r.URL.Path, "trace_id", req.traceID)
+			}
+		}()
 	}
 	if rt.Body {
 		free, err := d.readBody(v, r, req)

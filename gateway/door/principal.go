@@ -122,13 +122,16 @@ type Caller struct {
 	Principal
 	scope Scope
 	asked bool
+	alien bool // something was asked for that is somebody else's
 }
 
 // Owns reports whether the caller may see and act on what belongs to the named subject. Where it may not, the thing does not exist for the
 // caller: a handler answers as if it were not there.
 func (c *Caller) Owns(subject string) bool {
 	c.asked = true
-	return c.scope == All || c.scope == Own && c.Subject == subject
+	owns := c.scope == All || c.scope == Own && c.Subject == subject
+	c.alien = c.alien || !owns
+	return owns
 }
 
 // Limited reports whether the caller's access is limited to what is its own.

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,7 +90,7 @@ func TestF10_TLSAndAnIssuerOutside(t *testing.T) {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
-	ask := func(method, path, token, body string) *http.Response {
+	ask := func(method, path, token, body string) *http.Response { // without its body
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), method, h.URL()+path, strings.NewReader(body))
 		if err != nil {
@@ -102,9 +104,9 @@ func TestF10_TLSAndAnIssuerOutside(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer rsp.Body.Close()
 		_, _ = io.Copy(io.Discard, rsp.Body)
-		_ = rsp.Body.Close()
-		return rsp
+		return &http.Response{StatusCode: rsp.StatusCode, Header: rsp.Header, ProtoMajor: rsp.ProtoMajor, Request: rsp.Request}
 	}
 
 	clerk, lead, customer, nobody := outside.token(t, "anna", "floor"), outside.token(t, "bo", "floor", "lead"), outside.token(t, "C1", "people"), outside.token(t, "x", "clerk")
@@ -138,7 +140,7 @@ func TestF10_TLSAndAnIssuerOutside(t *testing.T) {
 	}
 	rsp := ask("GET", "/livez", "", "")
 	if rsp.ProtoMajor != 2 || rsp.Header.Get("Strict-Transport-Security") == "" {
-		t.Errorf("%s, %v", rsp.Proto, rsp.Header)
+		t.Errorf("HTTP/%d, %v", rsp.ProtoMajor, rsp.Header)
 	}
 	link, err := h.Authority.Link(door.Grant{Role: door.Staff, Subject: "s"})
 	if err != nil {
@@ -161,12 +163,15 @@ func TestF10_TLSAndAnIssuerOutside(t *testing.T) {
 	// Whoever does not trust the certificate, speaks an old TLS or none gets nothing.
 	address := strings.TrimPrefix(h.URL(), "https://")
 	for name, config := range map[string]*tls.Config{
-		"not trusted": {MinVersion: tls.VersionTLS12}, "TLS 1.1": {RootCAs: trusted, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, //nolint:gosec // the server has to refuse it
+		"not trusted": {MinVersion: tls.VersionTLS12}, "TLS 1.1": {RootCAs: trusted, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11},
 	} {
 		if conn, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", address); err == nil {
 			_ = conn.Close()
 			t.Errorf("%s: connected", name)
 		}
+	}
+	if n := concurrent(t, address, trusted); n == 0 || n > 256 {
+		t.Errorf("one connection may have %d requests at once", n)
 	}
 	plain, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+address+"/livez", http.NoBody)
 	if err != nil {
@@ -180,6 +185,35 @@ func TestF10_TLSAndAnIssuerOutside(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(filepath.Dir(h.Certificate()), "key.pem")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("its key: %v, %v", info, err)
 	}
+}
+
+// concurrent returns how many requests at once the server lets one connection of HTTP/2 have; 0 where it does not say.
+func concurrent(t *testing.T, address string, trusted *x509.CertPool) uint32 {
+	t.Helper()
+	dialer := tls.Dialer{Config: &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2"}}}
+	conn, err := dialer.DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second)) // a connection that has been made takes one
+	if _, err := conn.Write([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")); err != nil {
+		t.Fatal(err)
+	}
+	head := make([]byte, 9)
+	if _, err := io.ReadFull(conn, head); err != nil || head[3] != 4 { // SETTINGS comes first
+		t.Fatalf("%v, %v", head, err)
+	}
+	settings := make([]byte, int(head[1])<<8|int(head[2]))
+	if _, err := io.ReadFull(conn, settings); err != nil {
+		t.Fatal(err)
+	}
+	for one := range slices.Chunk(settings, 6) {
+		if binary.BigEndian.Uint16(one) == 3 { // MAX_CONCURRENT_STREAMS
+			return binary.BigEndian.Uint32(one[2:])
+		}
+	}
+	return 0
 }
 
 // What would let in whom nobody meant is refused at start, and so is an issuer that cannot be read.

@@ -83,7 +83,8 @@ func TestCommandLine(t *testing.T) {
 		args, customer string
 		want           int
 	}{
-		{"token rotate", "CUSTOMER_001", 200}, {"token revoke --role customer --subject CUSTOMER_002", "CUSTOMER_002", 401},
+		{"token rotate", "CUSTOMER_001", 200},
+		{"token revoke --role customer --subject CUSTOMER_002", "CUSTOMER_002", 401},
 		{"token rotate --forget", "CUSTOMER_001", 401},
 	} {
 		bearer := token(c.customer)
