@@ -339,6 +339,7 @@ func TestOutsideRoles(t *testing.T) {
 		{keycloak, jwt.MapClaims{"realm_access": map[string]any{"roles": []string{"manager", "engineer"}}}, "", ""}, // our names mean nothing any more
 		{keycloak, jwt.MapClaims{"realm_access": map[string]any{"roles": []any{1, nil, map[string]any{}}}}, "", ""},
 		{keycloak, jwt.MapClaims{"realm_access": []string{"shop-floor"}}, "", ""},
+		{keycloak, jwt.MapClaims{"realm_access": map[string]any{"roles": []string{"shop-floor", "Kunde"}}}, "", ""},
 		{keycloak, jwt.MapClaims{"role": "clerk"}, "", ""},
 		{named, jwt.MapClaims{"https://mall.example/role": "engineer"}, "engineer:anna", ""},
 		{named, jwt.MapClaims{"https://mall": map[string]any{"example/role": "engineer"}}, "engineer:anna", ""},
@@ -558,14 +559,24 @@ func TestIssuerKeys(t *testing.T) {
 	stands("when it is back", late, true)
 }
 
+// ended counts requests that came to an end.
+type ended struct{ atomic.Int64 }
+
+func (e *ended) RoundTrip(r *http.Request) (*http.Response, error) {
+	defer e.Add(1)
+	return (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
+}
+
 // A reading that hangs holds up a bounded number of requests, and no others.
 func TestIssuerHangs(t *testing.T) {
 	t.Parallel()
 	c := &clock{now: time.Unix(1_800_000_000, 0)}
 	key, other := ecKey(t), ecKey(t)
 	o := stranger(t, c, jwk("1", key.Public()))
-	a, _ := o.open(door.IssuerConfig{})
+	over := &ended{}
+	a, _ := o.open(door.IssuerConfig{Client: &http.Client{Transport: over}})
 	c.move(time.Minute)
+	before := over.Load()
 	hang := make(chan struct{})
 	o.set(func() { o.hang = hang })
 	const many = 200
@@ -581,6 +592,9 @@ func TestIssuerHangs(t *testing.T) {
 		if err := <-answered; !errors.Is(err, door.ErrToken) {
 			t.Error(err)
 		}
+	}
+	if over.Load() != before {
+		t.Error("more than 64 waited until the reading was given up")
 	}
 	good := sign(t, jwt.SigningMethodES256, "1", key, o.claims(), nil)
 	if _, err := a.Verify(good, "staff"); err != nil {
