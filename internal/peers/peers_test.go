@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -153,6 +155,23 @@ func TestF10_Impostors(t *testing.T) {
 	got, err := get(t.Context(), plain, "https://"+mine[1].Address)
 	if want := "two answers  false over HTTP/1"; err != nil || got != want {
 		t.Fatalf("got %q, %v; want %q", got, err, want)
+	}
+	// A certificate that is over is one no more, from either side.
+	stale := start(t, store, &clock{}, "four", "depot").join(t)
+	seen, err := stale.Processes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.turn(25 * time.Hour)
+	four := seen[slices.IndexFunc(seen, func(p peers.Process) bool { return p.ID == "four" })]
+	if _, err := get(t.Context(), one.To(four), peers.URL("depot")); err == nil || !strings.Contains(err.Error(), "expired") {
+		t.Fatalf("a process whose certificate is over: %v", err)
+	}
+	if got, err := get(t.Context(), stale.To(mine[1]), peers.URL("orders")); err == nil {
+		t.Fatalf("a process whose certificate is over was answered: %q", got)
+	}
+	if err := stale.Leave(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	// Who has left is not seen again, though its row is renewed once more.
 	if err := errors.Join(honest.Leave(t.Context()), honest.Join(t.Context())); err != nil {
