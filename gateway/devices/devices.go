@@ -15,6 +15,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"example.org/souk/backbone"
+	"example.org/souk/gateway/door"
 	"example.org/souk/mall"
 )
 
@@ -66,6 +67,9 @@ type Config struct {
 	Clock backbone.Clock
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
+	// Tries bounds the connections of one address, Rate the messages of one device; defaults 20/s and bursts of 2,000, since what stands in a mall
+	// comes at once when the power is back, and 5,000/s with bursts of 10,000. Who goes beyond is cut off, and comes again.
+	Tries, Rate door.Rate
 	// Settled is told of each message that came, by its name. It may be nil, is called from several goroutines and must be quick.
 	Settled func(name string, o Outcome)
 }
@@ -73,6 +77,8 @@ type Config struct {
 const (
 	// maxClients bounds the connections, maxOfOne those of one device.
 	maxClients, maxOfOne = 10_000, 16
+	// maxUnknown bounds the connections of those who have not said who they are, beside the others.
+	maxUnknown = 1000
 	// sessionFor is how long a session is kept for a device that is away, and messages in it.
 	sessionFor = time.Hour
 	// decideWithin bounds one attempt to have a message decided.
@@ -84,8 +90,9 @@ const (
 // Gateway is the server that devices connect to. Its methods may be called from several goroutines.
 type Gateway struct {
 	Config
-	server *mqtt.Server
-	closed atomic.Bool
+	server   *mqtt.Server
+	messages *door.Limiter
+	closed   atomic.Bool
 
 	mu       sync.RWMutex
 	commands Commands
@@ -115,7 +122,16 @@ func Open(c Config) (*Gateway, error) {
 	if c.Settled == nil {
 		c.Settled = func(string, Outcome) {}
 	}
-	g := &Gateway{Config: c, logins: map[string]Login{}, count: map[string]int{}, bare: map[bareName]bool{}, greeted: map[string]bool{}}
+	if c.Tries == (door.Rate{}) {
+		c.Tries = door.Rate{PerSecond: 20, Burst: 2000}
+	}
+	if c.Rate == (door.Rate{}) {
+		c.Rate = door.Rate{PerSecond: 5000, Burst: 10_000}
+	}
+	if c.Listener != nil {
+		c.Listener = &turnstile{Listener: c.Listener, clock: c.Clock, tries: door.NewLimiter(c.Tries, 65536), most: maxClients + maxUnknown}
+	}
+	g := &Gateway{Config: c, messages: door.NewLimiter(c.Rate, 65536), logins: map[string]Login{}, count: map[string]int{}, bare: map[bareName]bool{}, greeted: map[string]bool{}}
 	if c.Listener == nil {
 		return g, nil
 	}
@@ -201,9 +217,14 @@ func (g *Gateway) dismiss(ctx context.Context) error {
 		}
 	}
 	g.mu.Unlock()
-	if len(gone) == 0 {
-		return nil
+	if len(gone) > 0 {
+		g.expel(gone)
 	}
+	return nil
+}
+
+// expel cuts the connections of devices, and empties their sessions.
+func (g *Gateway) expel(gone map[string]bool) {
 	for _, cl := range g.server.Clients.GetAll() {
 		if gone[string(cl.Properties.Username)] {
 			_ = g.server.DisconnectClient(cl, packets.ErrNotAuthorized) // it says why it was asked to
@@ -211,7 +232,6 @@ func (g *Gateway) dismiss(ctx context.Context) error {
 			g.server.UnsubscribeClient(cl)
 		}
 	}
-	return nil
 }
 
 // Close sends all devices away. It may be called more than once.

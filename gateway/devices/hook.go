@@ -55,12 +55,18 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 		return false
 	}
 	h.g.mu.Lock()
-	defer h.g.mu.Unlock()
-	if h.g.count[name] >= maxOfOne {
+	full, old := h.g.count[name] >= maxOfOne, h.g.logins[name]
+	if !full {
+		h.g.count[name]++
+		h.g.logins[name] = l
+	}
+	h.g.mu.Unlock()
+	if full {
 		return false
 	}
-	h.g.count[name]++
-	h.g.logins[name] = l
+	if old != l && old != (Login{}) { // what waits in its sessions was for another login, which may have heard of more
+		h.g.expel(map[string]bool{name: true})
+	}
 	cl.ID = name + "/" + cl.ID
 	return true
 }
@@ -189,6 +195,10 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	}
 	l, ok := h.g.login(string(cl.Properties.Username))
 	if !ok {
+		return pk, h.turnAway(cl)
+	}
+	if h.g.messages.Take(l.Device, h.g.Clock.Now()) > 0 {
+		h.g.Logger.Warn("a device says too much and is cut off", "device", l.Device)
 		return pk, h.turnAway(cl)
 	}
 	w, topic := l.publishes(h.g.Chain, pk.TopicName)

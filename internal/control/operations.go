@@ -53,6 +53,8 @@ func operations() map[string]operation {
 		"device add":        {run: addDevice},
 		"device list":       {run: listDevices, reads: true},
 		"device revoke":     {run: revokeDevice},
+		"token revoke":      {run: revokeTokens, bare: true},
+		"token rotate":      {run: rotateKeys, bare: true},
 		"event tail":        {run: tail, reads: true},
 		"event replay":      {run: replay, reads: true},
 		"trace":             {run: trace, reads: true},

@@ -312,6 +312,17 @@ func (l *databaseLock) keep(ctx context.Context) {
 	}
 }
 
+// Tokens returns the authority over the mall's tokens, also where nobody comes in here.
+func (h *House) Tokens(ctx context.Context) (*door.Authority, error) {
+	switch {
+	case h.Authority != nil:
+		return h.Authority, nil
+	case h.Several():
+		return door.OpenAuthorityIn(ctx, peers.NewVault(h.stores.shared), clock{})
+	}
+	return door.OpenAuthority(filepath.Join(h.cfg.Data, "keys"), clock{})
+}
+
 // OpenAuthority opens the authority over the tokens of a mall: of the one in a data directory, or of one in several processes on
 // databases that ParseDatabases can read. It is for issuing tokens: what it would change of the latter is not written.
 func OpenAuthority(ctx context.Context, data, db string) (*door.Authority, error) {

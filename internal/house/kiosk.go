@@ -29,7 +29,7 @@ func (h *House) kioskStand() kiosk.Config {
 		Commands: h, Catalogue: wares{h.Reader("stores")}, Stock: shelves{h.Reader("inventory")},
 		Baskets: trolleys{h.Reader("baskets")}, Border: h.Baskets(), Orders: pickups{h.Reader("orders"), h.Reader(depot.ServiceName)},
 		People: patrons{h.Keys, h.Reader("entrance"), h.Reader("customers")}, Authority: h.Authority, Pulses: &h.kiosks,
-		Currency: h.cfg.Currency, Closing: h.closing,
+		Currency: h.cfg.Currency, Closing: h.closing, TLS: h.secure(),
 	}
 }
 
