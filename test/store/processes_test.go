@@ -407,7 +407,7 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 	gone.Signal(syscall.SIGTERM)
 	gone.Wait()
 	m.must(202, "POST", "/order", order("AWAITED", "CUSTOMER_001", item{"PRODUCT_002", 5, 1}))
-	refused(t, binary, t.TempDir(), 1, "of service orders", "--db", db, "wait", "--idle", "--timeout", "3s")
+	refused(t, binary, t.TempDir(), 1, "of service orders", "--db", db, "wait", "--idle", "--timeout", "10s")
 	m.beginWhatEnded()
 	m.awaitStatus("AWAITED", "APPROVED")
 	m.idle()
