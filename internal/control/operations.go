@@ -486,7 +486,7 @@ func wait(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	busy := ""
+	busy := "the first look has not ended"
 	for {
 		look, err := h.InFlight(ctx)
 		if a["settled"] != "" && err == nil && look == "" {
