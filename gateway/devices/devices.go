@@ -62,6 +62,8 @@ type Config struct {
 	Shop   Shop
 	Keys   Opener
 	Reader *backbone.Reader
+	// Intake takes in what devices have seen while the services that decide are away, as they may be where they run in other processes.
+	Intake bool
 	// Clock defaults to the system's.
 	Clock backbone.Clock
 	// Logger defaults to slog.Default().

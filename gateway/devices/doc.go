@@ -12,6 +12,10 @@
 // decided now, the connection is closed without an acknowledgement, and the device sends it again. One that makes no sense is
 // acknowledged, counted, and goes nowhere; a client of MQTT 5 is told why.
 //
+// Where the services that decide run in other processes (intake.go), a message is acknowledged when it stands in the log of the gateway's
+// own service, and goes to them from there when they are there, with the time of then. It cannot be taken in only while the database
+// cannot be reached.
+//
 // Copies: a message with an id or with a time counts once. Without either, an arrival is one visit while that is open;
 // otherwise a copy is assumed only at the same device within two seconds, or with the DUP flag. So of two who pass with one card
 // within two seconds one is missed, and a copy that comes later counts again.
@@ -23,9 +27,9 @@
 //
 // Decides: which devices there are, and whether a gate opens by hand.
 //
-// Keeps: a stream for each device; the view logins, inline.
+// Keeps: a stream for each device; one of what was taken in for each visitor of a store (passage); the view logins, inline.
 //
-// Handles: AddDevice, RevokeDevice, OpenGate.
+// Handles: AddDevice, RevokeDevice, OpenGate; its own TakeArrival and TakeDeparture.
 //
 // Subscribes: to greeter.WelcomeShown, fastlane.PaymentDue and inventory.RestockNeeded.
 //

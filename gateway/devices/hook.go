@@ -258,6 +258,9 @@ func (g *Gateway) take(l Login, w what, topic string, pk packets.Packet) (Outcom
 	if err != nil {
 		return Later, err
 	}
+	if g.Intake {
+		c = taken(c)
+	}
 	g.mu.RLock()
 	commands := g.commands
 	g.mu.RUnlock()

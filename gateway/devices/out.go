@@ -61,7 +61,7 @@ const showFor = 30 * time.Second
 func (g *Gateway) tell(ctx context.Context, n Notice) error {
 	at := time.UnixMicro(n.Time).UTC()
 	switch {
-	case g.server == nil:
+	case g.server == nil, n.Until != 0 && g.Clock.Now().UnixMicro() > n.Until:
 		return nil
 	case n.Welcome != nil:
 		return g.welcome(ctx, at, *n.Welcome)
