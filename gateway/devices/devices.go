@@ -3,6 +3,7 @@ package devices
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -64,6 +65,9 @@ type Config struct {
 	Reader *backbone.Reader
 	// Intake takes in what devices have seen while the services that decide are away, as they may be where they run in other processes.
 	Intake bool
+	// Sessions is a file of this process in which stands what waits for devices that are away, so that it survives the process; "" for
+	// none. What displays show is not in it.
+	Sessions string
 	// Clock defaults to the system's.
 	Clock backbone.Clock
 	// Logger defaults to slog.Default().
@@ -86,8 +90,9 @@ const (
 // Gateway is the server that devices connect to. Its methods may be called from several goroutines.
 type Gateway struct {
 	Config
-	server *mqtt.Server
-	closed atomic.Bool
+	server   *mqtt.Server
+	sessions *sessions
+	closed   atomic.Bool
 
 	mu       sync.RWMutex
 	commands Commands
@@ -95,6 +100,7 @@ type Gateway struct {
 	count    map[string]int   // connections of each
 	bare     map[bareName]bool
 	greeted  map[string]bool // stores whose devices were told that we are here
+	aside    map[*mqtt.Client]packets.Packet
 }
 
 // bareName is a name of an older system that a session asked for without its store.
@@ -117,9 +123,13 @@ func Open(c Config) (*Gateway, error) {
 	if c.Settled == nil {
 		c.Settled = func(string, Outcome) {}
 	}
-	g := &Gateway{Config: c, logins: map[string]Login{}, count: map[string]int{}, bare: map[bareName]bool{}, greeted: map[string]bool{}}
+	g := &Gateway{Config: c, logins: map[string]Login{}, count: map[string]int{}, bare: map[bareName]bool{}, greeted: map[string]bool{}, aside: map[*mqtt.Client]packets.Packet{}}
 	if c.Listener == nil {
 		return g, nil
+	}
+	var err error
+	if g.sessions, err = openSessions(c.Sessions); err != nil {
+		return nil, fmt.Errorf("sessions of devices: %w", err)
 	}
 	can := mqtt.NewDefaultServerCapabilities()
 	can.MaximumQos = 1
@@ -159,6 +169,9 @@ func (g *Gateway) Serve(ctx context.Context, commands Commands) error {
 	g.mu.Lock()
 	g.commands = commands
 	g.mu.Unlock()
+	if err := g.restore(ctx); err != nil {
+		return err
+	}
 	if err := g.server.AddListener(listeners.NewNet("devices", g.Listener)); err != nil {
 		return err
 	}
@@ -211,6 +224,7 @@ func (g *Gateway) dismiss(ctx context.Context) error {
 			_ = g.server.DisconnectClient(cl, packets.ErrNotAuthorized) // it says why it was asked to
 			cl.ClearInflights()
 			g.server.UnsubscribeClient(cl)
+			g.sessions.add(line{Session: cl.ID, Ended: true})
 		}
 	}
 	return nil
@@ -221,7 +235,7 @@ func (g *Gateway) Close() error {
 	if g.server == nil || g.closed.Swap(true) {
 		return nil
 	}
-	err := g.server.Close()
+	err := errors.Join(g.server.Close(), g.sessions.Close())
 	if closed := g.Listener.Close(); closed != nil && !errors.Is(closed, net.ErrClosed) {
 		err = errors.Join(err, closed)
 	}

@@ -64,8 +64,12 @@ func TestWhatWasTakenInIsDecidedLater(t *testing.T) {
 		c   backbone.Command
 		new bool
 	}{
-		{"a1", TakeArrival{in}, true}, {"a1", TakeArrival{in}, false}, {"d1", TakeDeparture{out}, true}, {"d1", TakeDeparture{out}, false},
-		{"a2", TakeArrival{in}, true}, {"d2", TakeDeparture{out}, true},
+		{"a1", TakeArrival{in}, true},
+		{"a1", TakeArrival{in}, false},
+		{"d1", TakeDeparture{out}, true},
+		{"d1", TakeDeparture{out}, false},
+		{"a2", TakeArrival{in}, true},
+		{"d2", TakeDeparture{out}, true},
 	} {
 		if a := w.Do(t, c.c, backbone.WithID(c.id)); a.Repeated == c.new {
 			t.Errorf("%s: repeated is %v", c.id, a.Repeated)

@@ -211,7 +211,7 @@ func (g *Gateway) publish(topic string, body any, keep bool) error {
 	if !ok {
 		return errors.New("the MQTT server is not there")
 	}
-	return g.server.InjectPacket(inline, pk)
+	return errors.Join(g.server.InjectPacket(inline, pk), g.sessions.sync())
 }
 
 func rowsOf(lines []mall.Line) []unknownRow {
