@@ -128,9 +128,18 @@ func (m *market) souk(args ...string) string {
 	return out
 }
 
+// idle waits until nothing is in flight, for several minutes where the machine is slow.
 func (m *market) idle() {
 	m.t.Helper()
-	m.souk("wait", "--idle", "--timeout", "50s")
+	var said string
+	for range 6 {
+		out, err := m.try("wait", "--idle", "--timeout", "40s")
+		if err == nil {
+			return
+		}
+		said = out
+	}
+	m.t.Fatalf("it does not come to rest: %s", said)
 }
 
 // rows runs an operation of the command line without a process of its own.

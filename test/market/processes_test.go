@@ -43,14 +43,12 @@ func openApart(t *testing.T, db string) *market {
 	return m
 }
 
-// beginParts runs processes, again where they ran before, and waits until they are ready.
+// beginParts runs processes one after another, again where they ran before, and waits until they are ready.
 func (m *market) beginParts(list ...*part) {
 	m.t.Helper()
 	for _, p := range list {
 		args := append([]string{m.binary, "--data", p.dir, "--db", m.db, "run"}, p.runs...)
 		p.proc = testserver.Start(m.t, append(append(args, "--test-mode"), p.more...)...)
-	}
-	for _, p := range list {
 		p.url = strings.TrimSpace(strings.TrimPrefix(p.proc.WaitLine("web "), "web"))
 		switch p.runs[0] {
 		case "online":
