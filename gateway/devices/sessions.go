@@ -32,7 +32,7 @@ type sessions struct {
 	out   *bufio.Writer
 	lines int   // in the file
 	dirty bool  // something is not on the disk
-	err   error // of the first failure; what is promised from then on is not safe
+	err   error // the journal could not be written, and is to be written anew
 	held
 }
 
@@ -64,12 +64,8 @@ type line struct {
 	Cleared      string `json:"cleared,omitempty"`
 }
 
-const (
-	// slack is how many lines that are over a journal may have before it is written anew, beside as many as are not.
-	slack = 10_000
-	// maxLine bounds a line, in bytes; a payload has at most maxPacket, and is written in base 64.
-	maxLine = 4 * maxPacket
-)
+// slack is how many lines that are over a journal may have before it is written anew, beside as many as are not.
+const slack = 10_000
 
 func newHeld() held {
 	return held{map[string]storage.Client{}, map[string]map[string]filter{}, map[string]map[uint16]storage.Message{}, map[string]storage.Message{}}
@@ -165,7 +161,7 @@ func (s *sessions) rewrite() error {
 		return err
 	}
 	if s.file != nil {
-		err = s.file.Close()
+		_ = s.file.Close() // another one takes its place
 	}
 	s.file, s.out, s.lines = next, bufio.NewWriter(next), 0
 	for _, l := range s.now() {
@@ -187,9 +183,6 @@ func (s *sessions) rewrite() error {
 
 func (s *sessions) write(l line) error {
 	text, err := json.Marshal(l)
-	if err == nil && len(text) > maxLine {
-		err = fmt.Errorf("a line of %d bytes", len(text))
-	}
 	if err == nil {
 		_, err = s.out.Write(append(text, '\n'))
 	}
@@ -213,9 +206,7 @@ func (s *sessions) add(l line) {
 		err = s.rewrite()
 	}
 	s.dirty = true
-	if s.err == nil {
-		s.err = err
-	}
+	s.err = errors.Join(s.err, err)
 }
 
 func (h *held) size() (n int) {
@@ -225,15 +216,19 @@ func (h *held) size() (n int) {
 	return n + len(h.kept)
 }
 
-// sync returns when everything that was added is on the disk.
+// sync returns when everything that was added is on the disk. A journal that could not be written is written anew as soon as it can be.
 func (s *sessions) sync() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil || !s.dirty {
-		return s.err
+	switch {
+	case s.file == nil:
+		return nil
+	case s.err != nil:
+		s.err = s.rewrite()
+	case s.dirty:
+		s.err = errors.Join(s.out.Flush(), s.file.Sync())
 	}
-	s.dirty = false
-	s.err = errors.Join(s.out.Flush(), s.file.Sync())
+	s.dirty = s.err != nil
 	return s.err
 }
 

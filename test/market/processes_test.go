@@ -27,7 +27,7 @@ type part struct {
 // apart is the supermarket with each of its parts in a process of its own, inventory and the fast lane in two, and in another one what stands
 // behind them.
 var apart = []string{
-	"online stores customers keys payments logistics orders baskets depot notifications analytics search staff",
+	"online stores customers keys payments logistics orders baskets depot notifications analytics search staff kiosk",
 	"devices", "entrance", "greeter", "exitgate", "inventory", "fastlane", "inventory", "fastlane",
 }
 
