@@ -3,6 +3,7 @@ package devices
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -63,6 +64,11 @@ type Config struct {
 	Shop   Shop
 	Keys   Opener
 	Reader *backbone.Reader
+	// Intake takes in what devices have seen while the services that decide are away, as they may be where they run in other processes.
+	Intake bool
+	// Sessions is a file of this process in which stands what waits for devices that are away, so that it survives the process; "" for
+	// none. What displays show is not in it.
+	Sessions string
 	// Clock defaults to the system's.
 	Clock backbone.Clock
 	// Logger defaults to slog.Default().
@@ -92,6 +98,7 @@ type Gateway struct {
 	Config
 	server   *mqtt.Server
 	messages *door.Limiter
+	sessions *sessions
 	closed   atomic.Bool
 
 	mu       sync.RWMutex
@@ -100,6 +107,7 @@ type Gateway struct {
 	count    map[string]int   // connections of each
 	bare     map[bareName]bool
 	greeted  map[string]bool // stores whose devices were told that we are here
+	aside    map[*mqtt.Client]packets.Packet
 }
 
 // bareName is a name of an older system that a session asked for without its store.
@@ -131,9 +139,16 @@ func Open(c Config) (*Gateway, error) {
 	if c.Listener != nil {
 		c.Listener = &turnstile{Listener: c.Listener, clock: c.Clock, tries: door.NewLimiter(c.Tries, 65536), most: maxClients + maxUnknown}
 	}
-	g := &Gateway{Config: c, messages: door.NewLimiter(c.Rate, 65536), logins: map[string]Login{}, count: map[string]int{}, bare: map[bareName]bool{}, greeted: map[string]bool{}}
+	g := &Gateway{
+		Config: c, messages: door.NewLimiter(c.Rate, 65536), logins: map[string]Login{}, count: map[string]int{}, bare: map[bareName]bool{},
+		greeted: map[string]bool{}, aside: map[*mqtt.Client]packets.Packet{},
+	}
 	if c.Listener == nil {
 		return g, nil
+	}
+	var err error
+	if g.sessions, err = openSessions(c.Sessions); err != nil {
+		return nil, fmt.Errorf("sessions of devices: %w", err)
 	}
 	can := mqtt.NewDefaultServerCapabilities()
 	can.MaximumQos = 1
@@ -173,6 +188,9 @@ func (g *Gateway) Serve(ctx context.Context, commands Commands) error {
 	g.mu.Lock()
 	g.commands = commands
 	g.mu.Unlock()
+	if err := g.restore(ctx); err != nil {
+		return err
+	}
 	if err := g.server.AddListener(listeners.NewNet("devices", g.Listener)); err != nil {
 		return err
 	}
@@ -230,6 +248,7 @@ func (g *Gateway) expel(gone map[string]bool) {
 			_ = g.server.DisconnectClient(cl, packets.ErrNotAuthorized) // it says why it was asked to
 			cl.ClearInflights()
 			g.server.UnsubscribeClient(cl)
+			g.sessions.add(line{Session: cl.ID, Ended: true})
 		}
 	}
 }
@@ -239,7 +258,7 @@ func (g *Gateway) Close() error {
 	if g.server == nil || g.closed.Swap(true) {
 		return nil
 	}
-	err := g.server.Close()
+	err := errors.Join(g.server.Close(), g.sessions.Close())
 	if closed := g.Listener.Close(); closed != nil && !errors.Is(closed, net.ErrClosed) {
 		err = errors.Join(err, closed)
 	}

@@ -43,7 +43,7 @@ func (h *House) openDevices(ctx context.Context) (_ *devices.Gateway, err error)
 	c := devices.Config{
 		Chain: h.cfg.MQTT.Chain, Logger: h.cfg.Logger, Keys: h.Keys, Settled: h.countDevices,
 		Shop:   visitors{h.Reader("entrance"), h.Reader("exitgate")},
-		Reader: h.Reader(devices.ServiceName),
+		Reader: h.Reader(devices.ServiceName), Intake: h.Several(), Sessions: filepath.Join(h.cfg.Data, "mqtt", "sessions.jsonl"),
 	}
 	if !h.cfg.MQTT.off() && h.runs(devices.ServiceName) {
 		if c.Listener, err = h.listenMQTT(ctx); err != nil {

@@ -128,7 +128,7 @@ func numbered(word string) func(int) (id, body string) {
 }
 
 // E5: whichever service is away, an order is accepted, waits, and goes on by itself when the service comes; what nobody can answer
-// meanwhile is refused with the time after which to ask again. Red when the gateway asks the service before it accepts.
+// meanwhile is refused with the time after which to ask again. Red when a gateway asks the service before it accepts.
 func TestE5_ProcessesOffline(t *testing.T) {
 	t.Parallel()
 	server := testserver.PostgresOwn(t)
@@ -153,6 +153,7 @@ func TestE5_ProcessesOffline(t *testing.T) {
 		m.beginPart(p)
 		m.awaitStatus(id, "APPROVED")
 	}
+	m.acceptedAtKiosk()
 	server.Kill()
 	m.refusedForNow("POST", "/order", order("NOBASE", "CUSTOMER_001", item{"PRODUCT_002", 5, 1}))
 	server.Restart()
