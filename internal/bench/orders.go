@@ -38,6 +38,7 @@ type Orders struct {
 	Rate     int           // orders a second; 0 is closed-loop
 	Products int           // default 50
 	Beside   bool          // measure the same order written by hand as well; see Handwritten
+	Apart    Apart         // where it names a database: a mall of several processes
 	Log      io.Writer     // hears of the progress; may be nil
 }
 
@@ -48,7 +49,7 @@ type Times struct {
 	Max float64 `json:"max"`
 }
 
-// OrdersResult is what a run found. Costs are of souk's process alone.
+// OrdersResult is what a run found. Costs are those of souk's process alone; where there are several, of all of them together.
 type OrdersResult struct {
 	Loop             string         `json:"loop"`
 	Accepted         int64          `json:"accepted"`
@@ -61,6 +62,8 @@ type OrdersResult struct {
 	PeakRSSBytes     int64          `json:"peakRssBytes"`
 	IdleRSSBytes     int64          `json:"idleRssBytes"`
 	ReadyMS          float64        `json:"readyMs"`
+	Processes        []ProcessUse   `json:"processes,omitempty"` // of several
+	Servers          []ServerUse    `json:"servers,omitempty"`   // that those lean on, as far as they can be looked at
 	Beside           []BesideResult `json:"beside,omitempty"`
 	Violations       []string       `json:"violations"`
 }
@@ -77,6 +80,13 @@ const (
 // waits until all is settled, stops it and checks what it kept.
 func (o Orders) Run(ctx context.Context) (res OrdersResult, err error) {
 	o.setDefaults()
+	if o.Apart.DB != "" {
+		res, err = o.runApart(ctx)
+		if res.Violations == nil {
+			res.Violations = []string{}
+		}
+		return res, err
+	}
 	dir, err := os.MkdirTemp("", "souk-bench-")
 	if err != nil {
 		return res, err
@@ -116,6 +126,7 @@ func (o *Orders) setDefaults() {
 	if o.Log == nil {
 		o.Log = io.Discard
 	}
+	o.Apart.setDefaults()
 }
 
 // before is what a mall has seen before a load.
@@ -136,29 +147,17 @@ func (o Orders) measure(ctx context.Context, dir, token string, b *before) (res 
 	defer child.kill()
 	res.ReadyMS = float64(time.Since(began).Microseconds()) / 1000
 	res.IdleRSSBytes = child.status("VmRSS:")
-	res.Loop = "closed"
-	if o.Rate > 0 {
-		res.Loop = fmt.Sprintf("open at %d/s", o.Rate)
-	}
 	l := newLoad(o, url, token)
 	l.seq.Store(b.sent)
 	if err := l.follow(ctx); err != nil {
 		return res, err
 	}
 	cpu := child.cpu()
-	elapsed := l.run(ctx)
-	res.Accepted, res.Refused, res.Statuses = l.accepted.Load(), l.refused.Load(), l.statuses
-	settleErr := l.settle(ctx)
+	l.report(ctx, &res)
 	if res.Accepted > 0 {
 		res.CPUMSPerOrder = float64((child.cpu() - cpu).Microseconds()) / 1000 / float64(res.Accepted)
 	}
-	res.OrdersPerSecond = float64(res.Accepted) / elapsed.Seconds()
 	res.PeakRSSBytes = child.status("VmHWM:")
-	res.AcceptMS, res.PlacedToApproved = times(l.accepts), times(l.approvals)
-	if settleErr != nil {
-		res.Violations = append(res.Violations, settleErr.Error())
-	}
-	res.Violations = append(res.Violations, l.failures()...)
 	if err := child.stop(); err != nil {
 		res.Violations = append(res.Violations, fmt.Sprintf("stop: %v", err))
 	}
@@ -192,22 +191,28 @@ func (o Orders) prepare(ctx context.Context, dir string) (token string, err erro
 	if err := h.Start(ctx); err != nil {
 		return "", err
 	}
-	list := []backbone.Command{command.CreateStore{Store: "s", Name: "Store", Location: mall.MainLocation}, command.EnableParticipation{Store: "s"}}
-	for i := range o.Products {
-		list = append(list,
-			command.AddProduct{Product: product(i), Store: "s", Name: product(i), SKU: product(i), Price: mall.Money{Amount: 1000, Currency: "EUR"}},
-			command.ReceiveStock{SKU: product(i), Location: mall.MainLocation, Quantity: mall.MaxQuantity})
-	}
-	for _, id := range customerIDs() {
-		list = append(list, command.RegisterCustomer{Customer: id, Name: "sealed"})
-	}
-	for _, c := range list {
+	shop, rest := world(o.Products)
+	for _, c := range slices.Concat(shop, rest) {
 		a, err := h.Runtime.Do(ctx, c)
 		if err := errors.Join(err, a.Err()); err != nil {
 			return "", err
 		}
 	}
 	return tokenOf(dir)
+}
+
+// world is what the load needs: a shop, and in any order what is in it and who buys there.
+func world(products int) (shop, rest []backbone.Command) {
+	shop = []backbone.Command{command.CreateStore{Store: "s", Name: "Store", Location: mall.MainLocation}, command.EnableParticipation{Store: "s"}}
+	for i := range products {
+		rest = append(rest,
+			command.AddProduct{Product: product(i), Store: "s", Name: product(i), SKU: product(i), Price: mall.Money{Amount: 1000, Currency: "EUR"}},
+			command.ReceiveStock{SKU: product(i), Location: mall.MainLocation, Quantity: mall.MaxQuantity})
+	}
+	for _, id := range customerIDs() {
+		rest = append(rest, command.RegisterCustomer{Customer: id, Name: "sealed"})
+	}
+	return shop, rest
 }
 
 // tokenOf returns a token for the load; nothing may run in the directory.
@@ -244,8 +249,13 @@ func (o Orders) check(ctx context.Context, dir string, accepted int64, b *before
 			break
 		}
 	}
+	return o.kept(ctx, h, accepted, b)
+}
+
+// kept counts likewise in a mall that is at rest.
+func (o Orders) kept(ctx context.Context, h *house.House, accepted int64, b *before) (violations []string, err error) {
 	counts := map[string]int64{}
-	r := h.Runtime.Reader("orders")
+	r := h.Reader("orders")
 	for {
 		list, err := r.Log(ctx, backbone.ReadQuery{After: b.position, Limit: 10_000, Types: []string{"souk.orders.OrderPlaced.v1", "souk.orders.OrderApproved.v1"}})
 		if err != nil {
@@ -265,7 +275,7 @@ func (o Orders) check(ctx context.Context, dir string, accepted int64, b *before
 	}
 	committed := int64(0)
 	for i := range o.Products {
-		l, err := inventory.Get(ctx, h.Runtime.Reader("inventory"), product(i), mall.MainLocation)
+		l, err := inventory.Get(ctx, h.Reader("inventory"), product(i), mall.MainLocation)
 		if err != nil {
 			return nil, err
 		}
@@ -312,7 +322,7 @@ func (l *load) order(ctx context.Context, due time.Time) {
 	n := l.seq.Add(1)
 	id := fmt.Sprintf("B%09d", n)
 	customer := fmt.Sprintf("C%03d", n%customers)
-	if n%watchEvery == 0 {
+	if n%watchEvery == 1 {
 		customer = watched
 		l.mu.Lock()
 		l.sent[id] = due
@@ -412,6 +422,22 @@ func (l *load) run(ctx context.Context) time.Duration {
 	close(due)
 	clients.Wait()
 	return time.Since(began)
+}
+
+// report puts the load on, waits until the watched orders are approved, and says what came of it.
+func (l *load) report(ctx context.Context, res *OrdersResult) {
+	res.Loop = "closed"
+	if l.o.Rate > 0 {
+		res.Loop = fmt.Sprintf("open at %d/s", l.o.Rate)
+	}
+	elapsed := l.run(ctx)
+	res.Accepted, res.Refused, res.Statuses = l.accepted.Load(), l.refused.Load(), l.statuses
+	res.OrdersPerSecond = float64(res.Accepted) / elapsed.Seconds()
+	if err := l.settle(ctx); err != nil {
+		res.Violations = append(res.Violations, err.Error())
+	}
+	res.AcceptMS, res.PlacedToApproved = times(l.accepts), times(l.approvals)
+	res.Violations = append(res.Violations, l.failures()...)
 }
 
 // follow reads the watched customer's feed and notes when orders are approved.

@@ -3,10 +3,12 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"example.org/souk/internal/bench"
@@ -229,6 +231,9 @@ type benchOrdersCommand struct {
 	Clients  int           `help:"Clients that send at the same time." default:"64"`
 	Rate     int           `help:"Orders a second, sent whatever comes back; 0 sends the next when the last is answered." default:"0"`
 	Beside   bool          `help:"Measure in the same run the same order as one hand-written SQLite transaction: the price of events."`
+	Broker   string        `help:"With --db: URL of a broker, new too, that carries messages between the processes; default none, the log does." placeholder:"URL"`
+	Process  []string      `help:"With --db: parts that run in one process, apart by spaces; give it once a process. What none names runs in the last. Default: each step of a checkout runs in one of its own." sep:"none" placeholder:"PARTS"`
+	Idle     time.Duration `help:"With --db: for how long it is measured what the processes cost that wait." default:"10s"`
 }
 
 // Help implements kong's long help.
@@ -236,8 +241,11 @@ func (benchOrdersCommand) Help() string {
 	return `Example:
   souk bench orders --rate 1000 --duration 20s -o json
   souk bench orders --beside
+  souk --db postgres://localhost/empty bench orders --broker nats://127.0.0.1:4222 \
+    --process "online keys stores customers" --process orders --process "inventory payments"
 
-It starts a mall of its own on throw-away data, so no other may be disturbed.
+It starts a mall of its own on throw-away data, so no other may be disturbed. With --db it is a mall of
+several processes on PostgreSQL; the databases must be empty, and the mall is left there.
 It exits with 1 when what the mall kept is not what it accepted.`
 }
 
@@ -247,8 +255,15 @@ func (c *benchOrdersCommand) Run(ctx context.Context, env Env, r *root) error {
 	if err != nil {
 		return err
 	}
+	if r.DB == "" && (c.Broker != "" || c.Process != nil) {
+		return usageError{errors.New("several processes share a database: name it with --db URL")}
+	}
+	if r.DB != "" && c.Beside {
+		return usageError{errors.New("--beside compares with a transaction in SQLite: leave --db out")}
+	}
 	res, err := bench.Orders{
 		Program: []string{self}, Duration: c.Duration, Clients: c.Clients, Rate: c.Rate, Beside: c.Beside, Log: env.Stderr,
+		Apart: bench.Apart{DB: r.DB, Broker: c.Broker, Split: c.Process, Idle: c.Idle},
 	}.Run(ctx)
 	if err != nil {
 		return err
@@ -265,6 +280,17 @@ func orderRows(res *bench.OrdersResult) [][2]string {
 		{"CPU an order", say("%.3f ms", res.CPUMSPerOrder)},
 		{"memory", say("idle %d MB, peak %d MB", res.IdleRSSBytes>>20, res.PeakRSSBytes>>20)},
 		{"ready after", say("%.0f ms", res.ReadyMS)},
+	}
+	for _, p := range res.Processes {
+		rows = append(
+			rows,
+			[2]string{say("process of %s", p.Parts[0]), strings.Join(p.Parts, " ")},
+			[2]string{"", say("CPU an order %.3f ms, idle %.2f %% of a core", p.CPUMSPerOrder, p.IdlePercent)},
+			[2]string{"", say("memory idle %d MB, peak %d MB", p.IdleRSSBytes>>20, p.PeakRSSBytes>>20)},
+		)
+	}
+	for _, s := range res.Servers {
+		rows = append(rows, [2]string{s.Name, say("CPU an order %.3f ms, idle %.2f %% of a core", s.CPUMSPerOrder, s.IdlePercent)})
 	}
 	for _, b := range res.Beside {
 		rows = append(
