@@ -199,39 +199,13 @@ func (m *apart) start(ctx context.Context, dir string) error {
 	return nil
 }
 
-// atOnce bounds the commands that fill a shop at the same time.
-const atOnce = 16
-
 // fill fills the shelves, by the processes that keep them.
 func (m *apart) fill(ctx context.Context) error {
 	shop, rest := world(m.Products)
-	for _, c := range shop {
-		if err := m.do(ctx, c); err != nil {
-			return err
-		}
-	}
-	var errs []error
-	var mu sync.Mutex
-	var wait sync.WaitGroup
-	room := make(chan struct{}, atOnce)
-	for _, c := range rest {
-		room <- struct{}{}
-		wait.Go(func() {
-			defer func() { <-room }()
-			if err := m.do(ctx, c); err != nil {
-				mu.Lock()
-				errs = append(errs, err)
-				mu.Unlock()
-			}
-		})
-	}
-	wait.Wait()
-	return errors.Join(errs...)
-}
-
-func (m *apart) do(ctx context.Context, c backbone.Command) error {
-	a, err := m.house.Do(ctx, c)
-	return errors.Join(err, a.Err())
+	return fillWith(shop, rest, func(c backbone.Command) error {
+		a, err := m.house.Do(ctx, c)
+		return errors.Join(err, a.Err())
+	})
 }
 
 // settled waits until nothing is in flight in any process, a minute at most.

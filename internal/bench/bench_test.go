@@ -151,6 +151,54 @@ func TestOrdersOverSeveralProcesses(t *testing.T) {
 	}
 }
 
+func TestOrdersAtKiosks(t *testing.T) {
+	t.Parallel()
+	res, err := bench.Orders{Program: souk(t), Duration: 300 * time.Millisecond, Clients: 4, Products: 4, Kiosk: true, Log: t.Output()}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	none(t, res.Violations)
+	if res.Accepted == 0 || res.PlacedToApproved.P50 <= 0 || res.CPUMSPerOrder <= 0 {
+		t.Errorf("figures are missing: %+v", res)
+	}
+}
+
+func TestDepartures(t *testing.T) {
+	t.Parallel()
+	res, err := bench.Departures{Program: souk(t), Duration: 300 * time.Millisecond, Gates: 4, Log: t.Output()}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	none(t, res.Violations)
+	if res.Acknowledged == 0 || res.Greeted == 0 || res.AckMS.P50 <= 0 || res.GreetingMS.P50 <= 0 || res.HandledPerS <= 0 {
+		t.Errorf("figures are missing: %+v", res)
+	}
+}
+
+func TestRobots(t *testing.T) {
+	t.Parallel()
+	res, err := bench.Robots{Program: souk(t), Robots: 4, Lists: 2, Duration: 500 * time.Millisecond, Log: t.Output()}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	none(t, res.Violations)
+	if res.Lists != 2 || res.PositionsPerS <= 0 || res.CPUPercent <= 0 {
+		t.Errorf("figures are missing: %+v", res)
+	}
+}
+
+func TestSockets(t *testing.T) {
+	t.Parallel()
+	res, err := bench.Sockets{Program: souk(t), Sockets: 60, Rate: 10, Duration: 300 * time.Millisecond, Log: t.Output()}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	none(t, res.Violations)
+	if res.Orders == 0 || res.Events < 2*res.Orders || res.FrameMS.P50 <= 0 {
+		t.Errorf("figures are missing: %+v", res)
+	}
+}
+
 func TestManyClientsAtOnce(t *testing.T) {
 	t.Parallel()
 	res, err := bench.Orders{Program: souk(t), Duration: 300 * time.Millisecond, Clients: 200, Log: t.Output()}.Run(t.Context())

@@ -5,7 +5,8 @@
 //
 // Orders is the full path of an order; with Beside it measures Handwritten in the
 // same run, the same order without events, and with Apart it has each part of the mall in a
-// process of its own, on databases that are given to it. Depth gives that load to malls with a
+// process of its own, on databases that are given to it; with Kiosk it begins with a basket. Departures, Robots and
+// Sockets do the same for gates, robots and the screens of staff. Depth gives that load to malls with a
 // short and a long log. Rebuild makes a view again from a long log. Backlog, Lanes
 // and Delivery run services of their own in this process: what joins late, what is
 // slow, and how soon an event is handled elsewhere.

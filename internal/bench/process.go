@@ -15,9 +15,10 @@ import (
 
 // process is a mall that runs beside the load.
 type process struct {
-	cmd  *exec.Cmd
-	out  *bufio.Scanner
-	gone bool
+	cmd     *exec.Cmd
+	out     *bufio.Scanner
+	gone    bool
+	devices string // where devices connect, as it has said
 }
 
 // startProcess starts souk, waits until it is ready, and returns the address of what it serves.
@@ -38,6 +39,9 @@ func startProcess(cmd *exec.Cmd, log io.Writer) (*process, string, error) {
 			if rest, found := strings.CutPrefix(p.out.Text(), what); found {
 				url = strings.TrimSpace(rest)
 			}
+		}
+		if rest, found := strings.CutPrefix(p.out.Text(), "devices "); found {
+			p.devices = strings.TrimSpace(rest)
 		}
 		if p.out.Text() == "ready" {
 			return p, url, nil
