@@ -30,6 +30,15 @@ const kioskPart = kiosk.Gate
 // gateways are the parts that are no services.
 var gateways = []string{consolePart, kioskPart}
 
+// PartNames lists what can run in a process of its own, services and gateways, but for the gateway to partners, which needs a broker.
+func PartNames() []string {
+	var names []string
+	for _, p := range Parts(Ports{Intake: true}) {
+		names = append(names, p.Name)
+	}
+	return append(names, gateways...)
+}
+
 // Several tells whether the mall runs as several processes on databases that they share.
 func (h *House) Several() bool { return h.cfg.Run != nil || h.cfg.Quiet && h.cfg.DB != "" }
 
