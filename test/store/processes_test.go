@@ -128,7 +128,7 @@ func numbered(word string) func(int) (id, body string) {
 }
 
 // E5: whichever service is away, an order is accepted, waits, and goes on by itself when the service comes; what nobody can answer
-// meanwhile is refused with the time after which to ask again. Red when a gateway asks the service before it accepts.
+// meanwhile is refused with the time after which to ask again. Red when the gateway asks the service before it accepts.
 func TestE5_ProcessesOffline(t *testing.T) {
 	t.Parallel()
 	server := testserver.PostgresOwn(t)
@@ -136,11 +136,7 @@ func TestE5_ProcessesOffline(t *testing.T) {
 	m.seed()
 	m.must(202, "POST", "/order", order("FIRST", "CUSTOMER_001", item{"PRODUCT_002", 5, 1})) // the gateway has heard of the catalogue
 	m.awaitStatus("FIRST", "APPROVED")
-	away := []string{"orders", "inventory", "customers", "payments", "notifications", "stores", "keys", "analytics"}
-	if !proving(t) {
-		away = away[:2] // for each a lease runs out
-	}
-	for _, service := range away {
+	for _, service := range []string{"orders", "customers", "inventory", "payments", "notifications", "stores", "keys", "analytics"} {
 		p := m.of(service)
 		p.proc.Kill9()
 		id := "WITHOUT-" + service
@@ -157,7 +153,6 @@ func TestE5_ProcessesOffline(t *testing.T) {
 		m.beginPart(p)
 		m.awaitStatus(id, "APPROVED")
 	}
-	m.acceptedAtKiosk()
 	server.Kill()
 	m.refusedForNow("POST", "/order", order("NOBASE", "CUSTOMER_001", item{"PRODUCT_002", 5, 1}))
 	server.Restart()
@@ -391,7 +386,6 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 		{"true", "audit verify"},
 		{"online", "topic list"},
 		{"sales", "view list"},
-		{"2000", "sales --by product"},
 		{"orders inventory search", "process list"},
 		{"every service in one of them", "doctor"},
 	} {
@@ -399,7 +393,7 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 			t.Errorf("souk %s does not say %q:\n%s", c.args, c.says, out)
 		}
 	}
-	for _, view := range []string{"orders feed", "analytics sales", "analytics trade", "online catalogue"} {
+	for _, view := range []string{"orders feed", "analytics sales", "online catalogue"} {
 		m.souk(append([]string{"view", "rebuild"}, strings.Fields(view)...)...)
 	}
 	m.souk("service", "pause", "inventory")
@@ -412,13 +406,7 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 	gone.Signal(syscall.SIGTERM)
 	gone.Wait()
 	m.must(202, "POST", "/order", order("AWAITED", "CUSTOMER_001", item{"PRODUCT_002", 5, 1}))
-	await(t, "what waits for the orders service is named", func() bool { // on a busy machine a look takes longer
-		p := testserver.Start(t, binary, "--data", t.TempDir(), "--db", db, "wait", "--idle", "--timeout", "4s")
-		if e := p.Wait(); e.Code != 1 {
-			t.Fatalf("it is idle: %v\n%s", e, p.Stderr())
-		}
-		return strings.Contains(p.Stderr(), "of service orders")
-	})
+	refused(t, binary, t.TempDir(), 1, "of service orders", "--db", db, "wait", "--idle", "--timeout", "3s")
 	m.beginWhatEnded()
 	m.awaitStatus("AWAITED", "APPROVED")
 	m.idle()
@@ -436,11 +424,4 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 		t.Errorf("after the end of all: %s", out)
 	}
 	refused(t, binary, t.TempDir(), 1, "no process that runs it can be reached", "--db", db, "stock", "receive", "PRODUCT_001", "1")
-}
-
-// E5: the tutorial of a store whose inventory is away does what it says.
-func TestTutorialAbsentInventory(t *testing.T) {
-	t.Parallel()
-	db := testserver.Postgres(t).Database(t)
-	testserver.Tutorial(t, "../../docs/tutorials/absent-inventory.md", 6, "DB="+db)
 }
