@@ -29,31 +29,40 @@ func (m *mall) acceptedAtKiosk() {
 	fill := func(key string) (basket string) {
 		m.t.Helper()
 		basket = ask(201, session, "POST", "/baskets", "", key)["basket"].(string)
-		ask(200, session, "POST", "/baskets/"+basket+"/items", `{"product":"PRODUCT_002","quantity":1}`, key)
+		ask(200, session, "POST", "/baskets/"+basket+"/items", `{"product":"PRODUCT_002","quantity":1}`, key+"-item")
 		return basket
 	}
 	become := func(order, want string) {
 		m.t.Helper()
-		await(m.t, "order "+order+" is "+want, func() bool { return ask(200, session, "GET", "/orders/"+order, "", "")["status"] == want })
+		is := any(nil)
+		m.t.Cleanup(func() {
+			if m.t.Failed() {
+				m.t.Logf("order %s is %v", order, is)
+			}
+		})
+		await(m.t, "order "+order+" is "+want, func() bool {
+			is = ask(200, session, "GET", "/orders/"+order, "", "")["status"]
+			return is == want
+		})
 	}
 	first, second := fill("first"), fill("second")
-	ask(202, session, "POST", "/baskets/"+first+"/checkout", "", "first")
-	become(first, "picking")
+	ask(202, session, "POST", "/baskets/"+first+"/checkout", "", "first-checkout")
+	become(first, "approved")
 
 	baskets := m.of("baskets")
 	baskets.proc.Kill9()
 	for range 2 {
-		if answer := ask(202, session, "POST", "/baskets/"+second+"/checkout", "", "second"); answer["status"] != "pending" || answer["order"] != second {
+		if answer := ask(202, session, "POST", "/baskets/"+second+"/checkout", "", "second-checkout"); answer["status"] != "pending" || answer["order"] != second {
 			m.t.Errorf("accepted: %v", answer)
 		}
 	}
-	ask(202, session, "POST", "/baskets/"+second+"/checkout", "", "by another kiosk")
+	ask(202, session, "POST", "/baskets/"+second+"/checkout", "", "by-another-kiosk")
 	become(second, "pending")
 	if p := ask(503, session, "POST", "/baskets/"+second+"/items", `{"product":"PRODUCT_002","quantity":1}`, "third"); p["status"] != 503.0 || p["title"] == "" {
 		m.t.Errorf("refused: %v", p)
 	}
 	m.beginPart(baskets)
-	become(second, "picking")
+	become(second, "approved")
 
 	orders := m.of("orders")
 	orders.proc.Kill9()
@@ -64,7 +73,7 @@ func (m *mall) acceptedAtKiosk() {
 	}
 	m.beginPart(orders)
 	become(first, "canceled")
-	become(second, "picking")
+	become(second, "approved")
 }
 
 // People whom the shopper plays come to the kiosk of a whole mall: they look around, choose, order and change their minds, some requests

@@ -137,7 +137,8 @@ func TestE5_ProcessesOffline(t *testing.T) {
 	m.must(202, "POST", "/order", order("FIRST", "CUSTOMER_001", item{"PRODUCT_002", 5, 1})) // the gateway has heard of the catalogue
 	m.awaitStatus("FIRST", "APPROVED")
 	away := []string{"orders", "inventory", "customers", "payments", "notifications", "stores", "keys", "analytics"}
-	if !proving(t) {
+	all := proving(t)
+	if !all {
 		away = away[:2] // for each a lease runs out
 	}
 	for _, service := range away {
@@ -157,7 +158,9 @@ func TestE5_ProcessesOffline(t *testing.T) {
 		m.beginPart(p)
 		m.awaitStatus(id, "APPROVED")
 	}
-	m.acceptedAtKiosk()
+	if all {
+		m.acceptedAtKiosk()
+	}
 	server.Kill()
 	m.refusedForNow("POST", "/order", order("NOBASE", "CUSTOMER_001", item{"PRODUCT_002", 5, 1}))
 	server.Restart()
