@@ -156,9 +156,12 @@ cards: servers ## write the cards of the transports in docs/transports from runs
 	SOUK_PROVE=short SOUK_RESULTS="$(CURDIR)/docs/transports/results" $(GO) test -count=1 -timeout 30m -run TestContract $(TRANSPORTS:%=./backbone/%)
 	$(GO) generate ./internal/cards
 
+# Packages with tests that show more under SOUK_PROVE; see scripts/proved.
+PROVED = test/store test/market
+
 .PHONY: prove-short
 prove-short: servers ## crash and simulation tests, the transports' whole suite, at most twenty minutes
-	SOUK_PROVE=short $(GO) test -count=1 -timeout 30m -run "$$(scripts/proved test/store)" ./test/store
+	for dir in $(PROVED); do names=$$(scripts/proved $$dir) && SOUK_PROVE=short $(GO) test -count=1 -timeout 30m -run "$$names" ./$$dir; done
 	SOUK_PROVE=short $(GO) test -count=1 -timeout 20m -run TestContract $(BROKERS:%=./backbone/%)
 	cd bench && $(GO) test -count=1 -timeout 10m ./...
 
