@@ -157,7 +157,7 @@ cards: servers ## write the cards of the transports in docs/transports from runs
 	$(GO) generate ./internal/cards
 
 # Packages with tests that show more under SOUK_PROVE; see scripts/proved.
-PROVED = test/store test/market
+PROVED = test/store test/market internal/bench
 
 .PHONY: prove-short
 prove-short: servers ## crash and simulation tests, the transports' whole suite, at most twenty minutes
