@@ -104,12 +104,17 @@ verify-tidy:
 verify-docs:
 	$(GO) test -run '^TestRepository$$' ./internal/arch
 
-# Each benchmark prints one JSON object; SOUK_OUTPUT=table prints it for people.
+# Each benchmark prints one JSON object; SOUK_OUTPUT=table prints it for people. Those over several processes need an empty database:
+# see docs/performance.md.
 BENCH = SOUK_OUTPUT=$${SOUK_OUTPUT:-json} bin/souk bench
 
 .PHONY: bench
-bench: build ## measure orders, rebuilds, backlogs, lanes and deliveries at small sizes, in about three minutes
+bench: build ## measure orders, people, robots, screens, rebuilds, backlogs, lanes and deliveries at small sizes, in about five minutes
 	$(BENCH) orders --beside
+	$(BENCH) kiosk
+	$(BENCH) departures
+	$(BENCH) robots --robots 200 --duration 10s
+	$(BENCH) sockets --sockets 200
 	$(BENCH) clients --duration 10s
 	$(BENCH) rebuild --events 300000
 	$(BENCH) backlog --large 100000
@@ -123,6 +128,11 @@ bench-long: build ## the same at full size; takes about half an hour, and 12 GB 
 	$(BENCH) orders --beside --duration 30s --clients 256
 	$(BENCH) orders --rate 1000 --duration 30s
 	$(BENCH) orders --rate 50 --duration 30s
+	$(BENCH) kiosk --clients 256 --duration 30s
+	$(BENCH) kiosk --rate 1000 --duration 30s
+	$(BENCH) departures --gates 256 --duration 30s
+	$(BENCH) robots
+	$(BENCH) sockets --duration 30s
 	$(BENCH) clients
 	$(BENCH) rebuild
 	$(BENCH) rebuild --view sales
@@ -146,10 +156,12 @@ cards: servers ## write the cards of the transports in docs/transports from runs
 	SOUK_PROVE=short SOUK_RESULTS="$(CURDIR)/docs/transports/results" $(GO) test -count=1 -timeout 30m -run TestContract $(TRANSPORTS:%=./backbone/%)
 	$(GO) generate ./internal/cards
 
+# Packages with tests that show more under SOUK_PROVE; see scripts/proved.
+PROVED = test/store test/market internal/bench internal/demo
+
 .PHONY: prove-short
 prove-short: servers ## crash and simulation tests, the transports' whole suite, at most twenty minutes
-	SOUK_PROVE=short $(GO) test -count=1 -timeout 30m -run "$$(scripts/proved test/store)" ./test/store
-	SOUK_PROVE=short $(GO) test -count=1 -timeout 20m -run "$$(scripts/proved internal/demo)" ./internal/demo
+	for dir in $(PROVED); do names=$$(scripts/proved $$dir) && SOUK_PROVE=short $(GO) test -count=1 -timeout 30m -run "$$names" ./$$dir; done
 	SOUK_PROVE=short $(GO) test -count=1 -timeout 20m -run TestContract $(BROKERS:%=./backbone/%)
 	cd bench && $(GO) test -count=1 -timeout 10m ./...
 

@@ -100,6 +100,7 @@ var later = []string{
 	"OrderPlaced.Basket", "OrderPlaced.WhenShort", "PlaceOrder.Basket", "PlaceOrder.WhenShort",
 	"OrderShort.WhenShort", "OrderCollected.Lines", "OrderCollected.Missing", "OrderCollected.Also",
 	"StockDiscrepancy.Order", "CapturePayment.Amount", "PaymentCaptured.Freed",
+	"ScanCard.Taken", "ScanCard.Left", "ScanExit.Taken", "CustomerArrived.At", "CustomerDeparted.At", "WelcomeShown.Arrived",
 	"CustomerRegistered.Tell", "ContactChanged.Tell", "RegisterCustomer.Tell", "ChangeContact.Tell",
 }
 
@@ -107,6 +108,7 @@ var later = []string{
 var grown = []string{
 	"OrderPlaced", "OrderShort", "OrderCollected", "StockDiscrepancy", "PaymentCaptured", "PlaceOrder", "CapturePayment",
 	"CustomerRegistered", "ContactChanged", "RegisterCustomer", "ChangeContact",
+	"ScanCard", "ScanExit", "CustomerArrived", "CustomerDeparted", "WelcomeShown",
 }
 
 func TestFrozenSamples(t *testing.T) {
@@ -369,6 +371,12 @@ var imagined = map[string]any{
 	"RefundInvoice.Reason":        mall.ReasonShort,
 	"CountStock.Reason":           "counted on Friday",
 	"StopShort.Wanted":            int64(2),
+
+	"Taken":               int64(1_790_000_000_000_000),
+	"Left":                int64(1_780_000_000_000_000),
+	"Arrived":             int64(1_790_000_000_000_000),
+	"CustomerArrived.At":  int64(1_790_000_000_000_000),
+	"CustomerDeparted.At": int64(1_790_000_000_000_000),
 }
 
 func (w word) imagine() ([]byte, error) {

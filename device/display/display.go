@@ -1,4 +1,4 @@
-// Package display is a display to try a shop with: it shows who is welcome, in a terminal. It knows only the wire.
+// Package display is a display to try a shop with: it shows who is welcome, in a terminal, and on a page for a screen. It knows only the wire.
 package display
 
 import (
@@ -12,13 +12,15 @@ import (
 	"example.org/souk/device/internal/link"
 )
 
-// Config says what a display shows and where. All but CAFile and Version are required.
+// Config says what a display shows and where. All but CAFile, Version and Page are required.
 type Config struct {
 	Server, CAFile   string
 	Store            string
 	Device, Password string
 	Version          int // of MQTT: 3 for 3.1.1, or 5; default 5
 	Out              io.Writer
+	// Page is the loopback address of a page that shows the same; where it is stands on Out. Default none.
+	Page string
 }
 
 // Run shows what there is to be shown until ctx ends. A connection that is lost is made again.
@@ -26,12 +28,20 @@ func Run(ctx context.Context, c Config) error {
 	if c.Version == 0 {
 		c.Version = 5
 	}
+	p := &page{}
+	if c.Page != "" {
+		stop, err := p.serve(ctx, c.Page, c.Out)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	own := "souk/v1/" + c.Store + "/display/" + c.Device + "/"
 	said := ""
 	for wait := 100 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 5*time.Second) {
 		l, err := link.Dial(ctx, link.Config{
 			URL: c.Server, CAFile: c.CAFile, Device: c.Device, Password: c.Password, Version: c.Version, Connection: own + "connection",
-			Subscribe: []string{own + "content"}, Heard: func(_ string, payload []byte) { show(c.Out, payload) },
+			Subscribe: []string{own + "content"}, Heard: func(_ string, payload []byte) { show(c.Out, p, payload) },
 		})
 		if err != nil {
 			if err.Error() != said && ctx.Err() == nil {
@@ -52,16 +62,22 @@ func Run(ctx context.Context, c Config) error {
 	return nil
 }
 
-// show writes a screen. One that is over shows nothing: it greets somebody who is gone.
-func show(w io.Writer, payload []byte) {
-	var screen struct {
-		Lines   []string  `json:"lines"`
-		Expires time.Time `json:"expires_at"`
-	}
-	if json.Unmarshal(payload, &screen) != nil || !screen.Expires.IsZero() && time.Now().After(screen.Expires) {
+// screen is what is shown, until it expires.
+type screen struct {
+	Lines   []string  `json:"lines"`
+	Expires time.Time `json:"expires_at"`
+}
+
+func (s screen) over() bool { return !s.Expires.IsZero() && time.Now().After(s.Expires) }
+
+// show shows a screen. One that is over shows nothing: it greets somebody who is gone.
+func show(w io.Writer, p *page, payload []byte) {
+	var s screen
+	if json.Unmarshal(payload, &s) != nil || s.over() {
 		return
 	}
-	fmt.Fprintln(w, "| "+strings.Join(screen.Lines, " | ")+" |")
+	p.set(s)
+	fmt.Fprintln(w, "| "+strings.Join(s.Lines, " | ")+" |")
 }
 
 func pause(ctx context.Context, d time.Duration) {

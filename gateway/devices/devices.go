@@ -3,6 +3,7 @@ package devices
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"example.org/souk/backbone"
+	"example.org/souk/gateway/door"
 	"example.org/souk/mall"
 )
 
@@ -62,10 +64,18 @@ type Config struct {
 	Shop   Shop
 	Keys   Opener
 	Reader *backbone.Reader
+	// Intake takes in what devices have seen while the services that decide are away, as they may be where they run in other processes.
+	Intake bool
+	// Sessions is a file of this process in which stands what waits for devices that are away, so that it survives the process; "" for
+	// none. What displays show is not in it.
+	Sessions string
 	// Clock defaults to the system's.
 	Clock backbone.Clock
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
+	// Tries bounds the connections of one address, Rate the messages of one device; defaults 20/s and bursts of 2,000, since what stands in a mall
+	// comes at once when the power is back, and 5,000/s with bursts of 10,000. Who goes beyond is cut off, and comes again.
+	Tries, Rate door.Rate
 	// Settled is told of each message that came, by its name. It may be nil, is called from several goroutines and must be quick.
 	Settled func(name string, o Outcome)
 }
@@ -73,6 +83,8 @@ type Config struct {
 const (
 	// maxClients bounds the connections, maxOfOne those of one device.
 	maxClients, maxOfOne = 10_000, 16
+	// maxUnknown bounds the connections of those who have not said who they are, beside the others.
+	maxUnknown = 1000
 	// sessionFor is how long a session is kept for a device that is away, and messages in it.
 	sessionFor = time.Hour
 	// decideWithin bounds one attempt to have a message decided.
@@ -84,8 +96,10 @@ const (
 // Gateway is the server that devices connect to. Its methods may be called from several goroutines.
 type Gateway struct {
 	Config
-	server *mqtt.Server
-	closed atomic.Bool
+	server   *mqtt.Server
+	messages *door.Limiter
+	sessions *sessions
+	closed   atomic.Bool
 
 	mu       sync.RWMutex
 	commands Commands
@@ -93,6 +107,7 @@ type Gateway struct {
 	count    map[string]int   // connections of each
 	bare     map[bareName]bool
 	greeted  map[string]bool // stores whose devices were told that we are here
+	aside    map[*mqtt.Client]packets.Packet
 }
 
 // bareName is a name of an older system that a session asked for without its store.
@@ -115,9 +130,25 @@ func Open(c Config) (*Gateway, error) {
 	if c.Settled == nil {
 		c.Settled = func(string, Outcome) {}
 	}
-	g := &Gateway{Config: c, logins: map[string]Login{}, count: map[string]int{}, bare: map[bareName]bool{}, greeted: map[string]bool{}}
+	if c.Tries == (door.Rate{}) {
+		c.Tries = door.Rate{PerSecond: 20, Burst: 2000}
+	}
+	if c.Rate == (door.Rate{}) {
+		c.Rate = door.Rate{PerSecond: 5000, Burst: 10_000}
+	}
+	if c.Listener != nil {
+		c.Listener = &turnstile{Listener: c.Listener, clock: c.Clock, tries: door.NewLimiter(c.Tries, 65536), most: maxClients + maxUnknown}
+	}
+	g := &Gateway{
+		Config: c, messages: door.NewLimiter(c.Rate, 65536), logins: map[string]Login{}, count: map[string]int{}, bare: map[bareName]bool{},
+		greeted: map[string]bool{}, aside: map[*mqtt.Client]packets.Packet{},
+	}
 	if c.Listener == nil {
 		return g, nil
+	}
+	var err error
+	if g.sessions, err = openSessions(c.Sessions); err != nil {
+		return nil, fmt.Errorf("sessions of devices: %w", err)
 	}
 	can := mqtt.NewDefaultServerCapabilities()
 	can.MaximumQos = 1
@@ -157,6 +188,9 @@ func (g *Gateway) Serve(ctx context.Context, commands Commands) error {
 	g.mu.Lock()
 	g.commands = commands
 	g.mu.Unlock()
+	if err := g.restore(ctx); err != nil {
+		return err
+	}
 	if err := g.server.AddListener(listeners.NewNet("devices", g.Listener)); err != nil {
 		return err
 	}
@@ -201,17 +235,22 @@ func (g *Gateway) dismiss(ctx context.Context) error {
 		}
 	}
 	g.mu.Unlock()
-	if len(gone) == 0 {
-		return nil
+	if len(gone) > 0 {
+		g.expel(gone)
 	}
+	return nil
+}
+
+// expel cuts the connections of devices, and empties their sessions.
+func (g *Gateway) expel(gone map[string]bool) {
 	for _, cl := range g.server.Clients.GetAll() {
 		if gone[string(cl.Properties.Username)] {
 			_ = g.server.DisconnectClient(cl, packets.ErrNotAuthorized) // it says why it was asked to
 			cl.ClearInflights()
 			g.server.UnsubscribeClient(cl)
+			g.sessions.add(line{Session: cl.ID, Ended: true})
 		}
 	}
-	return nil
 }
 
 // Close sends all devices away. It may be called more than once.
@@ -219,7 +258,7 @@ func (g *Gateway) Close() error {
 	if g.server == nil || g.closed.Swap(true) {
 		return nil
 	}
-	err := g.server.Close()
+	err := errors.Join(g.server.Close(), g.sessions.Close())
 	if closed := g.Listener.Close(); closed != nil && !errors.Is(closed, net.ErrClosed) {
 		err = errors.Join(err, closed)
 	}

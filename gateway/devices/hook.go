@@ -25,7 +25,10 @@ func (*hook) ID() string { return "souk" }
 func (*hook) Provides(b byte) bool {
 	switch b {
 	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnDisconnect,
-		mqtt.OnSubscribe, mqtt.OnUnsubscribe, mqtt.OnPublish, mqtt.OnPacketEncode:
+		mqtt.OnSubscribe, mqtt.OnUnsubscribe, mqtt.OnPublish, mqtt.OnPacketEncode,
+		mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnPacketRead, mqtt.OnPacketProcessed, mqtt.OnQosPublish, mqtt.OnQosDropped, mqtt.OnPublished,
+		mqtt.OnRetainMessage, mqtt.OnRetainedExpired, mqtt.OnClientExpired,
+		mqtt.StoredClients, mqtt.StoredSubscriptions, mqtt.StoredInflightMessages, mqtt.StoredRetainedMessages:
 		return true
 	}
 	return false
@@ -55,12 +58,18 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 		return false
 	}
 	h.g.mu.Lock()
-	defer h.g.mu.Unlock()
-	if h.g.count[name] >= maxOfOne {
+	full, old := h.g.count[name] >= maxOfOne, h.g.logins[name]
+	if !full {
+		h.g.count[name]++
+		h.g.logins[name] = l
+	}
+	h.g.mu.Unlock()
+	if full {
 		return false
 	}
-	h.g.count[name]++
-	h.g.logins[name] = l
+	if old != l && old != (Login{}) { // what waits in its sessions was for another login, which may have heard of more
+		h.g.expel(map[string]bool{name: true})
+	}
 	cl.ID = name + "/" + cl.ID
 	return true
 }
@@ -70,6 +79,7 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 	if pk.Connect.Clean {
 		h.forget(cl.ID)
 	}
+	h.remember(cl)
 	l, ok := h.g.login(string(cl.Properties.Username))
 	if !ok {
 		return
@@ -85,6 +95,7 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 
 // OnDisconnect ends a connection, and with expire its session.
 func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
+	h.putBack(cl)
 	name := string(cl.Properties.Username)
 	h.g.mu.Lock()
 	if h.g.count[name]--; h.g.count[name] <= 0 {
@@ -97,6 +108,7 @@ func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
 }
 
 func (h *hook) forget(session string) {
+	h.g.sessions.add(line{Session: session, Ended: true})
 	h.g.mu.Lock()
 	defer h.g.mu.Unlock()
 	for b := range h.g.bare {
@@ -191,6 +203,10 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	if !ok {
 		return pk, h.turnAway(cl)
 	}
+	if h.g.messages.Take(l.Device, h.g.Clock.Now()) > 0 {
+		h.g.Logger.Warn("a device says too much and is cut off", "device", l.Device)
+		return pk, h.turnAway(cl)
+	}
 	w, topic := l.publishes(h.g.Chain, pk.TopicName)
 	if w == nothing {
 		return pk, h.turnAway(cl)
@@ -257,6 +273,9 @@ func (g *Gateway) take(l Login, w what, topic string, pk packets.Packet) (Outcom
 	c, err := g.ask(ctx, l, w, s, !timed, pk.FixedHeader.Dup)
 	if err != nil {
 		return Later, err
+	}
+	if g.Intake {
+		c = taken(c)
 	}
 	g.mu.RLock()
 	commands := g.commands

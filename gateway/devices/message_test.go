@@ -9,6 +9,8 @@ import (
 	"pgregory.net/rapid"
 
 	"example.org/souk/backbone/backbonetest"
+	"example.org/souk/mall"
+	"example.org/souk/mall/command"
 )
 
 // What stands in the log stands there for ever.
@@ -17,8 +19,17 @@ func TestFrozenSamples(t *testing.T) {
 	backbonetest.Frozen(t,
 		AddDevice(login), RevokeDevice{Device: "gate-1", Reason: "lost"}, DeviceAdded(login), DeviceRevoked{Device: "gate-1", Reason: "lost"},
 		OpenGate{Device: "gate-1", Key: "a1"}, GateOpened{Device: "gate-1", Store: "market", Kind: GateOut, Key: "a1"},
+		TakeArrival{came}, ArrivalTaken{came}, TakeDeparture{went}, DepartureTaken{went},
 	)
 }
+
+var (
+	came = command.ScanCard{Store: "market", Card: "5001", Device: "gate-1", Untimed: true, Repeated: true, Taken: 1_790_000_000_000_000, Left: 1_780_000_000_000_000}
+	went = command.ScanExit{
+		Store: "market", Location: "main", Customer: "CUSTOMER_001", Card: "5001", Device: "gate-1", Lines: []mall.Line{{SKU: "ink", Quantity: 2}},
+		Taken: 1_790_000_000_000_000,
+	}
+)
 
 // A gate opens by hand once for each key, and nothing else does.
 func TestAGateIsOpenedByHand(t *testing.T) {

@@ -61,7 +61,7 @@ const showFor = 30 * time.Second
 func (g *Gateway) tell(ctx context.Context, n Notice) error {
 	at := time.UnixMicro(n.Time).UTC()
 	switch {
-	case g.server == nil:
+	case g.server == nil, n.Until != 0 && g.Clock.Now().UnixMicro() > n.Until:
 		return nil
 	case n.Welcome != nil:
 		return g.welcome(ctx, at, *n.Welcome)
@@ -211,7 +211,7 @@ func (g *Gateway) publish(topic string, body any, keep bool) error {
 	if !ok {
 		return errors.New("the MQTT server is not there")
 	}
-	return g.server.InjectPacket(inline, pk)
+	return errors.Join(g.server.InjectPacket(inline, pk), g.sessions.sync())
 }
 
 func rowsOf(lines []mall.Line) []unknownRow {

@@ -33,14 +33,18 @@ func Service(g *Gateway) *backbone.Service {
 	}
 	return &backbone.Service{
 		Name:  ServiceName,
-		About: "Minds which devices there are and what they are told.",
+		About: "Minds which devices there are, what they have seen and what they are told.",
 		Handles: []backbone.Handler{
 			backbone.Decide(all, add),
 			backbone.Decide(all, revoke),
 			backbone.Decide(all, openGate),
+			backbone.Decide(passages, takeArrival),
+			backbone.Decide(passages, takeDeparture),
 		},
 		Reacts: []backbone.Subscriber{
 			backbone.Whenever(tellGate),
+			backbone.Whenever(passArrivalOn),
+			backbone.Whenever(passDepartureOn),
 		},
 		Subscribes: []backbone.Subscriber{
 			backbone.Whenever(tellWelcome),
@@ -58,6 +62,7 @@ func Service(g *Gateway) *backbone.Service {
 type Notice struct {
 	ID      string               `json:"id"` // of the event
 	Time    int64                `json:"time"`
+	Until   int64                `json:"until,omitempty"` // it is told to nobody later
 	Welcome *event.WelcomeShown  `json:"welcome,omitempty"`
 	Due     *event.PaymentDue    `json:"due,omitempty"`
 	Restock *event.RestockNeeded `json:"restock,omitempty"`
@@ -65,7 +70,11 @@ type Notice struct {
 }
 
 func tellWelcome(e event.WelcomeShown, m backbone.Meta) []backbone.Effect {
-	return tell(m, e.Visit, welcomeFor, Notice{Welcome: &e})
+	within := welcomeFor
+	if e.Arrived != 0 {
+		within -= m.Time.Sub(time.UnixMicro(e.Arrived))
+	}
+	return tell(m, e.Visit, within, Notice{Welcome: &e})
 }
 
 func tellDue(e event.PaymentDue, m backbone.Meta) []backbone.Effect {
@@ -82,7 +91,7 @@ func tellGate(e GateOpened, m backbone.Meta) []backbone.Effect {
 }
 
 func tell(m backbone.Meta, stream string, within time.Duration, n Notice) []backbone.Effect {
-	n.ID, n.Time = m.ID, m.Time.UnixMicro()
+	n.ID, n.Time, n.Until = m.ID, m.Time.UnixMicro(), m.Time.Add(within).UnixMicro()
 	return []backbone.Effect{backbone.MakeCall(tellName, "device-"+m.ID, stream, n, m.Time.Add(within))}
 }
 

@@ -30,6 +30,8 @@ const (
 	LinkTTL = 15 * time.Minute
 	// MaxSession is how long a browser stays signed in; its tokens are renewed until then.
 	MaxSession = 12 * time.Hour
+	// spreadFor is how long a new key is known before it signs: processes that share a vault look into it every few seconds.
+	spreadFor = 10 * time.Second
 	// leeway is how far the clocks of two machines may differ.
 	leeway = 60 * time.Second
 
@@ -55,12 +57,13 @@ type Authority struct {
 	clock backbone.Clock
 
 	mu       sync.RWMutex
-	keys     []signingKey // oldest first; the last one signs
+	keys     []signingKey // oldest first
 	revoked  revocations
 	verified map[[sha256.Size]byte]*Principal
 	before   map[[sha256.Size]byte]*Principal // verified, one generation ago
 	streams  map[*stream]struct{}
 	links    map[[sha256.Size]byte]link
+	outside  *Issuer // whose tokens are taken beside our own; nil: nobody's
 }
 
 type signingKey struct {
@@ -210,14 +213,32 @@ func decode(data []byte, into any) error {
 	return d.Decode(into)
 }
 
-// Rotate signs with a new key from now on. Older keys are known as long as a token of theirs can live.
-func (a *Authority) Rotate() error {
-	return a.addKey(context.Background(), func([]signingKey) bool { return true })
+// Rotate makes a new key, which signs as soon as every process that shares the vault can know it. Older keys are known as long as a token of
+// theirs can live: nobody notices.
+func (a *Authority) Rotate(ctx context.Context) error {
+	return a.addKey(ctx, func([]signingKey) bool { return true })
+}
+
+// Forget replaces all keys by a new one. Every token, session and open stream ends at once, in other processes when they Refresh. It is for
+// keys that somebody else may have.
+func (a *Authority) Forget(ctx context.Context) error {
+	return a.changeKeys(ctx, func([]signingKey) (kept []signingKey, more bool) { return nil, true })
 }
 
 // addKey adds a key to those in the vault where they want one. Processes that begin on an empty vault together so agree on
 // one first key.
 func (a *Authority) addKey(ctx context.Context, wanted func([]signingKey) bool) error {
+	return a.changeKeys(ctx, func(keys []signingKey) ([]signingKey, bool) {
+		now := a.clock.Now()
+		for len(keys) > 1 && now.Sub(keys[1].Created) > MaxTTL+spreadFor+leeway { // until then keys[0] may have signed
+			keys = keys[1:]
+		}
+		return keys, wanted(keys)
+	})
+}
+
+// changeKeys has the keys in the vault, those that are kept and where more is true a new one, be the keys.
+func (a *Authority) changeKeys(ctx context.Context, change func([]signingKey) (kept []signingKey, more bool)) error {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return fmt.Errorf("new signing key: %w", err)
@@ -231,11 +252,9 @@ func (a *Authority) addKey(ctx context.Context, wanted func([]signingKey) bool) 
 				return nil, err
 			}
 		}
-		if !wanted(keys) {
+		kept, more := change(keys)
+		if keys = kept; !more {
 			return old, nil
-		}
-		for len(keys) > 1 && now.Sub(keys[1].Created) > MaxTTL+leeway { // keys[0] was last used when keys[1] came
-			keys = keys[1:]
 		}
 		keys = append(keys, signingKey{ID: random(9), Created: now.UTC(), Seed: private.Seed(), private: private})
 		return json.Marshal(keys)
@@ -246,6 +265,7 @@ func (a *Authority) addKey(ctx context.Context, wanted func([]signingKey) bool) 
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.keys = keys
+	a.adoptLocked(revocations{})
 	return nil
 }
 
@@ -292,10 +312,10 @@ func (a *Authority) Issue(g Grant) (token string, p Principal, err error) {
 }
 
 // Renew returns the next token of a session whose token has used up half of its life, or "" while that is not so, and once the session has
-// lasted for MaxSession.
+// lasted for MaxSession. Tokens of an issuer outside are its own to renew.
 func (a *Authority) Renew(p *Principal) (string, error) {
 	now := a.clock.Now()
-	if now.Before(p.Expires.Add(-p.ttl/2)) || now.Sub(p.since) > MaxSession {
+	if p.by != nil || now.Before(p.Expires.Add(-p.ttl/2)) || now.Sub(p.since) > MaxSession {
 		return "", nil
 	}
 	// The session's beginning stays what it was, so that a revocation of the subject that comes between is not outrun.
@@ -313,7 +333,12 @@ func (a *Authority) sign(g Grant, session string, since time.Time) (token string
 		Role: g.Role, Rank: g.Rank, Session: session, Since: jwt.NewNumericDate(since),
 	}
 	a.mu.RLock()
-	key := a.keys[len(a.keys)-1]
+	key := a.keys[0]
+	for _, k := range a.keys {
+		if now.Sub(k.Created) >= spreadFor {
+			key = k
+		}
+	}
 	a.mu.RUnlock()
 	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, c)
 	t.Header["kid"], t.Header["typ"] = key.ID, tokenType
@@ -321,7 +346,7 @@ func (a *Authority) sign(g Grant, session string, since time.Time) (token string
 	if err != nil {
 		return "", p, fmt.Errorf("sign token: %w", err)
 	}
-	return token, *principalOf(&c), nil
+	return token, *principalOf(&c, key.ID), nil
 }
 
 // Verify answers who bears a token that the named gateway accepts, or an error that wraps ErrToken.
@@ -333,8 +358,18 @@ func (a *Authority) Verify(token, gate string) (Principal, error) {
 	return *p, nil
 }
 
+// Trust takes the access tokens of an issuer outside as well. It is called before the first token is verified.
+func (a *Authority) Trust(i *Issuer) {
+	a.outside = i
+	i.changed = func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.adoptLocked(revocations{})
+	}
+}
+
 func (a *Authority) verify(token, gate string) (*Principal, error) {
-	if len(token) > maxToken {
+	if len(token) > maxToken && (a.outside == nil || len(token) > maxOutside) {
 		return nil, fmt.Errorf("%w: too long", ErrToken)
 	}
 	sum := sha256.Sum256([]byte(token))
@@ -368,8 +403,11 @@ func (a *Authority) verify(token, gate string) (*Principal, error) {
 
 // parse checks everything about a token that never changes, and that its time is now.
 func (a *Authority) parse(token string, now time.Time) (*Principal, error) {
+	if a.outside != nil && issuerOf(token) == a.outside.config.URL {
+		return a.outside.parse(token)
+	}
 	var c claims
-	_, err := jwt.NewParser(
+	t, err := jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}),
 		jwt.WithIssuer(issuer), jwt.WithExpirationRequired(), jwt.WithNotBeforeRequired(), jwt.WithIssuedAt(),
 		jwt.WithLeeway(leeway), jwt.WithTimeFunc(func() time.Time { return now }), jwt.WithStrictDecoding(),
@@ -388,7 +426,8 @@ func (a *Authority) parse(token string, now time.Time) (*Principal, error) {
 	case c.ExpiresAt.Sub(c.IssuedAt.Time) > MaxTTL:
 		return nil, errors.New("lives too long")
 	}
-	return principalOf(&c), nil
+	kid, _ := t.Header["kid"].(string) // of a key that was found by it
+	return principalOf(&c, kid), nil
 }
 
 // keyOf finds the key of a token among our own. A header that names keys elsewhere, or has anything else that we never
@@ -429,6 +468,10 @@ func (a *Authority) revokedLocked(p *Principal) error {
 	}
 	if since, ok := a.revoked.Subjects[p.key]; ok && !p.since.After(since) {
 		return fmt.Errorf("%w: subject revoked", ErrToken)
+	}
+	gone := p.kid != "" && !slices.ContainsFunc(a.keys, func(k signingKey) bool { return k.ID == p.kid })
+	if gone || p.by != nil && !p.by.issuer.stands(p.by) {
+		return fmt.Errorf("%w: its key was taken back", ErrToken)
 	}
 	return nil
 }

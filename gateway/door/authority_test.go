@@ -192,14 +192,31 @@ func TestKeysRotateAndSurvive(t *testing.T) {
 		return token
 	}
 	rotate := func() {
-		if err := a.Rotate(); err != nil {
+		if err := a.Rotate(t.Context()); err != nil {
 			t.Fatal(err)
+		}
+	}
+	other, err := door.OpenAuthority(dir, c) // as another process would
+	if err != nil {
+		t.Fatal(err)
+	}
+	stands := func(token string, want bool) {
+		t.Helper()
+		if _, err := other.Verify(token, "staff"); (err == nil) != want {
+			t.Error(err)
 		}
 	}
 	old := issue()
 	rotate()
+	stands(issue(), true) // it has not heard of the new key, which signs nothing yet
+	c.move(11 * time.Second)
 	young := issue()
-	var err error
+	stands(young, false) // so that one does
+	if err := other.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stands(young, true)
+	stands(old, true)
 	if a, err = door.OpenAuthority(dir, c); err != nil {
 		t.Fatal(err)
 	}
@@ -214,6 +231,64 @@ func TestKeysRotateAndSurvive(t *testing.T) {
 	data, _ := os.ReadFile(filepath.Join(dir, "signing-keys.json"))
 	if err := json.Unmarshal(data, &keys); err != nil || len(keys) != 2 {
 		t.Errorf("%d keys are kept: %v", len(keys), err)
+	}
+}
+
+// When keys may have been stolen, all that they signed ends: in the cache, in open streams, and in other processes when they look.
+func TestKeysAreForgotten(t *testing.T) {
+	t.Parallel()
+	a, c, dir := authority(t)
+	other, err := door.OpenAuthority(dir, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, _, err := a.Issue(door.Grant{Role: door.Staff, Subject: "S1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kid, private := signingKey(t, dir)
+	open := map[*door.Authority]func() bool{}
+	for _, one := range []*door.Authority{a, other} {
+		p, err := one.Verify(token, "staff")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, done := one.Follow(t.Context(), &p)
+		defer done()
+		open[one] = func() bool { return ctx.Err() == nil }
+	}
+	if err := a.Forget(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !open[other]() || open[a]() {
+		t.Error("the stream here stays open, or the one there does not")
+	}
+	if err := other.Refresh(t.Context()); err != nil || open[other]() {
+		t.Errorf("the stream there stays open: %v", err)
+	}
+	c.move(time.Minute)
+	now := c.Now()
+	stolen := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{
+		"iss": "souk", "aud": "staff", "sub": "thief", "role": "staff", "sid": "s", "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Hour).Unix(), "auth_time": now.Unix(),
+	})
+	stolen.Header["kid"], stolen.Header["typ"] = kid, "at+jwt"
+	forged, err := stolen.SignedString(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	anew, _, err := a.Issue(door.Grant{Role: door.Staff, Subject: "S1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range []*door.Authority{a, other} {
+		for _, bad := range []string{token, forged} {
+			if _, err := one.Verify(bad, "staff"); !errors.Is(err, door.ErrToken) {
+				t.Error(err)
+			}
+		}
+		if _, err := one.Verify(anew, "staff"); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -135,7 +135,8 @@ type systemClock struct{}
 
 func (systemClock) Now() time.Time { return time.Now() }
 
-// New returns a door with the routes that all have: /livez, /readyz, /sign-in/{code}, /sign-out.
+// New returns a door with the routes that all have: /livez, /readyz, /sign-in/{code}, /sign-out, and those of signing in at an issuer
+// outside where its authority trusts one.
 func New(c Config) (*Door, error) {
 	if c.Authority == nil {
 		return nil, errors.New("a door needs an authority: see OpenAuthority")
@@ -177,7 +178,7 @@ func New(c Config) (*Door, error) {
 		}
 	}
 	d.mux.HandleFunc("/", d.noRoute)
-	return d, d.addOwnRoutes()
+	return d, errors.Join(d.addOwnRoutes(), d.addSignIn())
 }
 
 func fallback[T comparable](v *T, value T) {
@@ -348,6 +349,11 @@ func (d *Door) admit(v *visitor, r *http.Request) error {
 			return NewProblem(http.StatusForbidden, "forbidden", "Your role may not do this.")
 		}
 		v.caller = &req.Caller
+		defer func() {
+			if req.Caller.alien { // the caller is not told that it exists
+				d.log.WarnContext(r.Context(), "refused, since it belongs to somebody else", "actor", p.key, "route", rt.Pattern, "path", r.URL.Path, "trace_id", req.traceID)
+			}
+		}()
 	}
 	if rt.Body {
 		free, err := d.readBody(v, r, req)

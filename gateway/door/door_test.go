@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -211,11 +212,20 @@ func TestOwnershipIsAskedFor(t *testing.T) {
 		}})
 	c1, staff := bearer(w.token(door.Customer, "C1")), bearer(w.token(door.Staff, "S1"))
 	refused(t, w.do(request("GET", "/forgets", "", c1)), 500, "internal")
-	refused(t, w.do(request("GET", "/thing/C2", "", c1)), 404, "not_found")
+	p := refused(t, w.do(request("GET", "/thing/C2", "", c1)), 404, "not_found")
+	noted := func() []string {
+		return slices.DeleteFunc(strings.Split(w.log.String(), "\n"), func(line string) bool { return !strings.Contains(line, "belongs to somebody else") })
+	}
+	if lines := noted(); len(lines) != 1 || !strings.Contains(lines[0], "customer:C1") || !strings.Contains(lines[0], "/thing/C2") || !strings.Contains(lines[0], p.TraceID) {
+		t.Errorf("noted: %v", lines)
+	}
 	for path, as := range map[string]func(*http.Request){"/forgets": staff, "/thing/C2": staff, "/thing/C1": c1} {
 		if rec := w.do(request("GET", path, "", as)); rec.Code != 200 {
 			t.Errorf("%s: %d %s", path, rec.Code, rec.Body)
 		}
+	}
+	if lines := noted(); len(lines) != 1 {
+		t.Errorf("what may be seen is noted as well: %v", lines)
 	}
 }
 

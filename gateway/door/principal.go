@@ -79,15 +79,17 @@ type Principal struct {
 	since time.Time     // when the session began
 	ttl   time.Duration // of the token
 	gates []string
+	kid   string     // of the key of ours that signed the token; "": none did
+	by    *signature // of a token of an issuer outside; nil: it is not of one
 }
 
 // Actor returns the principal as events name who caused them: "customer:CUSTOMER_001".
 func (p *Principal) Actor() string { return p.key }
 
-func principalOf(c *claims) *Principal {
+func principalOf(c *claims, kid string) *Principal {
 	return &Principal{
 		Role: c.Role, Rank: c.Rank, Subject: c.Subject, Session: c.Session, Expires: c.ExpiresAt.Time,
-		key: subjectKey(c.Role, c.Subject), since: c.Since.Time, ttl: c.ExpiresAt.Sub(c.IssuedAt.Time), gates: c.Audience,
+		key: subjectKey(c.Role, c.Subject), since: c.Since.Time, ttl: c.ExpiresAt.Sub(c.IssuedAt.Time), gates: c.Audience, kid: kid,
 	}
 }
 
@@ -120,13 +122,16 @@ type Caller struct {
 	Principal
 	scope Scope
 	asked bool
+	alien bool // something was asked for that is somebody else's
 }
 
 // Owns reports whether the caller may see and act on what belongs to the named subject. Where it may not, the thing does not exist for the
 // caller: a handler answers as if it were not there.
 func (c *Caller) Owns(subject string) bool {
 	c.asked = true
-	return c.scope == All || c.scope == Own && c.Subject == subject
+	owns := c.scope == All || c.scope == Own && c.Subject == subject
+	c.alien = c.alien || !owns
+	return owns
 }
 
 // Limited reports whether the caller's access is limited to what is its own.

@@ -430,5 +430,9 @@ func (g *gateway) checkOut(ctx context.Context, w who, b Basket, c command.Check
 	}
 	id := derive("check-out", b.ID, strconv.FormatInt(b.Version, 10), c.Payment, string(c.WhenShort), strconv.FormatBool(c.WaitForStock))
 	c, err := g.Border.Checkout(ctx, c)
-	return g.again(ctx, w, id, c, err)
+	err = g.again(ctx, w, id, c, err)
+	if b.Status != BasketOpen || len(c.Prices) == 0 || len(c.Prices) != len(b.Lines) {
+		return err // what is refused anyway is not taken in
+	}
+	return g.later(ctx, w, id, TakeCheckout{c}, err)
 }

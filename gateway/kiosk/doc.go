@@ -10,6 +10,9 @@
 // What lies behind is a handful of small interfaces that the root of the program fills: Commands, Catalogue, Stock, Baskets,
 // Border, Orders, People and Pulses.
 //
+// Where services run in other processes, what is answered with 202 is taken in while they are away (intake.go): a checkout, and that an order be
+// canceled. All else needs an answer, and is refused with 503 until they are there.
+//
 // What is in stock is told as in_stock, low or out, never in numbers. Amounts are minor units with a currency. Ids
 // are checked here before they go anywhere.
 package kiosk

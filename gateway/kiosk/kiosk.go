@@ -154,7 +154,7 @@ type People interface {
 	Seal(ctx context.Context, customer, text string) (mall.Personal, error)
 }
 
-// Config says what stands behind the gateway. Everything down to Currency is required.
+// Config says what stands behind the gateway. Everything down to Currency is required but Intake.
 type Config struct {
 	Commands  Commands
 	Catalogue Catalogue
@@ -165,6 +165,8 @@ type Config struct {
 	People    People
 	Authority *door.Authority
 	Pulses    door.Pulses
+	// Intake takes in what is accepted while the service that decides it is away; nil: such requests are refused for now.
+	Intake *Intake
 	// Currency is the shop's: three capital letters. What is empty costs nothing in it.
 	Currency string
 	// Clock defaults to the system's.

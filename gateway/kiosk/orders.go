@@ -155,11 +155,18 @@ func (g *gateway) describeOrders(a *api) {
 		if in.Body != nil {
 			reason = in.Body.Reason
 		}
-		if err := g.cancel(ctx, whoOf(r), o.Order, reason); err != nil {
+		if err := g.cancel(ctx, whoOf(r), o, reason); err != nil {
 			return nil, err
 		}
-		o, err = g.order(ctx, o.Order)
-		return &orderOut{o}, err
+		if o, err = g.order(ctx, o.Order); err != nil {
+			return nil, err
+		}
+		switch o.Status {
+		case "completed", "rejected", "expired", "canceled":
+		default:
+			o.Status = "cancelling" // as it is as soon as its service has heard of it
+		}
+		return &orderOut{o}, nil
 	})
 	add(a, huma.Operation{
 		OperationID: "decideShort", Method: http.MethodPost, Path: "/orders/{order}/short", Tags: tags, Summary: "Decide what is to become of what was not found",
@@ -200,7 +207,7 @@ func (g *gateway) ownOrder(ctx context.Context, r *door.Request, id string) (ord
 	return o, err
 }
 
-// order shows an order. One that was checked out and that its service has not heard of yet is pending: the basket says what is in it.
+// order shows an order. Of one that was checked out and that its service has not heard of yet the basket says what is in it.
 func (g *gateway) order(ctx context.Context, id string) (orderBody, error) {
 	o, ok, err := g.Orders.Order(ctx, id)
 	if err != nil {
@@ -209,16 +216,8 @@ func (g *gateway) order(ctx context.Context, id string) (orderBody, error) {
 	if ok {
 		return bodyOf(&o), nil
 	}
-	b, ok, err := g.Baskets.Basket(ctx, id)
-	if err != nil {
-		return orderBody{}, unavailable(err)
-	}
-	if !ok || b.Status != BasketCheckedOut || b.Order != id {
-		return orderBody{}, door.NotFound("order")
-	}
-	o = Order{ID: id, Customer: b.Customer, Status: "pending", Total: b.Total}
-	for _, l := range b.Lines {
-		o.Items = append(o.Items, l.Item)
+	if o, err = g.awaited(ctx, id); err != nil {
+		return orderBody{}, err
 	}
 	return bodyOf(&o), nil
 }
@@ -273,11 +272,17 @@ func (g *gateway) history(ctx context.Context, customer, after string, limit int
 	return list, next, nil
 }
 
-func (g *gateway) cancel(ctx context.Context, w who, order, reason string) error {
+// cancel asks that an order be undone. One that its service has not heard of yet cannot be, so that is not taken in.
+func (g *gateway) cancel(ctx context.Context, w who, o orderBody, reason string) error {
 	if reason == "" {
 		reason = "canceled by the customer"
 	}
-	return g.do(ctx, w, derive("cancel", order, reason), command.CancelOrder{Order: order, Reason: reason})
+	id, c := derive("cancel", o.Order, reason), command.CancelOrder{Order: o.Order, Reason: reason}
+	err := g.do(ctx, w, id, c)
+	if o.Version == 0 {
+		return err
+	}
+	return g.later(ctx, w, id, TakeCancel{c}, err)
 }
 
 // decide says what is to become of what was not found. The version tells a decision from one that is made of the next shortage.

@@ -568,7 +568,7 @@ func (p *pages) changed(v *visit, say string, do func(o orderBody) error) error 
 }
 
 func (p *pages) cancelOrder(v *visit) error {
-	return p.changed(v, "", func(o orderBody) error { return p.cancel(v.ctx, v.who.who(v.r), o.Order, "") })
+	return p.changed(v, "", func(o orderBody) error { return p.cancel(v.ctx, v.who.who(v.r), o, "") })
 }
 
 func (p *pages) decideShort(v *visit) error {

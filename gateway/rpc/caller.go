@@ -101,6 +101,7 @@ type visit struct {
 	actor  string
 	trace  string
 	asked  bool // the handler asked whether something belongs to the caller
+	alien  bool // it does not
 	stall  func(waiting bool) error
 	status int // what it came to, as an HTTP status; 0: nothing yet
 }
@@ -108,7 +109,9 @@ type visit struct {
 // owns reports whether the caller may see and act on what belongs to a customer. Where it may not, the thing does not exist for the caller.
 func (v *visit) owns(customer string) bool {
 	v.asked = true
-	return v.scope == All || v.scope == Own && v.caller.Kind == Customer && v.caller.Subject == customer
+	owns := v.scope == All || v.scope == Own && v.caller.Kind == Customer && v.caller.Subject == customer
+	v.alien = v.alien || !owns
+	return owns
 }
 
 type visitKey struct{}

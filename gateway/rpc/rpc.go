@@ -372,7 +372,11 @@ func (j judge) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 		if err != nil {
 			err = j.said(ctx, r.Spec().Procedure, err)
 		}
-		visitOf(ctx).status = httpStatus(err)
+		v := visitOf(ctx)
+		v.status = httpStatus(err)
+		if v.alien { // the caller is not told that it exists
+			j.s.Logger.WarnContext(ctx, "refused, since it belongs to somebody else", "actor", v.actor, "method", r.Spec().Procedure, "trace", v.trace)
+		}
 		if err != nil {
 			return nil, err
 		}

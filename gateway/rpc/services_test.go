@@ -1,11 +1,14 @@
 package rpc
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -81,7 +84,14 @@ func TestOrderByGRPC(t *testing.T) {
 // What belongs to another customer is not there, and is not acted on. Red when a method does not ask whose it is.
 func TestCustomersHaveTheirOwn(t *testing.T) {
 	t.Parallel()
-	b := begin(t)
+	var mu sync.Mutex
+	var log bytes.Buffer
+	b := begin(t, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(locked{&mu, &log}, nil)) })
+	noted := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return strings.Count(log.String(), "belongs to somebody else")
+	}
 	b.stock()
 	if _, err := b.place("customer:C1", "k1", "O1", "C1", 1); err != nil {
 		t.Fatal(err)
@@ -98,8 +108,9 @@ func TestCustomersHaveTheirOwn(t *testing.T) {
 		{"NotificationsService/GetContact", `{"customer":"C1"}`},
 		{"PaymentsService/GetPayment", `{"payment":"P1"}`},
 	} {
-		if answer, code := b.json("customer:C2", c.method, c.body); code != "not_found" {
-			t.Errorf("%s by another: %s %v", c.method, code, answer)
+		before := noted()
+		if answer, code := b.json("customer:C2", c.method, c.body); code != "not_found" || noted() != before+1 {
+			t.Errorf("%s by another: %s %v, noted %d times", c.method, code, answer, noted()-before)
 		}
 		if answer, code := b.json("customer:C1", c.method, c.body); code != "" {
 			t.Errorf("%s by its owner: %s %v", c.method, code, answer)
@@ -108,6 +119,18 @@ func TestCustomersHaveTheirOwn(t *testing.T) {
 	if answer, code := b.json("staff:anna", "OrdersService/GetOrder", `{"order":"O1"}`); code != "" {
 		t.Errorf("staff: %s %v", code, answer)
 	}
+}
+
+// locked is a writer that several use.
+type locked struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l locked) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
 }
 
 // The price is the catalogue's, whatever a customer says; what was accepted once gets its first answer at whatever price.

@@ -476,7 +476,7 @@ func TestB16_EveryRouteWithEveryCaller(t *testing.T) {
 			}
 		}
 	}
-	if routes != 35 {
+	if routes != 36 {
 		t.Errorf("%d routes", routes)
 	}
 }

@@ -1,13 +1,17 @@
 package bench_test
 
 import (
+	"math"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	program "example.org/souk"
 	"example.org/souk/internal/bench"
+	"example.org/souk/internal/testserver"
 )
 
 // asProgram has this binary be souk instead of its tests: benchmarks start it.
@@ -109,6 +113,93 @@ func TestOrdersBesideHandwrittenOnes(t *testing.T) {
 		if b.Accepted == 0 || b.RateRatio <= 0 || b.CPURatio <= 0 {
 			t.Errorf("figures are missing: %+v", b)
 		}
+	}
+}
+
+func TestOrdersOverSeveralProcesses(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("SOUK_PROVE") == "" {
+		t.Log("its processes take long to begin: make prove-short runs it")
+		return
+	}
+	db := testserver.Postgres(t).Database(t)
+	run := func() (bench.OrdersResult, error) {
+		return bench.Orders{
+			Program: souk(t), Duration: 300 * time.Millisecond, Clients: 8, Products: 4, Log: t.Output(),
+			Apart: bench.Apart{DB: db, Split: []string{"online orders stores", "inventory"}, Idle: 100 * time.Millisecond},
+		}.Run(t.Context())
+	}
+	res, err := run()
+	if err != nil {
+		t.Fatal(err)
+	}
+	none(t, res.Violations)
+	if res.Accepted == 0 || res.PlacedToApproved.P50 <= 0 || res.CPUMSPerOrder <= 0 || len(res.Processes) != 2 {
+		t.Fatalf("figures are missing: %+v", res)
+	}
+	sum := 0.0
+	for _, p := range res.Processes {
+		sum += p.CPUMSPerOrder
+		if p.CPUMSPerOrder <= 0 || p.PeakRSSBytes < 10<<20 {
+			t.Errorf("figures of a process are missing: %+v", p)
+		}
+	}
+	if math.Abs(sum-res.CPUMSPerOrder) > 1e-9 || !slices.Contains(res.Processes[1].Parts, "depot") {
+		t.Errorf("a part that was not named runs nowhere, or the sum is none: %+v", res)
+	}
+	if len(res.Servers) != 1 || res.Servers[0].CPUMSPerOrder <= 0 {
+		t.Errorf("PostgreSQL's own figures are missing: %+v", res.Servers)
+	}
+	if _, err := run(); err == nil || !strings.Contains(err.Error(), "empty") {
+		t.Errorf("a database that a mall is in: %v", err)
+	}
+}
+
+func TestOrdersAtKiosks(t *testing.T) {
+	t.Parallel()
+	res, err := bench.Orders{Program: souk(t), Duration: 300 * time.Millisecond, Clients: 4, Products: 4, Kiosk: true, Log: t.Output()}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	none(t, res.Violations)
+	if res.Accepted == 0 || res.PlacedToApproved.P50 <= 0 || res.CPUMSPerOrder <= 0 {
+		t.Errorf("figures are missing: %+v", res)
+	}
+}
+
+func TestDepartures(t *testing.T) {
+	t.Parallel()
+	res, err := bench.Departures{Program: souk(t), Duration: 300 * time.Millisecond, Gates: 4, Log: t.Output()}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	none(t, res.Violations)
+	if res.Acknowledged == 0 || res.Greeted == 0 || res.AckMS.P50 <= 0 || res.GreetingMS.P50 <= 0 || res.HandledPerS <= 0 {
+		t.Errorf("figures are missing: %+v", res)
+	}
+}
+
+func TestRobots(t *testing.T) {
+	t.Parallel()
+	res, err := bench.Robots{Program: souk(t), Robots: 4, Lists: 2, Duration: 500 * time.Millisecond, Log: t.Output()}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	none(t, res.Violations)
+	if res.Lists != 2 || res.PositionsPerS <= 0 || res.CPUPercent <= 0 {
+		t.Errorf("figures are missing: %+v", res)
+	}
+}
+
+func TestSockets(t *testing.T) {
+	t.Parallel()
+	res, err := bench.Sockets{Program: souk(t), Sockets: 60, Rate: 10, Duration: 300 * time.Millisecond, Log: t.Output()}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	none(t, res.Violations)
+	if res.Orders == 0 || res.Events < 2*res.Orders || res.FrameMS.P50 <= 0 {
+		t.Errorf("figures are missing: %+v", res)
 	}
 }
 

@@ -344,7 +344,7 @@ func (o Orders) beside(ctx context.Context, group int) (res BesideResult, err er
 		return res, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	token, err := tokenOf(dir)
+	token, err := tokenOf(dir, "bench")
 	if err != nil {
 		return res, err
 	}

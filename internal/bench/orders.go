@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,11 +22,12 @@ import (
 	"example.org/souk/internal/house"
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
+	"example.org/souk/mall/event"
 	"example.org/souk/mall/inventory"
 )
 
 // Orders describes a run over the full path of an order: POST /order, checkout,
-// approval. Rate 0 is closed-loop: Clients send the next order when the one before
+// approval; or with Kiosk from a basket at a kiosk on. Rate 0 is closed-loop: Clients send the next order when the one before
 // is answered. With a Rate orders are sent at their times whatever comes back, and
 // latency counts from the time at which an order should have been sent.
 type Orders struct {
@@ -37,7 +36,9 @@ type Orders struct {
 	Clients  int           // default 64
 	Rate     int           // orders a second; 0 is closed-loop
 	Products int           // default 50
+	Kiosk    bool          // the path begins with a basket at a kiosk; see basket
 	Beside   bool          // measure the same order written by hand as well; see Handwritten
+	Apart    Apart         // where it names a database: a mall of several processes
 	Log      io.Writer     // hears of the progress; may be nil
 }
 
@@ -48,7 +49,7 @@ type Times struct {
 	Max float64 `json:"max"`
 }
 
-// OrdersResult is what a run found. Costs are of souk's process alone.
+// OrdersResult is what a run found. Costs are those of souk's process alone; where there are several, of all of them together.
 type OrdersResult struct {
 	Loop             string         `json:"loop"`
 	Accepted         int64          `json:"accepted"`
@@ -61,6 +62,8 @@ type OrdersResult struct {
 	PeakRSSBytes     int64          `json:"peakRssBytes"`
 	IdleRSSBytes     int64          `json:"idleRssBytes"`
 	ReadyMS          float64        `json:"readyMs"`
+	Processes        []ProcessUse   `json:"processes,omitempty"` // of several
+	Servers          []ServerUse    `json:"servers,omitempty"`   // that those lean on, as far as they can be looked at
 	Beside           []BesideResult `json:"beside,omitempty"`
 	Violations       []string       `json:"violations"`
 }
@@ -77,6 +80,13 @@ const (
 // waits until all is settled, stops it and checks what it kept.
 func (o Orders) Run(ctx context.Context) (res OrdersResult, err error) {
 	o.setDefaults()
+	if o.Apart.DB != "" {
+		res, err = o.runApart(ctx)
+		if res.Violations == nil {
+			res.Violations = []string{}
+		}
+		return res, err
+	}
 	dir, err := os.MkdirTemp("", "souk-bench-")
 	if err != nil {
 		return res, err
@@ -116,6 +126,7 @@ func (o *Orders) setDefaults() {
 	if o.Log == nil {
 		o.Log = io.Discard
 	}
+	o.Apart.setDefaults()
 }
 
 // before is what a mall has seen before a load.
@@ -129,36 +140,24 @@ type before struct {
 // before is added to b.
 func (o Orders) measure(ctx context.Context, dir, token string, b *before) (res OrdersResult, err error) {
 	began := time.Now()
-	child, url, err := o.start(ctx, dir)
+	child, url, err := startUp(ctx, o.Program, dir, o.Log)
 	if err != nil {
 		return res, err
 	}
 	defer child.kill()
 	res.ReadyMS = float64(time.Since(began).Microseconds()) / 1000
 	res.IdleRSSBytes = child.status("VmRSS:")
-	res.Loop = "closed"
-	if o.Rate > 0 {
-		res.Loop = fmt.Sprintf("open at %d/s", o.Rate)
-	}
 	l := newLoad(o, url, token)
 	l.seq.Store(b.sent)
 	if err := l.follow(ctx); err != nil {
 		return res, err
 	}
 	cpu := child.cpu()
-	elapsed := l.run(ctx)
-	res.Accepted, res.Refused, res.Statuses = l.accepted.Load(), l.refused.Load(), l.statuses
-	settleErr := l.settle(ctx)
+	l.report(ctx, &res)
 	if res.Accepted > 0 {
 		res.CPUMSPerOrder = float64((child.cpu() - cpu).Microseconds()) / 1000 / float64(res.Accepted)
 	}
-	res.OrdersPerSecond = float64(res.Accepted) / elapsed.Seconds()
 	res.PeakRSSBytes = child.status("VmHWM:")
-	res.AcceptMS, res.PlacedToApproved = times(l.accepts), times(l.approvals)
-	if settleErr != nil {
-		res.Violations = append(res.Violations, settleErr.Error())
-	}
-	res.Violations = append(res.Violations, l.failures()...)
 	if err := child.stop(); err != nil {
 		res.Violations = append(res.Violations, fmt.Sprintf("stop: %v", err))
 	}
@@ -184,39 +183,31 @@ func customerIDs() []string {
 
 // prepare fills the shelves and returns a token for the load.
 func (o Orders) prepare(ctx context.Context, dir string) (token string, err error) {
-	h, err := house.Open(ctx, house.Config{Data: dir, Quiet: true, Empty: true})
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, h.Stop(ctx)) }()
-	if err := h.Start(ctx); err != nil {
-		return "", err
-	}
-	list := []backbone.Command{command.CreateStore{Store: "s", Name: "Store", Location: mall.MainLocation}, command.EnableParticipation{Store: "s"}}
-	for i := range o.Products {
-		list = append(list,
+	shop, rest := world(o.Products)
+	return fillDir(ctx, dir, shop, rest)
+}
+
+// world is what the load needs: a shop, and in any order what is in it and who buys there.
+func world(products int) (shop, rest []backbone.Command) {
+	shop = []backbone.Command{command.CreateStore{Store: "s", Name: "Store", Location: mall.MainLocation}, command.EnableParticipation{Store: "s"}}
+	for i := range products {
+		rest = append(rest,
 			command.AddProduct{Product: product(i), Store: "s", Name: product(i), SKU: product(i), Price: mall.Money{Amount: 1000, Currency: "EUR"}},
 			command.ReceiveStock{SKU: product(i), Location: mall.MainLocation, Quantity: mall.MaxQuantity})
 	}
 	for _, id := range customerIDs() {
-		list = append(list, command.RegisterCustomer{Customer: id, Name: "sealed"})
+		rest = append(rest, command.RegisterCustomer{Customer: id, Name: "sealed"})
 	}
-	for _, c := range list {
-		a, err := h.Runtime.Do(ctx, c)
-		if err := errors.Join(err, a.Err()); err != nil {
-			return "", err
-		}
-	}
-	return tokenOf(dir)
+	return shop, rest
 }
 
-// tokenOf returns a token for the load; nothing may run in the directory.
-func tokenOf(dir string) (string, error) {
+// tokenOf returns a token for a member of staff.
+func tokenOf(dir, subject string) (string, error) {
 	authority, err := door.OpenAuthority(filepath.Join(dir, "keys"), wall{})
 	if err != nil {
 		return "", err
 	}
-	token, _, err := authority.Issue(door.Grant{Role: door.Staff, Subject: "bench", TTL: 12 * time.Hour})
+	token, _, err := authority.Issue(door.Grant{Role: door.Staff, Subject: subject, TTL: 12 * time.Hour})
 	return token, err
 }
 
@@ -244,28 +235,23 @@ func (o Orders) check(ctx context.Context, dir string, accepted int64, b *before
 			break
 		}
 	}
-	counts := map[string]int64{}
-	r := h.Runtime.Reader("orders")
-	for {
-		list, err := r.Log(ctx, backbone.ReadQuery{After: b.position, Limit: 10_000, Types: []string{"souk.orders.OrderPlaced.v1", "souk.orders.OrderApproved.v1"}})
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range list {
-			counts[m.Type]++
-			b.position = m.Position
-		}
-		if len(list) == 0 {
-			break
-		}
+	return o.kept(ctx, h, accepted, b)
+}
+
+// kept counts likewise in a mall that is at rest.
+func (o Orders) kept(ctx context.Context, h *house.House, accepted int64, b *before) (violations []string, err error) {
+	counts, last, err := countEvents(ctx, h.Reader("orders"), b.position, event.OrderPlacedV1, event.OrderApprovedV1)
+	if err != nil {
+		return nil, err
 	}
-	placed, approved := counts["souk.orders.OrderPlaced.v1"], counts["souk.orders.OrderApproved.v1"]
+	b.position = last
+	placed, approved := counts[event.OrderPlacedV1], counts[event.OrderApprovedV1]
 	if placed != accepted || approved != placed {
 		violations = append(violations, fmt.Sprintf("%d orders were accepted, %d placed, %d approved", accepted, placed, approved))
 	}
 	committed := int64(0)
 	for i := range o.Products {
-		l, err := inventory.Get(ctx, h.Runtime.Reader("inventory"), product(i), mall.MainLocation)
+		l, err := inventory.Get(ctx, h.Reader("inventory"), product(i), mall.MainLocation)
 		if err != nil {
 			return nil, err
 		}
@@ -307,24 +293,65 @@ func newLoad(o Orders, url, token string) *load {
 	}
 }
 
-// order sends one order that was due at the given time.
-func (l *load) order(ctx context.Context, due time.Time) {
-	n := l.seq.Add(1)
-	id := fmt.Sprintf("B%09d", n)
-	customer := fmt.Sprintf("C%03d", n%customers)
-	if n%watchEvery == 0 {
+// number takes the next number of an order.
+func (l *load) number() (n int64, customer, first, second string) {
+	n = l.seq.Add(1)
+	customer = fmt.Sprintf("C%03d", n%customers)
+	if n%watchEvery == 1 {
 		customer = watched
-		l.mu.Lock()
-		l.sent[id] = due
-		l.mu.Unlock()
 	}
 	a, b := n%int64(l.o.Products), (n*7+1)%int64(l.o.Products)
 	if a == b {
 		b = (b + 1) % int64(l.o.Products)
 	}
+	return n, customer, product(int(a)), product(int(b))
+}
+
+// watch has the approval of an order noted, if it is of the customer who is watched.
+func (l *load) watch(customer, id string, due time.Time) {
+	if customer != watched {
+		return
+	}
+	l.mu.Lock()
+	l.sent[id] = due
+	l.mu.Unlock()
+}
+
+// order sends one order that was due at the given time.
+func (l *load) order(ctx context.Context, due time.Time) {
+	n, customer, first, second := l.number()
+	id := fmt.Sprintf("B%09d", n)
+	l.watch(customer, id, due)
 	body := fmt.Sprintf(`{"data":{"id":"m%d","order":{"orderId":"%s","customerId":"%s","totalPrice":30,"totalQuantity":3,"items":[`+
-		`{"productId":"%s","price":10,"quantity":2},{"productId":"%s","price":10,"quantity":1}]}}}`, n, id, customer, product(int(a)), product(int(b)))
-	status, err := l.post(ctx, []byte(body))
+		`{"productId":"%s","price":10,"quantity":2},{"productId":"%s","price":10,"quantity":1}]}}}`, n, id, customer, first, second)
+	status, err := l.post(ctx, "/order", "", body, nil)
+	l.answered(ctx, id, due, status, err)
+}
+
+// kioskPath is where kiosks ask.
+const kioskPath = "/kiosk/v1"
+
+// basket orders the same at a kiosk: a basket is begun, filled item by item, and checked out. It is accepted when all of that is answered.
+func (l *load) basket(ctx context.Context, due time.Time) {
+	n, customer, first, second := l.number()
+	var b struct{ Basket string }
+	key := fmt.Sprintf("k%d", n)
+	status, err := l.post(ctx, kioskPath+"/baskets", key, fmt.Sprintf(`{"customer":"%s"}`, customer), &b)
+	at := kioskPath + "/baskets/" + b.Basket
+	for i, item := range []string{fmt.Sprintf(`{"product":"%s","quantity":2}`, first), fmt.Sprintf(`{"product":"%s","quantity":1}`, second)} {
+		if err == nil && status < http.StatusMultipleChoices {
+			status, err = l.post(ctx, at+"/items", fmt.Sprintf("%s-%d", key, i), item, nil)
+		}
+	}
+	if err == nil && status < http.StatusMultipleChoices {
+		l.watch(customer, b.Basket, due)
+		status, err = l.post(ctx, at+"/checkout", key+"-out", `{}`, nil)
+	}
+	l.answered(ctx, b.Basket, due, status, err)
+}
+
+// answered counts the answer to an order.
+func (l *load) answered(ctx context.Context, id string, due time.Time, status int, err error) {
 	took := time.Since(due)
 	if err == nil {
 		l.mu.Lock()
@@ -351,19 +378,27 @@ func (l *load) order(ctx context.Context, due time.Time) {
 	l.mu.Unlock()
 }
 
-func (l *load) post(ctx context.Context, body []byte) (int, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.url+"/order", bytes.NewReader(body))
+// post sends a body, and reads what is answered into something where that is not nil.
+func (l *load) post(ctx context.Context, path, key, body string, into any) (status int, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.url+path, strings.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
 	req.Header.Set("Authorization", "Bearer "+l.token)
 	req.Header.Set("Content-Type", "application/json")
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
 	resp, err := l.client.Do(req)
 	if err != nil {
 		return 0, err
 	}
+	defer func() { err = errors.Join(err, resp.Body.Close()) }()
+	if into != nil && resp.StatusCode < http.StatusMultipleChoices {
+		return resp.StatusCode, json.NewDecoder(resp.Body).Decode(into)
+	}
 	_, err = io.Copy(io.Discard, resp.Body)
-	return resp.StatusCode, errors.Join(err, resp.Body.Close())
+	return resp.StatusCode, err
 }
 
 func (l *load) fail(what string) {
@@ -386,32 +421,27 @@ func (l *load) failures() (list []string) {
 
 // run puts the load on and returns how long it took.
 func (l *load) run(ctx context.Context) time.Duration {
-	began := time.Now()
-	until := began.Add(l.o.Duration)
-	var clients sync.WaitGroup
-	if l.o.Rate == 0 {
-		for range l.o.Clients {
-			clients.Go(func() {
-				for ctx.Err() == nil && time.Now().Before(until) {
-					l.order(ctx, time.Now())
-				}
-			})
-		}
-		clients.Wait()
-		return time.Since(began)
+	clients, order := l.o.Clients, l.order
+	if l.o.Rate > 0 {
+		clients = max(clients, 256)
 	}
-	due := make(chan time.Time, 4*l.o.Rate)
-	for range max(l.o.Clients, 256) {
-		clients.Go(func() {
-			for t := range due {
-				l.order(ctx, t)
-			}
-		})
+	if l.o.Kiosk {
+		order = l.basket
 	}
-	pace(ctx, began, until, l.o.Rate, func(t time.Time) { due <- t })
-	close(due)
-	clients.Wait()
-	return time.Since(began)
+	return put(ctx, clients, l.o.Rate, l.o.Duration, func(_ int, due time.Time) { order(ctx, due) })
+}
+
+// report puts the load on, waits until the watched orders are approved, and says what came of it.
+func (l *load) report(ctx context.Context, res *OrdersResult) {
+	res.Loop = loop(l.o.Rate)
+	elapsed := l.run(ctx)
+	res.Accepted, res.Refused, res.Statuses = l.accepted.Load(), l.refused.Load(), l.statuses
+	res.OrdersPerSecond = float64(res.Accepted) / elapsed.Seconds()
+	if err := l.settle(ctx); err != nil {
+		res.Violations = append(res.Violations, err.Error())
+	}
+	res.AcceptMS, res.PlacedToApproved = times(l.accepts), times(l.approvals)
+	res.Violations = append(res.Violations, l.failures()...)
 }
 
 // follow reads the watched customer's feed and notes when orders are approved.
@@ -485,9 +515,4 @@ func times(list []time.Duration) Times {
 	slices.Sort(list)
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	return Times{ms(list[len(list)/2]), ms(list[len(list)*99/100]), ms(list[len(list)-1])}
-}
-
-func (o Orders) start(ctx context.Context, dir string) (*process, string, error) {
-	argv := append(slices.Clone(o.Program), "--data", dir, "up", "--http", "127.0.0.1:0", "--empty", "--caller-rate", "1000000")
-	return startProcess(exec.CommandContext(ctx, argv[0], argv[1:]...), o.Log) //nolint:gosec // the program that is measured
 }

@@ -15,12 +15,13 @@ import (
 
 // process is a mall that runs beside the load.
 type process struct {
-	cmd  *exec.Cmd
-	out  *bufio.Scanner
-	gone bool
+	cmd     *exec.Cmd
+	out     *bufio.Scanner
+	gone    bool
+	devices string // where devices connect, as it has said
 }
 
-// startProcess starts souk and waits until it is ready.
+// startProcess starts souk, waits until it is ready, and returns the address of what it serves.
 func startProcess(cmd *exec.Cmd, log io.Writer) (*process, string, error) {
 	cmd.Stderr = log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -34,8 +35,13 @@ func startProcess(cmd *exec.Cmd, log io.Writer) (*process, string, error) {
 	}
 	p, url := &process{cmd: cmd, out: bufio.NewScanner(out)}, ""
 	for p.out.Scan() {
-		if rest, found := strings.CutPrefix(p.out.Text(), "online store"); found {
-			url = strings.TrimSpace(rest)
+		for _, what := range []string{"online store", "web "} { // of souk up, of souk run
+			if rest, found := strings.CutPrefix(p.out.Text(), what); found {
+				url = strings.TrimSpace(rest)
+			}
+		}
+		if rest, found := strings.CutPrefix(p.out.Text(), "devices "); found {
+			p.devices = strings.TrimSpace(rest)
 		}
 		if p.out.Text() == "ready" {
 			return p, url, nil
@@ -47,18 +53,36 @@ func startProcess(cmd *exec.Cmd, log io.Writer) (*process, string, error) {
 
 // cpu returns the processor time that the process has used.
 func (p *process) cpu() time.Duration {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	s, _ := statOf(p.cmd.Process.Pid) // one that has ended has used none since
+	return s.own
+}
+
+// stat is what /proc/PID/stat says of a process.
+type stat struct {
+	parent int
+	own    time.Duration // processor time of the process
+	ended  time.Duration // likewise, of its children that have ended
+}
+
+func statOf(pid int) (s stat, ok bool) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0
+		return s, false
 	}
 	_, rest, _ := strings.Cut(string(data), ") ")
 	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0
+	if len(fields) < 15 {
+		return s, false
 	}
-	user, _ := strconv.ParseInt(fields[11], 10, 64) // a field that is no number counts as none
-	system, _ := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * time.Second / 100 // in hundredths of a second on Linux
+	number := func(i int) int {
+		n, _ := strconv.Atoi(fields[i]) // a field that is no number counts as none
+		return n
+	}
+	const tick = time.Second / 100 // on Linux
+	s.parent = number(1)
+	s.own = time.Duration(number(11)+number(12)) * tick
+	s.ended = time.Duration(number(13)+number(14)) * tick
+	return s, true
 }
 
 // status returns a figure of /proc/PID/status in bytes.

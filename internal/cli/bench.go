@@ -3,24 +3,30 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"example.org/souk/internal/bench"
 )
 
 type benchCommand struct {
-	Orders   benchOrdersCommand   `cmd:"" help:"Measure the full path of an order, from the HTTP request to its approval."`
-	Rebuild  benchRebuildCommand  `cmd:"" help:"Measure how fast a view is made again from the log."`
-	Backlog  benchBacklogCommand  `cmd:"" help:"Measure how fast a service that joins later takes what has happened before."`
-	Lanes    benchLanesCommand    `cmd:"" help:"Measure how much sooner a slow handler is through in several lanes."`
-	Delivery benchDeliveryCommand `cmd:"" help:"Measure from the commit of an event to the end of its handler in another service."`
-	Clients  benchClientsCommand  `cmd:"" help:"Measure many clients at once: how they are answered, and what memory that takes."`
-	Depth    benchDepthCommand    `cmd:"" help:"Measure what an order costs at a long log against one at a short log."`
-	Part     benchPartCommand     `cmd:"" help:"A part of a benchmark that runs as a process of its own." hidden:""`
+	Orders     benchOrdersCommand     `cmd:"" help:"Measure the full path of an order, from the HTTP request to its approval."`
+	Rebuild    benchRebuildCommand    `cmd:"" help:"Measure how fast a view is made again from the log."`
+	Backlog    benchBacklogCommand    `cmd:"" help:"Measure how fast a service that joins later takes what has happened before."`
+	Lanes      benchLanesCommand      `cmd:"" help:"Measure how much sooner a slow handler is through in several lanes."`
+	Delivery   benchDeliveryCommand   `cmd:"" help:"Measure from the commit of an event to the end of its handler in another service."`
+	Kiosk      benchKioskCommand      `cmd:"" help:"Measure the full path of an order at a kiosk, from the basket to its approval."`
+	Departures benchDeparturesCommand `cmd:"" help:"Measure how many visitors may leave a supermarket in a second, through gates that speak MQTT."`
+	Robots     benchRobotsCommand     `cmd:"" help:"Measure how many robots the mall takes that say all the time where they are."`
+	Sockets    benchSocketsCommand    `cmd:"" help:"Measure from the commit of an event to its frame on many screens of staff."`
+	Clients    benchClientsCommand    `cmd:"" help:"Measure many clients at once: how they are answered, and what memory that takes."`
+	Depth      benchDepthCommand      `cmd:"" help:"Measure what an order costs at a long log against one at a short log."`
+	Part       benchPartCommand       `cmd:"" help:"A part of a benchmark that runs as a process of its own." hidden:""`
 }
 
 // benchPartCommand is run by the benchmarks, not by people.
@@ -229,6 +235,9 @@ type benchOrdersCommand struct {
 	Clients  int           `help:"Clients that send at the same time." default:"64"`
 	Rate     int           `help:"Orders a second, sent whatever comes back; 0 sends the next when the last is answered." default:"0"`
 	Beside   bool          `help:"Measure in the same run the same order as one hand-written SQLite transaction: the price of events."`
+	Broker   string        `help:"With --db: URL of a broker, new too, that carries messages between the processes; default none, the log does." placeholder:"URL"`
+	Process  []string      `help:"With --db: parts that run in one process, apart by spaces; give it once a process. What none names runs in the last. Default: each step of a checkout runs in one of its own." sep:"none" placeholder:"PARTS"`
+	Idle     time.Duration `help:"With --db: for how long it is measured what the processes cost that wait." default:"10s"`
 }
 
 // Help implements kong's long help.
@@ -236,8 +245,11 @@ func (benchOrdersCommand) Help() string {
 	return `Example:
   souk bench orders --rate 1000 --duration 20s -o json
   souk bench orders --beside
+  souk --db postgres://localhost/empty bench orders --broker nats://127.0.0.1:4222 \
+    --process "online keys stores customers" --process orders --process "inventory payments"
 
-It starts a mall of its own on throw-away data, so no other may be disturbed.
+It starts a mall of its own on throw-away data, so no other may be disturbed. With --db it is a mall of
+several processes on PostgreSQL; the databases must be empty, and the mall is left there.
 It exits with 1 when what the mall kept is not what it accepted.`
 }
 
@@ -247,8 +259,15 @@ func (c *benchOrdersCommand) Run(ctx context.Context, env Env, r *root) error {
 	if err != nil {
 		return err
 	}
+	if r.DB == "" && (c.Broker != "" || c.Process != nil) {
+		return usageError{errors.New("several processes share a database: name it with --db URL")}
+	}
+	if r.DB != "" && c.Beside {
+		return usageError{errors.New("--beside compares with a transaction in SQLite: leave --db out")}
+	}
 	res, err := bench.Orders{
 		Program: []string{self}, Duration: c.Duration, Clients: c.Clients, Rate: c.Rate, Beside: c.Beside, Log: env.Stderr,
+		Apart: bench.Apart{DB: r.DB, Broker: c.Broker, Split: c.Process, Idle: c.Idle},
 	}.Run(ctx)
 	if err != nil {
 		return err
@@ -266,6 +285,17 @@ func orderRows(res *bench.OrdersResult) [][2]string {
 		{"memory", say("idle %d MB, peak %d MB", res.IdleRSSBytes>>20, res.PeakRSSBytes>>20)},
 		{"ready after", say("%.0f ms", res.ReadyMS)},
 	}
+	for _, p := range res.Processes {
+		rows = append(
+			rows,
+			[2]string{say("process of %s", p.Parts[0]), strings.Join(p.Parts, " ")},
+			[2]string{"", say("CPU an order %.3f ms, idle %.2f %% of a core", p.CPUMSPerOrder, p.IdlePercent)},
+			[2]string{"", say("memory idle %d MB, peak %d MB", p.IdleRSSBytes>>20, p.PeakRSSBytes>>20)},
+		)
+	}
+	for _, s := range res.Servers {
+		rows = append(rows, [2]string{s.Name, say("CPU an order %.3f ms, idle %.2f %% of a core", s.CPUMSPerOrder, s.IdlePercent)})
+	}
 	for _, b := range res.Beside {
 		rows = append(
 			rows,
@@ -275,6 +305,149 @@ func orderRows(res *bench.OrdersResult) [][2]string {
 		)
 	}
 	return rows
+}
+
+type benchKioskCommand struct {
+	Duration time.Duration `help:"How long the load lasts." default:"10s"`
+	Clients  int           `help:"People who order at the same time." default:"64"`
+	Rate     int           `help:"Orders a second, begun whatever becomes of them; 0 begins the next when the last is accepted." default:"0"`
+}
+
+// Help implements kong's long help.
+func (benchKioskCommand) Help() string {
+	return `Example:
+  souk bench kiosk
+  souk bench kiosk --rate 1000 --duration 20s -o json
+
+Each order is four requests: a basket is begun, two products are put in, and it is checked out. All services run, in one
+process on throw-away data. It exits with 1 when what the mall kept is not what it accepted.`
+}
+
+// Run runs the load and prints what came of it.
+func (c *benchKioskCommand) Run(ctx context.Context, env Env, r *root) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	res, err := bench.Orders{
+		Program: []string{self}, Duration: c.Duration, Clients: c.Clients, Rate: c.Rate, Kiosk: true, Log: env.Stderr,
+	}.Run(ctx)
+	if err != nil {
+		return err
+	}
+	return report(env, r, res, res.Violations, orderRows(&res)...)
+}
+
+type benchDeparturesCommand struct {
+	Duration time.Duration `help:"How long the load lasts." default:"10s"`
+	Gates    int           `help:"Gates that people leave through, each with a connection of its own." default:"128"`
+	Rate     int           `help:"Departures a second, told whatever becomes of them; 0 has each gate tell the next when the last is acknowledged." default:"0"`
+	Arrivals int           `help:"How many come in a second, at most, each when the one before was greeted." default:"20"`
+}
+
+// Help implements kong's long help.
+func (benchDeparturesCommand) Help() string {
+	return `Example:
+  souk bench departures
+  souk bench departures --rate 1000 --duration 20s -o json
+
+Gates publish with QoS 1 and wait for the acknowledgement. All services run, in one process on throw-away data. It exits
+with 1 when a departure that was acknowledged was not issued and charged once, or when somebody was not greeted.`
+}
+
+// Run runs the load and prints what came of it.
+func (c *benchDeparturesCommand) Run(ctx context.Context, env Env, r *root) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	res, err := bench.Departures{
+		Program: []string{self}, Duration: c.Duration, Gates: c.Gates, Rate: c.Rate, Arrivals: c.Arrivals, Log: env.Stderr,
+	}.Run(ctx)
+	if err != nil {
+		return err
+	}
+	return report(
+		env, r, res, res.Violations,
+		[2]string{"loop", res.Loop},
+		[2]string{"departures a second", say("%.0f acknowledged, %.0f handled (%d in all)", res.AcknowledgedPerS, res.HandledPerS, res.Acknowledged)},
+		[2]string{"acknowledged after", say("p50 %.2f ms, p99 %.2f ms, max %.2f ms", res.AckMS.P50, res.AckMS.P99, res.AckMS.Max)},
+		[2]string{"greeted after", say("p50 %.2f ms, p99 %.2f ms, max %.2f ms (%d)", res.GreetingMS.P50, res.GreetingMS.P99, res.GreetingMS.Max, res.Greeted)},
+		[2]string{"CPU a departure", say("%.3f ms", res.CPUMSPerDeparture)},
+		[2]string{"memory", say("peak %d MB", res.PeakRSSBytes>>20)},
+	)
+}
+
+type benchRobotsCommand struct {
+	Robots   int           `help:"How many there are." default:"1000"`
+	Duration time.Duration `help:"For how long they are watched." default:"20s"`
+	Lists    int           `help:"Lists of goods that are fetched meanwhile; 0 is one for every tenth robot." default:"0"`
+}
+
+// Help implements kong's long help.
+func (benchRobotsCommand) Help() string {
+	return `Example:
+  souk bench robots --robots 1000 -o json
+
+Each robot has a stream and says ten times a second where it is. The mall runs in this process on throw-away data, the
+robots in another. It exits with 1 when a robot is lost, when one has not said how it is, or when goods were not fetched.
+Positions may be missed: how many is a figure.`
+}
+
+// Run watches the robots and prints what came of it.
+func (c *benchRobotsCommand) Run(ctx context.Context, env Env, r *root) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	tuneCollector() // as in the mall that it is
+	res, err := bench.Robots{Program: []string{self}, Robots: c.Robots, Duration: c.Duration, Lists: c.Lists, Log: env.Stderr}.Run(ctx)
+	if err != nil {
+		return err
+	}
+	return report(
+		env, r, res, res.Violations,
+		[2]string{"robots", say("%d", res.Robots)},
+		[2]string{"positions a second", say("%.0f taken, %.0f came too early, %.1f %% did not come", res.PositionsPerS, res.EarlyPerS, res.MissingPercent)},
+		[2]string{"lists", say("%d fetched after %.1f s", res.Lists, res.ListsSeconds)},
+		[2]string{"CPU", say("%.0f %% of a core, the robots %.0f %%", res.CPUPercent, res.RobotsCPUPercent)},
+		[2]string{"memory", say("peak %d MB", res.PeakRSSBytes>>20)},
+	)
+}
+
+type benchSocketsCommand struct {
+	Sockets  int           `help:"How many there are." default:"1000"`
+	Duration time.Duration `help:"How long orders come in." default:"10s"`
+	Rate     int           `help:"Orders a second; each has a dozen events or more, and each socket is told of all." default:"5"`
+}
+
+// Help implements kong's long help.
+func (benchSocketsCommand) Help() string {
+	return `Example:
+  souk bench sockets --sockets 1000 -o json
+
+It counts from an event's time to the frame on each socket. The sockets are in this process, the mall in another on
+throw-away data. It exits with 1 when a socket ends or was not told of every event.`
+}
+
+// Run opens the sockets and prints how soon they were told.
+func (c *benchSocketsCommand) Run(ctx context.Context, env Env, r *root) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	res, err := bench.Sockets{Program: []string{self}, Sockets: c.Sockets, Duration: c.Duration, Rate: c.Rate, Log: env.Stderr}.Run(ctx)
+	if err != nil {
+		return err
+	}
+	return report(
+		env, r, res, res.Violations,
+		[2]string{"sockets", say("%d, told of %d events of %d orders", res.Sockets, res.Events, res.Orders)},
+		[2]string{"frames a second", say("%.0f", res.FramesPerS)},
+		[2]string{"frame after", say("p50 %.2f ms, p99 %.2f ms, max %.2f ms", res.FrameMS.P50, res.FrameMS.P99, res.FrameMS.Max)},
+		[2]string{"CPU", say("%.0f %% of a core", res.CPUPercent)},
+		[2]string{"memory", say("peak %d MB", res.PeakRSSBytes>>20)},
+	)
 }
 
 type benchClientsCommand struct {

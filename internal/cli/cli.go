@@ -58,7 +58,7 @@ type root struct {
 	Backup    backupCommand    `cmd:"" help:"Copy the database while it is in use."`
 	Restore   restoreCommand   `cmd:"" help:"Make a data directory from a backup."`
 	Wait      waitCommand      `cmd:"" help:"Wait until nothing is in flight."`
-	Token     tokenCommand     `cmd:"" help:"Print a bearer token."`
+	Token     tokenCommand     `cmd:"" help:"Bearer tokens, and the keys that sign them."`
 	Bench     benchCommand     `cmd:"" help:"Measure the mall on this machine."`
 	Provider  providerCommand  `cmd:"" help:"Run a stand-in for something outside of the mall." hidden:""`
 }

@@ -85,11 +85,16 @@ func (c *deviceGate) Run(ctx context.Context, env Env) error {
 	})
 }
 
-type deviceDisplay struct{ deviceLink }
+type deviceDisplay struct {
+	deviceLink
+	Page string `help:"Loopback address of a page that shows the same, for a browser; port 0 is a free one." placeholder:"ADDRESS"`
+}
 
 // Help implements kong's long help.
 func (deviceDisplay) Help() string {
-	return "Example:\n  SOUK_DEVICE_PASSWORD=... souk device display display-1"
+	return `Example:
+  SOUK_DEVICE_PASSWORD=... souk device display display-1
+  SOUK_DEVICE_PASSWORD=... souk device display display-1 --page 127.0.0.1:8081`
 }
 
 // Run plays a display until ctx ends.
@@ -100,6 +105,7 @@ func (c *deviceDisplay) Run(ctx context.Context, env Env) error {
 	}
 	return display.Run(ctx, display.Config{
 		Server: c.Server, CAFile: c.CAFile, Store: c.Store, Device: c.Device, Password: password, Version: c.MQTT, Out: env.Stdout,
+		Page: c.Page,
 	})
 }
 

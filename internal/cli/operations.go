@@ -7,14 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os/user"
-	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
-	"example.org/souk/gateway/door"
 	"example.org/souk/internal/control"
-	"example.org/souk/internal/house"
 )
 
 // do runs an operation and writes its rows as the user asked for them.
@@ -535,35 +531,6 @@ type paymentAuthorize struct {
 // Run asks for the authorization.
 func (c *paymentAuthorize) Run(ctx context.Context, env Env, r *root) error {
 	return r.do(ctx, env, "payment authorize", control.Args{"payment": c.Payment, "customer": c.Customer, "amount": c.Amount})
-}
-
-type tokenCommand struct {
-	Role    string        `help:"customer, clerk, manager, robot, device, partner or engineer; staff is a clerk." required:""`
-	Subject string        `help:"Who: an id." required:""`
-	TTL     time.Duration `help:"How long it lasts." default:"1h" name:"ttl"`
-}
-
-// Help implements kong's long help.
-func (tokenCommand) Help() string {
-	return "Example:\n  curl -H \"Authorization: Bearer $(souk token --role customer --subject amina)\" http://127.0.0.1:8080/stock/lamp"
-}
-
-// Run prints a bearer token, signed with the keys of the mall.
-func (c *tokenCommand) Run(ctx context.Context, env Env, r *root) error {
-	authority, err := house.OpenAuthority(ctx, r.Data, r.DB)
-	if err != nil {
-		return err
-	}
-	g := door.Grant{Role: door.Role(c.Role), Subject: c.Subject, TTL: c.TTL}
-	if slices.Contains(door.Ranks(), door.Rank(c.Role)) {
-		g.Role, g.Rank = door.Staff, door.Rank(c.Role)
-	}
-	token, _, err := authority.Issue(g)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(env.Stdout, token)
-	return nil
 }
 
 type processCommand struct {

@@ -19,6 +19,7 @@ type paymentCommand struct {
 	APIKeyFile string `help:"File with the API key; made if it is not there." required:"" name:"api-key-file" type:"path"`
 
 	CallbackURL        string `help:"URL that is told about every execution; default nobody is." name:"callback-url" placeholder:"URL" and:"callback"`
+	CallbackCert       string `help:"File with the certificate of that server; default those that the machine trusts." type:"path" placeholder:"FILE"`
 	CallbackSecretFile string `help:"File with the secret that signs callbacks; made if it is not there." type:"path" placeholder:"FILE" and:"callback"`
 }
 
@@ -28,7 +29,7 @@ func (c *paymentCommand) Run(ctx context.Context, env Env) error {
 	if err != nil {
 		return err
 	}
-	config := standin.Config{Listen: c.Listen, Ledger: c.Ledger, APIKey: key, CallbackURL: c.CallbackURL}
+	config := standin.Config{Listen: c.Listen, Ledger: c.Ledger, APIKey: key, CallbackURL: c.CallbackURL, CallbackCert: c.CallbackCert}
 	if c.CallbackURL != "" {
 		if config.CallbackSecret, err = standin.KeyFile(c.CallbackSecretFile); err != nil {
 			return err

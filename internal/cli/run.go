@@ -11,7 +11,7 @@ import (
 
 type runCommand struct {
 	Parts     []string      `arg:"" help:"Services and gateways to run here: orders, inventory, ..., online, kiosk, console." placeholder:"PART"`
-	HTTP      string        `help:"Address of the pages and APIs of what runs here, of its metrics and health; loopback only." default:"127.0.0.1:0" env:"SOUK_HTTP"`
+	HTTP      string        `help:"Address of the pages and APIs of what runs here, of its metrics and health. Other than on loopback it speaks TLS." default:"127.0.0.1:0" env:"SOUK_HTTP"`
 	Listen    string        `help:"Address on which other processes are answered, over TLS." default:"127.0.0.1:0" env:"SOUK_LISTEN"`
 	Advertise string        `help:"Address under which other processes reach it; default the one of --listen." env:"SOUK_ADVERTISE" placeholder:"HOST:PORT"`
 	Drain     time.Duration `help:"How long a process that is asked to end still takes requests while it says that it is not ready." default:"0s" env:"SOUK_DRAIN"`

@@ -40,12 +40,35 @@ type mallFlags struct {
 	SMTPPlain     bool          `help:"Speak to the mail server without TLS; loopback only." env:"SOUK_SMTP_PLAIN"`
 	SMTPUser      string        `help:"User at the mail server." env:"SOUK_SMTP_USER"`
 	SMTPPassword  string        `help:"File with the password at the mail server." env:"SOUK_SMTP_PASSWORD_FILE" type:"path" placeholder:"FILE"`
-	CallerRate    int           `help:"Requests a second of one caller." default:"1000" env:"SOUK_CALLER_RATE"`
-	MailFrom      string        `help:"Sender of mail." default:"souk <shop@souk.example>" env:"SOUK_MAIL_FROM"`
+	TLS           bool          `help:"Speak TLS to browsers and programs on loopback, too." name:"tls" env:"SOUK_TLS"`
+	TLSCert       string        `help:"File with the certificate of the web server; default one that is made in the data directory." name:"tls-cert" env:"SOUK_TLS_CERT_FILE" type:"path" placeholder:"FILE" and:"tlscert"`
+	TLSKey        string        `help:"File with its key." name:"tls-key" env:"SOUK_TLS_KEY_FILE" type:"path" placeholder:"FILE" and:"tlscert"`
+	oidcFlags     `embed:"" prefix:"oidc-"`
+	CallerRate    int    `help:"Requests a second of one caller." default:"1000" env:"SOUK_CALLER_RATE"`
+	MailFrom      string `help:"Sender of mail." default:"souk <shop@souk.example>" env:"SOUK_MAIL_FROM"`
+}
+
+// oidcFlags say whose tokens are taken beside the mall's own.
+type oidcFlags struct {
+	Issuer       string            `help:"URL of an OpenID provider whose access tokens are taken beside the mall's own, as it names itself." env:"SOUK_OIDC_ISSUER" placeholder:"URL"`
+	Audience     string            `help:"How its access tokens name the mall (aud); required with an issuer." env:"SOUK_OIDC_AUDIENCE" placeholder:"NAME"`
+	SubjectClaim string            `help:"Claim with the id of who bears a token, as the mall knows them; one that nobody can change for themselves." default:"sub" env:"SOUK_OIDC_SUBJECT_CLAIM" placeholder:"CLAIM"`
+	RoleClaim    string            `help:"Claim with what they are: a name or a list; with dots for one that lies deeper, as realm_access.roles." default:"role" env:"SOUK_OIDC_ROLE_CLAIM" placeholder:"CLAIM"`
+	Role         map[string]string `help:"What a name in that claim means here: customer, clerk, manager, robot, device, partner or engineer. May be given several times; in the environment they stand apart by semicolons. Default: customer, clerk, manager and engineer mean themselves." env:"SOUK_OIDC_ROLES" placeholder:"NAME=ROLE"`
+	Client       string            `help:"How the provider knows the mall as a client; then people sign in there by a browser. Not the audience." env:"SOUK_OIDC_CLIENT" placeholder:"ID"`
+	ClientSecret string            `help:"File with the client's secret; without one it is a public client." env:"SOUK_OIDC_CLIENT_SECRET_FILE" type:"path" placeholder:"FILE"`
+	Redirect     string            `help:"Address of /oidc/callback as browsers reach it; default that of --http." env:"SOUK_OIDC_REDIRECT" placeholder:"URL"`
+}
+
+func (c *oidcFlags) config() house.OIDCConfig {
+	return house.OIDCConfig{
+		Issuer: c.Issuer, Audience: c.Audience, SubjectClaim: c.SubjectClaim, RoleClaim: c.RoleClaim, Roles: c.Role,
+		Client: c.Client, SecretFile: c.ClientSecret, Redirect: c.Redirect,
+	}
 }
 
 type upCommand struct {
-	HTTP      string   `help:"Address of the online store; loopback only." default:"127.0.0.1:8080" env:"SOUK_HTTP"`
+	HTTP      string   `help:"Address of the pages and APIs. Other than on loopback it speaks TLS." default:"127.0.0.1:8080" env:"SOUK_HTTP"`
 	TestMode  bool     `help:"Add the routes that fill and empty a test's world; listens on ports 8900 and 8901 as well." env:"SOUK_TEST_MODE"`
 	Empty     bool     `help:"Leave the demo shop out." env:"SOUK_EMPTY"`
 	Without   []string `help:"Services to leave out; what is meant for them waits." placeholder:"PART"`
@@ -58,6 +81,8 @@ func (upCommand) Help() string {
   souk up --data ./souk-data
   curl -s http://127.0.0.1:8080/readyz
   souk up --partner amqp://127.0.0.1 --partner-account PARTNER_001
+  souk up --http 0.0.0.0:8443 --tls-cert shop.pem --tls-key shop.key
+  souk up --oidc-issuer https://login.example/realms/mall --oidc-audience souk --oidc-role-claim realm_access.roles --oidc-role shop-lead=manager
 
 It prints the addresses, and one sign-in link a role that can be used once.`
 }
@@ -96,7 +121,8 @@ func (c *mallFlags) config(r *root, env Env) house.Config {
 		Payment: house.PaymentConfig{URL: c.Payment, KeyFile: c.PaymentKey, CallbackSecretFile: c.PaymentSecret},
 		Mail:    house.MailConfig{SMTP: c.SMTP, Plain: c.SMTPPlain, Username: c.SMTPUser, PasswordFile: c.SMTPPassword, From: c.MailFrom},
 		SMS:     house.SMSConfig{URL: c.SMS, KeyFile: c.SMSKey},
-		Logger:  slog.New(slog.NewJSONHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Added: env.Added,
+		TLS:     house.TLSConfig{On: c.TLS, CertFile: c.TLSCert, KeyFile: c.TLSKey}, OIDC: c.oidcFlags.config(),
+		Logger: slog.New(slog.NewJSONHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Added: env.Added,
 		CallerRate: c.CallerRate, BasketHold: c.BasketHold, OrderPatience: c.OrderPatience, StepPatience: c.StepPatience, Collection: c.Collection, RobotLease: c.RobotLease, Retention: c.Retention,
 		Broker: c.Broker, Partners: c.Partner, PartnerAccount: c.PartnerAcct, Logistics: c.Logistics,
 		MQTT: house.MQTTConfig{TLS: c.MQTTTLS, CertFile: c.MQTTCert, KeyFile: c.MQTTKey, Chain: c.MQTTChain},

@@ -53,6 +53,8 @@ func operations() map[string]operation {
 		"device add":        {run: addDevice},
 		"device list":       {run: listDevices, reads: true},
 		"device revoke":     {run: revokeDevice},
+		"token revoke":      {run: revokeTokens, bare: true},
+		"token rotate":      {run: rotateKeys, bare: true},
 		"event tail":        {run: tail, reads: true},
 		"event replay":      {run: replay, reads: true},
 		"trace":             {run: trace, reads: true},
@@ -484,7 +486,7 @@ func wait(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	busy := ""
+	busy := "the first look has not ended"
 	for {
 		look, err := h.InFlight(ctx)
 		if a["settled"] != "" && err == nil && look == "" {

@@ -35,7 +35,7 @@ type spread struct {
 // newSpread prepares them. In which order they are killed follows from the seed.
 func newSpread(c house.Config, program []string, seed uint64) (*spread, error) {
 	m := &spread{config: c}
-	names := house.Runnable()
+	names := house.PartNames()
 	chance := rand.New(rand.NewPCG(seed, 0x4b_49_4c_4c))
 	chance.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	steady := &addresses{given: map[string]bool{c.HTTP: true}}

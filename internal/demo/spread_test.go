@@ -22,7 +22,7 @@ func TestSpreadHoldsInChaos(t *testing.T) {
 	}
 	server := testserver.PostgresOwn(t, "max_connections=600")
 	p := begun(t, Config{Seed: 5, Speed: 2, Orders: 60, Chaos: true, DB: server.Database(t)})
-	for _, name := range house.Runnable() {
+	for _, name := range house.PartNames() {
 		if p.result.Killed[name] == 0 {
 			t.Errorf("%s was never killed", name)
 		}

@@ -232,7 +232,7 @@ func Unused(ctx context.Context, db string) error {
 	if err != nil {
 		return err
 	}
-	taken := append(Runnable(), partner.ServiceName, doorTables, peers.Schema().Service)
+	taken := append(PartNames(), partner.ServiceName, doorTables, peers.Schema().Service)
 	for _, address := range slices.Compact(slices.Sorted(maps.Values(own))) {
 		err = errors.Join(err, unused(ctx, address, taken))
 	}
@@ -342,6 +342,17 @@ func (l *databaseLock) keep(ctx context.Context) {
 		}
 		cancel()
 	}
+}
+
+// Tokens returns the authority over the mall's tokens, also where nobody comes in here.
+func (h *House) Tokens(ctx context.Context) (*door.Authority, error) {
+	switch {
+	case h.Authority != nil:
+		return h.Authority, nil
+	case h.Several():
+		return door.OpenAuthorityIn(ctx, peers.NewVault(h.stores.shared), clock{})
+	}
+	return door.OpenAuthority(filepath.Join(h.cfg.Data, "keys"), clock{})
 }
 
 // OpenAuthority opens the authority over the tokens of a mall: of the one in a data directory, or of one in several processes on

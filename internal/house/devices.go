@@ -3,20 +3,11 @@ package house
 import (
 	"cmp"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
-	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -42,7 +33,7 @@ type MQTTConfig struct {
 func (c MQTTConfig) off() bool { return c.Address == "" || c.Address == "off" }
 
 // secure tells whether the server speaks TLS.
-func (c MQTTConfig) secure() bool { return c.TLS || c.CertFile != "" || loopback(c.Address) != nil }
+func (c MQTTConfig) secure() bool { return c.TLS || c.CertFile != "" || !loopback(c.Address) }
 
 // openDevices opens the port of devices, which wait there until the mall has started. The command line has none.
 func (h *House) openDevices(ctx context.Context) (_ *devices.Gateway, err error) {
@@ -52,7 +43,7 @@ func (h *House) openDevices(ctx context.Context) (_ *devices.Gateway, err error)
 	c := devices.Config{
 		Chain: h.cfg.MQTT.Chain, Logger: h.cfg.Logger, Keys: h.Keys, Settled: h.countDevices,
 		Shop:   visitors{h.Reader("entrance"), h.Reader("exitgate")},
-		Reader: h.Reader(devices.ServiceName),
+		Reader: h.Reader(devices.ServiceName), Intake: h.Several(), Sessions: filepath.Join(h.cfg.Data, "mqtt", "sessions.jsonl"),
 	}
 	if !h.cfg.MQTT.off() && h.runs(devices.ServiceName) {
 		if c.Listener, err = h.listenMQTT(ctx); err != nil {
@@ -70,18 +61,10 @@ func (h *House) listenMQTT(ctx context.Context) (net.Listener, error) {
 	m := h.cfg.MQTT
 	var config *tls.Config
 	if m.secure() {
-		certFile, keyFile := m.CertFile, m.KeyFile
-		if certFile == "" {
-			var err error
-			if certFile, keyFile, err = ownCertificate(filepath.Join(h.cfg.Data, "mqtt"), m.Address); err != nil {
-				return nil, err
-			}
-		}
-		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-		if err != nil {
+		var err error
+		if config, err = certified(filepath.Join(h.cfg.Data, "mqtt"), m.Address, m.CertFile, m.KeyFile); err != nil {
 			return nil, fmt.Errorf("certificate of the MQTT server: %w", err)
 		}
-		config = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", m.Address)
 	if err != nil {
@@ -91,59 +74,6 @@ func (h *House) listenMQTT(ctx context.Context) (net.Listener, error) {
 		l = tls.NewListener(l, config)
 	}
 	return l, nil
-}
-
-// certificateFor is how long a certificate that is made here is valid. It is made anew when it is over.
-const certificateFor = 365 * 24 * time.Hour
-
-// ownCertificate returns a certificate and its key, which are made where they are not there or not valid for another month.
-func ownCertificate(dir, address string) (certFile, keyFile string, err error) {
-	certFile, keyFile = filepath.Join(dir, "certificate.pem"), filepath.Join(dir, "key.pem")
-	if pair, err := tls.LoadX509KeyPair(certFile, keyFile); err == nil && time.Until(pair.Leaf.NotAfter) > certificateFor/12 {
-		return certFile, keyFile, nil
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", "", err
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return "", "", err
-	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		return "", "", err
-	}
-	now := time.Now()
-	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: "souk"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(certificateFor),
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		BasicConstraintsValid: true, IsCA: true,
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-	}
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", "", fmt.Errorf("address of the MQTT server: %w", err)
-	}
-	if ip := net.ParseIP(host); ip != nil {
-		template.IPAddresses = append(template.IPAddresses, ip)
-	} else if host != "" {
-		template.DNSNames = append(template.DNSNames, host)
-	}
-	if name, err := os.Hostname(); err == nil {
-		template.DNSNames = append(template.DNSNames, name)
-	}
-	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return "", "", err
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return "", "", err
-	}
-	return certFile, keyFile, errors.Join(
-		os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600),
-		os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}), 0o600),
-	)
 }
 
 // letDevicesIn begins to take in what devices send.

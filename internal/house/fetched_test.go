@@ -94,7 +94,8 @@ func fetching() []*backbone.Service {
 		},
 	}
 	baskets := &backbone.Aggregate[int]{
-		Name: "basket", Public: []backbone.Event{event.BasketCheckedOut{}}, Evolve: func(n int, _ backbone.Event) int { return n },
+		Name: "basket", Public: []backbone.Event{event.BasketStarted{}, event.BasketCanceled{}, event.BasketCheckedOut{}},
+		Evolve: func(n int, _ backbone.Event) int { return n },
 	}
 	return []*backbone.Service{{
 		Name: "depot",

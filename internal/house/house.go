@@ -1,7 +1,9 @@
 package house
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,8 +38,12 @@ type Config struct {
 	// stand-ins keep. It is created with mode 0700.
 	Data string
 	// HTTP is the address of the online store and the console; default
-	// 127.0.0.1:8080. Other than loopback addresses are refused.
+	// 127.0.0.1:8080. Other than on loopback it speaks TLS.
 	HTTP string
+	// TLS says how it speaks TLS.
+	TLS TLSConfig
+	// OIDC names an issuer outside whose tokens are taken as well; default none.
+	OIDC OIDCConfig
 	// TestMode adds the routes that fill and empty a test's world, and listens on
 	// the ports 8900 and 8901 as well if HTTP is not on port 0.
 	TestMode bool
@@ -147,6 +153,8 @@ type House struct {
 	taking    sync.WaitGroup     // what the partners' messages are taken in by
 	servers   []*http.Server
 	listeners []net.Listener
+	tls       *tls.Config  // of the web server; nil: it speaks in the clear
+	issuer    *door.Issuer // outside; nil: there is none
 	cancel    context.CancelFunc
 	loops     sync.WaitGroup
 	metrics   *metrics
@@ -171,8 +179,8 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 	if cfg.HTTP == "" {
 		cfg.HTTP = "127.0.0.1:8080"
 	}
-	if err := loopback(cfg.HTTP); err != nil && !cfg.Quiet {
-		return nil, err
+	if cfg.TestMode && !loopback(cfg.HTTP) {
+		return nil, fmt.Errorf("address %q is not a loopback address: in test mode whoever reaches it is let in", cfg.HTTP)
 	}
 	if cfg.Currency == "" {
 		cfg.Currency = "EUR"
@@ -253,18 +261,6 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 	return h, h.openDoor(ctx)
 }
 
-// loopback refuses addresses that other machines can reach: they need TLS.
-func loopback(address string) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("address %q: %w", address, err)
-	}
-	if ip := net.ParseIP(host); host == "localhost" || (ip != nil && ip.IsLoopback()) {
-		return nil
-	}
-	return fmt.Errorf("address %q is not a loopback address; put a proxy that speaks TLS in front of souk", address)
-}
-
 func (h *House) openDoor(ctx context.Context) (err error) {
 	if h.peers != nil {
 		h.Authority, err = door.OpenAuthorityIn(ctx, peers.NewVault(h.stores.shared), clock{})
@@ -274,9 +270,12 @@ func (h *House) openDoor(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := h.trustIssuer(ctx); err != nil {
+		return err
+	}
 	h.answers = newAnswers(h.stores.shared, h.loops.Go)
 	h.Door, err = door.New(door.Config{
-		Authority: h.Authority, Logger: h.cfg.Logger, TestMode: h.cfg.TestMode, Idempotency: h.answers,
+		Authority: h.Authority, Logger: h.cfg.Logger, TLS: h.secure(), TestMode: h.cfg.TestMode, Idempotency: h.answers,
 		Homes:      map[door.Role]string{door.Device: "/kiosk", door.Customer: "/kiosk"},
 		CallerRate: h.rate(1), AddressRate: h.rate(5), Ready: h.probes(), Observe: h.metrics.observe,
 	})
@@ -427,6 +426,9 @@ func (h *House) Start(ctx context.Context) error {
 		}
 	}
 	h.loops.Go(func() { h.pruneAnswers(run) })
+	if h.issuer != nil {
+		h.loops.Go(func() { h.issuer.Run(run) })
+	}
 	if h.staff != nil {
 		h.loops.Go(func() { _ = h.staff.Run(run) }) // it ends with run, and for no other reason
 		if h.robots != nil {
@@ -440,7 +442,7 @@ func (h *House) Start(ctx context.Context) error {
 		server.BaseContext = func(net.Listener) context.Context { return run }
 		h.servers = append(h.servers, server)
 		h.loops.Go(func() {
-			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			if err := h.serve(server, l); !errors.Is(err, http.ErrServerClosed) {
 				h.cfg.Logger.Error("the web server ended", "address", l.Addr(), "error", err)
 			}
 		})
@@ -457,6 +459,12 @@ func (h *House) Start(ctx context.Context) error {
 // listen opens the ports. It comes before all else: the payment stand-in has to know where to call back, and a port that is
 // taken must not leave a database behind that is no first start's any more.
 func (h *House) listen(ctx context.Context) error {
+	if h.secure() {
+		var err error
+		if h.tls, err = certified(filepath.Join(h.cfg.Data, "tls"), h.cfg.HTTP, h.cfg.TLS.CertFile, h.cfg.TLS.KeyFile); err != nil {
+			return fmt.Errorf("certificate of the web server: %w", err)
+		}
+	}
 	addresses := []string{h.cfg.HTTP}
 	if host, port, _ := net.SplitHostPort(h.cfg.HTTP); h.cfg.TestMode && port != "0" {
 		for _, p := range []string{"8900", "8901"} {
@@ -480,7 +488,50 @@ func (h *House) URL() string {
 	if len(h.listeners) == 0 {
 		return ""
 	}
-	return "http://" + h.listeners[0].Addr().String()
+	address := h.listeners[0].Addr().String()
+	if h.tls == nil {
+		return "http://" + address
+	}
+	if host, port, err := net.SplitHostPort(address); err == nil && net.ParseIP(host).IsUnspecified() {
+		if name, err := os.Hostname(); err == nil { // its own certificate names it
+			address = net.JoinHostPort(name, port)
+		}
+	}
+	return "https://" + address
+}
+
+// fromHere returns the address under which this machine reaches the web server.
+func (h *House) fromHere() string {
+	address := h.listeners[0].Addr().String()
+	if host, port, err := net.SplitHostPort(address); err == nil && net.ParseIP(host).IsUnspecified() {
+		address = net.JoinHostPort("localhost", port)
+	}
+	if h.tls == nil {
+		return "http://" + address
+	}
+	return "https://" + address
+}
+
+// secure tells whether the web server speaks TLS.
+func (h *House) secure() bool {
+	return h.cfg.TLS.On || h.cfg.TLS.CertFile != "" || !loopback(h.cfg.HTTP)
+}
+
+// serve runs a web server until it is shut down.
+func (h *House) serve(server *http.Server, l net.Listener) error {
+	if h.tls == nil {
+		return server.Serve(l)
+	}
+	server.TLSConfig = h.tls.Clone()
+	return server.ServeTLS(l, "", "")
+}
+
+// Certificate returns the file by which the web server is trusted; "" where it speaks in the clear.
+func (h *House) Certificate() string {
+	if h.tls == nil {
+		return ""
+	}
+	return cmp.Or(h.cfg.TLS.CertFile, filepath.Join(h.cfg.Data, "tls", "certificate.pem"))
 }
 
 // Address returns where other processes are answered; "" where there are none.

@@ -25,12 +25,16 @@ var standsBehindKiosks = []string{"stores", "inventory", "baskets", "orders", de
 
 // kioskStand returns what stands behind the kiosks. Commands go to wherever their services run; what is shown is read in the databases.
 func (h *House) kioskStand() kiosk.Config {
-	return kiosk.Config{
+	c := kiosk.Config{
 		Commands: h, Catalogue: wares{h.Reader("stores")}, Stock: shelves{h.Reader("inventory")},
 		Baskets: trolleys{h.Reader("baskets")}, Border: h.Baskets(), Orders: pickups{h.Reader("orders"), h.Reader(depot.ServiceName)},
 		People: patrons{h.Keys, h.Reader("entrance"), h.Reader("customers")}, Authority: h.Authority, Pulses: &h.kiosks,
-		Currency: h.cfg.Currency, Closing: h.closing,
+		Currency: h.cfg.Currency, Closing: h.closing, TLS: h.secure(),
 	}
+	if h.peers != nil {
+		c.Intake = &kiosk.Intake{Local: h.Runtime, Log: h.Reader(kiosk.Gate)}
+	}
+	return c
 }
 
 // wares shows kiosks what is sold.

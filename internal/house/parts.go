@@ -5,6 +5,7 @@ import (
 
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/devices"
+	"example.org/souk/gateway/kiosk"
 	"example.org/souk/gateway/online"
 	"example.org/souk/gateway/partner"
 	"example.org/souk/gateway/staff"
@@ -40,7 +41,7 @@ type Ports struct {
 	Currency string
 	// Partners is the gateway to partners, which has a service of its own; nil where there is none.
 	Partners *partner.Gateway
-	// Intake says that the online store takes orders in by a service of its own, since others may be away.
+	// Intake says that the online store and kiosks take orders in by services of their own, since others may be away.
 	Intake bool
 }
 
@@ -68,7 +69,7 @@ func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
 		backbone.KeyService(),
 	}
 	if p.Intake {
-		parts = append(parts, online.Service())
+		parts = append(parts, online.Service(), kiosk.Service())
 	}
 	if p.Partners != nil {
 		parts = append(parts, p.Partners.Service())

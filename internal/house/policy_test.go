@@ -38,7 +38,8 @@ var callers = []door.Grant{
 // list, or lists otherwise, fails. Red when a route is added, when a policy is widened, and when one is not asked.
 func TestF10_EveryWayInWithEveryCaller(t *testing.T) {
 	t.Parallel()
-	h := opened(t)
+	outside := newIssuer(t)
+	h := opened(t, func(c *Config) { c.OIDC = OIDCConfig{Issuer: outside.URL, Audience: "souk", Client: "pages"} })
 	programs, err := h.programs()
 	if err != nil {
 		t.Fatal(err)

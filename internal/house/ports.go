@@ -152,8 +152,11 @@ func (h *House) ports(ctx context.Context) (p Ports, err error) {
 		h.standIn = &standIn{name: "payment stand-in", program: program, args: []string{
 			"provider", "payment", "--listen", "127.0.0.1:0",
 			"--ledger", filepath.Join(dir, "ledger.jsonl"), "--api-key-file", keyFile,
-			"--callback-url", h.URL() + callback.PaymentPath, "--callback-secret-file", secretFile,
+			"--callback-url", h.fromHere() + callback.PaymentPath, "--callback-secret-file", secretFile,
 		}}
+		if file := h.Certificate(); file != "" {
+			h.standIn.args = append(h.standIn.args, "--callback-cert", file)
+		}
 		if url, err = h.standIn.begin(); err != nil {
 			return p, err
 		}

@@ -30,8 +30,8 @@ const kioskPart = kiosk.Gate
 // gateways are the parts that are no services.
 var gateways = []string{consolePart, kioskPart}
 
-// Runnable lists what can run in a process of its own: every service and gateway of the mall but that to partners, which needs a broker.
-func Runnable() []string {
+// PartNames lists what can run in a process of its own, services and gateways, but for the gateway to partners, which needs a broker.
+func PartNames() []string {
 	var names []string
 	for _, p := range Parts(Ports{Intake: true}) {
 		names = append(names, p.Name)

@@ -111,12 +111,16 @@ func keyFile(t testing.TB) string {
 }
 
 // opened is a house that has started, without payments and suppliers that anybody could reach; it ends with the test.
-func opened(t *testing.T) *House {
+func opened(t *testing.T, change ...func(*Config)) *House {
 	t.Helper()
-	h, err := Open(t.Context(), Config{
+	c := Config{
 		Logistics: "off", Data: t.TempDir(), HTTP: "127.0.0.1:0", Empty: true, Logger: slog.New(slog.DiscardHandler),
 		Payment: PaymentConfig{URL: "http://127.0.0.1:9", KeyFile: keyFile(t)},
-	})
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	h, err := Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

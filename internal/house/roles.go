@@ -110,7 +110,7 @@ func (g *grants) seenBy(page string) (list []string) {
 		case kioskPart:
 			shown = slices.Contains(standsBehindKiosks, s)
 		case staff.ServiceName:
-			shown = s != page && slices.Contains(followed, s)
+			shown = s != page && (slices.Contains(followed, s) || s == summing)
 		}
 		if shown {
 			list = append(list, s)

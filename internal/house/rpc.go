@@ -28,6 +28,7 @@ func (h *House) programs() (http.Handler, error) {
 func (h *House) servePrograms(server *http.Server, programs http.Handler) {
 	server.Protocols = new(http.Protocols)
 	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetHTTP2(true) // where it speaks TLS
 	server.Protocols.SetUnencryptedHTTP2(true)
 	server.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 256, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second}
 	others := server.Handler

@@ -2,10 +2,10 @@ package house
 
 import "example.org/souk/gateway/door"
 
-// SignIn is a link that lets somebody in once.
+// SignIn is a link that lets somebody in once; that of accounts is for everybody who has one.
 type SignIn struct{ Who, URL string }
 
-// SignIns makes a link for one of everybody who comes by a browser.
+// SignIns makes a link for one of everybody who comes by a browser, and names the one of people with an account outside.
 func (h *House) SignIns() ([]SignIn, error) {
 	var links []SignIn
 	for _, one := range []struct {
@@ -23,6 +23,9 @@ func (h *House) SignIns() ([]SignIn, error) {
 			return nil, err
 		}
 		links = append(links, SignIn{one.who, h.URL() + "/sign-in/" + code})
+	}
+	if address := h.accounts(); address != "" {
+		links = append(links, SignIn{"account", address})
 	}
 	return links, nil
 }

@@ -278,12 +278,15 @@ func (f floor) Devices(ctx context.Context) ([]staff.Device, error) {
 	return list, err
 }
 
+// summing is the service that knows what was sold.
+const summing = "analytics"
+
 // Traded implements staff.Trade. Where analytics does not run nobody counts.
 func (f floor) Traded(ctx context.Context, from, until time.Time) (t staff.Traded, err error) {
-	if !f.has("analytics") {
+	if !f.has(summing) {
 		return t, nil
 	}
-	reader := f.h.Reader("analytics")
+	reader := f.h.Reader(summing)
 	for by, into := range map[analytics.By]*[]staff.Sale{analytics.ByHour: &t.Hours, analytics.ByShop: &t.Shops, analytics.ByProduct: &t.Products} {
 		list, err := analytics.SalesBy(ctx, reader, by, from, until)
 		if err != nil {

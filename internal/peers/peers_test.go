@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -154,6 +156,23 @@ func TestF10_Impostors(t *testing.T) {
 	if want := "two answers  false over HTTP/1"; err != nil || got != want {
 		t.Fatalf("got %q, %v; want %q", got, err, want)
 	}
+	// A certificate that is over is one no more, from either side.
+	stale := start(t, store, &clock{}, "four", "depot").join(t)
+	seen, err := stale.Processes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.turn(25 * time.Hour)
+	four := seen[slices.IndexFunc(seen, func(p peers.Process) bool { return p.ID == "four" })]
+	if _, err := get(t.Context(), one.To(four), peers.URL("depot")); err == nil || !strings.Contains(err.Error(), "expired") {
+		t.Fatalf("a process whose certificate is over: %v", err)
+	}
+	if got, err := get(t.Context(), stale.To(mine[1]), peers.URL("orders")); err == nil {
+		t.Fatalf("a process whose certificate is over was answered: %q", got)
+	}
+	if err := stale.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	// Who has left is not seen again, though its row is renewed once more.
 	if err := errors.Join(honest.Leave(t.Context()), honest.Join(t.Context())); err != nil {
 		t.Fatal(err)
@@ -255,9 +274,10 @@ func TestOneAuthority(t *testing.T) {
 		t.Fatalf("a token of one process at another: %v", err)
 	}
 	// Revoked at one, worth nothing at the other once it looks; and a key that came meanwhile is known as well.
-	if err := errors.Join(doors[2].RevokeSession(p.Session), doors[3].Rotate()); err != nil {
+	if err := errors.Join(doors[2].RevokeSession(p.Session), doors[3].Rotate(t.Context())); err != nil {
 		t.Fatal(err)
 	}
+	c.turn(time.Minute) // the new key signs
 	fresh, _, err := doors[3].Issue(door.Grant{Role: door.Staff, Subject: "s2"})
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,10 @@ type ScanCard struct {
 	// it says that it was sent before.
 	Untimed  bool `json:"untimed,omitempty"`
 	Repeated bool `json:"repeated,omitempty"`
+	// Taken is when a gateway took the scan in, in microseconds, where that was before it is decided; 0: now. Left is when the
+	// visitor was last seen leaving by then; 0: not known.
+	Taken int64 `json:"taken,omitempty"`
+	Left  int64 `json:"left,omitempty"`
 }
 
 // CommandType returns ScanCardV1.
@@ -31,5 +35,7 @@ func (c ScanCard) Validate() error {
 		id("store", c.Store),
 		visitor(c.Customer, c.Card),
 		id("device", c.Device),
+		optionalInstant("taken", c.Taken),
+		optionalInstant("left", c.Left),
 	)
 }

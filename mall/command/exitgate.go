@@ -19,6 +19,8 @@ type ScanExit struct {
 	// it says that it was sent before.
 	Untimed  bool `json:"untimed,omitempty"`
 	Repeated bool `json:"repeated,omitempty"`
+	// Taken is when a gateway took the scan in, in microseconds, where that was before it is decided; 0: now.
+	Taken int64 `json:"taken,omitempty"`
 }
 
 // CommandType returns ScanExitV1.
@@ -35,5 +37,6 @@ func (c ScanExit) Validate() error {
 		visitor(c.Customer, c.Card),
 		id("device", c.Device),
 		linesOrNone("lines", c.Lines),
+		optionalInstant("taken", c.Taken),
 	)
 }

@@ -1,6 +1,7 @@
 package entrance
 
 import (
+	"cmp"
 	"time"
 
 	"example.org/souk/backbone"
@@ -25,7 +26,7 @@ func closed(e VisitClosed, _ backbone.Meta) []backbone.Effect {
 func timer(visit string) string { return "visit/" + visit }
 
 func closeWhenDeparted(e event.CustomerDeparted, m backbone.Meta) []backbone.Effect {
-	c := CloseVisit{Visitor: mall.VisitorID(e.Store, e.Customer, e.Card), Visit: e.Visit, At: m.Time.UnixMicro(), Reason: departed}
+	c := CloseVisit{Visitor: mall.VisitorID(e.Store, e.Customer, e.Card), Visit: e.Visit, At: cmp.Or(e.At, m.Time.UnixMicro()), Reason: departed}
 	if e.Unannounced {
 		c.Visit = "" // an arrival may have been on its way to the exit
 	}

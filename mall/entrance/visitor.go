@@ -1,6 +1,7 @@
 package entrance
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
@@ -44,18 +45,21 @@ func evolve(s visitor, e backbone.Event) visitor {
 }
 
 func scan(s visitor, c command.ScanCard, m backbone.Meta) ([]backbone.Event, error) {
-	at := m.Time.UnixMicro()
+	at := cmp.Or(c.Taken, m.Time.UnixMicro())
+	var before []backbone.Event
 	switch {
+	case s.Open != "" && c.Left > s.Since: // seen at a gate, and not heard of here yet
+		before = append(before, VisitClosed{Visit: s.Open, Reason: departed})
 	case s.Open != "":
 		return nil, nil
 	case c.Untimed && s.Visits > 0 && c.Device == s.Device && (c.Repeated || at-s.Since <= copyWithin):
 		return nil, nil // a copy of the scan that opened the last visit
 	}
 	visit := visitID(c.Stream(), s.Visits+1)
-	return []backbone.Event{
-		event.CustomerArrived{Store: c.Store, Visit: visit, Customer: c.Customer, Card: c.Card},
+	return append(before,
+		event.CustomerArrived{Store: c.Store, Visit: visit, Customer: c.Customer, Card: c.Card, At: c.Taken},
 		VisitOpened{Visitor: c.Stream(), Visit: visit, Device: c.Device, At: at},
-	}, nil
+	), nil
 }
 
 // visitID names the n-th visit of a visitor.

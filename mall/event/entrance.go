@@ -7,6 +7,8 @@ type CustomerArrived struct {
 	Visit    string `json:"visit"`
 	Customer string `json:"customer,omitempty"`
 	Card     string `json:"card,omitempty"`
+	// At is when they came, in microseconds, where that was before it was decided; 0: when the event happened.
+	At int64 `json:"at,omitempty"`
 }
 
 // EventType returns CustomerArrivedV1.

@@ -13,6 +13,8 @@ type CustomerDeparted struct {
 	// Unannounced says that no visit of theirs was open, so that this one began with the departure.
 	Unannounced bool        `json:"unannounced,omitempty"`
 	Lines       []mall.Line `json:"lines"` // one a SKU
+	// At is when they left, in microseconds, where that was before it was decided; 0: when the event happened.
+	At int64 `json:"at,omitempty"`
 }
 
 // EventType returns CustomerDepartedV1.

@@ -8,6 +8,8 @@ type WelcomeShown struct {
 	Visit string        `json:"visit"`
 	Name  mall.Personal `json:"name,omitempty"` // empty: the visitor is not known
 	Lines []string      `json:"lines"`
+	// Arrived is when the visitor came, in microseconds; 0: when the event happened. One who came a while ago does not stand there any more.
+	Arrived int64 `json:"arrived,omitempty"`
 }
 
 // EventType returns WelcomeShownV1.

@@ -1,6 +1,8 @@
 package exitgate
 
 import (
+	"cmp"
+
 	"example.org/souk/backbone"
 	"example.org/souk/mall"
 	"example.org/souk/mall/event"
@@ -8,6 +10,6 @@ import (
 
 func adoptWhenArrived(e event.CustomerArrived, m backbone.Meta) []backbone.Effect {
 	return []backbone.Effect{backbone.Send(AdoptVisit{
-		Visitor: mall.VisitorID(e.Store, e.Customer, e.Card), Visit: e.Visit, At: m.Time.UnixMicro(),
+		Visitor: mall.VisitorID(e.Store, e.Customer, e.Card), Visit: e.Visit, At: cmp.Or(e.At, m.Time.UnixMicro()),
 	})}
 }

@@ -1,6 +1,7 @@
 package exitgate
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
@@ -52,7 +53,7 @@ func evolve(s visitor, e backbone.Event) visitor {
 }
 
 func scan(s visitor, c command.ScanExit, m backbone.Meta) ([]backbone.Event, error) {
-	at, bag := m.Time.UnixMicro(), digest(bagOf(c.Lines))
+	at, bag := cmp.Or(c.Taken, m.Time.UnixMicro()), digest(bagOf(c.Lines))
 	if c.Untimed && s.Departures > 0 && s.Device == c.Device && s.Bag == bag && (c.Repeated || at-s.Left <= copyWithin) {
 		return nil, nil // a copy of the last one
 	}
@@ -66,7 +67,7 @@ func scan(s visitor, c command.ScanExit, m backbone.Meta) ([]backbone.Event, err
 	}
 	return []backbone.Event{
 		event.CustomerDeparted{
-			Store: c.Store, Location: c.Location, Visit: visit, Customer: c.Customer, Card: c.Card, Unannounced: !announced, Lines: lines,
+			Store: c.Store, Location: c.Location, Visit: visit, Customer: c.Customer, Card: c.Card, Unannounced: !announced, Lines: lines, At: c.Taken,
 		},
 		BagScanned{Device: c.Device, Bag: bag, At: at},
 	}, nil

@@ -1,6 +1,7 @@
 package fastlane
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"strings"
@@ -15,7 +16,7 @@ type cashier struct{ currency string }
 // billWhenDeparted looks up what everything in the bag cost when it left.
 func (k cashier) billWhenDeparted(ctx context.Context, tx backbone.Tx, e event.CustomerDeparted) error {
 	c := BillVisit{Store: e.Store, Visit: e.Visit, Customer: e.Customer, Currency: k.currency, Lines: []mall.PricedLine{}}
-	known, err := pricesOf(ctx, tx, e.Store, e.Lines, tx.Message().Time.UnixMicro())
+	known, err := pricesOf(ctx, tx, e.Store, e.Lines, cmp.Or(e.At, tx.Message().Time.UnixMicro()))
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ type GreetVisitor struct {
 	Name    mall.Personal `json:"name,omitempty"` // empty: a stranger
 	Orders  int64         `json:"orders"`         // that were approved so far
 	Waiting int64         `json:"waiting"`        // that can be picked up
+	Arrived int64         `json:"arrived,omitempty"`
 }
 
 // CommandType returns the wire name.
@@ -39,7 +40,7 @@ func greet(s greeting, c GreetVisitor, _ backbone.Meta) ([]backbone.Event, error
 	if s.Shown {
 		return nil, nil
 	}
-	e := event.WelcomeShown{Store: c.Store, Visit: c.Visit, Name: c.Name, Lines: []string{"Welcome"}}
+	e := event.WelcomeShown{Store: c.Store, Visit: c.Visit, Name: c.Name, Lines: []string{"Welcome"}, Arrived: c.Arrived}
 	if c.Name == "" {
 		return []backbone.Event{e}, nil
 	}

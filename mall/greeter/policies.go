@@ -1,6 +1,7 @@
 package greeter
 
 import (
+	"cmp"
 	"context"
 
 	"example.org/souk/backbone"
@@ -10,7 +11,7 @@ import (
 
 // greetWhenArrived looks up what is known of the visitor, for a moment only, and has them greeted.
 func greetWhenArrived(ctx context.Context, tx backbone.Tx, e event.CustomerArrived) error {
-	c := GreetVisitor{Store: e.Store, Visit: e.Visit}
+	c := GreetVisitor{Store: e.Store, Visit: e.Visit, Arrived: cmp.Or(e.At, tx.Message().Time.UnixMicro())}
 	if e.Customer != "" {
 		rows, err := tx.Query(ctx, `SELECT p.name, p.orders, (SELECT COUNT(*) FROM {pickups} AS w WHERE w.customer = p.customer AND w.ready = 1)
 			FROM {people} AS p WHERE p.customer = $1`, e.Customer)

@@ -1,6 +1,7 @@
 package market
 
 import (
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -154,6 +155,36 @@ func TestA8_Logins(t *testing.T) {
 		t.Error("it got its old password back")
 	}
 	again.mustPub("mqttv5", "CustomerArrival", "8888")
+
+	// What waits for a device is not for whoever has its name next: a login that is exchanged begins with nothing.
+	till := m.device("till-1")
+	const here = "souk/v1/main-hall/server/connection"
+	keeping := func(l login, topic string) *testserver.Process {
+		p := testserver.Start(t, append(append([]string{sub}, l.flags("mqttv311")...), "-c", "-i", "keep", "-q", "1", "-F", "got %t %p", "-t", topic, "-t", here)...)
+		p.WaitLine("got " + here) // what waited came before
+		p.Kill9()
+		return p
+	}
+	keeping(till, "CustomerArrival")
+	again.mustPub("mqttv311", "CustomerArrival", "6661")
+	if p := keeping(till, "CustomerArrival"); !strings.Contains(p.Stdout(), "got CustomerArrival 6661") {
+		t.Errorf("the control: nothing waited for the till: %s", p.Stdout())
+	}
+	again.mustPub("mqttv311", "CustomerArrival", "6662")
+	m.souk("device", "revoke", "till-1", "--why", "sold")
+	if p := keeping(m.device("till-1", "kind", "display"), "display-welcome"); strings.Contains(p.Stdout(), "CustomerArrival") {
+		t.Errorf("a display was given what waited for a till: %s", p.Stdout())
+	}
+	// A packet that is too large closes the connection, and nothing else.
+	large := t.TempDir() + "/large"
+	if err := os.WriteFile(large, make([]byte, 70<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := append(append([]string{program}, again.flags("mqttv311")...), "-t", "souk/v1/main-hall/gate/gate-1/state", "-q", "1", "-f", large)
+	if e := testserver.Start(t, args...).Wait(); e.Code == 0 {
+		t.Error("70 KiB were taken")
+	}
+	other.mustPub("mqttv311", "CustomerArrival", "9999")
 }
 
 // A8: TLS works, with the certificate that souk makes, and an unsecured client gets nowhere.

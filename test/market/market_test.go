@@ -29,6 +29,9 @@ type market struct {
 	host   string // of the MQTT server, with its port
 	port   string
 	proc   *testserver.Process
+	// Of a market that runs as several processes: their database, and what runs where.
+	db    string
+	parts []*part
 }
 
 // open starts souk with the goods of the tests: PRODUCT_001 at 10.00, of which there are 10, and PRODUCT_002 at 5.00, of which
@@ -37,10 +40,16 @@ func open(t *testing.T, flags ...string) *market {
 	t.Helper()
 	m := &market{t: t, binary: testserver.Build(t, "example.org/souk/cmd/souk"), dir: t.TempDir(), flags: flags}
 	m.begin()
+	m.fill()
+	return m
+}
+
+// fill brings in the goods of the tests.
+func (m *market) fill() {
+	m.t.Helper()
 	m.post("/automation-testing/seed")
 	m.souk("customer", "card", "CUSTOMER_001", "5001")
 	m.idle()
-	return m
 }
 
 // begin runs souk, again where it ran before.
@@ -79,9 +88,33 @@ func (m *market) post(path string) {
 	}
 }
 
+// get reads what an address shows a caller.
+func (m *market) get(url, bearer string) string {
+	m.t.Helper()
+	req, err := http.NewRequestWithContext(m.t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", bearer)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		m.t.Fatalf("GET %s: %s %s %v", url, resp.Status, text, err)
+	}
+	return string(text)
+}
+
 // try runs a command line on the market.
 func (m *market) try(args ...string) (out string, err error) {
-	all, err := exec.CommandContext(m.t.Context(), m.binary, append([]string{"--data", m.dir}, args...)...).CombinedOutput()
+	args = append([]string{"--data", m.dir}, args...)
+	if m.db != "" {
+		args = append([]string{"--db", m.db}, args...)
+	}
+	all, err := exec.CommandContext(m.t.Context(), m.binary, args...).CombinedOutput()
 	return string(all), err
 }
 
@@ -95,15 +128,24 @@ func (m *market) souk(args ...string) string {
 	return out
 }
 
+// idle waits until nothing is in flight, for several minutes where the machine is slow.
 func (m *market) idle() {
 	m.t.Helper()
-	m.souk("wait", "--idle", "--timeout", "50s")
+	var said string
+	for range 6 {
+		out, err := m.try("wait", "--idle", "--timeout", "40s")
+		if err == nil {
+			return
+		}
+		said = out
+	}
+	m.t.Fatalf("it does not come to rest: %s", said)
 }
 
 // rows runs an operation of the command line without a process of its own.
 func rows[T any](m *market, operation string, args control.Args) (list []T) {
 	m.t.Helper()
-	err := control.Call(m.t.Context(), control.Mall{Data: m.dir}, operation, args, func(row json.RawMessage) error {
+	err := control.Call(m.t.Context(), control.Mall{Data: m.dir, DB: m.db}, operation, args, func(row json.RawMessage) error {
 		var v T
 		err := json.Unmarshal(row, &v)
 		list = append(list, v)
@@ -197,7 +239,12 @@ func (l login) mustPub(protocol, topic, payload string, more ...string) {
 func (l login) sub(protocol string, topics ...string) *testserver.Process {
 	l.m.t.Helper()
 	_, program := testserver.Mosquitto(l.m.t)
-	args := append([]string{program}, l.flags(protocol)...)
+	return l.follow(append([]string{program}, l.flags(protocol)...), topics)
+}
+
+// follow runs the stock client on topics.
+func (l login) follow(args, topics []string) *testserver.Process {
+	l.m.t.Helper()
 	args = append(args, "-q", "1", "-F", "got %t %p")
 	// What is kept is given to whoever has subscribed, so from then on nothing is missed.
 	here := "souk/v1/" + l.Store + "/server/connection"
@@ -207,6 +254,18 @@ func (l login) sub(protocol string, topics ...string) *testserver.Process {
 	p := testserver.Start(l.m.t, args...)
 	p.WaitLine("got " + here)
 	return p
+}
+
+// stay subscribes as sub does, in a session that outlives its connection.
+func (l login) stay(protocol string, topics ...string) *testserver.Process {
+	l.m.t.Helper()
+	_, program := testserver.Mosquitto(l.m.t)
+	args := append([]string{program}, l.flags(protocol)...)
+	args = append(args, "-c", "-i", l.Device)
+	if protocol == "mqttv5" {
+		args = append(args, "-x", "3600")
+	}
+	return l.follow(args, topics)
 }
 
 // heard returns the payloads of a topic that a subscriber was given so far.

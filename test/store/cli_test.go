@@ -77,8 +77,33 @@ func TestCommandLine(t *testing.T) {
 	if _, code := souk(t, binary, dir, "stock", "receive", "PRODUCT_001", "-5"); code == 0 {
 		t.Error("a negative delivery was taken in")
 	}
-	if out, code := souk(t, binary, dir, "token", "--role", "customer", "--subject", "CUSTOMER_001"); code != 0 || strings.Count(out, ".") != 2 {
-		t.Errorf("token: %d %s", code, out)
+	token := func(customer string) string {
+		t.Helper()
+		out, code := souk(t, binary, dir, "token", "--role", "customer", "--subject", customer)
+		if code != 0 || strings.Count(out, ".") != 2 {
+			t.Errorf("token: %d %s", code, out)
+		}
+		return "Bearer " + strings.TrimSpace(out)
+	}
+	// A new key takes nothing back; a customer's tokens are, and with the keys everybody's.
+	for _, c := range []struct {
+		args, customer string
+		want           int
+	}{
+		{"token rotate", "CUSTOMER_001", 200},
+		{"token revoke --role customer --subject CUSTOMER_002", "CUSTOMER_002", 401},
+		{"token rotate --forget", "CUSTOMER_001", 401},
+	} {
+		bearer := token(c.customer)
+		if status, answer := m.call("GET", "/stock/PRODUCT_001", "", "Authorization", bearer); status != 200 {
+			t.Errorf("before %s: %d %s", c.args, status, answer)
+		}
+		if out, code := souk(t, binary, dir, strings.Fields(c.args)...); code != 0 {
+			t.Errorf("%s: %d %s", c.args, code, out)
+		}
+		if status, answer := m.call("GET", "/stock/PRODUCT_001", "", "Authorization", bearer); status != c.want {
+			t.Errorf("after %s: %d %s", c.args, status, answer)
+		}
 	}
 	for args, want := range map[string]int{"order show NOPE": 1, "nonsense": 2, "dlq redrive orders no-key --why x": 1, "dlq redrive orders no-key": 2, "--help": 0, "sales --by colour": 2, "funnel --from noon": 1} {
 		if _, code := souk(t, binary, dir, strings.Fields(args)...); code != want {
@@ -90,6 +115,9 @@ func TestCommandLine(t *testing.T) {
 		t.Error("nothing was taken in, and that was called a success")
 	}
 	m.holds()
+	if out, code := souk(t, binary, dir, "token", "rotate"); code != 0 {
+		t.Errorf("without a mall: %s", out)
+	}
 	if out, _ := souk(t, binary, dir, "stock", "show", "PRODUCT_001", "-o", "json"); !strings.Contains(out, `"available": 12`) {
 		t.Errorf("without a mall: %s", out)
 	}

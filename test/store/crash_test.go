@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"example.org/souk/internal/control"
@@ -125,6 +126,12 @@ func TestF1_CrashWalk(t *testing.T) {
 	if len(names) < 10 {
 		t.Fatalf("only %d crash points were found: %v", len(names), names)
 	}
+	var walked, baskets atomic.Int64
+	t.Cleanup(func() {
+		if !t.Failed() && walked.Load() >= int64(len(names)) && baskets.Load() == 0 {
+			t.Error("no basket was checked out in any of the walks")
+		}
+	})
 	for _, point := range names {
 		few := passes
 		if f := walks[point].passes; f != nil {
@@ -133,7 +140,8 @@ func TestF1_CrashWalk(t *testing.T) {
 		for _, pass := range few {
 			t.Run(fmt.Sprintf("%s/%d", point, pass), func(t *testing.T) {
 				t.Parallel()
-				crash(t, binary, point, pass, walks[point])
+				baskets.Add(crash(t, binary, point, pass, walks[point]))
+				walked.Add(1)
 			})
 		}
 	}
@@ -179,7 +187,8 @@ func (w *walk) start(t *testing.T, out *outside, binary string, env []string, fl
 	return m
 }
 
-func crash(t *testing.T, binary, point string, pass int, w walk) {
+// crash walks to a point and beyond it. It returns how many of the orders that were accepted came from baskets.
+func crash(t *testing.T, binary, point string, pass int, w walk) (fromBaskets int64) {
 	t.Helper()
 	out := startOutside(t, binary)
 	healed := "WATCHER_HEALED=" + filepath.Join(t.TempDir(), "healed")
@@ -211,6 +220,8 @@ func crash(t *testing.T, binary, point string, pass int, w walk) {
 	if w.besides != nil {
 		others.Go(func() { w.besides(busy, m) })
 	}
+	var baskets []string
+	others.Go(func() { baskets = m.checkOut(busy) })
 	accepted := m.loadOf(t, 8, 1500, func(n int) (id, body string) {
 		if n == underLoad {
 			if err := os.WriteFile(arm, nil, 0o600); err != nil {
@@ -239,6 +250,7 @@ func crash(t *testing.T, binary, point string, pass int, w walk) {
 	if len(ids) == 0 {
 		t.Error("nothing was accepted before the process died: there was no load")
 	}
+	ids = append(ids, baskets...)
 	out.troubleMoney(t, `{}`)
 	heal(t, healed)
 	for _, p := range m.others { // those that went on have the point before them as well
@@ -251,6 +263,27 @@ func crash(t *testing.T, binary, point string, pass int, w walk) {
 		if _, found := k.placed[id]; !found {
 			t.Errorf("order %s was accepted and is gone", id)
 		}
+	}
+	return int64(len(baskets))
+}
+
+// checkOut has one basket after another checked out until the mall is gone, and returns the orders that were accepted.
+func (m *mall) checkOut(ctx context.Context) (accepted []string) {
+	for n := 0; ; n++ {
+		id := fmt.Sprintf("BASKET%05d", n)
+		for _, step := range []struct {
+			operation string
+			args      control.Args
+		}{
+			{"basket start", control.Args{"customer": customerOf(n), "basket": id}},
+			{"basket add", control.Args{"basket": id, "items": `[{"product":"PRODUCT_001","quantity":1}]`}},
+			{"basket checkout", control.Args{"basket": id, "order": id}},
+		} {
+			if m.ask(ctx, step.operation, step.args) != nil {
+				return accepted // there is no answer any more
+			}
+		}
+		accepted = append(accepted, id)
 	}
 }
 

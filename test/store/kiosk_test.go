@@ -6,6 +6,76 @@ import (
 	"testing"
 )
 
+// acceptedAtKiosk has a basket checked out while baskets is away, and an order canceled while orders is: both are accepted, also asked for again,
+// and go on when the service is there; what needs an answer is refused meanwhile.
+func (m *mall) acceptedAtKiosk() {
+	m.t.Helper()
+	login := strings.TrimSpace(m.souk("token", "--role", "device", "--subject", "kiosk-1"))
+	ask := func(want int, token, method, path, body, key string) map[string]any {
+		m.t.Helper()
+		headers := []string{"Authorization", "Bearer " + token}
+		if key != "" {
+			headers = append(headers, "Idempotency-Key", key)
+		}
+		status, text := callAt(m.t, m.of("kiosk").url, method, "/kiosk/v1"+path, body, headers...)
+		var answer map[string]any
+		if err := json.Unmarshal([]byte(text), &answer); err != nil || status != want {
+			m.t.Fatalf("%s %s: %d %s, want %d", method, path, status, text, want)
+		}
+		return answer
+	}
+	guest := ask(201, login, "POST", "/customers", `{}`, "guest")["customer"].(string)
+	session := ask(201, login, "POST", "/sessions", `{"customer":"`+guest+`"}`, "")["token"].(string)
+	fill := func(key string) (basket string) {
+		m.t.Helper()
+		basket = ask(201, session, "POST", "/baskets", "", key)["basket"].(string)
+		ask(200, session, "POST", "/baskets/"+basket+"/items", `{"product":"PRODUCT_002","quantity":1}`, key+"-item")
+		return basket
+	}
+	become := func(order, want string) {
+		m.t.Helper()
+		is := any(nil)
+		m.t.Cleanup(func() {
+			if m.t.Failed() {
+				m.t.Logf("order %s is %v", order, is)
+			}
+		})
+		await(m.t, "order "+order+" is "+want, func() bool {
+			is = ask(200, session, "GET", "/orders/"+order, "", "")["status"]
+			return is == want
+		})
+	}
+	first, second := fill("first"), fill("second")
+	ask(202, session, "POST", "/baskets/"+first+"/checkout", "", "first-checkout")
+	become(first, "approved")
+
+	baskets := m.of("baskets")
+	baskets.proc.Kill9()
+	for range 2 {
+		if answer := ask(202, session, "POST", "/baskets/"+second+"/checkout", "", "second-checkout"); answer["status"] != "pending" || answer["order"] != second {
+			m.t.Errorf("accepted: %v", answer)
+		}
+	}
+	ask(202, session, "POST", "/baskets/"+second+"/checkout", "", "by-another-kiosk")
+	become(second, "pending")
+	if p := ask(503, session, "POST", "/baskets/"+second+"/items", `{"product":"PRODUCT_002","quantity":1}`, "third"); p["status"] != 503.0 || p["title"] == "" {
+		m.t.Errorf("refused: %v", p)
+	}
+	m.beginPart(baskets)
+	become(second, "approved")
+
+	orders := m.of("orders")
+	orders.proc.Kill9()
+	for range 2 {
+		if answer := ask(202, session, "POST", "/orders/"+first+"/cancel", "", ""); answer["status"] != "cancelling" {
+			m.t.Errorf("accepted: %v", answer)
+		}
+	}
+	m.beginPart(orders)
+	become(first, "canceled")
+	become(second, "approved")
+}
+
 // People whom the shopper plays come to the kiosk of a whole mall: they look around, choose, order and change their minds, some requests
 // come twice, and every order that was checked out is one order, whose customer alone sees it. Red when baskets are not checked out into orders,
 // and when a request that is sent twice takes effect twice.

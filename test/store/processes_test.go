@@ -128,7 +128,7 @@ func numbered(word string) func(int) (id, body string) {
 }
 
 // E5: whichever service is away, an order is accepted, waits, and goes on by itself when the service comes; what nobody can answer
-// meanwhile is refused with the time after which to ask again. Red when the gateway asks the service before it accepts.
+// meanwhile is refused with the time after which to ask again. Red when a gateway asks the service before it accepts.
 func TestE5_ProcessesOffline(t *testing.T) {
 	t.Parallel()
 	server := testserver.PostgresOwn(t)
@@ -136,7 +136,12 @@ func TestE5_ProcessesOffline(t *testing.T) {
 	m.seed()
 	m.must(202, "POST", "/order", order("FIRST", "CUSTOMER_001", item{"PRODUCT_002", 5, 1})) // the gateway has heard of the catalogue
 	m.awaitStatus("FIRST", "APPROVED")
-	for _, service := range []string{"orders", "customers", "inventory", "payments", "notifications", "stores", "keys", "analytics"} {
+	away := []string{"orders", "inventory", "customers", "payments", "notifications", "stores", "keys", "analytics"}
+	all := proving(t)
+	if !all {
+		away = away[:2] // for each a lease runs out
+	}
+	for _, service := range away {
 		p := m.of(service)
 		p.proc.Kill9()
 		id := "WITHOUT-" + service
@@ -152,6 +157,9 @@ func TestE5_ProcessesOffline(t *testing.T) {
 		}
 		m.beginPart(p)
 		m.awaitStatus(id, "APPROVED")
+	}
+	if all {
+		m.acceptedAtKiosk()
 	}
 	server.Kill()
 	m.refusedForNow("POST", "/order", order("NOBASE", "CUSTOMER_001", item{"PRODUCT_002", 5, 1}))
@@ -407,7 +415,13 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 	gone.Signal(syscall.SIGTERM)
 	gone.Wait()
 	m.must(202, "POST", "/order", order("AWAITED", "CUSTOMER_001", item{"PRODUCT_002", 5, 1}))
-	refused(t, binary, t.TempDir(), 1, "of service orders", "--db", db, "wait", "--idle", "--timeout", "3s")
+	await(t, "what waits for the orders service is named", func() bool { // on a busy machine a look takes longer
+		p := testserver.Start(t, binary, "--data", t.TempDir(), "--db", db, "wait", "--idle", "--timeout", "4s")
+		if e := p.Wait(); e.Code != 1 {
+			t.Fatalf("it is idle: %v\n%s", e, p.Stderr())
+		}
+		return strings.Contains(p.Stderr(), "of service orders")
+	})
 	m.beginWhatEnded()
 	m.awaitStatus("AWAITED", "APPROVED")
 	m.idle()

@@ -5,10 +5,14 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"net/http"
+	"os"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -39,12 +43,32 @@ const (
 	callbackPause = 200 * time.Millisecond // before the second try; doubled before the third
 )
 
-func newCaller(url, secret string, now func() time.Time) *caller {
-	return &caller{
-		url: url, secret: []byte(secret), now: now,
-		client: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{IdleConnTimeout: 10 * time.Second}},
-		queue:  make(chan callback, 4096),
+func newCaller(config Config) (*caller, error) {
+	transport := &http.Transport{IdleConnTimeout: 10 * time.Second}
+	if config.CallbackCert != "" {
+		data, err := os.ReadFile(config.CallbackCert)
+		if err != nil {
+			return nil, err
+		}
+		block, _ := pem.Decode(data)
+		if block == nil {
+			return nil, fmt.Errorf("%s holds no certificate", config.CallbackCert)
+		}
+		trusted, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", config.CallbackCert, err)
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
+		transport.TLSClientConfig.RootCAs.AddCert(trusted)
+		if len(trusted.DNSNames) > 0 { // it is this very certificate that is trusted, under whichever address
+			transport.TLSClientConfig.ServerName = trusted.DNSNames[0]
+		}
 	}
+	return &caller{
+		url: config.CallbackURL, secret: []byte(config.CallbackSecret), now: config.Now,
+		client: &http.Client{Timeout: 5 * time.Second, Transport: transport},
+		queue:  make(chan callback, 4096),
+	}, nil
 }
 
 // report queues the callback for e.

@@ -26,6 +26,8 @@ type Config struct {
 	APIKey string
 	// CallbackURL is told about every execution, in the background. Default: nobody is.
 	CallbackURL string
+	// CallbackCert is a file with the certificate that is trusted there, and no other; default those that the machine trusts.
+	CallbackCert string
 	// CallbackSecret signs callbacks. Required with CallbackURL.
 	CallbackSecret string
 	// Faults are switched on from the start. Default none.
@@ -67,6 +69,10 @@ func New(config Config) (*Provider, error) {
 	case config.CallbackURL != "" && config.CallbackSecret == "":
 		return nil, errors.New("payment stand-in: callbacks need a secret")
 	}
+	caller, err := newCaller(config)
+	if err != nil {
+		return nil, fmt.Errorf("payment stand-in: callbacks: %w", err)
+	}
 	book, err := openLedger(config.Ledger, config.Now)
 	if err != nil {
 		return nil, fmt.Errorf("payment stand-in: %w", err)
@@ -79,7 +85,7 @@ func New(config Config) (*Provider, error) {
 		listener: listener,
 		ledger:   book,
 		faults:   &switchboard{tries: map[string]int{}},
-		caller:   newCaller(config.CallbackURL, config.CallbackSecret, config.Now),
+		caller:   caller,
 		stop:     make(chan struct{}),
 	}
 	p.faults.set(config.Faults)

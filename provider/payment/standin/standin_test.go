@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -475,9 +476,17 @@ func TestSlow(t *testing.T) {
 
 func TestCallbacks(t *testing.T) {
 	t.Parallel()
+	for name, serve := range map[string]func(http.Handler) *httptest.Server{"in the clear": httptest.NewServer, "over TLS": httptest.NewTLSServer} {
+		t.Run(name, func(t *testing.T) { callsBack(t, serve) })
+	}
+}
+
+func callsBack(t *testing.T, serve func(http.Handler) *httptest.Server) {
+	t.Helper()
+	t.Parallel()
 	const secret = "a-callback-secret"
 	received := make(chan payment.Callback, 16)
-	shop := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	shop := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err == nil {
 			var callback payment.Callback
@@ -491,7 +500,15 @@ func TestCallbacks(t *testing.T) {
 		}
 	}))
 	t.Cleanup(shop.Close)
-	w := start(t, func(c *standin.Config) { c.CallbackURL, c.CallbackSecret = shop.URL, secret })
+	w := start(t, func(c *standin.Config) {
+		c.CallbackURL, c.CallbackSecret = shop.URL, secret
+		if certificate := shop.Certificate(); certificate != nil { // which names another host first
+			c.CallbackCert = filepath.Join(t.TempDir(), "certificate.pem")
+			if err := os.WriteFile(c.CallbackCert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw}), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 	ctx := t.Context()
 
 	first, err := w.client.Authorize(ctx, "k1", authorization("p1", 10))
@@ -594,6 +611,7 @@ func TestConfigIsChecked(t *testing.T) {
 		"no ledger":        {APIKey: apiKey},
 		"not loopback":     {Ledger: ledger, APIKey: apiKey, Listen: "0.0.0.0:0"},
 		"no secret":        {Ledger: ledger, APIKey: apiKey, CallbackURL: "http://127.0.0.1:1/"},
+		"no certificate":   {Ledger: ledger, APIKey: apiKey, CallbackCert: "none"},
 		"bad faults":       {Ledger: ledger, APIKey: apiKey, Faults: standin.Faults{FailPercent: -1}},
 		"ledger is damage": {Ledger: damaged(t), APIKey: apiKey},
 	} {

@@ -1,0 +1,63 @@
+package devices
+
+import (
+	"net"
+	"sync"
+
+	"example.org/souk/backbone"
+	"example.org/souk/gateway/door"
+)
+
+// turnstile is a listener that bounds how often an address may connect, and how many connections there are, those included that have not
+// said who they are. What is too much is closed unheard: a device comes again.
+type turnstile struct {
+	net.Listener
+	clock backbone.Clock
+	tries *door.Limiter
+	most  int
+
+	mu     sync.Mutex
+	inside int
+}
+
+// Accept implements net.Listener.
+func (l *turnstile) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.tries.Take(door.AddressOf(c.RemoteAddr().String()), l.clock.Now()) == 0 && l.enter() {
+			return &visitor{Conn: c, leave: sync.OnceFunc(l.exit)}, nil
+		}
+		_ = c.Close() // nothing was said yet
+	}
+}
+
+func (l *turnstile) enter() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.inside >= l.most {
+		return false
+	}
+	l.inside++
+	return true
+}
+
+func (l *turnstile) exit() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inside--
+}
+
+// visitor is a connection that was let in.
+type visitor struct {
+	net.Conn
+	leave func()
+}
+
+// Close implements net.Conn.
+func (v *visitor) Close() error {
+	v.leave()
+	return v.Conn.Close()
+}
