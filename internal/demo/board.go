@@ -55,7 +55,7 @@ func (b *board) draw(ctx context.Context) {
 	defer cancel()
 	lines := []string{fmt.Sprintf("orders      %6d accepted  %6d cancelled  %6d refused", b.crowd.accepted.Load(), b.crowd.canceled.Load(), b.crowd.refused.Load())}
 	if sums, err := b.look(ctx); err != nil {
-		lines = append(lines, "the mall does not answer just now")
+		lines = append(lines, "the mall does not answer just now: "+err.Error())
 	} else {
 		lines = append(lines,
 			fmt.Sprintf("checkouts   %6.0f under way", sums["souk_sagas"]),
