@@ -51,7 +51,7 @@ func (b *board) run(ctx context.Context) {
 
 // draw draws it over the one before, or below where it is no terminal.
 func (b *board) draw(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	lines := []string{fmt.Sprintf("orders      %6d accepted  %6d cancelled  %6d refused", b.crowd.accepted.Load(), b.crowd.canceled.Load(), b.crowd.refused.Load())}
 	if sums, err := b.look(ctx); err != nil {

@@ -134,6 +134,8 @@ type play struct {
 	mall    theMall
 	around  sync.WaitGroup
 
+	logins        []robot.Login
+	dismiss       func() // has the robots go
 	kills, pauses atomic.Int64
 	round         chan struct{} // closed once each process was killed
 
@@ -322,33 +324,43 @@ func (p *play) kiosk(ctx context.Context, people *sync.WaitGroup) error {
 	return nil
 }
 
-// robots fetch what was ordered until life ends.
+// robots get logins and fetch what was ordered until life ends, or dismiss is called.
 func (p *play) robots(life context.Context) error {
-	var logins []robot.Login
 	for i := range fleet {
 		name := fmt.Sprintf("robot-%d", i+1)
 		login, err := p.admit(life, name, "robot")
 		if err != nil {
 			return err
 		}
-		logins = append(logins, robot.Login{Robot: name, Password: login.Password})
+		p.logins = append(p.logins, robot.Login{Robot: name, Password: login.Password})
 	}
+	p.dismiss = p.fetch(life)
+	return nil
+}
+
+// fetch has the robots work until stop is called, which returns when they are gone.
+func (p *play) fetch(life context.Context) (stop func()) {
 	faults := robot.Faults{Short: 2}
 	if p.Chaos {
 		faults = robot.Faults{Short: 5, Block: 2, Duplicates: 10, Drops: 5, Vanish: 1, VanishMS: 3000}
 	}
+	working, end := context.WithCancel(life)
+	gone := make(chan struct{})
 	p.around.Go(func() {
-		for life.Err() == nil {
-			_ = robot.Run(life, robot.Config{
-				Server: p.mall.url(depot.ServiceName), Robots: logins, Seed: p.Seed, Speed: pace * p.Speed, Positions: 2, Faults: faults,
+		defer close(gone)
+		for working.Err() == nil {
+			_ = robot.Run(working, robot.Config{
+				Server: p.mall.url(depot.ServiceName), Robots: p.logins, Seed: p.Seed, Speed: pace * p.Speed, Positions: 2, Faults: faults,
 			})
-			pause(life, 100*time.Millisecond)
+			pause(working, 100*time.Millisecond)
 		}
 	})
-	return nil
+	return func() { end(); <-gone }
 }
 
-// rest waits until nothing is under way: no list is out with a robot, no message on its way, no call to be made.
+// rest waits until nothing is under way: no list is out with a robot, no message on its way, no call to be made. Robots say all the time
+// that they are there, so a mall of many processes on a busy machine is never still with them: they go when all is fetched, and come back
+// if more is to be fetched after all.
 func (p *play) rest(life context.Context) error {
 	ctx, cancel := context.WithTimeout(life, 5*time.Minute)
 	defer cancel()
@@ -360,21 +372,33 @@ func (p *play) rest(life context.Context) error {
 	}
 	fmt.Fprintln(p.Out, "waiting until nothing is under way")
 	for {
+		for open := "?"; open != ""; {
+			var err error
+			if open, err = p.unfetched(ctx); err != nil {
+				return err
+			}
+			if open != "" && !pause(ctx, 200*time.Millisecond) {
+				return fmt.Errorf("an order is not fetched in the end: %s", open)
+			}
+		}
+		p.dismiss()
 		if err := p.mall.operate(ctx, "wait", control.Args{"timeout": "4m", "settled": "yes"}, nil); err != nil {
 			return fmt.Errorf("the mall does not come to rest: %w", err)
 		}
-		open := ""
-		err := p.mall.operate(ctx, "order search", control.Args{"status": "APPROVED,PICKING", "limit": "1"}, func(row json.RawMessage) error {
-			open = string(row)
-			return nil
-		})
-		if err != nil || open == "" {
+		if open, err := p.unfetched(ctx); err != nil || open == "" {
 			return err
 		}
-		if !pause(ctx, 100*time.Millisecond) {
-			return fmt.Errorf("an order is not fetched in the end: %s", open)
-		}
+		p.dismiss = p.fetch(life)
 	}
+}
+
+// unfetched returns an order that robots have something to do for, "" for none, as far as the search knows.
+func (p *play) unfetched(ctx context.Context) (open string, err error) {
+	err = p.mall.operate(ctx, "order search", control.Args{"status": "APPROVED,PICKING,CANCELLING", "limit": "1"}, func(row json.RawMessage) error {
+		open = string(row)
+		return nil
+	})
+	return open, err
 }
 
 // check opens what the mall has kept and looks at it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"sync"
 
 	"connectrpc.com/connect"
 
@@ -49,19 +50,24 @@ func (s steered) InFlight(ctx context.Context) (string, error) {
 	return s.Runtime.UnsettledHere(ctx)
 }
 
-// each asks every process.
+// each asks every process, all at once, since however many there are all should be asked about the same moment. It returns when all have
+// answered.
 func (h *House) each(ctx context.Context, ask func(soukv1connect.ControlServiceClient) error) error {
 	list, err := h.peers.Processes(ctx)
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, p := range list {
-		client := soukv1connect.NewControlServiceClient(h.peers.To(p), peers.URL(p.Parts[0]), connect.WithGRPC())
-		if err := ask(client); err != nil {
-			errs = append(errs, fmt.Errorf("process %s (%v): %w", p.ID, p.Parts, err))
-		}
+	errs := make([]error, len(list))
+	var asking sync.WaitGroup
+	for i, p := range list {
+		asking.Go(func() {
+			client := soukv1connect.NewControlServiceClient(h.peers.To(p), peers.URL(p.Parts[0]), connect.WithGRPC())
+			if err := ask(client); err != nil {
+				errs[i] = fmt.Errorf("process %s (%v): %w", p.ID, p.Parts, err)
+			}
+		})
 	}
+	asking.Wait()
 	return errors.Join(errs...)
 }
 
@@ -88,12 +94,15 @@ func (h *House) InFlight(ctx context.Context) (string, error) {
 
 // round asks every process once.
 func (h *House) round(ctx context.Context) (heads map[string]int64, busy string, err error) {
+	var mu sync.Mutex
 	heads = map[string]int64{}
 	err = h.each(ctx, func(c soukv1connect.ControlServiceClient) error {
 		r, err := c.GetInFlight(ctx, connect.NewRequest(&soukv1.GetInFlightRequest{}))
 		if err != nil {
 			return wrong(err)
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if busy == "" {
 			busy = r.Msg.GetInFlight()
 		}
