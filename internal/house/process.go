@@ -30,13 +30,16 @@ const kioskPart = kiosk.Gate
 // gateways are the parts that are no services.
 var gateways = []string{consolePart, kioskPart}
 
-// PartNames lists what can run in a process of its own, services and gateways, but for the gateway to partners, which needs a broker.
+// PartNames lists what can run in a process of its own, services and gateways, each once, but for the gateway to partners, which needs a
+// broker.
 func PartNames() []string {
-	var names []string
+	names := slices.Clone(gateways)
 	for _, p := range Parts(Ports{Intake: true}) {
-		names = append(names, p.Name)
+		if !slices.Contains(names, p.Name) { // a gateway that takes in by a service of its own is both
+			names = append(names, p.Name)
+		}
 	}
-	return append(names, gateways...)
+	return names
 }
 
 // Several tells whether the mall runs as several processes on databases that they share.

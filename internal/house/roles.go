@@ -85,11 +85,13 @@ func (g *grants) role(part string) string { return g.prefix + "_" + part }
 func (g *grants) list() []Granted {
 	var list []Granted
 	for _, part := range gateways {
-		list = append(list, Granted{Role: g.role(part), Reads: g.seenBy(part)})
+		if !slices.Contains(g.services, part) {
+			list = append(list, Granted{Role: g.role(part), Reads: g.seenBy(part)})
+		}
 	}
 	for _, s := range g.services {
 		reads := g.reads[s]
-		if s == staff.ServiceName {
+		if slices.Contains(pages, s) {
 			reads = g.seenBy(s)
 		}
 		list = append(list, Granted{g.role(s), s, reads})
@@ -215,7 +217,9 @@ func (b *granting) give(service string) {
 	}
 	b.do("REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM PUBLIC, %s", service, b.prefix)
 	for _, part := range gateways {
-		b.do("REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM %s", service, b.role(part))
+		if part != service {
+			b.do("REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM %s", service, b.role(part))
+		}
 	}
 	b.do("GRANT USAGE ON SCHEMA %s TO %s", service, b.prefix)
 	for _, other := range b.services {
@@ -231,7 +235,9 @@ func (b *granting) give(service string) {
 	}
 	for _, gateway := range gateways { // beside services in one process, it reads for them the logs of those that run elsewhere
 		for _, table := range openToWho {
-			b.do("GRANT SELECT ON %s.%s TO %s", service, table, b.role(gateway))
+			if gateway != service {
+				b.do("GRANT SELECT ON %s.%s TO %s", service, table, b.role(gateway))
+			}
 		}
 	}
 	for _, table := range openToAll {
