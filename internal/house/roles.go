@@ -201,9 +201,9 @@ func (b *granting) share() {
 	}
 }
 
-// Tables of a service that others read: what is to be migrated, how far its subscriptions are, and its log.
+// Tables of a service that others read: what is to be migrated, how far its subscriptions are and where they joined, and its log.
 var (
-	openToAll = []string{"bb_version", "bb_service_version", "bb_checkpoint"}
+	openToAll = []string{"bb_version", "bb_service_version", "bb_checkpoint", "bb_value"}
 	openToWho = []string{"bb_log", "bb_head"} // to who subscribes
 )
 

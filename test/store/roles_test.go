@@ -120,7 +120,7 @@ func refusedToRoles(t *testing.T, server *testserver.Server, db string) {
 		for _, name := range names {
 			schema, table, _ := strings.Cut(name, ".")
 			common := schema == "mall" || schema == "door"
-			read := common || slices.Contains(shown[service], schema) || slices.Contains([]string{"bb_log", "bb_head", "bb_checkpoint", "bb_version", "bb_service_version"}, table)
+			read := common || slices.Contains(shown[service], schema) || slices.Contains([]string{"bb_log", "bb_head", "bb_checkpoint", "bb_value", "bb_version", "bb_service_version"}, table)
 			for what, wanted := range map[string]bool{"reads": read, "deletes": common, "drops": false} {
 				if got := slices.Contains(may, name+":"+what); got != wanted {
 					t.Errorf("the role of %s %s %s: %v, want %v", service, what, name, got, wanted)
