@@ -83,12 +83,7 @@ type grants struct {
 func (g *grants) role(part string) string { return g.prefix + "_" + part }
 
 func (g *grants) list() []Granted {
-	var list []Granted
-	for _, part := range gateways {
-		if !slices.Contains(g.services, part) {
-			list = append(list, Granted{Role: g.role(part), Reads: g.seenBy(part)})
-		}
-	}
+	list := []Granted{{Role: g.role(consolePart), Reads: g.seenBy(consolePart)}}
 	for _, s := range g.services {
 		reads := g.reads[s]
 		if slices.Contains(pages, s) {
@@ -131,7 +126,7 @@ func (g *grants) grant(ctx context.Context, address string, here []string, share
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		b := &granting{grants: g, ctx: ctx, tx: tx}
 		b.make(g.prefix, "NOLOGIN")
-		for _, part := range slices.Concat(gateways, g.services) {
+		for _, part := range append([]string{consolePart}, g.services...) {
 			b.make(g.role(part), "LOGIN")
 			b.do("GRANT %s TO %s", g.prefix, g.role(part))
 		}
@@ -215,12 +210,7 @@ func (b *granting) give(service string) {
 	for _, table := range tables {
 		b.do("ALTER TABLE %s.%s OWNER TO %s", service, table, owner)
 	}
-	b.do("REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM PUBLIC, %s", service, b.prefix)
-	for _, part := range gateways {
-		if part != service {
-			b.do("REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM %s", service, b.role(part))
-		}
-	}
+	b.do("REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM PUBLIC, %s, %s", service, b.prefix, b.role(consolePart))
 	b.do("GRANT USAGE ON SCHEMA %s TO %s", service, b.prefix)
 	for _, other := range b.services {
 		if other == service {
@@ -230,13 +220,6 @@ func (b *granting) give(service string) {
 		if slices.Contains(b.reads[other], service) {
 			for _, table := range openToWho {
 				b.do("GRANT SELECT ON %s.%s TO %s", service, table, b.role(other))
-			}
-		}
-	}
-	for _, gateway := range gateways { // beside services in one process, it reads for them the logs of those that run elsewhere
-		for _, table := range openToWho {
-			if gateway != service {
-				b.do("GRANT SELECT ON %s.%s TO %s", service, table, b.role(gateway))
 			}
 		}
 	}
