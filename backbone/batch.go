@@ -580,6 +580,9 @@ func (b *batch) send(h *host, c Command, id, replyTo string, m Meta) error {
 	if !ok {
 		return Permanent(fmt.Errorf("%w: %s", ErrNotHandled, wire))
 	}
+	if target != h.svc.Name && h.sends != nil && !h.sends[wire] {
+		return Permanent(fmt.Errorf("service %s sends %s, which its table does not list: add it to Sends", h.svc.Name, wire))
+	}
 	data, err := json.Marshal(c)
 	if err != nil {
 		return Permanent(fmt.Errorf("encode %s: %w", wire, err))

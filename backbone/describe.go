@@ -14,8 +14,7 @@ import (
 // Map describes a parts list as data, for people and programs: Text, JSON, Mermaid
 // and Hexagons show it. Two maps of one parts list are equal to the letter.
 //
-// What a policy sends and which timers it sets is decided by a function and stands
-// in no table; a map shows the commands that sagas send.
+// Which timers a policy sets is decided by a function and stands in no table.
 type Map struct {
 	Services []MapService `json:"services"` // in the order of the parts list
 }
@@ -30,9 +29,11 @@ type MapService struct {
 	Reacts     []string          `json:"reacts,omitempty"`     // its own events that policies see
 	Subscribes []MapSubscription `json:"subscribes,omitempty"`
 	Sagas      []SagaTable       `json:"sagas,omitempty"`
-	Sends      []MapSend         `json:"sends,omitempty"` // by its sagas, to other services
-	Calls      []MapCall         `json:"calls,omitempty"`
-	Views      []MapView         `json:"views,omitempty"`
+	Sends      []MapSend         `json:"sends,omitempty"` // to other services
+	// SendsAny says that its table does not list what policies and handlers send; then Sends has only what its sagas send.
+	SendsAny bool      `json:"sendsAny,omitempty"`
+	Calls    []MapCall `json:"calls,omitempty"`
+	Views    []MapView `json:"views,omitempty"`
 }
 
 // MapCommand is a command that a service handles.
@@ -57,12 +58,13 @@ type MapSubscription struct {
 	From string `json:"from"` // now or first
 }
 
-// MapSend is a command that a saga sends to another service.
+// MapSend is a command that a service sends to another one.
 type MapSend struct {
 	Command string `json:"command"`
 	To      string `json:"to"` // "" where no part handles it
-	Saga    string `json:"saga"`
-	Undoes  bool   `json:"undoes,omitempty"` // it takes another command back
+	// Saga names the saga that sends it; "" where a handler or policy does.
+	Saga   string `json:"saga,omitempty"`
+	Undoes bool   `json:"undoes,omitempty"` // it takes another command back
 }
 
 // MapCall is a kind of call to the outside.
@@ -172,6 +174,10 @@ func (r *register) service(s *Service) MapService {
 			}
 		}
 	}
+	d.SendsAny = s.Sends == nil
+	for _, c := range s.Sends {
+		d.send(MapSend{Command: c.CommandType(), To: r.handlers[c.CommandType()]})
+	}
 	for _, c := range s.Calls {
 		timeout := c.Timeout
 		if timeout <= 0 {
@@ -200,6 +206,22 @@ func (s *MapService) send(c MapSend) {
 
 func (r *register) subscription(event, saga string, from From) MapSubscription {
 	return MapSubscription{event, r.owners[event], saga, [...]string{FromNow: "now", FromFirst: "first"}[from]}
+}
+
+// Listens reports whether a service reads another one's log, or its own, for what is addressed to it: commands, its fired timers,
+// and the answers to what it sends.
+func (m Map) Listens(service, source string) bool {
+	return service == source || m.addresses(source, service) || m.addresses(service, source)
+}
+
+// addresses reports whether a service may send commands to another one.
+func (m Map) addresses(from, to string) bool {
+	i := slices.IndexFunc(m.Services, func(s MapService) bool { return s.Name == from })
+	if i < 0 {
+		return false
+	}
+	s := &m.Services[i]
+	return s.SendsAny || slices.ContainsFunc(s.Sends, func(c MapSend) bool { return c.To == to })
 }
 
 // JSON returns the map as indented JSON.

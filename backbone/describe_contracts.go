@@ -154,7 +154,7 @@ func asyncAPI(m Map, schemas map[string]schema, info ContractInfo) schema {
 			}
 		}
 		for _, to := range sortedKeys(sent) {
-			operation(s.Name+".sends."+to, "send", to+".commands", "Sagas of "+s.Name+" send commands to "+to+".", sent[to])
+			operation(s.Name+".sends."+to, "send", to+".commands", s.Name+" sends commands to "+to+".", sent[to])
 		}
 	}
 	about := schema{"title": info.Title, "version": info.Version}

@@ -30,6 +30,7 @@ type Runtime struct {
 	elsewhere []*host // of parts that do not run here, for what is to be known of them: they have no writer
 	handlerOf map[string]string
 	ownerOf   map[string]string // events
+	parts     Map
 	writers   []*writer
 
 	mu      sync.Mutex
@@ -67,7 +68,10 @@ func New(cfg Config) (*Runtime, error) {
 	if cfg.Lease <= 0 {
 		cfg.Lease = defaultLease
 	}
-	r := &Runtime{cfg: cfg, log: cfg.Logger, hosts: map[string]*host{}, handlerOf: map[string]string{}, ownerOf: map[string]string{}}
+	r := &Runtime{
+		cfg: cfg, log: cfg.Logger, hosts: map[string]*host{}, parts: Describe(cfg.Parts),
+		handlerOf: map[string]string{}, ownerOf: map[string]string{},
+	}
 	if r.cfg.Owner == "" {
 		r.cfg.Owner = r.ids.next(r.now())
 	}
@@ -159,9 +163,15 @@ func (h *host) subscribe() {
 		}
 	}
 	for _, part := range h.r.cfg.Parts {
-		in := driver.Interest{Source: part.Name, Addressed: h.svc.Name}
+		in := driver.Interest{Source: part.Name}
+		if h.r.parts.Listens(h.svc.Name, part.Name) {
+			in.Addressed = h.svc.Name
+		}
 		for t := range sources[part.Name] {
 			in.Types = append(in.Types, driver.AnyVersion(t))
+		}
+		if in.Addressed == "" && len(in.Types) == 0 {
+			continue
 		}
 		slices.Sort(in.Types)
 		main.spec.Interests = append(main.spec.Interests, in)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ type host struct {
 	w     *writer
 
 	handlers     map[string]*Handler
+	sends        map[string]bool // commands to other services; nil: any
 	reacts       map[string][]func(Event, Meta) []Effect
 	inline       map[string][]inlineView
 	sagas        map[string]SagaDefinition         // newest definition by name
@@ -69,6 +71,12 @@ func newHost(r *Runtime, svc *Service, store driver.Store, w *writer) *host {
 	for i := range svc.Handles {
 		h.handlers[svc.Handles[i].command] = &svc.Handles[i]
 		h.reads(svc.Handles[i].command)
+	}
+	if i := slices.IndexFunc(r.parts.Services, func(s MapService) bool { return s.Name == svc.Name && !s.SendsAny }); i >= 0 {
+		h.sends = map[string]bool{}
+		for _, c := range r.parts.Services[i].Sends {
+			h.sends[c.Command] = true
+		}
 	}
 	for _, sub := range svc.Reacts {
 		h.reacts[sub.event] = append(h.reacts[sub.event], sub.react)

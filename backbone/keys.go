@@ -64,6 +64,7 @@ func KeyService() *Service {
 	return &Service{
 		Name:       keyService,
 		About:      "Keeps a key per person, under which their personal data is sealed.",
+		Sends:      []Command{},
 		Migrations: migrations,
 	}
 }

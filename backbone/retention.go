@@ -130,11 +130,22 @@ func (r *Runtime) readersPassed(ctx context.Context) (map[string]int64, error) {
 // reading is one log that a subscription reads.
 type reading struct{ subscription, source string }
 
-// readings lists what the subscriptions of a service read: its own every log, for
-// what is addressed to it; those of its views the logs of their events.
+// readings lists what the subscriptions of a service read: its own the logs of its
+// events and those in which something may be addressed to it; those of its views the
+// logs of their events.
 func (r *Runtime) readings(svc *Service) (list []reading) {
 	for _, part := range r.cfg.Parts {
-		list = append(list, reading{svc.Name, part.Name})
+		if r.parts.Listens(svc.Name, part.Name) {
+			list = append(list, reading{svc.Name, part.Name})
+		}
+	}
+	for i := range svc.Subscribes {
+		list = append(list, reading{svc.Name, r.ownerOf[svc.Subscribes[i].event]})
+	}
+	for _, saga := range svc.Sagas {
+		for _, a := range saga.advances() {
+			list = append(list, reading{svc.Name, r.ownerOf[a.sub.event]})
+		}
 	}
 	for i := range svc.Views {
 		v := &svc.Views[i]

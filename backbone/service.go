@@ -30,6 +30,13 @@ type Service struct {
 	// Subscribes lists the events of others that it handles, in one subscription
 	// of the service's name.
 	Subscribes []Subscriber
+	// Sends lists the commands that its policies and handlers send to other services,
+	// one zero value a type; what its sagas send is told by their steps. Only those
+	// services then listen to its log for commands, and it to theirs for the answers;
+	// what is not listed is refused when it is sent. Whatever an earlier version may
+	// have sent stays listed until it has arrived. nil: it may send any command, and
+	// every service listens; an empty list says that it sends none.
+	Sends []Command
 	// Sagas lists the processes that it runs.
 	Sagas []SagaDefinition
 	// Calls lists what it calls outside.
@@ -243,6 +250,14 @@ func (s *Service) checkAgainst(owners, handlers map[string]string, fail func(str
 			fail("service %s subscribes to %s twice: one handler a type", s.Name, sub.event)
 		}
 		seen[sub.event] = true
+	}
+	for _, c := range s.Sends {
+		switch to := handlers[c.CommandType()]; to {
+		case "":
+			fail("service %s sends %s, which no service of the parts list handles", s.Name, c.CommandType())
+		case s.Name:
+			fail("service %s lists %s under Sends, which it handles itself", s.Name, c.CommandType())
+		}
 	}
 	for _, saga := range s.Sagas {
 		if err := saga.check(s); err != nil {

@@ -431,6 +431,13 @@ type Checkpoint struct {
 	Guard *Guard
 }
 
+// Lease says who has a slice.
+type Lease struct {
+	Slice int
+	Owner string // "" for nobody
+	Until int64  // by the database's clock, in microseconds since 1970
+}
+
 // Slices hands out the slices of subscriptions, and the rows that their owners
 // work on.
 type Slices interface {
@@ -446,6 +453,9 @@ type Slices interface {
 
 	// Renew prolongs what owner holds and returns the slices still held.
 	Renew(ctx context.Context, service, subscription, owner string, lease time.Duration) ([]int, error)
+
+	// Leases returns who has which slice, by slice.
+	Leases(ctx context.Context, service, subscription string) ([]Lease, error)
 
 	// Release gives slices up without waiting for the lease.
 	Release(ctx context.Context, service, subscription, owner string, slices []int) error

@@ -3,6 +3,7 @@ package drivertest
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,15 +74,41 @@ func testClaim(t *testing.T, open Opener) {
 	must(t, err)
 	equal(t, "a holds", fmt.Sprint(held), "[0 2]")
 
-	// A source that is added belongs to those who hold the slices.
-	_, err = s.InitSubscription(ctx, service, "sub", 4, map[string]int64{"z": 5})
+	// A source that is added belongs to those who hold the slices, whatever its name is.
+	for i, source := range []string{"z", "a"} {
+		_, err = s.InitSubscription(ctx, service, "sub", 4, map[string]int64{source: 5})
+		must(t, err)
+		none, err = s.Claim(ctx, service, "sub", "d", 9, long)
+		must(t, err)
+		equal(t, "d gets", len(none), 0)
+		a, err = s.Claim(ctx, service, "sub", "a", 9, long)
+		must(t, err)
+		equal(t, "a's rows with the new source", len(a), 2*(3+i))
+	}
+
+	// What is renewed is kept for all sources, and everybody sees by whom.
+	must(t, s.Release(ctx, service, "sub", "a", []int{0, 2}))
+	_, err = s.Claim(ctx, service, "sub", "e", 9, gone)
 	must(t, err)
+	held, err = s.Renew(ctx, service, "sub", "e", long)
+	must(t, err)
+	equal(t, "e holds", fmt.Sprint(held), "[0 2]")
 	none, err = s.Claim(ctx, service, "sub", "d", 9, long)
 	must(t, err)
-	equal(t, "d gets", len(none), 0)
-	a, err = s.Claim(ctx, service, "sub", "a", 9, long)
+	equal(t, "d gets of what was renewed", len(none), 0)
+	leases, err := s.Leases(ctx, service, "sub")
 	must(t, err)
-	equal(t, "a's rows with the new source", len(a), 6)
+	now, err := s.Now(ctx)
+	must(t, err)
+	var seen []string
+	for _, l := range leases {
+		seen = append(seen, fmt.Sprintf("%d %s %t", l.Slice, l.Owner, l.Until > now.UnixMicro()))
+	}
+	equal(t, "leases", strings.Join(seen, ", "), "0 e true, 1 b true, 2 e true, 3 b true")
+	must(t, s.Release(ctx, service, "sub", "e", []int{0, 1, 2, 3}))
+	leases, err = s.Leases(ctx, service, "sub")
+	must(t, err)
+	equal(t, "who has what was released", leases[0], driver.Lease{})
 }
 
 // testTakeover claims while the old owner's batch is on its way.

@@ -94,6 +94,14 @@ func (s *FaultyStore) Renew(ctx context.Context, service, name, owner string, le
 	return s.Store.Renew(ctx, service, name, owner, lease)
 }
 
+// Leases implements driver.Slices.
+func (s *FaultyStore) Leases(ctx context.Context, service, name string) ([]driver.Lease, error) {
+	if err := s.leasing(); err != nil {
+		return nil, err
+	}
+	return s.Store.Leases(ctx, service, name)
+}
+
 // Release implements driver.Slices.
 func (s *FaultyStore) Release(ctx context.Context, service, name, owner string, held []int) error {
 	if err := s.leasing(); err != nil {

@@ -182,6 +182,21 @@ func (m *memory) Renew(ctx context.Context, service, name, owner string, lease t
 	return slices.Compact(out), nil
 }
 
+func (m *memory) Leases(_ context.Context, service, name string) ([]driver.Lease, error) {
+	if err := m.lock(); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	var out []driver.Lease
+	ps := m.points[service+"/"+name]
+	for i := range ps {
+		if ps[i].Source == ps[0].Source {
+			out = append(out, driver.Lease{Slice: ps[i].Slice, Owner: ps[i].Owner, Until: ps[i].LeaseUntil})
+		}
+	}
+	return out, nil
+}
+
 func (m *memory) Release(_ context.Context, service, name, owner string, held []int) error {
 	if err := m.lock(); err != nil {
 		return err

@@ -117,7 +117,13 @@ func readings(m backbone.Map) []reading {
 		own := reading{service: s.Name, name: s.Name}
 		types := byOwner(s.Subscribes)
 		for _, source := range m.Services {
-			own.interests = append(own.interests, driver.Interest{Source: source.Name, Types: types[source.Name], Addressed: s.Name})
+			in := driver.Interest{Source: source.Name, Types: types[source.Name]}
+			if m.Listens(s.Name, source.Name) {
+				in.Addressed = s.Name
+			}
+			if in.Addressed != "" || len(in.Types) > 0 {
+				own.interests = append(own.interests, in)
+			}
 		}
 		list = append(list, own)
 		for _, v := range s.Views {

@@ -7,6 +7,7 @@ import (
 
 	"example.org/souk/backbone"
 	"example.org/souk/mall"
+	"example.org/souk/mall/command"
 	"example.org/souk/mall/event"
 )
 
@@ -51,6 +52,7 @@ func Service(g *Gateway) *backbone.Service {
 			backbone.Whenever(tellDue),
 			backbone.Whenever(tellRestock),
 		},
+		Sends:      []backbone.Command{command.ScanCard{}, command.ScanExit{}},
 		Calls:      []backbone.CallType{backbone.CallTo(tellName, caller, toNobody)},
 		Views:      []backbone.View{logins},
 		Migrations: migrations,

@@ -5,31 +5,20 @@ import (
 	"io"
 	"net"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"example.org/souk/backbone/backbonetest"
 	"example.org/souk/gateway/door"
 )
 
-// still is a clock that stands until it is moved.
-type still struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *still) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *still) move(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
+// standing is a clock that stands until it is turned.
+func standing() *backbonetest.Clock {
+	c := &backbonetest.Clock{}
+	c.Set(time.Unix(1_800_000_000, 0))
+	return c
 }
 
 // arrivals is a listener at which connections of given addresses come in, one after another.
@@ -85,13 +74,13 @@ func accepted(t *testing.T, l *turnstile, from ...string) (in []string, conns []
 // those that say nothing included.
 func TestConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
-	c := &still{now: time.Unix(1_800_000_000, 0)}
+	c := standing()
 	l := &turnstile{clock: c, tries: door.NewLimiter(door.Rate{PerSecond: 1, Burst: 2}, 100), most: 1000}
 	a, b := "10.0.0.1:1", "10.0.0.2:1"
 	if in, _ := accepted(t, l, a, "10.0.0.1:2", "10.0.0.1:3", b, "10.0.0.1:4"); !slices.Equal(in, []string{a, "10.0.0.1:2", b}) {
 		t.Errorf("let in: %v", in)
 	}
-	c.move(time.Second)
+	c.Advance(time.Second)
 	if in, _ := accepted(t, l, a, a); len(in) != 1 {
 		t.Errorf("a second later: %v", in)
 	}
@@ -110,7 +99,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 // A device that says too much is cut off, without an acknowledgement; others are not.
 func TestADeviceThatSaysTooMuch(t *testing.T) {
 	t.Parallel()
-	c := &still{now: time.Unix(1_800_000_000, 0)}
+	c := standing()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +134,7 @@ func TestADeviceThatSaysTooMuch(t *testing.T) {
 	if err := says("gate-2"); err != nil {
 		t.Errorf("another device: %v", err)
 	}
-	c.move(time.Second)
+	c.Advance(time.Second)
 	if err := says("gate-1"); err != nil {
 		t.Errorf("a second later: %v", err)
 	}

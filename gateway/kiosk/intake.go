@@ -30,6 +30,7 @@ func Service() *backbone.Service {
 			backbone.Decide(requests, turnAway),
 		},
 		Reacts: []backbone.Subscriber{backbone.Whenever(cancelWhenAsked)},
+		Sends:  []backbone.Command{command.CancelOrder{}},
 		Sagas:  []backbone.SagaDefinition{checkingOut},
 	}
 }

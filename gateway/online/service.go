@@ -7,6 +7,7 @@ import (
 
 	"example.org/souk/backbone"
 	"example.org/souk/mall"
+	"example.org/souk/mall/command"
 	"example.org/souk/mall/event"
 )
 
@@ -32,6 +33,7 @@ func Service() *backbone.Service {
 			backbone.Decide(requests, turnAway),
 		},
 		Reacts:     []backbone.Subscriber{backbone.Whenever(cancelWhenAsked)},
+		Sends:      []backbone.Command{command.CancelOrder{}},
 		Sagas:      []backbone.SagaDefinition{placing},
 		Views:      []backbone.View{products},
 		Migrations: files,

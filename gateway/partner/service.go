@@ -44,6 +44,7 @@ func (g *Gateway) Service() *backbone.Service {
 		},
 		Reacts:     []backbone.Subscriber{backbone.Whenever(g.publishWhenAnnounced)},
 		Subscribes: []backbone.Subscriber{backbone.Whenever(announceWhenPlaced)},
+		Sends:      []backbone.Command{},
 		Sagas:      []backbone.SagaDefinition{placing},
 		Calls:      []backbone.CallType{backbone.CallTo(publishName, publisher{g}, unlessPublished)},
 	}

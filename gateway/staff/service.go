@@ -34,6 +34,7 @@ func Service(open func(gate, key string) backbone.Command) *backbone.Service {
 			backbone.Decide(approvals, refuse),
 			backbone.Decide(approvals, settle),
 		},
+		Sends:      []backbone.Command{},
 		Sagas:      []backbone.SagaDefinition{carrying(open)},
 		Views:      []backbone.View{questions},
 		Migrations: files,

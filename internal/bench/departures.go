@@ -77,7 +77,7 @@ func (d Departures) Run(ctx context.Context) (res DeparturesResult, err error) {
 		if gates[i], err = connect(gateName(i), nil); err != nil {
 			return res, err
 		}
-		defer gates[i].Disconnect(&paho.Disconnect{}) //nolint:errcheck // the run is over
+		defer hangUp(gates[i])
 	}
 	seen := make(chan struct{}, 1)
 	display, err := connect("display-1", func([]byte) {
@@ -89,7 +89,7 @@ func (d Departures) Run(ctx context.Context) (res DeparturesResult, err error) {
 	if err != nil {
 		return res, err
 	}
-	defer display.Disconnect(&paho.Disconnect{}) //nolint:errcheck // the run is over
+	defer hangUp(display)
 	if _, err := display.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "display-welcome", QoS: 1}}}); err != nil {
 		return res, fmt.Errorf("display: %w", err)
 	}
@@ -97,7 +97,7 @@ func (d Departures) Run(ctx context.Context) (res DeparturesResult, err error) {
 	if err != nil {
 		return res, err
 	}
-	defer entry.Disconnect(&paho.Disconnect{}) //nolint:errcheck // the run is over
+	defer hangUp(entry)
 
 	l := &leaving{failed: map[string]int{}}
 	cpu, began := m.cpu(), time.Now()
@@ -183,6 +183,11 @@ func dialDevice(ctx context.Context, server, device, password string, heard func
 		return nil, errors.Join(fmt.Errorf("%s: %w", device, err), conn.Close())
 	}
 	return client, nil
+}
+
+// hangUp ends a device's connection.
+func hangUp(c *paho.Client) {
+	_ = c.Disconnect(&paho.Disconnect{}) // the run is over
 }
 
 // leaving is what becomes of those who leave.

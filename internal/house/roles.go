@@ -83,13 +83,10 @@ type grants struct {
 func (g *grants) role(part string) string { return g.prefix + "_" + part }
 
 func (g *grants) list() []Granted {
-	var list []Granted
-	for _, part := range gateways {
-		list = append(list, Granted{Role: g.role(part), Reads: g.seenBy(part)})
-	}
+	list := []Granted{{Role: g.role(consolePart), Reads: g.seenBy(consolePart)}}
 	for _, s := range g.services {
 		reads := g.reads[s]
-		if s == staff.ServiceName {
+		if slices.Contains(pages, s) {
 			reads = g.seenBy(s)
 		}
 		list = append(list, Granted{g.role(s), s, reads})
@@ -129,7 +126,7 @@ func (g *grants) grant(ctx context.Context, address string, here []string, share
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		b := &granting{grants: g, ctx: ctx, tx: tx}
 		b.make(g.prefix, "NOLOGIN")
-		for _, part := range slices.Concat(gateways, g.services) {
+		for _, part := range append([]string{consolePart}, g.services...) {
 			b.make(g.role(part), "LOGIN")
 			b.do("GRANT %s TO %s", g.prefix, g.role(part))
 		}
@@ -199,9 +196,9 @@ func (b *granting) share() {
 	}
 }
 
-// Tables of a service that others read: what is to be migrated, how far its subscriptions are, and its log.
+// Tables of a service that others read: what is to be migrated, how far its subscriptions are and where they joined, and its log.
 var (
-	openToAll = []string{"bb_version", "bb_service_version", "bb_checkpoint"}
+	openToAll = []string{"bb_version", "bb_service_version", "bb_checkpoint", "bb_value"}
 	openToWho = []string{"bb_log", "bb_head"} // to who subscribes
 )
 
@@ -213,10 +210,7 @@ func (b *granting) give(service string) {
 	for _, table := range tables {
 		b.do("ALTER TABLE %s.%s OWNER TO %s", service, table, owner)
 	}
-	b.do("REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM PUBLIC, %s", service, b.prefix)
-	for _, part := range gateways {
-		b.do("REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM %s", service, b.role(part))
-	}
+	b.do("REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM PUBLIC, %s, %s", service, b.prefix, b.role(consolePart))
 	b.do("GRANT USAGE ON SCHEMA %s TO %s", service, b.prefix)
 	for _, other := range b.services {
 		if other == service {
@@ -227,11 +221,6 @@ func (b *granting) give(service string) {
 			for _, table := range openToWho {
 				b.do("GRANT SELECT ON %s.%s TO %s", service, table, b.role(other))
 			}
-		}
-	}
-	for _, gateway := range gateways { // beside services in one process, it reads for them the logs of those that run elsewhere
-		for _, table := range openToWho {
-			b.do("GRANT SELECT ON %s.%s TO %s", service, table, b.role(gateway))
 		}
 	}
 	for _, table := range openToAll {

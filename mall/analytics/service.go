@@ -14,6 +14,7 @@ func Service() *backbone.Service {
 	return &backbone.Service{
 		Name:       "analytics",
 		About:      "Counts orders, sales and walk-ins, and how far they come.",
+		Sends:      []backbone.Command{},
 		Views:      []backbone.View{sales, outcomes, products, trade},
 		Migrations: migrations,
 	}

@@ -42,6 +42,7 @@ func Service(config Config) *backbone.Service {
 			backbone.Whenever(endWhenCanceled),
 			backbone.Whenever(endWhenCheckedOut),
 		},
+		Sends:      []backbone.Command{},
 		Views:      []backbone.View{known},
 		Migrations: migrations,
 	}

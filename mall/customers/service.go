@@ -20,6 +20,7 @@ func Service() *backbone.Service {
 			backbone.Decide(customers, authorize),
 			backbone.Decide(customers, forget),
 		},
+		Sends: []backbone.Command{},
 	}
 }
 

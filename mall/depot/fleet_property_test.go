@@ -215,14 +215,14 @@ func (h *hall) checkFloor() {
 			h.t.Fatalf("%s is offered and is %+v", i.Robot, r)
 		}
 	}
-	for _, j := range f.Waiting {
+	for _, j := range f.Waiting.all() {
 		once(j.List + "/" + j.Lost)
 	}
 	for _, p := range f.Matched {
 		once(p.Robot)
 		once(p.Job.List + "/" + p.Job.Lost)
 	}
-	if len(f.Idle) > 0 && len(f.Waiting) > 0 {
+	if len(f.Idle) > 0 && f.Waiting.len() > 0 {
 		h.t.Fatalf("robots and lists wait for each other: %+v", f)
 	}
 }

@@ -44,7 +44,7 @@ type pair struct {
 type floor struct {
 	Stores  map[string]mall.Place `json:"stores,omitempty"`
 	Idle    []idler               `json:"idle,omitempty"`
-	Waiting []Job                 `json:"waiting,omitempty"` // oldest first
+	Waiting queue                 `json:"waiting,omitzero"`
 	Matched []pair                `json:"matched,omitempty"`
 }
 
@@ -69,12 +69,12 @@ func evolveFloor(s floor, e backbone.Event) floor {
 	case RobotTaken:
 		s.Idle = s.without(e.Robot)
 	case JobQueued:
-		s.Waiting = append(slices.Clip(s.Waiting), Job(e))
+		s.Waiting = s.Waiting.with(Job(e))
 	case JobDropped:
-		s.Waiting = s.dropped(e.List, e.Lost)
+		s.Waiting = s.Waiting.without(e.List, e.Lost)
 	case JobMatched:
 		s.Idle = s.without(e.Robot)
-		s.Waiting = s.dropped(e.Job.List, e.Job.Lost)
+		s.Waiting = s.Waiting.without(e.Job.List, e.Job.Lost)
 		s.Matched = append(slices.Clip(s.Matched), pair(e))
 	case MatchEnded:
 		s.Matched = slices.DeleteFunc(slices.Clone(s.Matched), func(p pair) bool { return p.Robot == e.Robot })
@@ -88,18 +88,6 @@ func (s floor) without(robot string) []idler {
 		return slices.Clip(s.Idle)
 	}
 	return slices.DeleteFunc(slices.Clone(s.Idle), func(i idler) bool { return i.Robot == robot })
-}
-
-// dropped returns the waiting jobs but one.
-func (s floor) dropped(list, lost string) []Job {
-	i := slices.IndexFunc(s.Waiting, func(j Job) bool { return j.same(list, lost) })
-	switch {
-	case i < 0:
-		return s.Waiting
-	case i == 0:
-		return s.Waiting[1:]
-	}
-	return slices.Delete(slices.Clone(s.Waiting), i, i+1)
 }
 
 // idle returns the idle robot of that id.
@@ -122,7 +110,7 @@ func (s floor) match(robot string) (Job, bool) {
 
 // knows tells whether a job waits or is matched.
 func (s floor) knows(list, lost string) bool {
-	return slices.ContainsFunc(s.Waiting, func(j Job) bool { return j.same(list, lost) }) ||
+	return s.Waiting.has(list, lost) ||
 		slices.ContainsFunc(s.Matched, func(p pair) bool { return p.Job.same(list, lost) })
 }
 
@@ -162,7 +150,7 @@ func (d *desk) offer(j Job) bool {
 		d.say(JobMatched{Robot: nearest.Robot, Job: j})
 		return true
 	}
-	if len(d.Waiting) >= maxWaiting {
+	if d.Waiting.len() >= maxWaiting {
 		return false
 	}
 	d.say(JobQueued(j))
@@ -174,8 +162,8 @@ func (d *desk) takeIn(robot string, at mall.Place) {
 	if _, busy := d.match(robot); busy {
 		return
 	}
-	if len(d.Waiting) > 0 {
-		d.say(JobMatched{Robot: robot, Job: d.Waiting[0]})
+	if next, waits := d.Waiting.first(); waits {
+		d.say(JobMatched{Robot: robot, Job: next})
 		return
 	}
 	if i, ok := d.idle(robot); !ok || i.At != at {
@@ -192,7 +180,7 @@ func (d *desk) take(robot string) {
 
 // drop a job that nobody needs to do any more. Where it is matched already, what gives it to the robot finds out.
 func (d *desk) drop(list, lost string) {
-	if slices.ContainsFunc(d.Waiting, func(j Job) bool { return j.same(list, lost) }) {
+	if d.Waiting.has(list, lost) {
 		d.say(JobDropped{List: list, Lost: lost})
 	}
 }

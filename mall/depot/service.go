@@ -58,6 +58,7 @@ func Service(c Config) *backbone.Service {
 		Subscribes: []backbone.Subscriber{
 			backbone.Whenever(placeWhenCreated).From(backbone.FromFirst),
 		},
+		Sends:      []backbone.Command{},
 		Views:      []backbone.View{fleet, listing, places},
 		Migrations: migrations,
 	}

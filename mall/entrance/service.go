@@ -26,6 +26,7 @@ func Service() *backbone.Service {
 		Subscribes: []backbone.Subscriber{
 			backbone.Whenever(closeWhenDeparted),
 		},
+		Sends:      []backbone.Command{},
 		Views:      []backbone.View{cards},
 		Migrations: migrations,
 	}

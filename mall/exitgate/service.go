@@ -21,6 +21,7 @@ func Service() *backbone.Service {
 		Subscribes: []backbone.Subscriber{
 			backbone.Whenever(adoptWhenArrived),
 		},
+		Sends:      []backbone.Command{},
 		Views:      []backbone.View{goods},
 		Migrations: migrations,
 	}

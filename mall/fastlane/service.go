@@ -21,6 +21,7 @@ func Service(currency string) *backbone.Service {
 		Subscribes: []backbone.Subscriber{
 			backbone.On(cashier{currency}.billWhenDeparted),
 		},
+		Sends:      []backbone.Command{},
 		Views:      []backbone.View{prices},
 		Migrations: migrations,
 	}

@@ -20,6 +20,7 @@ func Service() *backbone.Service {
 		Subscribes: []backbone.Subscriber{
 			backbone.On(greetWhenArrived),
 		},
+		Sends:      []backbone.Command{},
 		Views:      []backbone.View{people, pickups},
 		Migrations: migrations,
 	}

@@ -46,6 +46,7 @@ func Service() *backbone.Service {
 			backbone.Whenever(takeWhenReceived).From(backbone.FromFirst),
 			backbone.Whenever(forgetWhenCanceled).From(backbone.FromFirst),
 		},
+		Sends:      []backbone.Command{},
 		Views:      []backbone.View{levels},
 		Migrations: migrations,
 	}

@@ -20,6 +20,7 @@ func Service(bus Bus) *backbone.Service {
 		Subscribes: []backbone.Subscriber{
 			backbone.Whenever(proposeWhenNeeded),
 		},
+		Sends: []backbone.Command{},
 		Calls: []backbone.CallType{sendCall(bus)},
 	}
 }

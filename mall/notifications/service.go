@@ -30,6 +30,7 @@ func Service(sender Sender) *backbone.Service {
 			backbone.Whenever(tellCharged),
 			backbone.Whenever(tellChargeFailed),
 		},
+		Sends:      []backbone.Command{},
 		Calls:      []backbone.CallType{sendCall(sender)},
 		Views:      []backbone.View{contacts},
 		Migrations: migrations,

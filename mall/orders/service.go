@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"example.org/souk/backbone"
+	"example.org/souk/mall/command"
 )
 
 //go:embed migrations/*.sql
@@ -73,6 +74,7 @@ func Service(config Config) *backbone.Service {
 			backbone.Whenever(issueWhenCollected),
 		},
 		Subscribes: config.subscribes(),
+		Sends:      []backbone.Command{command.IssueReservedStock{}},
 		Sagas:      config.sagas(),
 		Views:      []backbone.View{feed},
 		Migrations: migrations,

@@ -55,6 +55,7 @@ func Service(provider Provider, config Config) *backbone.Service {
 			backbone.Whenever(refundByPayment),
 		}),
 		Subscribes: config.subscribes(),
+		Sends:      []backbone.Command{},
 		Calls:      []backbone.CallType{providerCall(provider)},
 		Views:      []backbone.View{ledger, accounts},
 		Migrations: migrations,

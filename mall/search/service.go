@@ -14,6 +14,7 @@ func Service() *backbone.Service {
 	return &backbone.Service{
 		Name:       "search",
 		About:      "Finds orders.",
+		Sends:      []backbone.Command{},
 		Views:      []backbone.View{found},
 		Migrations: migrations,
 	}

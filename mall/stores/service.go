@@ -26,6 +26,7 @@ func Service() *backbone.Service {
 			backbone.Decide(products, decreasePrice),
 			backbone.Decide(products, removeProduct),
 		},
+		Sends:      []backbone.Command{},
 		Views:      []backbone.View{catalogue},
 		Migrations: migrations,
 	}

@@ -119,8 +119,8 @@ func TestF7_ReleasedByTurns(t *testing.T) {
 	m.accountFor(m.holds(), ids)
 }
 
-// redriveUnknown has what the version before has parked, since it does not know it, tried by this one, as its operator would. Nothing else
-// may be parked.
+// redriveUnknown has what the version before has parked, since it does not know it or the saga that it moves, tried by this one, as its
+// operator would. Nothing else may be parked.
 func (m *mall) redriveUnknown() {
 	m.t.Helper()
 	err := control.Call(m.t.Context(), control.Mall{Data: m.dir, DB: m.db}, "dlq list", nil, func(row json.RawMessage) error {
@@ -128,7 +128,7 @@ func (m *mall) redriveUnknown() {
 		if err := json.Unmarshal(row, &head); err != nil {
 			return err
 		}
-		if !strings.Contains(head.Cause, "is not handled by service") {
+		if !strings.Contains(head.Cause, "is not handled by service") && !strings.HasSuffix(head.Cause, "is newer than version 1, which is the newest this program reads") {
 			m.t.Errorf("%s has parked %s: %s", head.Service, head.Key, head.Cause)
 		}
 		return nil

@@ -177,9 +177,9 @@ func (h *Holder) renew(ctx context.Context) error {
 
 // balance compares what is held with an equal share among the owners that live.
 func (h *Holder) balance(ctx context.Context) error {
-	cps, err := h.Store.Checkpoints(ctx, h.Service, h.Subscription)
+	leases, err := h.Store.Leases(ctx, h.Service, h.Subscription)
 	if err != nil {
-		return fmt.Errorf("read checkpoints: %w", err)
+		return fmt.Errorf("read leases: %w", err)
 	}
 	clock, err := h.Store.Now(ctx)
 	if err != nil {
@@ -188,9 +188,9 @@ func (h *Holder) balance(ctx context.Context) error {
 	now := clock.UnixMicro()
 	owners := map[string]bool{h.Owner: true}
 	taken := map[int]bool{}
-	for _, c := range cps {
-		if c.Owner != "" && c.Owner != h.Owner && c.LeaseUntil > now {
-			owners[c.Owner], taken[c.Slice] = true, true
+	for _, l := range leases {
+		if l.Owner != "" && l.Owner != h.Owner && l.Until > now {
+			owners[l.Owner], taken[l.Slice] = true, true
 		}
 	}
 	waiting, err := h.waiting(ctx, now)

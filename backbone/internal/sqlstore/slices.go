@@ -151,6 +151,10 @@ func (c *Core) now(ctx context.Context) (int64, error) {
 	return t.UnixMicro(), err
 }
 
+// ofLease narrows a WHERE clause over the checkpoints of subscription $1 to one row a slice, that of its first source. All rows of
+// a slice have one owner, and the latest end of a lease among them counts, so one row is all that a renewal writes.
+const ofLease = " AND source = (SELECT min(source) FROM {bb_checkpoint} WHERE subscription = $1)"
+
 // Renew implements driver.Slices. A lease that ran out but was taken by nobody
 // is prolonged too: the epoch is still the owner's.
 func (c *Core) Renew(ctx context.Context, service, subscription, owner string, lease time.Duration) ([]int, error) {
@@ -160,7 +164,7 @@ func (c *Core) Renew(ctx context.Context, service, subscription, owner string, l
 		return nil, err
 	}
 	err = c.update(ctx, service, func(q Conn) error {
-		of, args := "WHERE subscription = $1 AND owner = $2", []any{subscription, owner}
+		of, args := "WHERE subscription = $1 AND owner = $2"+ofLease, []any{subscription, owner}
 		if err := c.lockCheckpoints(ctx, q, service, of, args); err != nil {
 			return err
 		}
@@ -169,7 +173,13 @@ func (c *Core) Renew(ctx context.Context, service, subscription, owner string, l
 		return err
 	})
 	slices.Sort(held)
-	return slices.Compact(held), err
+	return held, err
+}
+
+// Leases implements driver.Slices.
+func (c *Core) Leases(ctx context.Context, service, subscription string) ([]driver.Lease, error) {
+	return list(ctx, c, service, "SELECT slice, owner, lease_until FROM {bb_checkpoint} WHERE subscription = $1"+ofLease+" ORDER BY slice",
+		[]any{subscription}, func(rows driver.Rows, l *driver.Lease) error { return rows.Scan(&l.Slice, &l.Owner, &l.Until) })
 }
 
 // Release implements driver.Slices.
