@@ -484,10 +484,9 @@ func wait(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
 	busy := "the first look has not ended"
 	for {
+		began := time.Now()
 		look, err := h.InFlight(ctx)
 		if a["settled"] != "" && err == nil && look == "" {
 			look, err = unsettled(ctx, h)
@@ -502,10 +501,11 @@ func wait(ctx context.Context, h *house.House, a Args, emit Emit) error {
 		case err == nil:
 			busy = look
 		}
+		// A look asks every log and every process, which are to get on meanwhile.
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("still at work after %s: %s", limit, busy)
-		case <-tick.C:
+		case <-time.After(min(max(2*time.Since(began), 5*time.Millisecond), 500*time.Millisecond)):
 		}
 	}
 }

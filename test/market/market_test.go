@@ -281,15 +281,8 @@ func heard(p *testserver.Process, topic string) (list []string) {
 // await waits until a condition holds.
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(60 * time.Second)
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("it never came true that %s", what)
-		}
+	if !testserver.Await(t.Context(), time.Minute, holds) {
+		t.Fatalf("it never came true that %s", what)
 	}
 }
 

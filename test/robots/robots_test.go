@@ -133,16 +133,8 @@ func (f *floor) order(prefix string, count int) (ids []string) {
 // until waits for something that is to happen soon.
 func (f *floor) until(what string, within time.Duration, happened func() bool) {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(f.t.Context(), within)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !happened() {
-		select {
-		case <-ctx.Done():
-			f.t.Fatalf("within %v it did not come to this: %s\n%s", within, what, f.state())
-		case <-tick.C:
-		}
+	if !testserver.Await(f.t.Context(), within, happened) {
+		f.t.Fatalf("within %v it did not come to this: %s\n%s", within, what, f.state())
 	}
 }
 

@@ -315,7 +315,7 @@ func TestD6_RebuildDoesNothingOutside(t *testing.T) {
 		}
 	}
 	m.souk("stock", "receive", "Laptop", "1")
-	m.holds()
+	m.holdsRebuilt()
 }
 
 // letter returns the mail about an order with this subject.

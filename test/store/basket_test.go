@@ -116,7 +116,7 @@ func TestB2_ABasketByCurl(t *testing.T) {
 	if err != nil || !strings.Contains(string(data), `"total":{"amount":2150,"currency":"EUR"}`) || event["actor"] != "customer:CUSTOMER_001" {
 		t.Errorf("%s by %v: %v", data, event["actor"], err)
 	}
-	m.holds()
+	m.holdsRebuilt()
 }
 
 // A basket that nobody checks out ends by itself, after the time that the shop says, and is gone for whoever comes later. What an

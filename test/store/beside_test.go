@@ -116,7 +116,7 @@ func TestF7_ReleasedByTurns(t *testing.T) {
 	m.binary = now
 	m.beginWhatEnded()
 	m.redriveUnknown()
-	m.accountFor(m.holds(), ids)
+	m.accountFor(m.holdsRebuilt(), ids)
 }
 
 // redriveUnknown has what the version before has parked, since it does not know it or the saga that it moves, tried by this one, as its
@@ -207,7 +207,7 @@ func TestF7_ReleasedBeside(t *testing.T) {
 	m.settle()
 	m.stop()
 	at := m.place()
-	at.forked = both
+	at.forked, at.rebuild = both, true
 	m.accountFor(report(t, at, nil, true), ids)
 }
 

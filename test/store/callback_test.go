@@ -363,7 +363,7 @@ func TestCallback_Kill9AfterItsAnswer(t *testing.T) {
 	w.setHandle(nil)
 	w.lead(m)
 	m.out.troubleMoney(t, `{}`)
-	m.holds()
+	m.holdsRebuilt()
 }
 
 // F1: the mall dies while callbacks come in, and all of it is settled once: by them, by their copies, or by asking. Red when
@@ -405,7 +405,7 @@ func TestCallback_Kill9WhileTheyComeIn(t *testing.T) {
 			t.Errorf("%s is %s", prepaid(n), s)
 		}
 	}
-	m.holds()
+	m.holdsRebuilt()
 }
 
 // The stand-in that the mall starts by itself calls back, with a secret of its own. Red when it is not told where to.

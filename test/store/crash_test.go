@@ -258,7 +258,7 @@ func crash(t *testing.T, binary, point string, pass int, w walk) (fromBaskets in
 	}
 	m.beginWhatEnded(healed)
 	m.redriveAll()
-	k := m.holds()
+	k := m.holdsRebuilt()
 	for _, id := range ids {
 		if _, found := k.placed[id]; !found {
 			t.Errorf("order %s was accepted and is gone", id)
@@ -364,7 +364,7 @@ func TestF1_ControlDamageIsNamed(t *testing.T) {
 	m.idle()
 	m.must(202, "POST", "/order", strings.Replace(order1, `"orderId"`, `"payment":"PAY000","orderId"`, 1))
 	m.awaitStatus("ORDER_001", "APPROVED")
-	m.holds()
+	m.holdsRebuilt()
 	for name, damage := range map[string]struct{ named, sql string }{
 		"a record is gone":        {"log of orders", `DELETE FROM orders_bb_log WHERE type = 'souk.orders.OrderApproved.v1'`},
 		"an approval is gone":     {"order ORDER_001 is pending", `DELETE FROM orders_bb_log WHERE type = 'souk.orders.OrderApproved.v1'`},
@@ -399,7 +399,7 @@ func TestF1_ControlDamageIsNamed(t *testing.T) {
 			if err := db.Close(); err != nil {
 				t.Fatal(err)
 			}
-			_, broken := invariants(t, place{dir: dir}, out, true)
+			_, broken := invariants(t, place{dir: dir, rebuild: true}, out, true)
 			if !slices.ContainsFunc(broken, func(b string) bool { return strings.Contains(b, damage.named) }) {
 				t.Errorf("nobody noticed; what was named is %q", broken)
 			}

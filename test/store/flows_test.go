@@ -193,7 +193,7 @@ func TestScenarios(t *testing.T) {
 					t.Fatalf("%s:%d: %s", file, n+1, lines[n])
 				}
 			}
-			s.holds()
+			s.holdsRebuilt()
 		})
 	}
 }

@@ -149,5 +149,5 @@ func TestB16_PeopleAtAKiosk(t *testing.T) {
 			return status != "pending" && status != "reserved" && status != "cancelling"
 		})
 	}
-	m.holds()
+	m.holdsRebuilt()
 }

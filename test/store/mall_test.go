@@ -285,16 +285,8 @@ func (m *mall) status(id string) string {
 // await polls until the condition holds; it fails the test after a minute, which only failures take.
 func await(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: not within a minute", what)
-		case <-tick.C:
-		}
+	if !testserver.Await(t.Context(), time.Minute, condition) {
+		t.Fatalf("%s: not within a minute", what)
 	}
 }
 

@@ -86,7 +86,7 @@ func TestF11_Flood(t *testing.T) {
 			}
 			m.frugal()
 			// holds fails where an order has not come to its end.
-			k := m.holds()
+			k := m.holdsRebuilt()
 			for _, id := range accepted {
 				if _, found := k.placed[id]; !found {
 					t.Errorf("order %s was accepted and is gone", id)

@@ -230,7 +230,7 @@ func testPartners(t *testing.T, binary, crashing string, p partners) {
 		if got := m.available("PRODUCT_002"); got != 15-n {
 			t.Errorf("%d available, want %d", got, 15-n)
 		}
-		if k := m.holds(); len(k.placed) != n {
+		if k := m.holdsRebuilt(); len(k.placed) != n {
 			t.Errorf("%d orders are placed, want %d", len(k.placed), n)
 		}
 	})
@@ -248,7 +248,7 @@ func testPartners(t *testing.T, binary, crashing string, p partners) {
 		for i := range n {
 			await(t, "order "+partnerOrder(i), func() bool { return m.status(partnerOrder(i)) != "" })
 		}
-		if k := m.holds(); len(k.placed) != n {
+		if k := m.holdsRebuilt(); len(k.placed) != n {
 			t.Errorf("%d orders are placed, want %d", len(k.placed), n)
 		}
 	})
@@ -281,7 +281,7 @@ func testPartners(t *testing.T, binary, crashing string, p partners) {
 		for i := range n {
 			await(t, "order "+partnerOrder(i), func() bool { return m.status(partnerOrder(i)) != "" })
 		}
-		if k := m.holds(); len(k.placed) != n+1 {
+		if k := m.holdsRebuilt(); len(k.placed) != n+1 {
 			t.Errorf("%d orders are placed, want %d", len(k.placed), n+1)
 		}
 	})

@@ -192,7 +192,7 @@ func TestE9_PoisonIsParked(t *testing.T) {
 	if want := []string{poison.ID + "|the customer was misspelt|0", next.ID + "|the customer was misspelt here too|0"}; !slices.Equal(amended, want) {
 		t.Errorf("the edits are kept as %q, want %q", amended, want)
 	}
-	m.holds()
+	m.holdsRebuilt()
 }
 
 // E9: what is discarded is passed over for good, with who and why, and what waited behind it goes on. Red when a discard
@@ -221,7 +221,7 @@ func TestE9_Discard(t *testing.T) {
 	m.settle()
 	m.stop()
 	// Everything holds but that the watcher was told, which is what was asked for.
-	if _, broken := invariants(t, m.place(), nil, true); !slices.Equal(broken, []string{"the watcher was never told that order POISON1 was placed"}) {
+	if _, broken := invariants(t, m.place().rebuilt(), nil, true); !slices.Equal(broken, []string{"the watcher was never told that order POISON1 was placed"}) {
 		t.Errorf("broken is %q", broken)
 	}
 }
@@ -307,5 +307,5 @@ func TestE8_SameIdsAfterKill(t *testing.T) {
 	if id := m.eventID("FLAKY1", placedType); id != parked.ID || !slices.Equal(m.seen("FLAKY1"), []string{"placed|CUSTOMER_001|1", "approved|CUSTOMER_001|1"}) {
 		t.Errorf("what was parked as %s came as %s and was seen as %v", parked.ID, id, m.seen("FLAKY1"))
 	}
-	m.holds()
+	m.holdsRebuilt()
 }

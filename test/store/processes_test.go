@@ -105,7 +105,7 @@ func TestD7_Processes(t *testing.T) {
 					ids = append(ids, accepted()...)
 					m.beginWhatEnded()
 				}
-				k := m.holds()
+				k := m.holdsRebuilt()
 				if len(ids) < 100 {
 					t.Errorf("only %d orders were accepted", len(ids))
 				}
@@ -169,7 +169,7 @@ func TestE5_ProcessesOffline(t *testing.T) {
 		return status == 202 || status == 200
 	})
 	m.awaitStatus("NOBASE", "APPROVED")
-	m.holds()
+	m.holdsRebuilt()
 }
 
 // refusedForNow makes a request that is refused with 503 and the time after which to ask again, as soon as what it needs is found to be
@@ -304,7 +304,7 @@ func TestF12_RollingRestart(t *testing.T) {
 	running.Wait()
 	m.settle()
 	m.stop()
-	k := report(t, m.place(), nil, true)
+	k := report(t, m.place().rebuilt(), nil, true)
 	accepted.Range(func(id, _ any) bool {
 		if _, found := k.placed[id.(string)]; !found {
 			t.Errorf("order %s was accepted and is gone", id)
@@ -357,7 +357,7 @@ func TestD7_ThroughPgBouncer(t *testing.T) {
 			if len(ids) == 0 {
 				t.Fatal("nothing was accepted")
 			}
-			k := m.holds()
+			k := m.holdsRebuilt()
 			for _, id := range ids {
 				if _, found := k.placed[id]; !found {
 					t.Errorf("order %s was accepted and is gone", id)

@@ -79,7 +79,7 @@ func TestRoleEach(t *testing.T) {
 					t.Errorf("process %s is refused something:\n%s", p.name, log)
 				}
 			}
-			k := m.holds()
+			k := m.holdsRebuilt()
 			for _, id := range orders {
 				if _, found := k.placed[id]; !found {
 					t.Errorf("order %s was accepted and is gone", id)

@@ -178,7 +178,7 @@ func TestC4_OrdersOfPrograms(t *testing.T) {
 	m.proc.Kill9()
 	m.begin()
 	m.awaitStatus("ORDER_002", "APPROVED")
-	m.holds()
+	m.holdsRebuilt()
 }
 
 // What docs/rpc.md shows is run as it stands there, in the shop that a first start fills.

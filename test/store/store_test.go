@@ -259,7 +259,7 @@ func TestC4_AcceptedIsDurable(t *testing.T) {
 	if len(ids) == 0 {
 		t.Fatal("nothing was accepted before the kill")
 	}
-	k := m.holds()
+	k := m.holdsRebuilt()
 	for _, id := range ids {
 		if _, found := k.placed[id]; !found {
 			t.Errorf("order %s was accepted and is gone", id)

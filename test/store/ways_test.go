@@ -52,7 +52,7 @@ func TestD7_OverBrokers(t *testing.T) {
 			m.proc.Kill9()
 			again()
 			m.begin()
-			k := m.holds()
+			k := m.holdsRebuilt()
 			for _, id := range append(ids, orders...) {
 				if _, found := k.placed[id]; !found {
 					t.Errorf("order %s was accepted and is gone", id)
