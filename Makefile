@@ -165,8 +165,8 @@ PROVED = test/store test/market internal/bench
 
 .PHONY: prove-short
 prove-short: servers ## crash and simulation tests, the transports' whole suite, at most twenty minutes
-	for dir in $(PROVED); do names=$$(scripts/proved $$dir) && SOUK_PROVE=short $(GO) test -count=1 -timeout 30m -run "$$names" ./$$dir; done
-	SOUK_PROVE=short $(GO) test -count=1 -timeout 20m -run TestContract $(BROKERS:%=./backbone/%)
+	names=$$(scripts/proved $(PROVED)) && SOUK_PROVE=short $(GO) test -count=1 -p $(AT_ONCE) -timeout 30m -run "$$names|^TestContract$$" \
+		$(PROVED:%=./%) $(BROKERS:%=./backbone/%)
 	cd bench && $(GO) test -count=1 -timeout 10m ./...
 
 .PHONY: prove
