@@ -19,6 +19,9 @@ MODULES = . tools tools/buf tools/servers bench $(OUTSIDE)
 # Longer than the slowest package takes on two busy cores; a hang names itself after that.
 TEST_TIMEOUT ?= 25m
 
+# Packages that are tested at the same time.
+AT_ONCE ?= 3
+
 # The steps of "make verify"; each is a target called verify-<step>.
 VERIFY = format generated api tidy docs
 
@@ -49,9 +52,10 @@ modules: ## load the modules of others that the tests and checks need; both then
 buf:
 	@scripts/tool buf >/dev/null
 
+# Packages wait for servers more than they compute, so more of them run at once than there are processors; those that take longest begin.
 .PHONY: test
 test: servers modules buf ## run all tests, and the pure packages once more under the race detector
-	$(GO) test -timeout $(TEST_TIMEOUT) ./...
+	$(GO) test -p $(AT_ONCE) -timeout $(TEST_TIMEOUT) ./test/store ./test/... ./backbone/rabbitbus ./...
 	for dir in $(OUTSIDE); do (cd "$$dir" && $(GO) test -timeout $(TEST_TIMEOUT) ./...); done
 	$(GO) test -race -timeout $(TEST_TIMEOUT) $(RACE)
 ifneq ($(SOUK_WITHOUT),)
@@ -161,8 +165,8 @@ PROVED = test/store test/market internal/bench internal/demo
 
 .PHONY: prove-short
 prove-short: servers ## crash and simulation tests, the transports' whole suite, at most twenty minutes
-	for dir in $(PROVED); do names=$$(scripts/proved $$dir) && SOUK_PROVE=short $(GO) test -count=1 -timeout 30m -run "$$names" ./$$dir; done
-	SOUK_PROVE=short $(GO) test -count=1 -timeout 20m -run TestContract $(BROKERS:%=./backbone/%)
+	names=$$(scripts/proved $(PROVED)) && SOUK_PROVE=short $(GO) test -count=1 -p $(AT_ONCE) -timeout 30m -run "$$names|^TestContract$$" \
+		$(PROVED:%=./%) $(BROKERS:%=./backbone/%)
 	cd bench && $(GO) test -count=1 -timeout 10m ./...
 
 .PHONY: prove

@@ -23,6 +23,7 @@ type batch struct {
 	services  []*share
 	failed    map[*slice]bool
 	undoLog   []func()
+	marks     []shareMark // of mark
 	reruns    int
 	started   time.Time
 	committed time.Duration
@@ -83,7 +84,7 @@ func (b *batch) of(h *host) *share {
 	return s
 }
 
-// mark and undo take back what a unit added to the batch.
+// batchMark is where a batch stood before a unit ran; undo takes back what came after.
 type batchMark struct {
 	undo   int
 	shares []shareMark
@@ -93,8 +94,10 @@ type shareMark struct {
 	records, answers, inbox, fired, calls, ended, park, unpark, retry, block, unblock, moves, guards, amend, requests, values, snapshots, statements, timers, dirty int
 }
 
+// mark returns a mark that holds until the next one is taken.
 func (b *batch) mark() batchMark {
-	m := batchMark{undo: len(b.undoLog), shares: make([]shareMark, len(b.services))}
+	m := batchMark{undo: len(b.undoLog), shares: slices.Grow(b.marks[:0], len(b.services))[:len(b.services)]}
+	b.marks = m.shares
 	for i, s := range b.services {
 		w := &s.writes
 		m.shares[i] = shareMark{

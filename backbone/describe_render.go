@@ -41,6 +41,11 @@ func (m Map) Text() string {
 		for _, sub := range s.Subscribes {
 			fmt.Fprintf(w, "  subscribes\t%s\tof %s, from %s%s\n", sub.Event, sub.Owner, sub.From, prefixed(", for saga ", sub.Saga))
 		}
+		for _, c := range s.Sends {
+			if c.Saga == "" { // what a saga sends stands in its steps
+				fmt.Fprintf(w, "  sends\t%s\tto %s\n", c.Command, c.To)
+			}
+		}
 		for _, saga := range s.Sagas {
 			fmt.Fprintf(w, "  saga\t%s v%d\tstarts on %s\n", saga.Name, saga.Version, saga.Starts)
 			for _, st := range saga.Steps {

@@ -109,8 +109,10 @@ func bakery() []*backbone.Service {
 	}, {
 		Name:    "oven",
 		Handles: []backbone.Handler{backbone.Decide(batch, decideNothing[bake]), backbone.Decide(batch, decideNothing[cool])},
+		Sends:   []backbone.Command{},
 	}, {
 		Name: "window", About: "Shows what is fresh.",
+		Sends: []backbone.Command{bake{}},
 		Views: []backbone.View{
 			backbone.ViewOf("fresh", backbone.FromFirst, project[baked]).KeyedBy(func(e baked) string { return e.Order }),
 			{Name: "wanted", Tables: []string{"wanted", "wishes"}, Projections: []backbone.Projection{backbone.Project(project[placed]), backbone.Project(project[refused])}},

@@ -134,4 +134,3 @@ type sweep struct{}
 
 func (sweep) CommandType() string { return "test.nobody.Sweep.v1" }
 func (sweep) Stream() string      { return "floor/1" }
-

@@ -41,13 +41,16 @@ type steered struct {
 	house *House
 }
 
-// InFlight says what is in flight here, and, of a mall that runs as several processes, what is to be done in any of them for the services of
-// this one: what a process left behind that died, nobody has in hand.
-func (s steered) InFlight(ctx context.Context) (string, error) {
-	if s.house.peers == nil {
-		return s.Runtime.InFlight(ctx)
+// InFlight says what is in flight here.
+func (s steered) InFlight(ctx context.Context) (string, error) { return s.house.inFlightHere(ctx) }
+
+// inFlightHere says what is in flight in this process, and on PostgreSQL what is to be done for its services by whichever process: what one
+// left behind that died, and what waits while the database was away for longer than a lease, nobody has in hand.
+func (h *House) inFlightHere(ctx context.Context) (string, error) {
+	if h.cfg.DB == "" {
+		return h.Runtime.InFlight(ctx)
 	}
-	return s.Runtime.UnsettledHere(ctx)
+	return h.Runtime.UnsettledHere(ctx)
 }
 
 // each asks every process, all at once, since however many there are all should be asked about the same moment. It returns when all have
@@ -76,7 +79,7 @@ func (h *House) each(ctx context.Context, ask func(soukv1connect.ControlServiceC
 // that, to the command line, which may read all of them.
 func (h *House) InFlight(ctx context.Context) (string, error) {
 	if h.peers == nil || !h.cfg.Quiet {
-		return h.Runtime.InFlight(ctx)
+		return h.inFlightHere(ctx)
 	}
 	before, busy, err := h.round(ctx)
 	if err != nil || busy != "" {

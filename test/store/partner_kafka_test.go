@@ -47,6 +47,9 @@ func (p *pipe) listen(t *testing.T, name string) func() string {
 
 func TestPartnersAtKafka(t *testing.T) {
 	t.Parallel()
+	if !proving(t) {
+		return
+	}
 	binary, p := program(t), &pipe{}
 	testPartners(t, binary, program(t, "crashpoints"), p)
 

@@ -64,6 +64,9 @@ func (p *plain) listen(t *testing.T, name string) func() string {
 
 func TestPartnersAtNATS(t *testing.T) {
 	t.Parallel()
+	if !proving(t) {
+		return
+	}
 	binary, p := program(t), &plain{}
 	testPartners(t, binary, program(t, "crashpoints"), p)
 
