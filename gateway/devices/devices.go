@@ -89,6 +89,8 @@ const (
 	maxClients = 10_000
 	// maxUnknown bounds the connections of those who have not said who they are, beside the others.
 	maxUnknown = 1000
+	// helloWithin is how long a connection may take to say whose it is.
+	helloWithin = 10 * time.Second
 	// sessionFor is how long a session is kept for a device that is away, and messages in it.
 	sessionFor = time.Hour
 	// decideWithin bounds one attempt to have a message decided.

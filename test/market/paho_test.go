@@ -61,7 +61,7 @@ func (l login) pahoV3(p *programmed) error {
 		return t.Error()
 	}
 	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + l.m.host + ":" + l.m.port).SetProtocolVersion(4).SetAutoReconnect(false).
-		SetUsername(l.Device).SetPassword(l.Password).SetClientID("paho"))
+		SetUsername(l.Device).SetPassword(l.Password).SetClientID("paho-v3"))
 	p.publish = func(topic, payload string, qos byte) error { return done(c.Publish(topic, qos, false, payload)) }
 	p.subscribe = func(topics ...string) error {
 		filters := map[string]byte{}
@@ -79,7 +79,7 @@ func (l login) pahoV5(p *programmed) error {
 	c, err := autopaho.NewConnection(ctx, autopaho.ClientConfig{
 		ServerUrls: []*url.URL{{Scheme: "mqtt", Host: l.m.host + ":" + l.m.port}}, KeepAlive: 30, CleanStartOnInitialConnection: true,
 		ConnectUsername: l.Device, ConnectPassword: []byte(l.Password), OnConnectionDown: func() bool { return false },
-		ClientConfig: paho.ClientConfig{ClientID: "paho", PacketTimeout: pahoPatience, OnPublishReceived: []func(paho.PublishReceived) (bool, error){
+		ClientConfig: paho.ClientConfig{ClientID: "paho-v5", PacketTimeout: pahoPatience, OnPublishReceived: []func(paho.PublishReceived) (bool, error){
 			func(r paho.PublishReceived) (bool, error) {
 				p.take(r.Packet.Topic, string(r.Packet.Payload))
 				return true, nil
