@@ -35,7 +35,7 @@ var depotSentences = []sentence{
 		}.Start(s.t)
 		p.WaitLine(`"connected"`)
 		await(s.t, w[0]+" waits for something to do", func() bool {
-			return len(s.place().rows(s.t, "depot", `SELECT 1 FROM {bb_log} WHERE stream = 'floor/main' AND type = 'souk.depot.RobotOffered.v1'`)) > 0
+			return len(s.rows("depot", `SELECT 1 FROM {bb_log} WHERE stream = 'floor/main' AND type = 'souk.depot.RobotOffered.v1'`)) > 0
 		})
 	}),
 	say(`ID registers at the kiosk as ..., who has the address ...`, func(s *scenario, w []string) {
@@ -103,7 +103,7 @@ func (s *scenario) ledTo(name, stream string) (list []string) {
 	s.t.Helper()
 	records := map[string]*happened{}
 	for _, service := range []string{"baskets", "customers", "depot", "inventory", "notifications", "orders", "payments"} {
-		for _, row := range s.place().rows(s.t, service, `SELECT id, ref, kind, type, stream, COALESCE(json_extract(CAST(meta AS TEXT), '$.causationid'), ''),
+		for _, row := range s.rows(service, `SELECT id, ref, kind, type, stream, COALESCE(json_extract(CAST(meta AS TEXT), '$.causationid'), ''),
 			COALESCE(CASE kind WHEN 4 THEN json_extract(CAST(data AS TEXT), '$.refs[0].id') END, '') FROM {bb_log}`) {
 			f := strings.Split(row, "|")
 			h := &happened{f[0], f[1], f[2], f[3], f[4], f[5], f[6]}
