@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -371,16 +372,7 @@ func TestLogIsReadWhole(t *testing.T) {
 		}
 		for i, m := range want {
 			g := got[i]
-			back := backbone.Message{
-				Meta: backbone.Meta{
-					ID: g.GetId(), Time: g.GetTime().AsTime(), Actor: g.GetActor(), Correlation: g.GetCorrelation(), Causation: g.GetCausation(),
-					Trace: g.GetTrace(), ReplyTo: g.GetReplyTo(),
-				},
-				Source: "inventory", Kind: backbone.Kind(g.GetKind()), Type: g.GetType(), Stream: g.GetStream(), Position: g.GetPosition(),
-				Version: g.GetVersion(), Sequence: g.GetSequence(), Target: g.GetTarget(), Ref: g.GetRef(), Data: m.Data,
-			}
-			if back.Meta != m.Meta || back.Kind != m.Kind || back.Type != m.Type || back.Stream != m.Stream || back.Position != m.Position ||
-				back.Version != m.Version || back.Sequence != m.Sequence || back.Target != m.Target || back.Ref != m.Ref || string(g.GetData()) != string(m.Data) {
+			if back := MessageOf("inventory", g); !reflect.DeepEqual(back, m) {
 				t.Errorf("%s: record %d is %v, want %+v", what, i, g, m)
 				return
 			}
