@@ -1,0 +1,189 @@
+package store
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"example.org/souk/internal/testserver"
+)
+
+// A process with a database of its own, and without those of the services that it listens to, begins when all has happened: its views show
+// everything once, read from the process that has the logs, which is killed in the middle and begins again. So they do when they are rebuilt,
+// killed in the middle too. The broker has kept nothing for it from before it began. Red where a cut stream is taken for the end of a log,
+// where a rebuild ends when it cannot read, and where what comes both ways counts twice.
+func TestLateProcessReadsTheLogsOfAnother(t *testing.T) {
+	t.Parallel()
+	if !proving(t) {
+		return
+	}
+	const late = "analytics"
+	there := strings.Fields("online stores customers baskets orders inventory payments notifications search keys entrance exitgate fastlane logistics devices depot")
+	server, broker := testserver.PostgresOwn(t), testserver.NATSOwn(t)
+	shared, theirs, ours := server.Database(t), server.Database(t), server.Database(t)
+	list := func(address string, services ...string) (text string) {
+		for _, s := range services {
+			text += "," + s + "=" + address
+		}
+		return text
+	}
+	unseen := []string{"partner", "greeter", "staff", "kiosk"} // they run nowhere, and nobody reads their logs
+	m := &mall{
+		t: t, binary: program(t), dir: t.TempDir(), flags: []string{"--broker", broker.URL()},
+		db: shared + list(theirs, append(there, unseen...)...) + list(ours, late),
+	}
+	first := &part{name: "first", parts: there, db: shared + list(theirs, append(there, unseen...)...) + list("rpc", late)}
+	second := &part{name: "second", parts: []string{late}, db: shared + list("rpc", there...) + list(ours, late)}
+	m.others = []*part{first}
+	m.beginPart(first)
+	m.seed()
+	const orders = 400
+	m.souk("stock", "receive", "PRODUCT_002", "5000")
+	accepted := m.loadOf(t, 8, orders, numbered("EARLY"))()
+	for _, id := range accepted {
+		m.awaitStatus(id, "APPROVED")
+	}
+	forgetGroups(t, broker.URL(), late)
+
+	// What is still to be read, of what the views have begun to read.
+	ahead := func() (begun bool, positions int64) {
+		joined := map[string]int64{}
+		for _, raw := range m.place().rows(t, late, `SELECT name || ' ' || convert_from(value, 'UTF8') FROM {bb_value} WHERE name LIKE 'joined.view-%'`) {
+			name, noted, _ := strings.Cut(strings.TrimPrefix(raw, "joined."), " ")
+			var j struct{ Sources map[string]int64 }
+			if err := json.Unmarshal([]byte(noted), &j); err != nil {
+				t.Fatal(err)
+			}
+			for source, to := range j.Sources {
+				joined[name+"/partitions "+source] = to
+			}
+		}
+		for _, row := range m.place().rows(t, late, `SELECT subscription || ' ' || source || ' ' || position FROM {bb_checkpoint} WHERE subscription LIKE 'view-%/partitions' AND source <> ''`) {
+			i := strings.LastIndex(row, " ")
+			position, err := strconv.ParseInt(row[i+1:], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begun = begun || position > 0
+			positions += joined[row[:i]] - position
+		}
+		return begun, positions
+	}
+	m.others = append(m.others, second)
+	m.launch(second)
+	await(t, "it has read a piece", func() bool {
+		tables := m.place().rows(t, late, `SELECT count(*) FROM pg_tables WHERE schemaname = 'analytics' AND tablename IN ('bb_checkpoint', 'bb_value')`)
+		if tables[0] != "2" {
+			return false
+		}
+		begun, _ := ahead()
+		return begun
+	})
+	first.proc.Kill9()
+	if _, left := ahead(); left <= 0 {
+		t.Error("all was read when the process was killed that it reads from")
+	} else {
+		t.Logf("%d positions were left when it was killed", left)
+	}
+	m.launch(first)
+	m.awaitPart(first)
+	m.awaitPart(second)
+	accepted = append(accepted, m.loadOf(t, 4, 40, numbered("LATER"))()...)
+	for _, id := range accepted {
+		m.awaitStatus(id, "APPROVED")
+	}
+	m.idle()
+	counted := func() (orders string) {
+		return m.place().rows(t, late, `SELECT sum(orders) FROM {sales}`)[0]
+	}
+	if got := counted(); got != strconv.Itoa(len(accepted)) {
+		t.Errorf("%s orders were sold by the view, and %d were approved", got, len(accepted))
+	}
+
+	rebuild := testserver.Start(t, m.binary, "--data", m.dir, "--db", m.db, "-o", "jsonl", "view", "rebuild", late, "trade")
+	rebuild.WaitLine(`"total"`)
+	first.proc.Kill9()
+	if rebuild.Ended() {
+		t.Error("it was rebuilt when the process was killed that it reads from")
+	}
+	m.beginPart(first)
+	if e := rebuild.Wait(); e.Code != 0 {
+		t.Errorf("view rebuild: %v\n%s", e, rebuild.Stderr())
+	}
+	m.souk("view", "rebuild", late, "sales")
+	if got := counted(); got != strconv.Itoa(len(accepted)) {
+		t.Errorf("rebuilt, %s orders were sold by the view, and %d were approved", got, len(accepted))
+	}
+	m.refusedLogs(first)
+	m.holds()
+}
+
+// forgetGroups takes from the broker what it keeps for the subscriptions of a service, so that they begin with what comes then.
+func forgetGroups(t *testing.T, url, service string) {
+	t.Helper()
+	conn, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forgotten := 0
+	streams := js.StreamNames(t.Context())
+	for name := range streams.Name() {
+		stream, err := js.Stream(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for consumer := range stream.ConsumerNames(t.Context()).Name() {
+			if strings.Contains(consumer, service) {
+				if err := stream.DeleteConsumer(t.Context(), consumer); err != nil {
+					t.Fatal(err)
+				}
+				forgotten++
+			}
+		}
+	}
+	if err := streams.Err(); err != nil || forgotten == 0 {
+		t.Fatalf("the broker kept nothing for %s: %v", service, err)
+	}
+}
+
+// refusedLogs asks a process for a log as those would who may not read one.
+func (m *mall) refusedLogs(p *part) {
+	m.t.Helper()
+	address := strings.TrimSpace(strings.TrimPrefix(p.proc.WaitLine("processes "), "processes"))
+	stranger := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: 10 * time.Second}
+	token := func(role string) string {
+		return strings.TrimSpace(m.souk("token", "--role", role, "--subject", "eve"))
+	}
+	for who, want := range map[string]int{"": 401, "customer": 403, "staff": 403, "engineer": 200} {
+		r, err := http.NewRequestWithContext(m.t.Context(), http.MethodPost, "https://"+address+"/souk.v1.LogService/GetHead", strings.NewReader(`{"service":"orders"}`))
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		if who != "" {
+			r.Header.Set("Authorization", "Bearer "+token(who))
+		}
+		resp, err := stranger.Do(r)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			m.t.Errorf("the head of a log, asked by %q without a certificate: %d %s, want %d", who, resp.StatusCode, body, want)
+		}
+	}
+}
