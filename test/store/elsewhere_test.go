@@ -49,7 +49,7 @@ func TestLateProcessReadsTheLogsOfAnother(t *testing.T) {
 	m.souk("stock", "receive", "PRODUCT_002", "5000")
 	decided := func(ids []string) {
 		for _, id := range ids {
-			await(t, id+" is decided", func() bool { return slices.Contains([]string{"APPROVED", "CANCELLED"}, m.status(id)) })
+			await(t, id+" is decided", func() bool { return slices.Contains([]string{"APPROVED", "CANCELED"}, m.status(id)) })
 		}
 	}
 	decided(m.loadOf(t, 8, 240, numbered("EARLY"))())
