@@ -153,7 +153,7 @@ func TestLogsOfOtherProcesses(t *testing.T) {
 		ForceAttemptHTTP2: true,
 		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			if strings.HasPrefix(address, "orders.") {
-				d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}} //nolint:gosec // who it is, peers shows
+				d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}}
 				return d.DialContext(ctx, network, server.Listener.Addr().String())
 			}
 			return nil, peers.ErrAbsent

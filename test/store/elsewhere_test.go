@@ -11,16 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"example.org/souk/internal/testserver"
 )
 
-// A process with a database of its own, and without those of the services that it listens to, begins when all has happened: its views show
+// A process with a database of its own, and without those of the services that it listens to, begins when much has happened: its views show
 // everything once, read from the process that has the logs, which is killed in the middle and begins again. So they do when they are rebuilt,
-// killed in the middle too. The broker has kept nothing for it from before it began. Red where a cut stream is taken for the end of a log,
-// where a rebuild ends when it cannot read, and where what comes both ways counts twice.
+// with that process killed in the middle too. The broker has kept everything for it as well. Red where what comes both ways counts twice, where a
+// start, a subscription or a rebuild ends when it cannot read, and where a cut stream is taken for the end of a log.
 func TestLateProcessReadsTheLogsOfAnother(t *testing.T) {
 	t.Parallel()
 	if !proving(t) {
@@ -53,7 +50,6 @@ func TestLateProcessReadsTheLogsOfAnother(t *testing.T) {
 		}
 	}
 	decided(m.loadOf(t, 8, 240, numbered("EARLY"))())
-	forgetGroups(t, broker.URL(), late)
 
 	// What is still to be read, of what the views have begun to read.
 	ahead := func() (begun bool, positions int64) {
@@ -124,39 +120,6 @@ func TestLateProcessReadsTheLogsOfAnother(t *testing.T) {
 	counted()
 	m.refusedLogs(first)
 	m.holds()
-}
-
-// forgetGroups takes from the broker what it keeps for the subscriptions of a service, so that they begin with what comes then.
-func forgetGroups(t *testing.T, url, service string) {
-	t.Helper()
-	conn, err := nats.Connect(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	forgotten := 0
-	streams := js.StreamNames(t.Context())
-	for name := range streams.Name() {
-		stream, err := js.Stream(t.Context(), name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for consumer := range stream.ConsumerNames(t.Context()).Name() {
-			if strings.Contains(consumer, service) {
-				if err := stream.DeleteConsumer(t.Context(), consumer); err != nil {
-					t.Fatal(err)
-				}
-				forgotten++
-			}
-		}
-	}
-	if err := streams.Err(); err != nil || forgotten == 0 {
-		t.Fatalf("the broker kept nothing for %s: %v", service, err)
-	}
 }
 
 // refusedLogs asks a process for a log as those would who may not read one.
