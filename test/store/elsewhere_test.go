@@ -122,6 +122,35 @@ func TestLateProcessReadsTheLogsOfAnother(t *testing.T) {
 	m.holds()
 }
 
+// Two processes that begin together on databases of their own, and need each other's logs before their subscriptions can begin, both begin.
+// Red where a process answers for its logs only when its services have begun.
+func TestProcessesThatNeedEachOthersLogs(t *testing.T) {
+	t.Parallel()
+	if !proving(t) {
+		return
+	}
+	server, broker := testserver.PostgresOwn(t), testserver.NATSOwn(t)
+	shared, stock := server.Database(t), server.Database(t)
+	m := &mall{t: t, binary: program(t), dir: t.TempDir(), flags: []string{"--broker", broker.URL()}, db: shared + ",inventory=" + stock}
+	rest := strings.Fields("online stores customers baskets orders payments notifications search keys analytics entrance exitgate fastlane logistics devices depot")
+	one := &part{name: "one", parts: rest, db: shared + ",inventory=rpc"}
+	two := &part{name: "two", parts: []string{"inventory"}, db: shared + ",inventory=" + stock}
+	for _, s := range rest {
+		two.db += "," + s + "=rpc"
+	}
+	m.others = []*part{one, two}
+	for _, p := range m.others {
+		m.launch(p)
+	}
+	for _, p := range m.others {
+		m.awaitPart(p)
+	}
+	m.seed()
+	m.must(202, "POST", "/order", order("FIRST", "CUSTOMER_001", item{"PRODUCT_002", 5, 1}))
+	m.awaitStatus("FIRST", "APPROVED")
+	m.stop()
+}
+
 // refusedLogs asks a process for a log as those would who may not read one.
 func (m *mall) refusedLogs(p *part) {
 	m.t.Helper()
