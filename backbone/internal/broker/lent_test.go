@@ -159,7 +159,8 @@ func shown(t *testing.T, store driver.Store, view string) (sales int) {
 
 // A service that comes late, with a database of its own and without that of the shop, is told the shop's log from the first record to
 // where it joins, and then by the broker: everything once and in order, though every third reading fails, and though the broker has kept
-// all of it too. A view is rebuilt the same way. Red where what fails ends it, where a piece that failed is skipped, and where a log that is read elsewhere is taken for none.
+// all of it too. A view is rebuilt the same way. Red where what fails ends it, where a piece that failed is skipped or a swap that failed counts,
+// and where a log that is read elsewhere is taken for none.
 func TestLateSubscriberReadsTheLogOfAnotherProcess(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -231,6 +232,7 @@ func TestLateSubscriberReadsTheLogOfAnotherProcess(t *testing.T) {
 				if err := late.Rebuild(t.Context(), "books", "turnover", nil); err != nil {
 					t.Fatal(err)
 				}
+				await(t, fmt.Sprintf("the rebuilt view shows %d sales", sold), func() bool { return shown(t, theirs, "turnover") == sold })
 				sell(1)
 			}
 			await(t, "the last are written", func() bool { _, n := written(t, theirs); return n >= sold && atRest() && atRest() })
