@@ -68,6 +68,9 @@ func New(cfg Config) (*Runtime, error) {
 	if cfg.Lease <= 0 {
 		cfg.Lease = defaultLease
 	}
+	if cfg.Log == nil {
+		cfg.Log = driver.LogsIn(cfg.Store)
+	}
 	r := &Runtime{
 		cfg: cfg, log: cfg.Logger, hosts: map[string]*host{}, parts: Describe(cfg.Parts),
 		handlerOf: map[string]string{}, ownerOf: map[string]string{},
@@ -478,8 +481,12 @@ func (h *host) join(ctx context.Context) error {
 			continue
 		}
 		head := int64(0)
-		if store := h.r.cfg.Store(owner); store != nil {
-			if head, err = store.Head(ctx, owner); err != nil {
+		if log := h.r.cfg.Log(owner); log != nil {
+			err := h.waitOut(ctx, owner, func() (err error) {
+				head, err = log.Head(ctx, owner)
+				return err
+			})
+			if err != nil {
 				return err
 			}
 		}
@@ -499,14 +506,37 @@ func (h *host) join(ctx context.Context) error {
 // missed reports whether there was an event of a type before it was asked for. It
 // may have been where the log cannot be read from here.
 func (h *host) missed(ctx context.Context, owner, event string) (bool, error) {
-	store := h.r.cfg.Store(owner)
-	if store == nil {
+	log := h.r.cfg.Log(owner)
+	if log == nil {
 		return true, nil
 	}
-	first, err := store.Read(ctx, owner, driver.ReadQuery{
-		Kinds: []driver.Kind{driver.KindEvent}, Types: []string{driver.AnyVersion(event)}, Limit: 1,
+	var first []driver.Record
+	err := h.waitOut(ctx, owner, func() (err error) {
+		first, err = log.Read(ctx, owner, driver.ReadQuery{
+			Kinds: []driver.Kind{driver.KindEvent}, Types: []string{driver.AnyVersion(event)}, Limit: 1,
+		})
+		return err
 	})
 	return len(first) > 0, err
+}
+
+// joinAgain is the pause before a log is asked again that cannot be read yet.
+const joinAgain = 200 * time.Millisecond
+
+// waitOut reads a log that may not be readable yet, since the process that is asked for it is about to start.
+func (h *host) waitOut(ctx context.Context, owner string, read func() error) error {
+	for told := false; ; told = true {
+		err := read()
+		if !errors.Is(err, driver.ErrUnavailable) {
+			return err
+		}
+		if !told {
+			h.r.log.InfoContext(ctx, "the start waits for a log that cannot be read yet", "service", h.svc.Name, "log", owner, "error", err)
+		}
+		if !rest(ctx, joinAgain) {
+			return err
+		}
+	}
 }
 
 // Stop drains: fetching stops, started handlers finish and commit, calls that are

@@ -183,7 +183,7 @@ func (s *subscription) behind(ctx context.Context) (bool, error) {
 	}
 	for i := range s.spec.Interests {
 		in := &s.spec.Interests[i]
-		log, positions := s.host.r.cfg.Store(in.Source), at[in.Source]
+		log, positions := s.host.r.cfg.Log(in.Source), at[in.Source]
 		if log == nil || len(positions) == 0 {
 			continue // it cannot be read from here, or the subscription has never run
 		}

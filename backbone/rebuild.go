@@ -22,6 +22,10 @@ type RebuildProgress struct {
 const (
 	rebuildChunk = 2000 // records read and applied in one transaction
 	rebuildClose = 2000 // this near to the end the live view is held and swapped
+
+	// A log that cannot be read is asked again, for so long after it was last read.
+	rebuildAgain    = 200 * time.Millisecond
+	rebuildPatience = time.Minute
 )
 
 // ErrRebuilding says that a view is being rebuilt already.
@@ -37,9 +41,11 @@ var ErrNoView = errors.New("there is no view")
 // Rebuild makes a view's tables again from the first event, beside the live ones,
 // and puts them in their place in one transaction. The live view goes on until the
 // swap. A rebuild makes no calls, sends nothing and counts nothing twice: a view
-// cannot. Other processes may run the service and keep the view meanwhile, whatever
-// carries the messages; they wait at the swap. One process at a time rebuilds a view,
-// and the others are refused with ErrRebuilding. progress may be nil.
+// cannot. A log that cannot be read now, since the process that is asked for it begins
+// again, is waited for, a minute at most. Other processes may run the service and keep
+// the view meanwhile, whatever carries the messages; they wait at the swap. One process
+// at a time rebuilds a view, and the others are refused with ErrRebuilding. progress may
+// be nil.
 func (r *Runtime) Rebuild(ctx context.Context, service, view string, progress func(RebuildProgress)) error {
 	h := r.hosts[service]
 	if h == nil {
@@ -68,11 +74,10 @@ type rebuild struct {
 
 type rebuildSource struct {
 	name  string
-	store driver.Store
+	log   driver.Log
 	types []string
 	apply map[string]*Projection
 	at    int64
-	head  int64
 	ahead chan piece // what is being read while the piece before it is applied, or nil
 }
 
@@ -126,11 +131,11 @@ func (b *rebuild) run(ctx context.Context) (err error) {
 		owner := h.r.ownerOf[p.sub.event]
 		src := sources[owner]
 		if src == nil {
-			store := h.r.cfg.Store(owner)
-			if store == nil {
+			log := h.r.cfg.Log(owner)
+			if log == nil {
 				return fmt.Errorf("the log of %s cannot be read from here", owner)
 			}
-			src = &rebuildSource{name: owner, store: store, apply: map[string]*Projection{}}
+			src = &rebuildSource{name: owner, log: log, apply: map[string]*Projection{}}
 			sources[owner] = src
 			b.sources = append(b.sources, src)
 		}
@@ -157,31 +162,78 @@ func (b *rebuild) run(ctx context.Context) (err error) {
 			}
 		}
 	}()
-	for {
-		if err := b.prolong(ctx); err != nil {
+	var since time.Time // when a log could not be read first, of those times in a row
+	for done := false; !done; {
+		before := b.applied()
+		done, err = b.step(ctx)
+		switch {
+		case err == nil:
+			since = time.Time{}
+			continue
+		case !errors.Is(err, driver.ErrUnavailable):
+			return err
+		case since.IsZero() || b.applied() > before:
+			since = time.Now() //souk:clock how long to wait for another process
+		case time.Since(since) > rebuildPatience:
 			return err
 		}
-		left, err := b.left(ctx)
-		if err != nil {
-			return err
+		if !rest(ctx, rebuildAgain) {
+			return ctx.Err()
 		}
-		if left <= rebuildClose {
-			break
-		}
+	}
+	return nil
+}
+
+// step applies the next piece of every source, or swaps where that is near enough, and reports whether all is done. After an
+// error it can be done again.
+func (b *rebuild) step(ctx context.Context) (done bool, err error) {
+	if err := b.prolong(ctx); err != nil {
+		return false, err
+	}
+	left, err := b.left(ctx)
+	if err != nil {
+		return false, err
+	}
+	if left > rebuildClose {
 		for _, src := range b.sources {
 			if err := b.chunk(ctx, src, nil); err != nil {
-				return err
+				return false, err
 			}
 		}
+		return false, nil
 	}
 	b.rest() // what it has read may be old by the time it is applied, and the end has to be the end
-	switch {
-	case !h.store.Powers().Exclusive:
-		return b.swapShared(ctx)
-	case b.sub == nil:
-		return b.swapInline(ctx)
+	reached := map[string]int64{}
+	for _, src := range b.sources {
+		reached[src.name] = src.at
 	}
-	return b.swapAsync(ctx)
+	switch {
+	case !b.h.store.Powers().Exclusive:
+		err = b.swapShared(ctx, reached)
+	case b.sub == nil:
+		err = b.swapInline(ctx)
+	default:
+		err = b.swapAsync(ctx)
+	}
+	if err != nil {
+		b.back(reached)
+	}
+	return err == nil, err
+}
+
+// applied counts the positions of all sources that are applied.
+func (b *rebuild) applied() (positions int64) {
+	for _, src := range b.sources {
+		positions += src.at
+	}
+	return positions
+}
+
+// back returns to where an attempt at the swap began that has left nothing.
+func (b *rebuild) back(reached map[string]int64) {
+	for _, src := range b.sources {
+		src.at = reached[src.name]
+	}
 }
 
 func (b *rebuild) readAmendments(ctx context.Context) error {
@@ -198,15 +250,13 @@ func (b *rebuild) readAmendments(ctx context.Context) error {
 
 // left reads the heads and reports how many positions are still to be read.
 func (b *rebuild) left(ctx context.Context) (int64, error) {
-	p := RebuildProgress{Service: b.h.svc.Name, View: b.v.Name}
+	p := RebuildProgress{Service: b.h.svc.Name, View: b.v.Name, Done: b.applied()}
 	for _, src := range b.sources {
-		head, err := src.store.Head(ctx, src.name)
+		head, err := src.log.Head(ctx, src.name)
 		if err != nil {
 			return 0, err
 		}
-		src.head = head
 		p.Total += head
-		p.Done += src.at
 	}
 	if b.progress != nil {
 		if seconds := time.Since(b.started).Seconds(); seconds > 0 && p.Done > 0 {
@@ -225,10 +275,10 @@ func (b *rebuild) read(ctx context.Context, src *rebuildSource, after int64) (p 
 			p.err = &PanicError{Value: r, Stack: string(debug.Stack())}
 		}
 	}()
-	if p.to, p.err = src.store.Head(ctx, src.name); p.err != nil {
+	if p.to, p.err = src.log.Head(ctx, src.name); p.err != nil {
 		return p
 	}
-	rs, err := src.store.Read(ctx, src.name, driver.ReadQuery{
+	rs, err := src.log.Read(ctx, src.name, driver.ReadQuery{
 		After: after, Until: p.to, Types: src.types, Kinds: []driver.Kind{driver.KindEvent, driver.KindPrivate}, Limit: rebuildChunk,
 	})
 	if err != nil {
@@ -400,7 +450,7 @@ func (b *rebuild) swapAsync(ctx context.Context) error {
 // swapShared swaps where other processes may keep the view. It keeps everybody from the tables and takes the slices of the
 // subscription away, so that nothing of it that is in hand anywhere commits any more, applies the rest, and swaps. Whoever
 // claims a slice afterwards finds where the new tables stand, and what was in hand comes again.
-func (b *rebuild) swapShared(ctx context.Context) error {
+func (b *rebuild) swapShared(ctx context.Context, reached map[string]int64) error {
 	h, s := b.h, b.sub
 	var leases []string
 	if s != nil {
@@ -408,15 +458,9 @@ func (b *rebuild) swapShared(ctx context.Context) error {
 			leases[0] = driver.Partitions(s.name)
 		}
 	}
-	reached := map[string]int64{}
-	for _, src := range b.sources {
-		reached[src.name] = src.at
-	}
 	err := h.internal(&unit{host: h, alone: true, run: func(batch *batch, u *unit) error {
 		u.flushed = true
-		for _, src := range b.sources { // an attempt before this one has left nothing
-			src.at = reached[src.name]
-		}
+		b.back(reached)
 		b.turn.guard(batch, u)
 		cps, err := h.store.Seize(ctx, batch.tx, h.svc.Name, b.v.tables(), leases)
 		if err != nil {

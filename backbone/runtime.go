@@ -19,6 +19,9 @@ type Config struct {
 	Run []string
 	// Store returns the database of a service. Services may share one.
 	Store func(service string) driver.Store
+	// Log returns what reads a service's log, also where its database cannot be reached
+	// from here and another process is asked; nil where nothing can. Default: Store.
+	Log func(service string) driver.Log
 	// Transport carries events and commands between the services.
 	Transport driver.Transport
 	// Clock defaults to the system's.

@@ -57,6 +57,28 @@ type Schema struct {
 	Migrations fs.FS
 }
 
+// Log reads the logs of services, wherever they are kept. Its methods may be called
+// concurrently. An error that wraps ErrUnavailable says that a log cannot be read now
+// and may be later.
+type Log interface {
+	// Head returns the position of the last committed record of a log, 0 if none.
+	Head(ctx context.Context, service string) (int64, error)
+
+	// Read returns committed records of a log in position order.
+	Read(ctx context.Context, service string, q ReadQuery) ([]Record, error)
+}
+
+// LogsIn returns what reads the logs that are kept in databases: nil for a service
+// whose database cannot be reached.
+func LogsIn(store func(service string) Store) func(service string) Log {
+	return func(service string) Log {
+		if s := store(service); s != nil {
+			return s
+		}
+		return nil // and no interface that holds one
+	}
+}
+
 // Store is one database. It holds the logs and tables of any number of
 // services, each under its own prefix or schema. Its methods may be called
 // concurrently.
@@ -82,11 +104,7 @@ type Store interface {
 	// committed data. sql has $N parameters and real names.
 	Query(ctx context.Context, sql string, args ...any) (Rows, error)
 
-	// Head returns the position of the last committed record of a log, 0 if none.
-	Head(ctx context.Context, service string) (int64, error)
-
-	// Read returns committed records of a log in position order.
-	Read(ctx context.Context, service string, q ReadQuery) ([]Record, error)
+	Log
 
 	// Listen calls wake (never blocking, possibly coalesced or spurious) after a
 	// transaction of any process appended to the service's log, and, freed, after any

@@ -227,8 +227,9 @@ func (r *robot) hangUp(err error) {
 		return
 	}
 	r.line.cancel()
-	<-r.line.done
+	// A stream whose sender is still waited for does not notice that it was cancelled, and so does not end.
 	_ = r.line.stream.CloseRequest() // it is over anyhow
+	<-r.line.done
 	_ = r.line.stream.CloseResponse()
 	r.line = nil
 	r.tell(Line{What: "disconnected", Error: text(err)})

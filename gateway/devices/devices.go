@@ -1,6 +1,7 @@
 package devices
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,6 +70,9 @@ type Config struct {
 	// Sessions is a file of this process in which stands what waits for devices that are away, so that it survives the process; "" for
 	// none. What displays show is not in it.
 	Sessions string
+	// MostSessions bounds the sessions that outlive their connections; default 20,000. MostOfOne bounds the sessions of one device, MostFilters the
+	// filters in all of them; defaults 32 and 256. Who asks for more is refused, and by MQTT 5 told that a quota is exceeded; what they had they keep.
+	MostSessions, MostOfOne, MostFilters int
 	// Clock defaults to the system's.
 	Clock backbone.Clock
 	// Logger defaults to slog.Default().
@@ -81,10 +85,12 @@ type Config struct {
 }
 
 const (
-	// maxClients bounds the connections, maxOfOne those of one device.
-	maxClients, maxOfOne = 10_000, 16
+	// maxClients bounds the connections.
+	maxClients = 10_000
 	// maxUnknown bounds the connections of those who have not said who they are, beside the others.
 	maxUnknown = 1000
+	// helloWithin is how long a connection may take to say whose it is.
+	helloWithin = 10 * time.Second
 	// sessionFor is how long a session is kept for a device that is away, and messages in it.
 	sessionFor = time.Hour
 	// decideWithin bounds one attempt to have a message decided.
@@ -104,7 +110,7 @@ type Gateway struct {
 	mu       sync.RWMutex
 	commands Commands
 	logins   map[string]Login // of those that came since the start
-	count    map[string]int   // connections of each
+	quota    quota
 	bare     map[bareName]bool
 	greeted  map[string]bool // stores whose devices were told that we are here
 	aside    map[*mqtt.Client]packets.Packet
@@ -133,6 +139,7 @@ func Open(c Config) (*Gateway, error) {
 	if c.Tries == (door.Rate{}) {
 		c.Tries = door.Rate{PerSecond: 20, Burst: 2000}
 	}
+	c.MostSessions, c.MostOfOne, c.MostFilters = cmp.Or(c.MostSessions, 20_000), cmp.Or(c.MostOfOne, 32), cmp.Or(c.MostFilters, 256)
 	if c.Rate == (door.Rate{}) {
 		c.Rate = door.Rate{PerSecond: 5000, Burst: 10_000}
 	}
@@ -140,7 +147,7 @@ func Open(c Config) (*Gateway, error) {
 		c.Listener = &turnstile{Listener: c.Listener, clock: c.Clock, tries: door.NewLimiter(c.Tries, 65536), most: maxClients + maxUnknown}
 	}
 	g := &Gateway{
-		Config: c, messages: door.NewLimiter(c.Rate, 65536), logins: map[string]Login{}, count: map[string]int{}, bare: map[bareName]bool{},
+		Config: c, messages: door.NewLimiter(c.Rate, 65536), logins: map[string]Login{}, bare: map[bareName]bool{},
 		greeted: map[string]bool{}, aside: map[*mqtt.Client]packets.Packet{},
 	}
 	if c.Listener == nil {

@@ -23,7 +23,8 @@
 // Out (out.go): what displays show, what a visitor owes, what runs low, and that a gate is to open (on its topic cmd/open, for five seconds). Such messages go out as calls: rows first. Nothing that
 // went out is taken in again. What waits for a device that is away, in a session that outlives its connection (sessions.go, hook_sessions.go), stands
 // in a file of the process, and so does what devices say of themselves to be kept; not what displays show, since it names people and is over in
-// seconds. So of several processes that run the gateway each has the sessions of the devices that connect to it.
+// seconds. So of several processes that run the gateway each has the sessions of the devices that connect to it. How many there are, and how many
+// filters are in them, is bounded (quota.go).
 //
 // The service:
 //

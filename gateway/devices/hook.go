@@ -57,27 +57,26 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 		h.g.Logger.Warn("a device was not let in, since its last will is not about its own connection", "device", name)
 		return false
 	}
-	h.g.mu.Lock()
-	full, old := h.g.count[name] >= maxOfOne, h.g.logins[name]
-	if !full {
-		h.g.count[name]++
-		h.g.logins[name] = l
-	}
-	h.g.mu.Unlock()
-	if full {
+	session := name + "/" + cl.ID
+	if !h.g.seat(cl, name, session) {
+		h.full(cl, name)
 		return false
 	}
+	h.g.mu.Lock()
+	old := h.g.logins[name]
+	h.g.logins[name] = l
+	h.g.mu.Unlock()
 	if old != l && old != (Login{}) { // what waits in its sessions was for another login, which may have heard of more
 		h.g.expel(map[string]bool{name: true})
 	}
-	cl.ID = name + "/" + cl.ID
+	cl.ID = session
 	return true
 }
 
 // OnSessionEstablish begins a session.
 func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 	if pk.Connect.Clean {
-		h.forget(cl.ID)
+		h.empty(cl.ID)
 	}
 	h.remember(cl)
 	l, ok := h.g.login(string(cl.Properties.Username))
@@ -96,18 +95,21 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 // OnDisconnect ends a connection, and with expire its session.
 func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
 	h.putBack(cl)
-	name := string(cl.Properties.Username)
-	h.g.mu.Lock()
-	if h.g.count[name]--; h.g.count[name] <= 0 {
-		delete(h.g.count, name)
-	}
-	h.g.mu.Unlock()
 	if expire && !cl.IsTakenOver() {
-		h.forget(cl.ID)
+		h.forget(cl)
 	}
 }
 
-func (h *hook) forget(session string) {
+// forget ends a session.
+func (h *hook) forget(cl *mqtt.Client) {
+	h.empty(cl.ID)
+	h.g.mu.Lock()
+	defer h.g.mu.Unlock()
+	h.g.quota.release(string(cl.Properties.Username), cl.ID)
+}
+
+// empty takes out of a session what is in it.
+func (h *hook) empty(session string) {
 	h.g.sessions.add(line{Session: session, Ended: true})
 	h.g.mu.Lock()
 	defer h.g.mu.Unlock()
@@ -159,8 +161,15 @@ func (h *hook) canonical(cl *mqtt.Client, pk packets.Packet, asked bool) packets
 			}
 			continue
 		}
-		h.set(bareName{cl.ID, f.Filter}, asked)
 		filters[i].Filter = l.under(h.g.Chain, f.Filter)
+	}
+	if asked {
+		h.bound(cl, l.Device, filters)
+	}
+	for i, f := range pk.Filters {
+		if now := filters[i].Filter; now != f.Filter && now != overFilter && (!asked || l.mayRead(h.g.Chain, now)) {
+			h.set(bareName{cl.ID, f.Filter}, asked)
+		}
 	}
 	pk.Filters = filters
 	return pk

@@ -38,6 +38,7 @@ func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
 	if cl.Net.Inline {
 		return
 	}
+	sayWhy(cl, pk, codes)
 	l, ok := h.g.login(string(cl.Properties.Username))
 	for i, f := range pk.Filters {
 		if !ok || codes[i] > packets.CodeGrantedQos2.Code {
@@ -131,7 +132,7 @@ func (h *hook) OnRetainMessage(cl *mqtt.Client, pk packets.Packet, n int64) {
 func (h *hook) OnRetainedExpired(topic string) { h.g.sessions.add(line{Cleared: topic}) }
 
 // OnClientExpired ends a session whose device was away for too long.
-func (h *hook) OnClientExpired(cl *mqtt.Client) { h.forget(cl.ID) }
+func (h *hook) OnClientExpired(cl *mqtt.Client) { h.forget(cl) }
 
 func (h *hook) sync() {
 	if err := h.g.sessions.sync(); err != nil {
@@ -161,6 +162,7 @@ func (g *Gateway) restore(ctx context.Context) error {
 			continue
 		}
 		used[l.Device] = true
+		g.quota.hold(l.Device, id, true)
 		for _, f := range g.sessions.filters[id] {
 			if f.Bare {
 				g.bare[bareName{id, strings.TrimPrefix(f.Filter, g.Chain+"/"+l.Store+"/")}] = true

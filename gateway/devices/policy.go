@@ -159,6 +159,9 @@ func (l Login) under(chain, name string) string { return chain + "/" + l.Store +
 
 // mayRead tells whether a message on a topic may go to the device.
 func (l Login) mayRead(chain, topic string) bool {
+	if len(topic) > maxTopic {
+		return false
+	}
 	if strings.HasPrefix(topic, l.own()) || topic == root+l.Store+"/server/connection" {
 		return true
 	}

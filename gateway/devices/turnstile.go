@@ -3,13 +3,14 @@ package devices
 import (
 	"net"
 	"sync"
+	"time"
 
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/door"
 )
 
 // turnstile is a listener that bounds how often an address may connect, and how many connections there are, those included that have not
-// said who they are. What is too much is closed unheard: a device comes again.
+// said who they are, for which they have helloWithin. What is too much is closed unheard: a device comes again.
 type turnstile struct {
 	net.Listener
 	clock backbone.Clock
@@ -28,7 +29,12 @@ func (l *turnstile) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if l.tries.Take(door.AddressOf(c.RemoteAddr().String()), l.clock.Now()) == 0 && l.enter() {
-			return &visitor{Conn: c, leave: sync.OnceFunc(l.exit)}, nil
+			v := &visitor{Conn: c, leave: sync.OnceFunc(l.exit)}
+			if err := c.SetDeadline(time.Now().Add(helloWithin)); err != nil { // the MQTT server sets its own when it knows who it is
+				_ = v.Close()
+				continue
+			}
+			return v, nil
 		}
 		_ = c.Close() // nothing was said yet
 	}

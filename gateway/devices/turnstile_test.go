@@ -42,6 +42,8 @@ type connection struct {
 	closed  bool
 }
 
+func (c *connection) SetDeadline(time.Time) error { return nil }
+
 func (c *connection) RemoteAddr() net.Addr { return addr(c.address) }
 
 func (c *connection) Close() error {

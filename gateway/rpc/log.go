@@ -135,6 +135,18 @@ func queryOf(r *soukv1.ReadLogRequest) (q backbone.ReadQuery, err error) {
 	return q, err
 }
 
+// MessageOf reads a record of a service's log as ReadLog has sent it.
+func MessageOf(service string, r *soukv1.Record) *backbone.Message {
+	return &backbone.Message{
+		Meta: backbone.Meta{
+			ID: r.GetId(), Time: r.GetTime().AsTime(), Actor: r.GetActor(), Correlation: r.GetCorrelation(), Causation: r.GetCausation(),
+			Trace: r.GetTrace(), ReplyTo: r.GetReplyTo(),
+		},
+		Source: service, Kind: backbone.Kind(r.GetKind()), Type: r.GetType(), Stream: r.GetStream(), Position: r.GetPosition(),
+		Version: r.GetVersion(), Sequence: r.GetSequence(), Target: r.GetTarget(), Ref: r.GetRef(), Data: r.GetData(),
+	}
+}
+
 func recordOf(m *backbone.Message) *soukv1.Record {
 	return &soukv1.Record{
 		Position: m.Position, Kind: soukv1.RecordKind(m.Kind), Id: m.ID, Ref: m.Ref, Stream: m.Stream, Version: m.Version, Sequence: m.Sequence,

@@ -17,6 +17,7 @@ import (
 	"connectrpc.com/grpchealth"
 	"connectrpc.com/grpcreflect"
 
+	"example.org/souk/api/gen/souk/v1/soukv1connect"
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/door"
 	"example.org/souk/mall"
@@ -80,6 +81,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Observe is called after each call, a stream when it ends; it must be quick. It may be nil.
 	Observe func(Observation)
+	// Opened is closed when the services have begun. Until then their logs are read and everything else is answered with
+	// UNAVAILABLE. nil: they have.
+	Opened <-chan struct{}
 	// Closing is closed when the process begins to stop: streams end then. It may be nil.
 	Closing <-chan struct{}
 	// MaxMessage bounds a request in bytes; default 256 KiB.
@@ -297,6 +301,9 @@ func (s *server) admit(r *http.Request) (release func(), v *visit, err error) {
 		v.actor = actor
 	}
 	v.trace, _ = door.TraceOf(r.Header["Traceparent"])
+	if !s.opened() && !strings.HasPrefix(r.URL.Path, "/"+soukv1connect.LogServiceName+"/") {
+		return nil, v, wireError(backbone.ErrUnavailable)
+	}
 	if s.stream[r.URL.Path] {
 		release, err = s.enterStream(caller.key())
 		return release, v, err
@@ -306,6 +313,19 @@ func (s *server) admit(r *http.Request) (release func(), v *visit, err error) {
 		return nil, nil, wireError(backbone.ErrOverloaded)
 	}
 	return func() { s.inFlight.Add(-1) }, v, nil
+}
+
+// opened reports whether the services have begun.
+func (s *server) opened() bool {
+	if s.Opened == nil {
+		return true
+	}
+	select {
+	case <-s.Opened:
+		return true
+	default:
+		return false
+	}
 }
 
 func (s *server) enterStream(key string) (release func(), err error) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -371,16 +372,7 @@ func TestLogIsReadWhole(t *testing.T) {
 		}
 		for i, m := range want {
 			g := got[i]
-			back := backbone.Message{
-				Meta: backbone.Meta{
-					ID: g.GetId(), Time: g.GetTime().AsTime(), Actor: g.GetActor(), Correlation: g.GetCorrelation(), Causation: g.GetCausation(),
-					Trace: g.GetTrace(), ReplyTo: g.GetReplyTo(),
-				},
-				Source: "inventory", Kind: backbone.Kind(g.GetKind()), Type: g.GetType(), Stream: g.GetStream(), Position: g.GetPosition(),
-				Version: g.GetVersion(), Sequence: g.GetSequence(), Target: g.GetTarget(), Ref: g.GetRef(), Data: m.Data,
-			}
-			if back.Meta != m.Meta || back.Kind != m.Kind || back.Type != m.Type || back.Stream != m.Stream || back.Position != m.Position ||
-				back.Version != m.Version || back.Sequence != m.Sequence || back.Target != m.Target || back.Ref != m.Ref || string(g.GetData()) != string(m.Data) {
+			if back := MessageOf("inventory", g); !reflect.DeepEqual(back, m) {
 				t.Errorf("%s: record %d is %v, want %+v", what, i, g, m)
 				return
 			}
@@ -429,13 +421,32 @@ func TestLogIsReadWhole(t *testing.T) {
 	}
 }
 
-// Who follows the feeds is told whose grew, from where it asks, and is let go when the process stops.
+// Who follows the feeds is told whose grew, from where it asks, and is let go when the process stops. Before the services have begun nothing
+// but their logs is answered for.
 func TestFeedsAreFollowed(t *testing.T) {
 	t.Parallel()
 	const writeTimeout = time.Second
-	closing := make(chan struct{})
-	b := beginOn(t, writeTimeout, func(c *Config) { c.Closing = closing })
+	opened, closing := make(chan struct{}), make(chan struct{})
+	b := beginOn(t, writeTimeout, func(c *Config) { c.Opened, c.Closing = opened, closing })
 	b.stock()
+	if head, code := b.json("process:x", "LogService/GetHead", `{"service":"stores"}`); code != "" || head["position"] == nil {
+		t.Errorf("the head of a log before the services have begun: %v %q", head, code)
+	}
+	if _, err := b.log("process:x", &soukv1.ReadLogRequest{Service: "stores"}); err != nil {
+		t.Errorf("a log before the services have begun: %v", err)
+	}
+	if _, code := b.json("customer:C1", "LogService/GetHead", `{"service":"stores"}`); code != "permission_denied" {
+		t.Errorf("a customer, before the services have begun: %q", code)
+	}
+	for _, method := range []string{"StoresService/GetProduct", "CommandsService/Decide", "ControlService/GetInFlight"} {
+		if _, code := b.json("process:x", method, `{}`); code != "unavailable" {
+			t.Errorf("%s before the services have begun: %q", method, code)
+		}
+	}
+	close(opened)
+	if _, code := b.json("process:x", "StoresService/GetProduct", `{"product":"pen"}`); code != "" {
+		t.Errorf("a product when they have begun: %q", code)
+	}
 	order := func(id, customer string) command.PlaceOrder {
 		return command.PlaceOrder{Order: id, Customer: customer, Items: []mall.Item{{Product: "pen", SKU: "PEN", Name: "Pen", Price: eur(1000), Quantity: 1}}}
 	}

@@ -4,16 +4,20 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
 
+	"example.org/souk/backbone"
 	"example.org/souk/gateway/door"
 	"example.org/souk/gateway/staff"
 	"example.org/souk/mall"
@@ -37,6 +41,7 @@ func serve(t *testing.T, w *world) string {
 	t.Helper()
 	server := httptest.NewUnstartedServer(w.door)
 	server.Config = w.door.Server()
+	server.Listener = narrow{server.Listener}
 	server.Start()
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error)
@@ -49,6 +54,44 @@ func serve(t *testing.T, w *world) string {
 		}
 	})
 	return server.Listener.Addr().String()
+}
+
+// narrow is a listener whose connections hold little of what was not taken from them: a hundred frames, where the system would hold thousands.
+type narrow struct{ net.Listener }
+
+const narrowness = 32 << 10 // with much less, the two ends wait for each other's timers
+
+func (n narrow) Accept() (net.Conn, error) {
+	c, err := n.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return c, c.(*net.TCPConn).SetWriteBuffer(narrowness)
+}
+
+// narrowly is a client for readers whose connections hold little at their end, too.
+func narrowly(t *testing.T) *http.Client {
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return c, c.(*net.TCPConn).SetReadBuffer(narrowness)
+	}}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+// counted counts the events that are read from the logs.
+type counted struct {
+	staff.Logs
+	read *atomic.Int64
+}
+
+func (c counted) Events(ctx context.Context, service string, after, until int64, limit int) ([]*backbone.Message, error) {
+	list, err := c.Logs.Events(ctx, service, after, until, limit)
+	c.read.Add(int64(len(list)))
+	return list, err
 }
 
 func limit(t *testing.T) context.Context {
@@ -64,8 +107,13 @@ type reader struct {
 
 func connect(t *testing.T, addr, since, token string) *reader {
 	t.Helper()
+	return connectBy(t, http.DefaultClient, addr, since, token)
+}
+
+func connectBy(t *testing.T, client *http.Client, addr, since, token string) *reader {
+	t.Helper()
 	conn, rsp, err := websocket.Dial(limit(t), "ws://"+addr+"/staff/feed?since="+url.QueryEscape(since), &websocket.DialOptions{ //nolint:bodyclose // the library owns the body of an upgraded connection
-		HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
+		HTTPClient: client, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
 	})
 	if err != nil {
 		t.Fatal(err, rsp)
@@ -180,12 +228,13 @@ func TestResumeWithoutAHole(t *testing.T) {
 func TestASlowReaderCostsNoMemory(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
-	w := open(t, s, func(c *staff.Config) { c.SlowAfter = time.Minute })
+	var read atomic.Int64 // from the logs
+	w := open(t, s, func(c *staff.Config) { c.SlowAfter, c.Logs = 10*time.Minute, counted{c.Logs, &read} })
 	addr, token := serve(t, w), w.clerk("a")
-	const readers, events = 40, 1500 // more than the ring holds
+	const readers, ring, events, together = 40, 1024, 2000, 100 // more events than the ring and the connection of a reader hold
 	slow := make([]*reader, readers)
 	for i := range slow {
-		slow[i] = connect(t, addr, "", token)
+		slow[i] = connectBy(t, narrowly(t), addr, "", token)
 	}
 	quick := connect(t, addr, "", token)
 	long := strings.Repeat("x", 400)
@@ -195,7 +244,18 @@ func TestASlowReaderCostsNoMemory(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for n := range events {
-		s.World.Do(t, command.AdjustStock{SKU: "SKU_1", Location: mall.MainLocation, Delta: -1, Reason: long})
+		if n%together == 0 { // they share commits
+			var clerks sync.WaitGroup
+			for range together {
+				clerks.Go(func() {
+					answer, err := s.World.Runtime().Do(t.Context(), command.AdjustStock{SKU: "SKU_1", Location: mall.MainLocation, Delta: -1, Reason: long})
+					if err = errors.Join(err, answer.Err()); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			clerks.Wait()
+		}
 		if f := quick.next(true); f.Seq != int64(n)+2 {
 			t.Fatalf("%d: %+v", n, f)
 		}
@@ -208,7 +268,7 @@ func TestASlowReaderCostsNoMemory(t *testing.T) {
 		t.Errorf("%d MiB for %d readers that take nothing", grown>>20, readers)
 	}
 	for _, r := range slow[:3] {
-		robots := 0
+		robots, before := 0, read.Load()
 		for seq := int64(1); seq <= events+1; {
 			f := r.next(false)
 			if f.Type == "" {
@@ -222,6 +282,9 @@ func TestASlowReaderCostsNoMemory(t *testing.T) {
 		}
 		if robots > events/10 {
 			t.Errorf("%d positions were kept for who did not look", robots)
+		}
+		if n := read.Load() - before; n < events-ring {
+			t.Errorf("%d events were read from the log for who had missed at least %d of the ring", n, events-ring)
 		}
 	}
 }

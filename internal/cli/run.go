@@ -30,7 +30,10 @@ Example:
   souk --db postgres://localhost/mall process list
 
 A service can have a database of its own:
-  souk run --db postgres://localhost/mall,orders=postgres://localhost/orders orders`
+  souk run --db postgres://localhost/mall,orders=postgres://localhost/orders orders
+
+Over a broker a process need not reach the databases of others; their logs are asked for:
+  souk run --broker nats://localhost --db postgres://localhost/mall,orders=rpc search`
 }
 
 // Run runs the parts until ctx ends, then drains.

@@ -15,9 +15,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"example.org/souk/backbone"
 	"example.org/souk/backbone/driver"
 	"example.org/souk/backbone/pgstore"
 	"example.org/souk/backbone/sqlitestore"
+	"example.org/souk/gateway/devices"
 	"example.org/souk/gateway/door"
 	"example.org/souk/gateway/partner"
 	"example.org/souk/internal/peers"
@@ -27,14 +29,27 @@ import (
 type databases struct {
 	shared driver.Store            // of all that have none of their own; what processes share stands there
 	own    map[string]driver.Store // by service
+	abroad map[string]bool         // services whose databases are not reached from here
+	others driver.Log              // asks the processes that run those
 }
 
-// of returns the database of a service.
+// of returns the database of a service, nil where it is not reached from here.
 func (d *databases) of(service string) driver.Store {
+	if d.abroad[service] {
+		return nil
+	}
 	if s := d.own[service]; s != nil {
 		return s
 	}
 	return d.shared
+}
+
+// log returns what reads a service's log.
+func (d *databases) log(service string) driver.Log {
+	if d.abroad[service] {
+		return d.others
+	}
+	return d.of(service)
 }
 
 // all returns every database once, the shared one first.
@@ -67,11 +82,14 @@ func (d *databases) close() error {
 	return errors.Join(errs...)
 }
 
-// addressOfOne finds where in a list of databases another one begins.
-var addressOfOne = regexp.MustCompile(`,(?:[a-z][a-z0-9]*=)?postgres(?:ql)?://`)
+// OverRPC stands for the address of a database that is not reached from here: the process that runs its service is asked.
+const OverRPC = "rpc"
 
-// ParseDatabases reads "URL,orders=URL,...": the database of all services, and of those that have one of their own. The
-// addresses may name several hosts, which stand apart by commas too.
+// addressOfOne finds where in a list of databases another one begins.
+var addressOfOne = regexp.MustCompile(`,(?:(?:[a-z][a-z0-9]*=)?postgres(?:ql)?://|[a-z][a-z0-9]*=` + OverRPC + `(?:,|$))`)
+
+// ParseDatabases reads "URL,orders=URL,...": the database of all services, and of those that have one of their own, which may be
+// OverRPC. The addresses may name several hosts, which stand apart by commas too.
 func ParseDatabases(text string) (shared string, own map[string]string, err error) {
 	own = map[string]string{}
 	for text != "" {
@@ -82,10 +100,15 @@ func ParseDatabases(text string) (shared string, own map[string]string, err erro
 			text = ""
 		}
 		name, address := "", one
-		if i := strings.Index(one, "="); i >= 0 && i < strings.Index(one, "://") {
+		if i := strings.Index(one, "="); i >= 0 && (i < strings.Index(one, "://") || one[i+1:] == OverRPC) {
 			name, address = one[:i], one[i+1:]
 		}
 		switch {
+		case name != "" && address == OverRPC:
+			if own[name] != "" {
+				return "", nil, fmt.Errorf("database: service %s has two", name)
+			}
+			own[name] = address
 		case !strings.HasPrefix(address, "postgres://") && !strings.HasPrefix(address, "postgresql://"):
 			return "", nil, errors.New("database: an address begins with postgres://, or with NAME=postgres:// for the database of one service")
 		case name == "" && shared != "":
@@ -143,7 +166,7 @@ func (h *House) openPostgres(ctx context.Context) error {
 	if err := h.claim(ctx, shared); err != nil {
 		return err
 	}
-	h.stores = &databases{own: map[string]driver.Store{}}
+	h.stores = &databases{own: map[string]driver.Store{}, abroad: map[string]bool{}}
 	opened := map[string]driver.Store{}
 	open := func(address string) (driver.Store, error) {
 		if s := opened[address]; s != nil {
@@ -160,6 +183,10 @@ func (h *House) openPostgres(ctx context.Context) error {
 		return err
 	}
 	for service, address := range each {
+		if address == OverRPC {
+			h.stores.abroad[service] = true
+			continue
+		}
 		if h.stores.own[service], err = open(address); err != nil {
 			return fmt.Errorf("database of %s: %w", service, err)
 		}
@@ -169,8 +196,39 @@ func (h *House) openPostgres(ctx context.Context) error {
 			return err
 		}
 	}
-	h.first, err = lacksOrders(ctx, h.stores.of("orders"))
+	if orders := h.stores.of("orders"); orders != nil {
+		h.first, err = lacksOrders(ctx, orders)
+	}
 	return err
+}
+
+// reachable is an error where something that runs here cannot do without a database that was left to other processes.
+func (h *House) reachable(parts []*backbone.Service, run []string) error {
+	services := make([]string, len(parts))
+	for i, p := range parts {
+		services[i] = p.Name
+	}
+	for _, service := range slices.Sorted(maps.Keys(h.stores.abroad)) {
+		asked := service + "=" + OverRPC
+		switch {
+		case !slices.Contains(services, service):
+			return fmt.Errorf("database: %s: there is no service %q", asked, service)
+		case h.cfg.Quiet:
+			return fmt.Errorf("database: %s: the command line reads the databases themselves: name that of %s", asked, service)
+		case h.cfg.Run == nil:
+			return fmt.Errorf("database: %s: a mall in one process has nobody to ask", asked)
+		case slices.Contains(run, service):
+			return fmt.Errorf("database: %s: it runs here, so its database is needed here", asked)
+		case h.cfg.Broker == "":
+			return fmt.Errorf("database: %s: without a broker the services read each other's logs all the time: name one with --broker, or the database", asked)
+		}
+		for _, part := range append(slices.Clone(pages), devices.ServiceName) {
+			if h.runs(part) && slices.Contains(shownBy(part, services), service) {
+				return fmt.Errorf("database: %s: %s shows what stands there: name it, or run %s elsewhere", asked, part, part)
+			}
+		}
+	}
+	return nil
 }
 
 // seesNobody is an error where processes of a mall run on the database.

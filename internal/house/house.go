@@ -161,6 +161,8 @@ type House struct {
 	answers   *answers
 	noRoom    atomic.Bool   // a commit failed for want of room, and none of that size was made since
 	started   atomic.Bool   // Start has come to its end
+	opened    chan struct{} // closed when the services run
+	joined    atomic.Bool   // other processes may call this one
 	closing   chan struct{} // closed when Stop begins
 	once      sync.Once
 	first     bool // the database was made by this start
@@ -201,7 +203,7 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	h := &House{cfg: cfg, closing: make(chan struct{}), taken: make(chan error, 1)}
+	h := &House{cfg: cfg, opened: make(chan struct{}), closing: make(chan struct{}), taken: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.close())
@@ -220,7 +222,7 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 			return nil, err
 		}
 	}
-	if h.bus, err = openTransport(ctx, cfg, h.owner, h.stores.of); err != nil {
+	if h.bus, err = openTransport(ctx, cfg, h.owner, h.stores); err != nil {
 		return nil, err
 	}
 	h.Keys, err = backbone.OpenKeys(h.keysConfig())
@@ -236,6 +238,9 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := h.reachable(parts, run); err != nil {
+		return nil, err
+	}
 	if !cfg.Quiet {
 		if err := h.openMetrics(); err != nil {
 			return nil, err
@@ -246,8 +251,8 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 		retention = -1 // the command line does not know for how long the mall keeps what it keeps
 	}
 	h.Runtime, err = backbone.New(backbone.Config{
-		Parts: parts, Run: run, Store: h.stores.of, Transport: h.bus, Owner: h.owner, Logger: cfg.Logger, Hooks: h.cfg.Hooks, SealHead: h.keepHead,
-		Retention: retention,
+		Parts: parts, Run: run, Store: h.stores.of, Log: h.stores.log, Transport: h.bus, Owner: h.owner, Logger: cfg.Logger, Hooks: h.cfg.Hooks,
+		SealHead: h.keepHead, Retention: retention,
 	})
 	if err != nil {
 		return nil, err
@@ -393,11 +398,26 @@ func (h *House) Start(ctx context.Context) error {
 	if err := h.meetSupplier(ctx); err != nil {
 		return err
 	}
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	h.cancel = cancel
+	var programs http.Handler
+	if !h.cfg.Quiet {
+		var err error
+		if programs, err = h.programs(); err != nil {
+			return err
+		}
+	}
+	// Two processes that begin together may each wait for the other's logs.
+	early := len(h.stores.abroad) > 0
+	if early {
+		if err := h.serveOthers(run, programs); err != nil {
+			return err
+		}
+	}
 	if err := h.Runtime.Start(ctx); err != nil {
 		return err
 	}
-	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	h.cancel = cancel
+	close(h.opened)
 	if h.first && !h.cfg.Empty && !h.cfg.TestMode && h.peers == nil {
 		if err := h.SeedDemo(ctx); err != nil {
 			return fmt.Errorf("demo shop: %w", err)
@@ -406,14 +426,12 @@ func (h *House) Start(ctx context.Context) error {
 	if h.cfg.Quiet {
 		return nil
 	}
-	programs, err := h.programs()
-	if err != nil {
-		return err
-	}
 	if h.peers == nil {
 		h.loops.Go(func() { h.wake(run, "orders", &h.hub, 1000, customerOf) })
-	} else if err := h.serveOthers(run, programs); err != nil {
-		return err
+	} else if !early {
+		if err := h.serveOthers(run, programs); err != nil {
+			return err
+		}
 	}
 	if err := h.letRobotsIn(run); err != nil {
 		return err
@@ -550,7 +568,7 @@ func (h *House) TestMode() bool { return h.cfg.TestMode }
 func (h *House) Stop(ctx context.Context) error {
 	var errs []error
 	h.once.Do(func() { close(h.closing) })
-	if h.peers != nil && h.started.Load() {
+	if h.joined.Load() {
 		errs = append(errs, h.peers.Leave(ctx))
 		select {
 		case <-ctx.Done():

@@ -110,8 +110,10 @@ func (h *House) takeFromPartners(ctx context.Context) {
 	}
 	h.taking.Go(func() {
 		account := h.partners.Account
-		if c, err := customers.Get(ctx, h.Reader("customers"), account); err == nil && c.Status == customers.Unknown && !h.cfg.TestMode {
-			h.cfg.Logger.Warn("orders of partners are rejected until their customer is registered", "customer", account)
+		if h.stores.of("customers") != nil {
+			if c, err := customers.Get(ctx, h.Reader("customers"), account); err == nil && c.Status == customers.Unknown && !h.cfg.TestMode {
+				h.cfg.Logger.Warn("orders of partners are rejected until their customer is registered", "customer", account)
+			}
 		}
 		var list partner.Catalogue = offers{h.Reader("stores")}
 		if h.Several() {

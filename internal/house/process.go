@@ -122,7 +122,7 @@ func (h *House) join(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	h.between = h.peers.Listener(l)
+	h.between, h.stores.others = h.peers.Listener(l), newOthersLogs(h.peers.Client())
 	return nil
 }
 
@@ -237,6 +237,7 @@ func (h *House) serveOthers(run context.Context, programs http.Handler) error {
 	if err := h.peers.Join(run); err != nil {
 		return err
 	}
+	h.joined.Store(true)
 	h.loops.Go(func() { h.peers.Run(run) })
 	h.loops.Go(func() { h.keepUp(run) })
 	if h.runs(online.ServiceName) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"example.org/souk/gateway/devices"
 	"example.org/souk/gateway/staff"
 	"example.org/souk/internal/peers"
 )
@@ -45,6 +46,11 @@ func (h *House) GrantRoles(ctx context.Context, prefix string) ([]Granted, error
 	shared, own, err := ParseDatabases(h.cfg.DB)
 	if err != nil {
 		return nil, err
+	}
+	for service, address := range own {
+		if address == OverRPC {
+			return nil, fmt.Errorf("the role of %s is made in its database: name it", service)
+		}
 	}
 	plan := grants{prefix: prefix, reads: map[string][]string{}}
 	for _, p := range h.Runtime.Parts() {
@@ -98,16 +104,21 @@ func (g *grants) list() []Granted {
 var pages = []string{consolePart, kioskPart, staff.ServiceName}
 
 // seenBy lists the services whose tables a page shows, its own aside.
-func (g *grants) seenBy(page string) (list []string) {
-	for _, s := range g.services {
+func (g *grants) seenBy(page string) []string { return shownBy(page, g.services) }
+
+// shownBy lists those among the services whose tables a part reads that is not theirs.
+func shownBy(part string, services []string) (list []string) {
+	for _, s := range services {
 		shown := false
-		switch page {
+		switch part {
 		case consolePart:
 			shown = s != vaulted
 		case kioskPart:
 			shown = slices.Contains(standsBehindKiosks, s)
 		case staff.ServiceName:
-			shown = s != page && (slices.Contains(followed, s) || s == summing)
+			shown = s != part && (slices.Contains(followed, s) || s == summing)
+		case devices.ServiceName:
+			shown = s == "entrance" || s == "exitgate"
 		}
 		if shown {
 			list = append(list, s)

@@ -16,9 +16,9 @@ import (
 
 // openTransport returns what carries messages between the services: the log itself, or the broker that was named. One
 // that is set up so that it may lose what it confirms is refused.
-func openTransport(ctx context.Context, cfg Config, owner string, store func(string) driver.Store) (driver.Transport, error) {
+func openTransport(ctx context.Context, cfg Config, owner string, stores *databases) (driver.Transport, error) {
 	if cfg.Broker == "" {
-		return logbus.New(logbus.Config{Store: store, Owner: owner, Logger: cfg.Logger}), nil
+		return logbus.New(logbus.Config{Store: stores.of, Owner: owner, Logger: cfg.Logger}), nil
 	}
 	at, err := url.Parse(cfg.Broker)
 	if err != nil {
@@ -28,12 +28,16 @@ func openTransport(ctx context.Context, cfg Config, owner string, store func(str
 	switch at.Scheme {
 	case "kafka":
 		bus, err = kafkabus.New(kafkabus.Config{
-			Client: kafkabus.ClientConfig{Brokers: strings.Split(at.Host, ",")}, Store: store, Owner: owner, Logger: cfg.Logger,
+			Client: kafkabus.ClientConfig{Brokers: strings.Split(at.Host, ",")}, Store: stores.of, Log: stores.log, Owner: owner, Logger: cfg.Logger,
 		})
 	case "nats", "tls":
-		bus, err = natsbus.New(natsbus.Config{Client: natsbus.ClientConfig{URL: cfg.Broker}, Store: store, Owner: owner, Logger: cfg.Logger})
+		bus, err = natsbus.New(natsbus.Config{
+			Client: natsbus.ClientConfig{URL: cfg.Broker}, Store: stores.of, Log: stores.log, Owner: owner, Logger: cfg.Logger,
+		})
 	case "amqp", "amqps":
-		bus, err = rabbitbus.New(rabbitbus.Config{Client: rabbitbus.ClientConfig{URL: cfg.Broker}, Store: store, Owner: owner, Logger: cfg.Logger})
+		bus, err = rabbitbus.New(rabbitbus.Config{
+			Client: rabbitbus.ClientConfig{URL: cfg.Broker}, Store: stores.of, Log: stores.log, Owner: owner, Logger: cfg.Logger,
+		})
 	default:
 		return nil, fmt.Errorf("broker: there is no transport for %s://; there is one for nats://, amqp://, amqps:// and kafka://", at.Scheme)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/backbonetest"
+	"example.org/souk/internal/testserver"
 	"example.org/souk/mall"
 	"example.org/souk/mall/event"
 )
@@ -31,36 +32,96 @@ func (ofPayments) Name() string  { return "payments" }
 func (ofStores) Name() string    { return "stores" }
 func (ofCustomers) Name() string { return "customers" }
 
-type world struct{ *backbonetest.World }
+// world is the view on a database, and a clock that stands still until it is turned.
+type world struct {
+	Clock   *backbonetest.Clock
+	reader  *backbone.Reader
+	say     func(t *testing.T, stream string, e backbone.Event) // publishes an event on a stream of its owner
+	settle  func(t *testing.T)                                  // returns when the view shows what was said
+	rebuild func(t *testing.T)                                  // makes the view again
+}
+
+// everywhere runs a test on each database: on SQLite as a service among others, and on PostgreSQL on the view's tables alone.
+func everywhere(t *testing.T, test func(t *testing.T, w world)) {
+	t.Helper()
+	for database, start := range map[string]func(*testing.T) world{"SQLite": start, "PostgreSQL": onPostgres} {
+		t.Run(database, func(t *testing.T) {
+			t.Parallel()
+			test(t, start(t))
+		})
+	}
+}
 
 func start(t *testing.T) world {
 	t.Helper()
-	return world{backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{
+	w := backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{
 		backbonetest.StandIn[ofOrders](event.All()...), backbonetest.StandIn[ofPayments](event.All()...),
 		backbonetest.StandIn[ofStores](event.All()...), backbonetest.StandIn[ofCustomers](event.All()...), Service(),
-	}})}
+	}})
+	return world{
+		Clock: w.Clock, reader: w.Reader("search"), settle: func(t *testing.T) { t.Helper(); w.Settle(t) },
+		rebuild: func(t *testing.T) {
+			t.Helper()
+			if err := w.Runtime().Rebuild(t.Context(), "search", "orders", nil); err != nil {
+				t.Fatal(err)
+			}
+		},
+		say: func(t *testing.T, stream string, e backbone.Event) {
+			t.Helper()
+			switch owner := strings.Split(e.EventType(), ".")[1]; owner {
+			case "orders":
+				backbonetest.Say[ofOrders](t, w, stream, e)
+			case "payments":
+				backbonetest.Say[ofPayments](t, w, stream, e)
+			case "stores":
+				backbonetest.Say[ofStores](t, w, stream, e)
+			case "customers":
+				backbonetest.Say[ofCustomers](t, w, stream, e)
+			default:
+				t.Fatalf("%s says nothing here", owner)
+			}
+		},
+	}
 }
 
-// say publishes an event on a stream of its owner.
-func (w world) say(t *testing.T, stream string, e backbone.Event) {
+func onPostgres(t *testing.T) world {
 	t.Helper()
-	switch owner := strings.Split(e.EventType(), ".")[1]; owner {
-	case "orders":
-		backbonetest.Say[ofOrders](t, w.World, stream, e)
-	case "payments":
-		backbonetest.Say[ofPayments](t, w.World, stream, e)
-	case "stores":
-		backbonetest.Say[ofStores](t, w.World, stream, e)
-	case "customers":
-		backbonetest.Say[ofCustomers](t, w.World, stream, e)
-	default:
-		t.Fatalf("%s says nothing here", owner)
+	type said struct {
+		at time.Time
+		e  backbone.Event
+	}
+	var all []said
+	b := backbonetest.Tables(t, "pgx", testserver.Postgres(t).Database(t), migrations)
+	clock := &backbonetest.Clock{}
+	clock.Set(backbonetest.Epoch)
+	take := func(t *testing.T, s said) {
+		t.Helper()
+		if err := found.Apply(t.Context(), b.Tx(&backbone.Message{Meta: backbone.Meta{Time: s.at}}), s.e); err != nil {
+			t.Fatalf("%+v: %v", s.e, err)
+		}
+	}
+	return world{
+		Clock: clock, reader: b.Reader(), settle: func(*testing.T) {},
+		say: func(t *testing.T, _ string, e backbone.Event) {
+			t.Helper()
+			all = append(all, said{clock.Now(), e})
+			take(t, all[len(all)-1])
+		},
+		rebuild: func(t *testing.T) {
+			t.Helper()
+			if err := b.Empty(t.Context(), found.Tables...); err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range all {
+				take(t, s)
+			}
+		},
 	}
 }
 
 func (w world) find(t *testing.T, q Query) []string {
 	t.Helper()
-	page, err := Find(t.Context(), w.Reader("search"), q)
+	page, err := Find(t.Context(), w.reader, q)
 	if err != nil {
 		t.Fatalf("%+v: %v", q, err)
 	}
@@ -74,7 +135,7 @@ func (w world) find(t *testing.T, q Query) []string {
 // one returns the order of an id.
 func (w world) one(t *testing.T, order string) Order {
 	t.Helper()
-	page, err := Find(t.Context(), w.Reader("search"), Query{Order: order})
+	page, err := Find(t.Context(), w.reader, Query{Order: order})
 	if err != nil || len(page.Orders) != 1 {
 		t.Fatalf("order %s: %+v, %v", order, page, err)
 	}
@@ -100,7 +161,11 @@ var (
 // B18: an order is found with its totals, times and the history of its status, and with what payments say of it.
 func TestB18_AnOrderIsFoundWithWhatBecameOfIt(t *testing.T) {
 	t.Parallel()
-	w := start(t)
+	everywhere(t, becameOfIt)
+}
+
+func becameOfIt(t *testing.T, w world) {
+	t.Helper()
 	w.say(t, "souq", event.StoreCreated{Store: "souq", Name: "Souq Café", Location: "main"})
 	w.say(t, "garden", event.StoreCreated{Store: "garden", Name: "Garden", Location: "main"})
 	w.say(t, "tea", event.ProductAdded{Product: "tea", Store: "garden", Location: "main", Name: "Grüner Tee", SKU: "TEA-01", Price: eur(500)})
@@ -129,7 +194,9 @@ func TestB18_AnOrderIsFoundWithWhatBecameOfIt(t *testing.T) {
 	w.say(t, "o1", event.InvoiceCreated{Invoice: "o1", Order: "o1", Customer: "ada", Amount: eur(5900)})
 	w.say(t, "o1", event.InvoiceAdjusted{Invoice: "o1", Order: "o1", Customer: "ada", Amount: eur(5200)})
 	w.say(t, "o1", event.InvoicePaid{Invoice: "o1", Order: "o1", Customer: "ada", Amount: eur(5200)})
-	w.Settle(t)
+	w.say(t, "o1", event.InvoiceRefunded{Invoice: "o1", Order: "o1", Customer: "ada", Amount: eur(300)})
+	w.say(t, "o1", event.InvoiceRefunded{Invoice: "o1", Order: "o1", Customer: "ada", Amount: eur(200)})
+	w.settle(t)
 	teaSold := tea
 	teaSold.Store, teaSold.StoreName = "garden", "Jardin"
 	want := Order{
@@ -146,9 +213,9 @@ func TestB18_AnOrderIsFoundWithWhatBecameOfIt(t *testing.T) {
 			{Completed, at(11)},
 		},
 		Placed: at(0), Changed: at(11), Paid: at(9), Collected: at(10),
-		Money: Money{Invoice: "paid", Invoiced: eur(5200)},
+		Money: Money{Invoice: "paid", Invoiced: eur(5200), Refunded: eur(500)},
 	}
-	page, err := Find(t.Context(), w.Reader("search"), Query{Customer: "ada"})
+	page, err := Find(t.Context(), w.reader, Query{Customer: "ada"})
 	if err != nil || page.Next != "" || !reflect.DeepEqual(page.Orders, []Order{want}) {
 		t.Errorf("%+v, %v\nwant %+v", page, err, want)
 	}
@@ -183,7 +250,7 @@ func TestB18_AnOrderIsFoundWithWhatBecameOfIt(t *testing.T) {
 		}
 	}
 	w.say(t, "ada", event.CustomerForgotten{Customer: "ada"})
-	w.Settle(t)
+	w.settle(t)
 	if got := w.find(t, Query{Card: "CARD-1"}); len(got) != 0 {
 		t.Errorf("the orders of somebody forgotten are found by their card: %v", got)
 	}
@@ -195,25 +262,29 @@ func TestB18_AnOrderIsFoundWithWhatBecameOfIt(t *testing.T) {
 // A prepaid order's money is told right whatever comes first: its own events or those of payments.
 func TestMoneyComesInAnyOrder(t *testing.T) {
 	t.Parallel()
-	w := start(t)
+	everywhere(t, moneyInAnyOrder)
+}
+
+func moneyInAnyOrder(t *testing.T, w world) {
+	t.Helper()
 	order := placed("early", "ada", lamp)
 	order.Payment, order.Basket = "PAY-1", "basket-1"
 	say := map[string][]backbone.Event{
 		"orders":   {order, event.OrderApproved{Order: "early", Customer: "ada", Total: eur(4900)}},
-		"payments": {event.PaymentConfirmed{Payment: "PAY-1", Order: "early", Amount: eur(4900)}, event.PaymentCaptured{Payment: "PAY-1", Order: "early", Amount: eur(4900)}, event.PaymentRefunded{Payment: "PAY-1", Order: "early", Amount: eur(900)}},
+		"payments": {event.PaymentConfirmed{Payment: "PAY-1", Order: "early", Amount: eur(4900)}, event.PaymentCaptured{Payment: "PAY-1", Order: "early", Amount: eur(4900)}, event.InvoiceRefunded{Invoice: "early", Order: "early", Amount: eur(900), Payment: "PAY-1"}, event.PaymentRefunded{Payment: "PAY-1", Order: "early", Amount: eur(900)}},
 	}
 	w.say(t, "PAY-0", event.PaymentVoided{Payment: "PAY-0", Customer: "ada", Amount: eur(1)}) // no order had it
 	for _, e := range say["payments"] {
 		w.say(t, "PAY-1", e)
 	}
-	w.Settle(t)
+	w.settle(t)
 	if got := w.find(t, Query{}); len(got) != 0 {
 		t.Errorf("before it was placed %v is found", got)
 	}
 	for _, e := range say["orders"] {
 		w.say(t, "early", e)
 	}
-	w.Settle(t)
+	w.settle(t)
 	o := w.one(t, "early")
 	want := Money{Payment: "captured", Captured: eur(4900), Refunded: eur(900)}
 	if o.Money != want || o.Status != Approved || o.Total != eur(4900) {
@@ -297,7 +368,11 @@ func (e *expected) fits(q *Query) bool {
 // logs is the same, row for row (B14, D6).
 func TestB18_EveryFilterAndTheCursorAgainstAModel(t *testing.T) {
 	t.Parallel()
-	w := start(t)
+	everywhere(t, againstAModel)
+}
+
+func againstAModel(t *testing.T, w world) {
+	t.Helper()
 	const seed = 18
 	random := rand.New(rand.NewPCG(seed, seed))
 	for _, p := range []mall.Item{tea, fresh} {
@@ -334,7 +409,7 @@ func TestB18_EveryFilterAndTheCursorAgainstAModel(t *testing.T) {
 	for range 120 {
 		takeIn()
 	}
-	w.Settle(t)
+	w.settle(t)
 	some := func(r *rapid.T, name string, values ...string) string {
 		return rapid.SampledFrom(append([]string{""}, values...)).Draw(r, name)
 	}
@@ -365,7 +440,7 @@ func TestB18_EveryFilterAndTheCursorAgainstAModel(t *testing.T) {
 		sortNewest(all, want)
 		var got []string
 		for range len(all) + 1 {
-			page, err := Find(t.Context(), w.Reader("search"), q)
+			page, err := Find(t.Context(), w.reader, q)
 			if err != nil {
 				r.Fatal(err)
 			}
@@ -411,7 +486,7 @@ func stable(t *testing.T, w world, all *[]*expected, takeIn func()) {
 	}
 	q := Query{Limit: 7}
 	for more := true; more; more = q.Cursor != "" {
-		page, err := Find(t.Context(), w.Reader("search"), q)
+		page, err := Find(t.Context(), w.reader, q)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -421,7 +496,7 @@ func stable(t *testing.T, w world, all *[]*expected, takeIn func()) {
 		q.Cursor = page.Next
 		takeIn()
 		w.say(t, (*all)[3].Order, event.OrderExpired{Order: (*all)[3].Order, Customer: "c0"})
-		w.Settle(t)
+		w.settle(t)
 	}
 	for id, n := range before {
 		if n != 1 {
@@ -435,7 +510,7 @@ func rebuilt(t *testing.T, w world) {
 	t.Helper()
 	content := func() (list []string) {
 		for table, columns := range map[string]int{"found": 19, "terms": 2, "goods": 3, "shops": 2, "people": 3} {
-			rows, err := w.Reader("search").Query(t.Context(), `SELECT * FROM {`+table+`}`)
+			rows, err := w.reader.Query(t.Context(), `SELECT * FROM {`+table+`}`)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -457,9 +532,7 @@ func rebuilt(t *testing.T, w world) {
 		return list
 	}
 	live := content()
-	if err := w.Runtime().Rebuild(t.Context(), "search", "orders", nil); err != nil {
-		t.Fatal(err)
-	}
+	w.rebuild(t)
 	if again := content(); !slices.Equal(live, again) {
 		t.Errorf("the view has %d rows, and %d when it is made again; they differ", len(live), len(again))
 	}

@@ -60,6 +60,13 @@ var found = backbone.View{
 			func(ctx context.Context, tx backbone.ViewTx, e event.PaymentRefunded) error {
 				return money(ctx, tx, e.Order, columns{refunded: e.Amount.Amount})
 			}),
+		backbone.ProjectBy(func(e event.InvoiceRefunded) string { return e.Order },
+			func(ctx context.Context, tx backbone.ViewTx, e event.InvoiceRefunded) error {
+				if e.Payment != "" {
+					return nil // that payment gives it back, and is told of as PaymentRefunded
+				}
+				return money(ctx, tx, e.Order, columns{refunded: e.Amount.Amount})
+			}),
 		invoiced(func(e event.InvoiceCreated) (string, mall.Money) { return e.Order, e.Amount }, "open"),
 		invoiced(func(e event.InvoiceAdjusted) (string, mall.Money) { return e.Order, e.Amount }, "open"),
 		invoiced(func(e event.InvoicePaid) (string, mall.Money) { return e.Order, e.Amount }, "paid"),

@@ -2,8 +2,10 @@ package market
 
 import (
 	"encoding/json"
+	"fmt"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -12,8 +14,8 @@ import (
 	"example.org/souk/mall/event"
 )
 
-// A1: stock clients of both versions connect, publish with QoS 0 and 1, and subscribe. Red where the server speaks one version
-// only, or is deaf to one of the names.
+// A1: stock clients of both versions, on the command line and in programs, connect, publish with QoS 0 and 1, and subscribe. Red where the server
+// speaks one version only, or is deaf to one of the names.
 func TestA1_StockClients(t *testing.T) {
 	t.Parallel()
 	m := open(t)
@@ -38,8 +40,27 @@ func TestA1_StockClients(t *testing.T) {
 		// What came on our topics is told under the old name, too; what came under it, or bare, reaches who asked for it bare.
 		await(t, "the till is told", func() bool { return len(heard(watched, "CustomerArrival")) == 6 })
 	}
-	if got := events[event.CustomerArrived](m, event.CustomerArrivedV1); len(got) != 20 {
-		t.Errorf("%d arrivals, want 20", len(got))
+	for i, protocol := range protocols {
+		in, out := gate.paho(protocol), till.paho(protocol)
+		if err := out.subscribe("CustomerArrival", "souk/v1/main-hall/till/till-1/state"); err != nil {
+			t.Fatal(protocol, err)
+		}
+		for qos := range byte(2) {
+			n := 1000 + 10*i + int(qos)
+			for _, err := range []error{
+				in.publish("CustomerArrival", arrivalOf(fmt.Sprintf("paho-%d", n), n), qos), out.publish("souk/v1/main-hall/till/till-1/state", `{"mode":"open"}`, qos),
+			} {
+				if err != nil {
+					t.Errorf("%s with QoS %d: %v", protocol, qos, err)
+				}
+			}
+		}
+		await(t, "the program is told", func() bool {
+			return out.heard("CustomerArrival") == 2 && out.heard("souk/v1/main-hall/till/till-1/state") == 2
+		})
+	}
+	if got := events[event.CustomerArrived](m, event.CustomerArrivedV1); len(got) != 24 {
+		t.Errorf("%d arrivals, want 24", len(got))
 	}
 }
 
@@ -71,7 +92,13 @@ func TestA1_AcknowledgedIsDurable(t *testing.T) {
 			}
 			for n := range 3 {
 				who := "S" + protocol + string(rune('a'+n))
-				gate.mustPub(protocol, "customer-arrival", arrivalOf(who, n))
+				if n == 2 {
+					if err := gate.paho(protocol).publish("customer-arrival", arrivalOf(who, n), 1); err != nil {
+						t.Fatal(err)
+					}
+				} else {
+					gate.mustPub(protocol, "customer-arrival", arrivalOf(who, n))
+				}
 				m.proc.Kill9()
 				m.begin()
 				arrived := events[event.CustomerArrived](m, event.CustomerArrivedV1)
@@ -90,11 +117,21 @@ func TestA1_NotAcknowledgedUnlessDecided(t *testing.T) {
 	m := open(t)
 	gate := m.device("gate-1")
 	m.souk("service", "pause", "entrance")
+	var clients sync.WaitGroup
 	for _, protocol := range protocols {
-		if out, err := gate.pub(protocol, "customer-arrival", arrivalOf("CUSTOMER_001", 1), "-q", "1", "--repeat", "1"); err == nil {
-			t.Errorf("%s: it was acknowledged while nobody could decide it: %s", protocol, out)
-		}
+		program := gate.paho(protocol)
+		clients.Go(func() {
+			if out, err := gate.pub(protocol, "customer-arrival", arrivalOf("CUSTOMER_001", 1), "-q", "1", "--repeat", "1"); err == nil {
+				t.Errorf("%s: it was acknowledged while nobody could decide it: %s", protocol, out)
+			}
+		})
+		clients.Go(func() {
+			if err := program.publish("customer-arrival", arrivalOf("CUSTOMER_001", 1), 1); err == nil {
+				t.Errorf("%s: a program was told that it was taken while nobody could decide it", protocol)
+			}
+		})
 	}
+	clients.Wait()
 	m.souk("service", "resume", "entrance")
 	gate.mustPub("mqttv311", "customer-arrival", arrivalOf("CUSTOMER_001", 1))
 	if got := events[event.CustomerArrived](m, event.CustomerArrivedV1); len(got) != 1 {

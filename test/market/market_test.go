@@ -299,10 +299,15 @@ func departureOf(customer string, n int, products ...string) string {
 	return fmt.Sprintf(`{"timestamp":"2026-05-01T12:30:%02d.%03dZ","customer_id":%q,"product_ids":%s}`, n/1000, n%1000, customer, list)
 }
 
-// nowhere fails the test where a text stands in any file of the data directory.
+// nowhere fails the test where a text stands in any file of the data directory, and where others than the owner may read one (FAILURES 48).
 func (m *market) nowhere(text string) {
 	m.t.Helper()
 	err := filepath.WalkDir(m.dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && path != m.dir { // which the test has made
+			if info, err := d.Info(); err != nil || info.Mode().Perm()&0o077 != 0 {
+				m.t.Errorf("%s may be read by others: %v, %v", strings.TrimPrefix(path, m.dir), info.Mode(), err)
+			}
+		}
 		if err != nil || !d.Type().IsRegular() || strings.HasSuffix(path, ".mbox") {
 			return err
 		}

@@ -75,6 +75,13 @@ func (p place) locate(t *testing.T, service, query string) (source, text string)
 }
 
 // rows runs such a query.
+func (m *mall) rows(service, query string) []string {
+	m.t.Helper()
+	source, text := m.place().locate(m.t, service, query)
+	return rowsOf(m.t, source, text)
+}
+
+// rows runs such a query.
 func (c *check) rows(service, query string) []string {
 	c.t.Helper()
 	source, text := c.at.locate(c.t, service, query)
@@ -487,8 +494,7 @@ func (m *mall) settle() {
 			calling = append(calling, "partner")
 		}
 		for _, service := range calling {
-			source, text := m.place().locate(m.t, service, `SELECT id, attempts, cause FROM {bb_call}`)
-			if waiting = rowsOf(m.t, source, text); len(waiting) > 0 {
+			if waiting = m.rows(service, `SELECT id, attempts, cause FROM {bb_call}`); len(waiting) > 0 {
 				return false
 			}
 		}

@@ -102,9 +102,21 @@ func processes(parts []string) (list []*part) {
 // beginPart runs one process of several, and waits until it is ready.
 func (m *mall) beginPart(p *part, env ...string) {
 	m.t.Helper()
+	m.launch(p, env...)
+	m.awaitPart(p)
+}
+
+// launch starts one process of several.
+func (m *mall) launch(p *part, env ...string) {
+	m.t.Helper()
 	args := append([]string{m.binary, "--data", filepath.Join(m.dir, p.name), "--db", cmp.Or(p.db, m.db), "run"}, p.parts...)
 	args = append(append(args, "--test-mode", "--caller-rate", "100000"), m.flags...)
 	p.proc = testserver.Command{Args: args, Env: env}.Start(m.t)
+}
+
+// awaitPart waits until a process that was launched is ready.
+func (m *mall) awaitPart(p *part) {
+	m.t.Helper()
 	line := p.proc.WaitLine("web ")
 	p.proc.WaitLine("ready")
 	p.url = strings.TrimSpace(strings.TrimPrefix(line, "web"))

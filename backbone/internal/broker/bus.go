@@ -26,6 +26,9 @@ type Config struct {
 	// Store returns the database that a service's checkpoints and log are in, or nil if it cannot be reached from here.
 	// Required.
 	Store func(service string) driver.Store
+	// Log returns what reads a service's log, also where its database cannot be reached from here; nil where nothing can.
+	// Default: Store.
+	Log func(service string) driver.Log
 	// Namespace is the first part of topics and groups. Default souk.
 	Namespace string
 	// Partitions is how many partitions a topic has that this Bus makes; it divides the slices of every subscription.
@@ -80,6 +83,9 @@ func New(c Config) *Bus {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.Log == nil {
+		c.Log = driver.LogsIn(c.Store)
 	}
 	b := &Bus{config: c, names: map[[2]string]bool{}, groups: map[*subscription]bool{}, topics: map[string]int{}, identities: map[[2]string]string{}}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
@@ -386,7 +392,7 @@ func (b *Bus) group(ctx context.Context, s *driver.Subscription) (Group, error) 
 	}
 	addressed := ""
 	for _, in := range s.Interests {
-		if s.FromFirst && b.config.Store(in.Source) == nil {
+		if s.FromFirst && b.config.Log(in.Source) == nil {
 			g.FromFirst = true // there is no log to read what was before
 		}
 		if len(in.Types) > 0 {

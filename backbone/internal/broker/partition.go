@@ -318,13 +318,15 @@ func (p *partition) catchUp(ctx context.Context) error {
 func (p *partition) piece(ctx context.Context, in *driver.Interest) error {
 	s := p.sub
 	from, until := p.from[in.Source], s.joined[in.Source]
-	log := s.bus.config.Store(in.Source)
+	log := s.bus.config.Log(in.Source)
 	if log == nil {
 		return fmt.Errorf("the log of %q cannot be read from here any more", in.Source)
 	}
-	rs, err := log.Read(ctx, in.Source, driver.ReadQuery{
-		After: from, Until: until, Limit: logChunk, Kinds: []driver.Kind{driver.KindEvent, driver.KindCommand, driver.KindReply},
-	})
+	q := driver.ReadQuery{After: from, Until: until, Limit: logChunk, Kinds: []driver.Kind{driver.KindEvent, driver.KindCommand, driver.KindReply}}
+	if in.Addressed == "" { // then its types say all
+		q.Kinds, q.Types = []driver.Kind{driver.KindEvent}, in.Types
+	}
+	rs, err := log.Read(ctx, in.Source, q)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,9 @@ type Settings[C any] struct {
 	Client C
 	// Store returns the database that a service's checkpoints and log are in, or nil if it cannot be reached from here.
 	Store func(service string) driver.Store
+	// Log returns what reads a service's log, also where its database cannot be reached from here; nil where nothing can.
+	// Default: Store.
+	Log func(service string) driver.Log
 	// Namespace is the first part of the names of topics and groups. Default souk.
 	Namespace string
 	// Partitions is how many partitions a topic has that this Bus makes; it divides the slices of every subscription.
@@ -29,6 +32,6 @@ type Settings[C any] struct {
 // Bus returns the transport over a client that was made from the settings.
 func (s *Settings[C]) Bus(client Client) *Bus {
 	return New(Config{
-		Client: client, Store: s.Store, Namespace: s.Namespace, Partitions: s.Partitions, Owner: s.Owner, Lease: s.Lease, Logger: s.Logger,
+		Client: client, Store: s.Store, Log: s.Log, Namespace: s.Namespace, Partitions: s.Partitions, Owner: s.Owner, Lease: s.Lease, Logger: s.Logger,
 	})
 }

@@ -227,7 +227,7 @@ func (s *subscription) join(ctx context.Context) error {
 	from := map[string]int64{epochOf: 0}
 	for _, i := range fresh {
 		s.joined[i.Source] = 0
-		if log := s.bus.config.Store(i.Source); s.FromFirst && log != nil {
+		if log := s.bus.config.Log(i.Source); s.FromFirst && log != nil {
 			if s.joined[i.Source], err = log.Head(ctx, i.Source); err != nil {
 				return err
 			}
