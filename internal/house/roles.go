@@ -33,8 +33,8 @@ const vaulted = "keys"
 var watched = []string{"bb_log", "bb_head", "bb_parked", "bb_saga", "bb_call"}
 
 // GrantRoles gives the tables of each service to a role of its own, PREFIX_SERVICE, which is made where it is missing, without a
-// password. It may read, of other services, the logs that it subscribes to, and how far their subscriptions are; what processes share,
-// and the versions of tables, are open to all of them by way of the role PREFIX. Done again, it takes back what is not needed any more.
+// password. It may read, of other services, the logs, and how far their subscriptions are; what processes share, and the versions of
+// tables, are open to all of them by way of the role PREFIX. Done again, it takes back what is not needed any more.
 // The databases are those of Config.DB, whose user may make roles and grant what is theirs.
 func (h *House) GrantRoles(ctx context.Context, prefix string) ([]Granted, error) {
 	if !h.Several() {
@@ -56,12 +56,9 @@ func (h *House) GrantRoles(ctx context.Context, prefix string) ([]Granted, error
 	for _, p := range h.Runtime.Parts() {
 		plan.services = append(plan.services, p.Name)
 	}
-	for _, s := range h.Runtime.Subscriptions() {
-		for _, in := range s.Interests {
-			if in.Source != s.Service && !slices.Contains(plan.reads[s.Service], in.Source) {
-				plan.reads[s.Service] = append(plan.reads[s.Service], in.Source)
-			}
-		}
+	for _, s := range plan.services {
+		// A process reads the logs that its parts need under the role of one of them, so each may read all.
+		plan.reads[s] = slices.DeleteFunc(slices.Clone(plan.services), func(other string) bool { return other == s })
 	}
 	here := map[string][]string{shared: nil} // services by the address of their database
 	for _, service := range plan.services {
