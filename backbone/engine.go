@@ -344,8 +344,9 @@ func (r *Runtime) Start(ctx context.Context) error {
 // feed keeps a subscription fed until ctx ends.
 func (s *subscription) feed(ctx context.Context, ready chan struct{}) {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
-		sub := make(chan struct{})
-		go func() {
+		sub, ended := make(chan struct{}), make(chan struct{})
+		var telling sync.WaitGroup
+		telling.Go(func() {
 			select {
 			case <-sub:
 				s.cut.Store(false)
@@ -353,10 +354,12 @@ func (s *subscription) feed(ctx context.Context, ready chan struct{}) {
 					close(ready)
 					ready = nil
 				}
-			case <-ctx.Done():
+			case <-ended:
 			}
-		}()
+		})
 		err := s.host.r.cfg.Transport.Subscribe(ctx, s.spec, s, sub)
+		close(ended)
+		telling.Wait() // what is told late would be told of the next attempt
 		if ctx.Err() != nil {
 			return
 		}
