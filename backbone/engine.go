@@ -523,8 +523,8 @@ func (h *host) missed(ctx context.Context, owner, event string) (bool, error) {
 	return len(first) > 0, err
 }
 
-// joinAgain is the pause before a log is asked again that cannot be read yet.
-const joinAgain = 200 * time.Millisecond
+// readAgain is the pause before a log is asked again that cannot be read now.
+const readAgain = 200 * time.Millisecond
 
 // waitOut reads a log that may not be readable yet, since the process that is asked for it is about to start.
 func (h *host) waitOut(ctx context.Context, owner string, read func() error) error {
@@ -536,7 +536,7 @@ func (h *host) waitOut(ctx context.Context, owner string, read func() error) err
 		if !told {
 			h.r.log.InfoContext(ctx, "the start waits for a log that cannot be read yet", "service", h.svc.Name, "log", owner, "error", err)
 		}
-		if !rest(ctx, joinAgain) {
+		if !rest(ctx, readAgain) {
 			return err
 		}
 	}
