@@ -158,26 +158,6 @@ func TestControl_AcknowledgementBeforeCommit(t *testing.T) {
 	}
 }
 
-// forgetful is a database without an inbox.
-type forgetful struct{ driver.Store }
-
-func (s forgetful) Begin(ctx context.Context) (driver.Tx, error) {
-	tx, err := s.Store.Begin(ctx)
-	return forgetfulTx{tx}, err
-}
-
-type forgetfulTx struct{ driver.Tx }
-
-func (forgetfulTx) Inbox(_ context.Context, _ string, rows []driver.InboxRow) ([]string, error) {
-	return make([]string, len(rows)), nil
-}
-
-func (t forgetfulTx) Apply(ctx context.Context, service string, w *driver.Writes) error {
-	without := *w
-	without.Inbox = nil
-	return t.Tx.Apply(ctx, service, &without)
-}
-
 // The row of the inbox is what makes a copy of a message have no effect. Where it is not written and not looked up, each copy has one.
 func TestControl_InboxOff(t *testing.T) {
 	t.Parallel()
@@ -188,7 +168,7 @@ func TestControl_InboxOff(t *testing.T) {
 			w := runWith(t, filepath.Join(t.TempDir(), "test.db"), func(c *backbone.Config) {
 				c.Transport = bus
 				if inner := c.Store("diary"); off {
-					c.Store = func(string) driver.Store { return forgetful{inner} }
+					c.Store = func(string) driver.Store { return drivertest.WithoutInbox{Store: inner} }
 				}
 			}, tills(nil), diary(func(taken) {}))
 			t.Cleanup(func() { closeAfter(w, bus) })

@@ -216,12 +216,18 @@ func (m Map) Listens(service, source string) bool {
 
 // addresses reports whether a service may send commands to another one.
 func (m Map) addresses(from, to string) bool {
-	i := slices.IndexFunc(m.Services, func(s MapService) bool { return s.Name == from })
-	if i < 0 {
-		return false
+	s := m.service(from)
+	return s != nil && (s.SendsAny || slices.ContainsFunc(s.Sends, func(c MapSend) bool { return c.To == to }))
+}
+
+// service returns the service of a name, nil for none.
+func (m Map) service(name string) *MapService {
+	for i := range m.Services {
+		if m.Services[i].Name == name {
+			return &m.Services[i]
+		}
 	}
-	s := &m.Services[i]
-	return s.SendsAny || slices.ContainsFunc(s.Sends, func(c MapSend) bool { return c.To == to })
+	return nil
 }
 
 // JSON returns the map as indented JSON.

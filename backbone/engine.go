@@ -344,8 +344,9 @@ func (r *Runtime) Start(ctx context.Context) error {
 // feed keeps a subscription fed until ctx ends.
 func (s *subscription) feed(ctx context.Context, ready chan struct{}) {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
-		sub := make(chan struct{})
-		go func() {
+		sub, ended := make(chan struct{}), make(chan struct{})
+		var telling sync.WaitGroup
+		telling.Go(func() {
 			select {
 			case <-sub:
 				s.cut.Store(false)
@@ -353,10 +354,12 @@ func (s *subscription) feed(ctx context.Context, ready chan struct{}) {
 					close(ready)
 					ready = nil
 				}
-			case <-ctx.Done():
+			case <-ended:
 			}
-		}()
+		})
 		err := s.host.r.cfg.Transport.Subscribe(ctx, s.spec, s, sub)
+		close(ended)
+		telling.Wait() // what is told late would be told of the next attempt
 		if ctx.Err() != nil {
 			return
 		}
@@ -520,8 +523,8 @@ func (h *host) missed(ctx context.Context, owner, event string) (bool, error) {
 	return len(first) > 0, err
 }
 
-// joinAgain is the pause before a log is asked again that cannot be read yet.
-const joinAgain = 200 * time.Millisecond
+// readAgain is the pause before a log is asked again that cannot be read now.
+const readAgain = 200 * time.Millisecond
 
 // waitOut reads a log that may not be readable yet, since the process that is asked for it is about to start.
 func (h *host) waitOut(ctx context.Context, owner string, read func() error) error {
@@ -533,7 +536,7 @@ func (h *host) waitOut(ctx context.Context, owner string, read func() error) err
 		if !told {
 			h.r.log.InfoContext(ctx, "the start waits for a log that cannot be read yet", "service", h.svc.Name, "log", owner, "error", err)
 		}
-		if !rest(ctx, joinAgain) {
+		if !rest(ctx, readAgain) {
 			return err
 		}
 	}

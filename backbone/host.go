@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -72,9 +71,9 @@ func newHost(r *Runtime, svc *Service, store driver.Store, w *writer) *host {
 		h.handlers[svc.Handles[i].command] = &svc.Handles[i]
 		h.reads(svc.Handles[i].command)
 	}
-	if i := slices.IndexFunc(r.parts.Services, func(s MapService) bool { return s.Name == svc.Name && !s.SendsAny }); i >= 0 {
+	if described := r.parts.service(svc.Name); !described.SendsAny {
 		h.sends = map[string]bool{}
-		for _, c := range r.parts.Services[i].Sends {
+		for _, c := range described.Sends {
 			h.sends[c.Command] = true
 		}
 	}

@@ -23,9 +23,7 @@ const (
 	rebuildChunk = 2000 // records read and applied in one transaction
 	rebuildClose = 2000 // this near to the end the live view is held and swapped
 
-	// A log that cannot be read is asked again, for so long after it was last read.
-	rebuildAgain    = 200 * time.Millisecond
-	rebuildPatience = time.Minute
+	rebuildPatience = time.Minute // a log that cannot be read is asked again for so long
 )
 
 // ErrRebuilding says that a view is being rebuilt already.
@@ -177,7 +175,7 @@ func (b *rebuild) run(ctx context.Context) (err error) {
 		case time.Since(since) > rebuildPatience:
 			return err
 		}
-		if !rest(ctx, rebuildAgain) {
+		if !rest(ctx, readAgain) {
 			return ctx.Err()
 		}
 	}

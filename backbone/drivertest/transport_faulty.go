@@ -149,3 +149,25 @@ func (s *FaultyStore) SwapShadow(ctx context.Context, tx driver.Tx, service stri
 	}
 	return s.Store.SwapShadow(ctx, tx, service, tables)
 }
+
+// WithoutInbox is a store that keeps no inbox: what comes twice takes effect twice. It is
+// the control of tests that show that it does not.
+type WithoutInbox struct{ driver.Store }
+
+// Begin implements driver.Store.
+func (s WithoutInbox) Begin(ctx context.Context) (driver.Tx, error) {
+	tx, err := s.Store.Begin(ctx)
+	return withoutInboxTx{tx}, err
+}
+
+type withoutInboxTx struct{ driver.Tx }
+
+func (withoutInboxTx) Inbox(_ context.Context, _ string, rows []driver.InboxRow) ([]string, error) {
+	return make([]string, len(rows)), nil
+}
+
+func (t withoutInboxTx) Apply(ctx context.Context, service string, w *driver.Writes) error {
+	without := *w
+	without.Inbox = nil
+	return t.Tx.Apply(ctx, service, &without)
+}

@@ -36,7 +36,7 @@ func testBackpressure(f *field) {
 // testStopInBatch: a stop waits for what has begun, hands back what has not, and
 // no message is worked twice because of it.
 func testStopInBatch(f *field) {
-	in := f.open()
+	in := f.steady() // what is handed over is counted
 	begun, gate := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	var worked atomic.Int64
@@ -76,7 +76,7 @@ func testStopInBatch(f *field) {
 
 // testKeysAtOnce: sixteen keys are in handlers at the same time.
 func testKeysAtOnce(f *field) {
-	in := f.open()
+	in := f.steady() // what is handed over is counted
 	s := things("orders")
 	s.Slices = 64
 	var keys []string // sixteen whose slices differ

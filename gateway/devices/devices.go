@@ -89,31 +89,39 @@ const (
 	maxClients = 10_000
 	// maxUnknown bounds the connections of those who have not said who they are, beside the others.
 	maxUnknown = 1000
+	// maxWaiting bounds what waits in a session.
+	maxWaiting = 8192
 	// helloWithin is how long a connection may take to say whose it is.
 	helloWithin = 10 * time.Second
 	// sessionFor is how long a session is kept for a device that is away, and messages in it.
 	sessionFor = time.Hour
 	// decideWithin bounds one attempt to have a message decided.
 	decideWithin = 10 * time.Second
-	// lookEvery is how often revoked logins are looked for.
+	// goneWithin bounds how long a connection waits for the one whose session it takes over.
+	goneWithin = 2 * time.Second
+	// lookEvery is how often revoked logins are looked for, and devices that are sent nothing more.
 	lookEvery = time.Second
 )
 
 // Gateway is the server that devices connect to. Its methods may be called from several goroutines.
 type Gateway struct {
 	Config
-	server   *mqtt.Server
-	messages *door.Limiter
-	sessions *sessions
-	closed   atomic.Bool
+	server    *mqtt.Server
+	turnstile *turnstile
+	messages  *door.Limiter
+	sessions  *sessions
+	closed    atomic.Bool
+	serving   chan struct{} // closed when sessions are back
+	missed    atomic.Int64  // messages that went to a session after it had been handed on
 
 	mu       sync.RWMutex
 	commands Commands
 	logins   map[string]Login // of those that came since the start
 	quota    quota
 	bare     map[bareName]bool
-	greeted  map[string]bool // stores whose devices were told that we are here
-	aside    map[*mqtt.Client]packets.Packet
+	greeted  map[string]bool                   // stores whose devices were told that we are here
+	reading  map[*mqtt.Client]chan struct{}    // closed when a connection is read from no longer
+	aside    map[*mqtt.Client][]packets.Packet // what they are still to say that they have, while the server deals with something else
 }
 
 // bareName is a name of an older system that a session asked for without its store.
@@ -143,12 +151,14 @@ func Open(c Config) (*Gateway, error) {
 	if c.Rate == (door.Rate{}) {
 		c.Rate = door.Rate{PerSecond: 5000, Burst: 10_000}
 	}
+	var entry *turnstile
 	if c.Listener != nil {
-		c.Listener = &turnstile{Listener: c.Listener, clock: c.Clock, tries: door.NewLimiter(c.Tries, 65536), most: maxClients + maxUnknown}
+		entry = &turnstile{Listener: c.Listener, clock: c.Clock, tries: door.NewLimiter(c.Tries, 65536), most: maxClients + maxUnknown}
+		c.Listener = entry
 	}
 	g := &Gateway{
-		Config: c, messages: door.NewLimiter(c.Rate, 65536), logins: map[string]Login{}, bare: map[bareName]bool{},
-		greeted: map[string]bool{}, aside: map[*mqtt.Client]packets.Packet{},
+		Config: c, turnstile: entry, messages: door.NewLimiter(c.Rate, 65536), logins: map[string]Login{}, bare: map[bareName]bool{},
+		greeted: map[string]bool{}, aside: map[*mqtt.Client][]packets.Packet{}, serving: make(chan struct{}), reading: map[*mqtt.Client]chan struct{}{},
 	}
 	if c.Listener == nil {
 		return g, nil
@@ -164,7 +174,7 @@ func Open(c Config) (*Gateway, error) {
 	can.MaximumSessionExpiryInterval = uint32(sessionFor / time.Second)
 	can.MaximumMessageExpiryInterval = int64(tellFor / time.Second)
 	can.MaximumClientWritesPending = 1024
-	can.MaximumInflight = 1024
+	can.MaximumInflight = maxWaiting
 	can.TopicAliasMaximum = 0 // a topic is judged by its name
 	can.SharedSubAvailable = 0
 	can.MinimumProtocolVersion = 4 // 3.1.1
@@ -201,21 +211,31 @@ func (g *Gateway) Serve(ctx context.Context, commands Commands) error {
 	if err := g.server.AddListener(listeners.NewNet("devices", g.Listener)); err != nil {
 		return err
 	}
-	return g.server.Serve()
+	err := g.server.Serve()
+	if err == nil {
+		close(g.serving)
+	}
+	return err
 }
 
-// Watch cuts the connections of devices whose login is revoked, until ctx ends.
+// Watch cuts the connections of devices whose login is revoked, and looks for those that the server has stopped to send to, until ctx ends.
 func (g *Gateway) Watch(ctx context.Context) {
 	if g.server == nil {
 		return
 	}
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
+	var dropped int64
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		}
+		g.nudge()
+		if n := atomic.LoadInt64(&g.server.Info.InflightDropped); n != dropped {
+			g.Logger.Warn("devices miss what they were to be told, since more waited for them than is kept, or for longer", "messages", n-dropped)
+			dropped = n
 		}
 		if err := g.dismiss(ctx); err != nil && ctx.Err() == nil {
 			g.Logger.Warn("the logins of devices cannot be looked at", "error", err)
@@ -266,6 +286,7 @@ func (g *Gateway) Close() error {
 		return nil
 	}
 	err := errors.Join(g.server.Close(), g.sessions.Close())
+	g.turnstile.sends.Wait() // what they are told last
 	if closed := g.Listener.Close(); closed != nil && !errors.Is(closed, net.ErrClosed) {
 		err = errors.Join(err, closed)
 	}

@@ -24,9 +24,9 @@ func (*hook) ID() string { return "souk" }
 // Provides tells which questions the hook answers.
 func (*hook) Provides(b byte) bool {
 	switch b {
-	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnDisconnect,
+	case mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablish, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
 		mqtt.OnSubscribe, mqtt.OnUnsubscribe, mqtt.OnPublish, mqtt.OnPacketEncode,
-		mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnPacketRead, mqtt.OnPacketProcessed, mqtt.OnQosPublish, mqtt.OnQosDropped, mqtt.OnPublished,
+		mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnPacketRead, mqtt.OnPacketProcessed, mqtt.OnQosPublish, mqtt.OnQosDropped, mqtt.OnPublishDropped, mqtt.OnPublished,
 		mqtt.OnRetainMessage, mqtt.OnRetainedExpired, mqtt.OnClientExpired,
 		mqtt.StoredClients, mqtt.StoredSubscriptions, mqtt.StoredInflightMessages, mqtt.StoredRetainedMessages:
 		return true
@@ -75,6 +75,7 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 
 // OnSessionEstablish begins a session.
 func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
+	h.take(cl)
 	if pk.Connect.Clean {
 		h.empty(cl.ID)
 	}
@@ -95,6 +96,12 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 // OnDisconnect ends a connection, and with expire its session.
 func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
 	h.putBack(cl)
+	h.g.mu.Lock()
+	if gone := h.g.reading[cl]; gone != nil {
+		delete(h.g.reading, cl)
+		close(gone)
+	}
+	h.g.mu.Unlock()
 	if expire && !cl.IsTakenOver() {
 		h.forget(cl)
 	}
@@ -187,6 +194,11 @@ func (h *hook) set(b bareName, asked bool) {
 
 // OnPacketEncode gives a message the bare name back that its receiver asked for.
 func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	if pk.FixedHeader.Type == packets.Publish && later(pk) {
+		sent := pk
+		sent.Expiry = 0
+		h.putAside(cl, sent)
+	}
 	if pk.FixedHeader.Type != packets.Publish || cl.Net.Inline || !strings.HasPrefix(pk.TopicName, h.g.Chain+"/") {
 		return pk
 	}

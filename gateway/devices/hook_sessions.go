@@ -2,7 +2,9 @@ package devices
 
 import (
 	"context"
+	"slices"
 	"strings"
+	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/hooks/storage"
@@ -31,6 +33,39 @@ func (h *hook) remember(cl *mqtt.Client) {
 		},
 	}})
 	h.sync()
+}
+
+// OnSessionEstablished notes that a connection is read from.
+func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
+	h.g.mu.Lock()
+	defer h.g.mu.Unlock()
+	h.g.reading[cl] = make(chan struct{})
+}
+
+// take ends the connection from which another one takes a session over, waits until it has dealt with what it read, and has the session hold what the
+// journal says that it holds: the server may have forgotten what it was to send when the connection broke.
+func (h *hook) take(cl *mqtt.Client) {
+	before, ok := h.g.server.Clients.Get(cl.ID)
+	if !ok || !lasts(before) {
+		return
+	}
+	h.g.mu.RLock()
+	gone := h.g.reading[before]
+	h.g.mu.RUnlock()
+	if gone != nil {
+		_ = h.g.server.DisconnectClient(before, packets.ErrSessionTakenOver) // it says why it was asked to
+		limit := time.NewTimer(goneWithin)
+		defer limit.Stop()
+		select {
+		case <-gone:
+		case <-limit.C:
+		}
+	}
+	for _, m := range h.g.sessions.waits(cl.ID) {
+		if _, ok := before.State.Inflight.Get(m.PacketID); !ok {
+			before.State.Inflight.Set(m.ToPacket())
+		}
+	}
 }
 
 // OnSubscribed keeps what was granted before the device hears of it.
@@ -63,8 +98,12 @@ func (h *hook) OnUnsubscribed(cl *mqtt.Client, pk packets.Packet) {
 	}
 }
 
-// OnQosPublish keeps what a session is to be given until it has it.
+// OnQosPublish keeps what a session is to be given until it has it. The server may have looked the session up before it handed what waits there on to
+// a new connection.
 func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) {
+	if pk.FixedHeader.Type == packets.Publish && cl.IsTakenOver() {
+		h.g.missed.Add(1)
+	}
 	if pk.FixedHeader.Type == packets.Publish && keepable(pk.TopicName) {
 		h.g.sessions.add(line{Session: cl.ID, Message: messageOf(pk)})
 	}
@@ -74,6 +113,7 @@ func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) 
 // number only once, and would refuse a subscription, or forget what it is still to send, where a device has used a number that it uses itself. So
 // what it is to send is put aside while it deals with the other.
 func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	h.putBack(cl)
 	switch pk.FixedHeader.Type {
 	case packets.Puback:
 		h.g.sessions.add(line{Session: cl.ID, Settled: pk.PacketID})
@@ -82,34 +122,71 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		if !ok || waits.FixedHeader.Type != packets.Publish {
 			break
 		}
-		h.g.mu.Lock()
-		h.g.aside[cl] = waits
-		h.g.mu.Unlock()
+		h.putAside(cl, waits)
 		cl.State.Inflight.Delete(pk.PacketID)
 	}
 	return pk, nil
 }
 
 // OnPacketProcessed puts back what was put aside.
-func (h *hook) OnPacketProcessed(cl *mqtt.Client, _ packets.Packet, _ error) { h.putBack(cl) }
+func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, _ error) {
+	if !nudges(pk) {
+		h.putBack(cl)
+	}
+}
+
+// later marks what waits until a device has said that it has enough of what it was sent before. Once the server has sent such a message it forgets it
+// and with it that the device has room again, so that the device would be sent nothing more, and what it does not say that it has would be gone.
+func later(pk packets.Packet) bool { return pk.Expiry < 0 }
+
+// nudge goes on with what waits for devices that have said that they have all that they were sent. The server goes on when a device says so; it may have
+// let a message wait just after, and counts the room of a device twice then.
+func (g *Gateway) nudge() {
+	for _, cl := range g.server.Clients.GetAll() {
+		if cl.Net.Inline || cl.Closed() || cl.State.Inflight.Len() == 0 {
+			continue
+		}
+		if slices.ContainsFunc(cl.State.Inflight.GetAll(false), func(pk packets.Packet) bool { return !later(pk) }) {
+			continue
+		}
+		cl.State.Inflight.ResetSendQuota(int32(cl.Properties.Props.ReceiveMaximum))
+		for range cl.State.Inflight.Len() {
+			_ = g.server.InjectPacket(cl, packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}}) // of no message
+		}
+	}
+}
+
+// nudges tells a packet that comes from nudge.
+func nudges(pk packets.Packet) bool { return pk.FixedHeader.Type == packets.Puback && pk.PacketID == 0 }
+
+func (h *hook) putAside(cl *mqtt.Client, pk packets.Packet) {
+	h.g.mu.Lock()
+	defer h.g.mu.Unlock()
+	h.g.aside[cl] = append(h.g.aside[cl], pk)
+}
 
 func (h *hook) putBack(cl *mqtt.Client) {
-	h.g.mu.RLock()
-	waits, ok := h.g.aside[cl]
-	h.g.mu.RUnlock()
-	if !ok {
-		return
-	}
-	cl.State.Inflight.Set(waits)
 	h.g.mu.Lock()
+	waits := h.g.aside[cl]
 	delete(h.g.aside, cl)
 	h.g.mu.Unlock()
+	for _, pk := range waits {
+		cl.State.Inflight.Set(pk)
+	}
 }
 
 // OnQosDropped takes out what nobody waits for any more. A connection that was taken over hands what waits on to its successor.
 func (h *hook) OnQosDropped(cl *mqtt.Client, pk packets.Packet) {
 	if !cl.IsTakenOver() {
 		h.g.sessions.add(line{Session: cl.ID, Settled: pk.PacketID})
+	}
+}
+
+// OnPublishDropped cuts a device off that does not read what it is sent. What waits for it is sent again when it comes again.
+func (h *hook) OnPublishDropped(cl *mqtt.Client, _ packets.Packet) {
+	if !cl.Closed() {
+		h.g.Logger.Warn("a device does not read what it is sent and is cut off", "device", string(cl.Properties.Username))
+		cl.Stop(packets.ErrPendingClientWritesExceeded)
 	}
 }
 

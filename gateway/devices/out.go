@@ -57,11 +57,19 @@ type (
 // showFor is how long a welcome stays on a display.
 const showFor = 30 * time.Second
 
-// tell publishes a notice.
+// tell publishes a notice. It waits until the sessions are back that those have who are away.
 func (g *Gateway) tell(ctx context.Context, n Notice) error {
+	if g.server == nil {
+		return nil
+	}
+	select {
+	case <-g.serving:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	at := time.UnixMicro(n.Time).UTC()
 	switch {
-	case g.server == nil, n.Until != 0 && g.Clock.Now().UnixMicro() > n.Until:
+	case n.Until != 0 && g.Clock.Now().UnixMicro() > n.Until:
 		return nil
 	case n.Welcome != nil:
 		return g.welcome(ctx, at, *n.Welcome)
@@ -188,7 +196,10 @@ func (g *Gateway) enveloped(at time.Time, id, wire string, data any) envelope {
 
 func (g *Gateway) older(store, name string) string { return g.Chain + "/" + store + "/" + name }
 
-// publish hands a message to the server. What is kept is kept for as long as it is shown.
+// errMissed says that a message may have gone to a session that a new connection had just taken over, where nobody sends it on.
+var errMissed = errors.New("a device that was connecting may have missed it")
+
+// publish hands a message to the server. What is kept is kept for as long as it is shown. It is to be repeated after errMissed.
 func (g *Gateway) publish(topic string, body any, keep bool) error {
 	payload, err := json.Marshal(body)
 	if err != nil {
@@ -211,7 +222,12 @@ func (g *Gateway) publish(topic string, body any, keep bool) error {
 	if !ok {
 		return errors.New("the MQTT server is not there")
 	}
-	return errors.Join(g.server.InjectPacket(inline, pk), g.sessions.sync())
+	missed := g.missed.Load()
+	err = errors.Join(g.server.InjectPacket(inline, pk), g.sessions.sync())
+	if err == nil && g.missed.Load() != missed {
+		err = errMissed
+	}
+	return err
 }
 
 func rowsOf(lines []mall.Line) []unknownRow {

@@ -32,13 +32,16 @@ type raw struct {
 }
 
 // knock connects as a session of a device, which outlives the connection where it lasts, and returns the answer.
-func knock(t *testing.T, g *Gateway, version byte, device, id string, lasts bool) (*raw, packets.Packet) {
+func knock(t *testing.T, g *Gateway, version byte, device, id string, lasts bool, with ...func(*packets.Packet)) (*raw, packets.Packet) {
 	t.Helper()
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", g.Address())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.(*net.TCPConn).SetReadBuffer(16 << 10); err != nil {
+		t.Fatal(err)
+	}
 	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -49,6 +52,9 @@ func knock(t *testing.T, g *Gateway, version byte, device, id string, lasts bool
 	}}
 	if version == 5 && lasts {
 		pk.Properties.SessionExpiryInterval, pk.Properties.SessionExpiryIntervalFlag = 600, true
+	}
+	for _, change := range with {
+		change(&pk)
 	}
 	c.send(pk.ConnectEncode)
 	answer := c.answer()
@@ -153,8 +159,9 @@ func (w *written) count(text string) int {
 	return strings.Count(w.b.String(), text)
 }
 
-// tills has logins for till-1 and till-2, and returns what opens a gateway for them, on a listener that may be wrapped.
-func tills(t *testing.T, c Config) (begin func(wrap func(net.Listener) net.Listener) *Gateway) {
+// tills has logins for till-1 and till-2, and returns what opens a gateway for them, on a listener that may be wrapped, and does what is to be done before
+// it serves.
+func tills(t *testing.T, c Config) (begin func(wrap func(net.Listener) net.Listener, first ...func(*Gateway)) *Gateway) {
 	t.Helper()
 	b := backbonetest.Tables(t, "sqlite", ":memory:", migrations)
 	for _, device := range []string{"till-1", "till-2"} {
@@ -164,7 +171,7 @@ func tills(t *testing.T, c Config) (begin func(wrap func(net.Listener) net.Liste
 		}
 	}
 	c.Reader = b.Reader()
-	return func(wrap func(net.Listener) net.Listener) *Gateway {
+	return func(wrap func(net.Listener) net.Listener, first ...func(*Gateway)) *Gateway {
 		t.Helper()
 		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
@@ -175,6 +182,9 @@ func tills(t *testing.T, c Config) (begin func(wrap func(net.Listener) net.Liste
 		}
 		g, err := Open(c)
 		if err == nil {
+			for _, do := range first {
+				do(g)
+			}
 			err = g.Serve(t.Context(), nil)
 		}
 		if err != nil {

@@ -23,7 +23,7 @@ import (
 // is kept on a topic. So it survives the death of the process. The file is a journal, which is written anew when most of it is over. What is
 // settled may be told of again after a power cut, as QoS 1 allows; what was promised is on the disk when sync returns.
 //
-// Without a path it keeps nothing. Its methods may be called from several goroutines.
+// Without a path it keeps this in memory alone. Its methods may be called from several goroutines.
 type sessions struct {
 	path string
 
@@ -194,19 +194,26 @@ func (s *sessions) write(l line) error {
 func (s *sessions) add(l line) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.file == nil {
-		return
-	}
 	if _, known := s.clients[l.Session]; l.Session != "" && l.Client == nil && !known {
 		return // nothing is promised to one that ends with its connection
 	}
 	s.apply(l)
+	if s.file == nil {
+		return
+	}
 	err := s.write(l)
 	if err == nil && s.lines > slack+2*s.size() {
 		err = s.rewrite()
 	}
 	s.dirty = true
 	s.err = errors.Join(s.err, err)
+}
+
+// waits returns what waits in a session.
+func (s *sessions) waits(session string) []storage.Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return ordered(s.waiting[session])
 }
 
 func (h *held) size() (n int) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"testing"
 )
 
@@ -37,17 +38,8 @@ func TestVersionFloors(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if older(version, f.oldest) {
+		if slices.Compare(version[:], f.oldest[:]) < 0 {
 			t.Errorf("%s is %v in %s, and the oldest that may be is %v", f.module, version, f.file, f.oldest)
 		}
 	}
-}
-
-func older(a, b [3]int) bool {
-	for i := range a {
-		if a[i] != b[i] {
-			return a[i] < b[i]
-		}
-	}
-	return false
 }

@@ -12,7 +12,7 @@ import (
 
 type migrateCommand struct {
 	DryRun bool   `help:"Only list what would be applied." xor:"what"`
-	Roles  string `help:"Then give each service's tables on PostgreSQL to a role of its own, named PREFIX_SERVICE, which reads no other service's but the logs that it subscribes to. Needs --db with the address of an administrator." xor:"what" placeholder:"PREFIX"`
+	Roles  string `help:"Then give each service's tables on PostgreSQL to a role of its own, named PREFIX_SERVICE, which reads no other service's but the logs. Needs --db with the address of an administrator." xor:"what" placeholder:"PREFIX"`
 	SQL    bool   `help:"Only print all tables as SQL; needs no data directory." name:"sql" xor:"what"`
 }
 

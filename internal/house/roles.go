@@ -20,7 +20,7 @@ type Granted struct {
 	Role string `json:"role"`
 	// Owns is the schema that belongs to it, "" for a gateway without tables.
 	Owns string `json:"owns"`
-	// Reads are the services whose logs it subscribes to; the console reads all tables but the keys themselves, the ways in
+	// Reads are the services whose logs it may read; the console reads all tables but the keys themselves, the ways in
 	// for staff and kiosks the tables of what they show.
 	Reads []string `json:"reads"`
 }
@@ -33,8 +33,8 @@ const vaulted = "keys"
 var watched = []string{"bb_log", "bb_head", "bb_parked", "bb_saga", "bb_call"}
 
 // GrantRoles gives the tables of each service to a role of its own, PREFIX_SERVICE, which is made where it is missing, without a
-// password. It may read, of other services, the logs that it subscribes to, and how far their subscriptions are; what processes share,
-// and the versions of tables, are open to all of them by way of the role PREFIX. Done again, it takes back what is not needed any more.
+// password. It may read, of other services, the logs, and how far their subscriptions are; what processes share, and the versions of
+// tables, are open to all of them by way of the role PREFIX. Done again, it takes back what is not needed any more.
 // The databases are those of Config.DB, whose user may make roles and grant what is theirs.
 func (h *House) GrantRoles(ctx context.Context, prefix string) ([]Granted, error) {
 	if !h.Several() {
@@ -52,16 +52,9 @@ func (h *House) GrantRoles(ctx context.Context, prefix string) ([]Granted, error
 			return nil, fmt.Errorf("the role of %s is made in its database: name it", service)
 		}
 	}
-	plan := grants{prefix: prefix, reads: map[string][]string{}}
+	plan := grants{prefix: prefix}
 	for _, p := range h.Runtime.Parts() {
 		plan.services = append(plan.services, p.Name)
-	}
-	for _, s := range h.Runtime.Subscriptions() {
-		for _, in := range s.Interests {
-			if in.Source != s.Service && !slices.Contains(plan.reads[s.Service], in.Source) {
-				plan.reads[s.Service] = append(plan.reads[s.Service], in.Source)
-			}
-		}
 	}
 	here := map[string][]string{shared: nil} // services by the address of their database
 	for _, service := range plan.services {
@@ -83,7 +76,6 @@ func (h *House) GrantRoles(ctx context.Context, prefix string) ([]Granted, error
 type grants struct {
 	prefix   string
 	services []string
-	reads    map[string][]string // the services whose logs one reads
 }
 
 func (g *grants) role(part string) string { return g.prefix + "_" + part }
@@ -91,7 +83,7 @@ func (g *grants) role(part string) string { return g.prefix + "_" + part }
 func (g *grants) list() []Granted {
 	list := []Granted{{Role: g.role(consolePart), Reads: g.seenBy(consolePart)}}
 	for _, s := range g.services {
-		reads := g.reads[s]
+		reads := slices.DeleteFunc(slices.Clone(g.services), func(other string) bool { return other == s })
 		if slices.Contains(pages, s) {
 			reads = g.seenBy(s)
 		}
@@ -209,8 +201,8 @@ func (b *granting) share() {
 
 // Tables of a service that others read: what is to be migrated, how far its subscriptions are and where they joined, and its log.
 var (
-	openToAll = []string{"bb_version", "bb_service_version", "bb_checkpoint", "bb_value"}
-	openToWho = []string{"bb_log", "bb_head"} // to who subscribes
+	openToAll      = []string{"bb_version", "bb_service_version", "bb_checkpoint", "bb_value"}
+	openToServices = []string{"bb_log", "bb_head"} // a process reads those that its parts need under the role of one of them
 )
 
 // give gives a service's schema and tables to its role, and takes back from the others what they do not need.
@@ -228,10 +220,8 @@ func (b *granting) give(service string) {
 			continue
 		}
 		b.do("REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM %s", service, b.role(other))
-		if slices.Contains(b.reads[other], service) {
-			for _, table := range openToWho {
-				b.do("GRANT SELECT ON %s.%s TO %s", service, table, b.role(other))
-			}
+		for _, table := range openToServices {
+			b.do("GRANT SELECT ON %s.%s TO %s", service, table, b.role(other))
 		}
 	}
 	for _, table := range openToAll {

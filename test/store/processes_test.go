@@ -68,19 +68,14 @@ func databasesOf(t *testing.T, server *testserver.Server, each bool) string {
 // and on one a service, carried by the log and by each broker.
 func TestD7_Processes(t *testing.T) {
 	t.Parallel()
+	if !proving(t) {
+		return
+	}
 	binary := program(t)
 	for _, name := range carriers() {
 		for _, each := range []bool{false, true} {
-			// Each takes a minute: make prove-short runs some of them, make prove all.
-			switch os.Getenv("SOUK_PROVE") {
-			case "":
-				if name != "log" || each {
-					continue
-				}
-			case "short": // brokers with one database for all are left to make prove
-				if name != "log" && !each {
-					continue
-				}
+			if os.Getenv("SOUK_PROVE") == "short" && name != "log" && !each { // each takes a minute: make prove runs all
+				continue
 			}
 			way := name + ", one database"
 			if each {

@@ -12,6 +12,7 @@ import (
 
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/driver"
+	"example.org/souk/backbone/drivertest"
 	"example.org/souk/backbone/internal/broker"
 	"example.org/souk/backbone/sqlitestore"
 )
@@ -44,26 +45,6 @@ func (l *lent) Read(ctx context.Context, service string, q driver.ReadQuery) ([]
 		return nil, err
 	}
 	return l.log.Read(ctx, service, q)
-}
-
-// forgetful is a database without an inbox.
-type forgetful struct{ driver.Store }
-
-func (s forgetful) Begin(ctx context.Context) (driver.Tx, error) {
-	tx, err := s.Store.Begin(ctx)
-	return forgetfulTx{tx}, err
-}
-
-type forgetfulTx struct{ driver.Tx }
-
-func (forgetfulTx) Inbox(_ context.Context, _ string, rows []driver.InboxRow) ([]string, error) {
-	return make([]string, len(rows)), nil
-}
-
-func (t forgetfulTx) Apply(ctx context.Context, service string, w *driver.Writes) error {
-	without := *w
-	without.Inbox = nil
-	return t.Tx.Apply(ctx, service, &without)
 }
 
 // unprepared hides that subscriptions can be made to exist at the broker before they begin.
@@ -199,7 +180,7 @@ func TestLateSubscriberReadsTheLogOfAnotherProcess(t *testing.T) {
 			others, kept := &lent{log: ours}, theirs
 			others.every.Store(3)
 			if c.forget {
-				kept = forgetful{theirs}
+				kept = drivertest.WithoutInbox{Store: theirs}
 			}
 			late := alone(t, s, "books", kept, others, c.wrap)
 			sell(4)
