@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"strconv"
 
 	"example.org/souk/internal/control"
 )
@@ -102,8 +103,26 @@ func (c *visitPrice) Run(ctx context.Context, env Env, r *root) error {
 }
 
 type purchaseCommand struct {
+	List    purchaseList    `cmd:"" help:"What was ordered from suppliers, newest first."`
 	Cancel  purchaseCancel  `cmd:"" help:"Have no more come of a purchase; what runs low is asked for anew."`
 	Deliver purchaseDeliver `cmd:"" help:"Take in what came for a purchase without a notice from its supplier."`
+}
+
+type purchaseList struct {
+	Open  bool `help:"Only those of which something is still to come."`
+	Limit int  `short:"n" default:"100" help:"How many are looked at at most."`
+}
+
+// Help implements kong's long help.
+func (purchaseList) Help() string { return "Example:\n  souk purchase list --open" }
+
+// Run lists purchases.
+func (c *purchaseList) Run(ctx context.Context, env Env, r *root) error {
+	a := control.Args{"limit": strconv.Itoa(c.Limit)}
+	if c.Open {
+		a["open"] = "yes"
+	}
+	return r.do(ctx, env, "purchase list", a)
 }
 
 type purchaseCancel struct {

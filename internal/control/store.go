@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"example.org/souk/backbone"
 	"example.org/souk/internal/house"
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
+	"example.org/souk/mall/logistics"
 	"example.org/souk/mall/stores"
 )
 
@@ -101,6 +103,35 @@ func priceUnknown(ctx context.Context, h *house.House, a Args, emit Emit) error 
 		return err
 	}
 	return emit(c)
+}
+
+// listPurchases shows what was ordered from suppliers, newest first; with open what is still to come of the latest.
+func listPurchases(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	n, err := strconv.Atoi(cmp.Or(a["limit"], "100"))
+	if err != nil || n < 1 {
+		return fmt.Errorf("limit %q is not a whole number above zero", a["limit"])
+	}
+	latest, err := logistics.Latest(ctx, h.Reader("logistics"), n)
+	if err != nil {
+		return err
+	}
+	for _, p := range latest {
+		if a["open"] != "" && (p.Open == 0 || p.Status == "canceled") {
+			continue
+		}
+		if err := emit(struct {
+			Purchase string    `json:"purchase"`
+			SKU      string    `json:"sku"`
+			Location string    `json:"location"`
+			Quantity int64     `json:"quantity"`
+			Open     int64     `json:"open"`
+			Status   string    `json:"status"`
+			Proposed time.Time `json:"proposed"`
+		}(p)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // cancelPurchase has no more come of a purchase.

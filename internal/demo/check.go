@@ -173,9 +173,9 @@ var waits = map[orders.Status]bool{orders.Backordered: true, orders.Short: true,
 
 // lists: each shopping list was done once or called off, and no robot has two.
 func (c *checker) lists(ctx context.Context) error {
-	made, done, off := map[string]int{}, map[string]int{}, map[string]int{}
+	made, done, off, of := map[string]int{}, map[string]int{}, map[string]int{}, map[string]string{}
 	for _, err := range []error{
-		events(ctx, c, "depot", func(e event.ShoppingListCreated) { made[e.List]++ }),
+		events(ctx, c, "depot", func(e event.ShoppingListCreated) { made[e.List]++; of[e.List] = e.Order }),
 		events(ctx, c, "depot", func(e event.ShoppingListCompleted) { done[e.List]++ }),
 		events(ctx, c, "depot", func(e event.ShoppingListCanceled) { off[e.List]++ }),
 	} {
@@ -185,7 +185,7 @@ func (c *checker) lists(ctx context.Context) error {
 	}
 	for list, n := range made {
 		if n != 1 || done[list] > 1 || off[list] > 1 || done[list]+off[list] == 0 {
-			c.broken("shopping list %s was made %d times, done %d times and called off %d times", list, n, done[list], off[list])
+			c.broken("shopping list %s of an order that is %s was made %d times, done %d times and called off %d times", list, c.status[of[list]], n, done[list], off[list])
 		}
 	}
 	c.looked("%d shopping lists: %d done, once each, and %d called off", len(made), len(done), len(off))
@@ -282,7 +282,7 @@ func (c *checker) stock(ctx context.Context) error {
 		} else {
 			s.settle()
 		}
-		if s.due() {
+		if m.Type != (inventory.PurchaseSettled{}).EventType() && !owed[id] && s.due() { // what was on order is on hand with the next event
 			owed[id] = true
 			s.crossings++
 		}

@@ -358,7 +358,7 @@ func (p *play) fetch(life context.Context) (stop func()) {
 	return func() { end(); <-gone }
 }
 
-// rest waits until nothing is under way: no list is out with a robot, no message on its way, no call to be made. Robots say all the time
+// rest waits until nothing is under way: no list is out with a robot, nothing to come from the supplier, no message on its way, no call to be made. Robots say all the time
 // that they are there, so a mall of many processes on a busy machine is never still with them: they go when all is fetched, and come back
 // if more is to be fetched after all.
 func (p *play) rest(life context.Context) error {
@@ -374,31 +374,35 @@ func (p *play) rest(life context.Context) error {
 	for {
 		for open := "?"; open != ""; {
 			var err error
-			if open, err = p.unfetched(ctx); err != nil {
+			if open, err = p.outstanding(ctx); err != nil {
 				return err
 			}
 			if open != "" && !pause(ctx, 200*time.Millisecond) {
-				return fmt.Errorf("an order is not fetched in the end: %s", open)
+				return fmt.Errorf("an order is not fetched, or a purchase does not come, in the end: %s", open)
 			}
 		}
 		p.dismiss()
 		if err := p.mall.operate(ctx, "wait", control.Args{"timeout": "4m", "settled": "yes"}, nil); err != nil {
 			return fmt.Errorf("the mall does not come to rest: %w", err)
 		}
-		if open, err := p.unfetched(ctx); err != nil || open == "" {
+		if open, err := p.outstanding(ctx); err != nil || open == "" {
 			return err
 		}
 		p.dismiss = p.fetch(life)
 	}
 }
 
-// unfetched returns an order that robots have something to do for, "" for none, as far as the search knows.
-func (p *play) unfetched(ctx context.Context) (open string, err error) {
-	err = p.mall.operate(ctx, "order search", control.Args{"status": "APPROVED,PICKING,CANCELLING", "limit": "1"}, func(row json.RawMessage) error {
+// outstanding returns an order that robots have something to do for, as far as the search knows, or a purchase of which goods are to come, for which
+// orders may wait; "" for none.
+func (p *play) outstanding(ctx context.Context) (open string, err error) {
+	note := func(row json.RawMessage) error {
 		open = string(row)
 		return nil
-	})
-	return open, err
+	}
+	if err := p.mall.operate(ctx, "order search", control.Args{"status": "APPROVED,PICKING,CANCELLING", "limit": "1"}, note); err != nil || open != "" {
+		return open, err
+	}
+	return open, p.mall.operate(ctx, "purchase list", control.Args{"open": "yes", "limit": "1000"}, note)
 }
 
 // check opens what the mall has kept and looks at it.
