@@ -270,6 +270,9 @@ func (r *robot) think() {
 			what = "vanished"
 		}
 		r.tell(Line{What: what, Order: b.order.GetOrder().GetOrderId()})
+		if !gone {
+			r.hangUp(errors.New("it heard nothing for a while")) // over a new link both say again what matters
+		}
 	}
 	for _, m := range b.out {
 		r.tellAction(m.GetAction())

@@ -36,6 +36,7 @@ type root struct {
 	Product   productCommand   `cmd:"" help:"What is sold, and at which price."`
 	Catalogue catalogueCommand `cmd:"" help:"The whole catalogue, as a table."`
 	Visit     visitCommand     `cmd:"" help:"Visits to shops."`
+	Shopping  shoppingCommand  `cmd:"" help:"What robots fetch for orders."`
 	Purchase  purchaseCommand  `cmd:"" help:"What is bought to refill the shelves."`
 	Customer  customerCommand  `cmd:"" help:"Customers."`
 	Stock     stockCommand     `cmd:"" help:"Stock."`

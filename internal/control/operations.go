@@ -48,6 +48,7 @@ func operations() map[string]operation {
 		"catalogue export":  {run: exportCatalogue, reads: true},
 		"customer card":     {run: linkCard},
 		"visit price":       {run: priceUnknown},
+		"shopping list":     {run: listShopping, reads: true},
 		"purchase list":     {run: listPurchases, reads: true},
 		"purchase cancel":   {run: cancelPurchase},
 		"purchase deliver":  {run: acceptDelivery},

@@ -392,14 +392,17 @@ func (p *play) rest(life context.Context) error {
 	}
 }
 
-// outstanding returns an order that robots have something to do for, as far as the search knows, or a purchase of which goods are to come, for which
-// orders may wait; "" for none.
+// outstanding returns an order or a shopping list that robots have something to do for, or a purchase of which goods are to come, for which orders may
+// wait; "" for none.
 func (p *play) outstanding(ctx context.Context) (open string, err error) {
 	note := func(row json.RawMessage) error {
 		open = string(row)
 		return nil
 	}
 	if err := p.mall.operate(ctx, "order search", control.Args{"status": "APPROVED,PICKING,CANCELLING", "limit": "1"}, note); err != nil || open != "" {
+		return open, err
+	}
+	if err := p.mall.operate(ctx, "shopping list", control.Args{"limit": "1"}, note); err != nil || open != "" {
 		return open, err
 	}
 	return open, p.mall.operate(ctx, "purchase list", control.Args{"open": "yes", "limit": "1000"}, note)

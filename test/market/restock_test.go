@@ -166,6 +166,11 @@ func TestA4_Restock(t *testing.T) {
 	expect(2, 2)
 	take(1)
 	third := expect(3, 3)[2]
+	for flag, want := range map[string]int{"--open": 1, "--limit=2": 2} {
+		if list := strings.Fields(m.souk("-o", "jsonl", "purchase", "list", flag)); len(list) != want || !strings.Contains(list[0], third.Purchase) {
+			t.Errorf("purchase list %s shows %q", flag, list)
+		}
+	}
 	// An operator cancels as well, and the bus is told.
 	m.souk("purchase", "cancel", third.Purchase, "--why", "we close")
 	await(t, "the bus is told", func() bool { return strings.Contains(strings.Join(heard(bus, "RestockCanceled"), ""), third.Purchase) })

@@ -37,6 +37,7 @@ func TestCommandLine(t *testing.T) {
 			args, holds string
 		}{
 			{"order show ORDER_001", "APPROVED"},
+			{"shopping list", "ORDER_001"},
 			{"stock show PRODUCT_001", `"available": 7`},
 			{"event tail --service orders", "souk.orders.OrderApproved.v1"},
 			{"event tail --stream order/ORDER_001 -n 1", "souk.orders.OrderApproved.v1"},
