@@ -59,16 +59,36 @@ func (ticketed) EventType() string { return "test.desks.Ticketed.v1" }
 func (closed) EventType() string   { return "test.desks.Closed.v1" }
 func (filed) EventType() string    { return "test.archive.Filed.v1" }
 
-// press is the outside: it notes how often each ticket was asked for.
+// press is the outside: it notes when each ticket was asked for.
 type press struct {
 	mu      sync.Mutex
-	printed map[string]int
+	printed map[string][]time.Time
+}
+
+// claimFor is how long a claim on a call lasts that says nothing of a time-out: that, and ten seconds.
+const claimFor = 20 * time.Second
+
+// once fails the test where a ticket was printed again while the claim on it lasted. A machine that does not come to record within all that time what
+// became of a call has it made again, which is as it should be.
+func (p *press) once(t *testing.T, when string) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, at := range p.printed {
+		for i := 1; i < len(at); i++ {
+			if after := at[i].Sub(at[i-1]); after < claimFor-time.Second {
+				t.Errorf("%s ticket %s was printed again after %s", when, key, after)
+			} else {
+				t.Logf("%s ticket %s was printed again when its claim was over, after %s", when, key, after)
+			}
+		}
+	}
 }
 
 func (p *press) Call(_ context.Context, c backbone.CallRequest, _ string) (any, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.printed[c.Key]++
+	p.printed[c.Key] = append(p.printed[c.Key], time.Now())
 	return nil, nil
 }
 
@@ -299,18 +319,14 @@ func whole(t *testing.T, p *process) {
 func TestProcessesShareADatabase(t *testing.T) {
 	t.Parallel()
 	url := testserver.Postgres(t).Database(t)
-	outside := &press{printed: map[string]int{}}
+	outside := &press{printed: map[string][]time.Time{}}
 	parts := func() []*backbone.Service { return desks(outside, 20*time.Millisecond, enterServed) }
 	a, b := newProcess(t, url, parts()), newProcess(t, url, parts())
 	both := func(i int) *process { return []*process{a, b}[i%2] }
 
 	load(t, 12, 30, both)
 	once(t, a, 360)
-	for key, times := range outside.printed {
-		if times != 1 {
-			t.Errorf("ticket %s was printed %d times", key, times)
-		}
-	}
+	outside.once(t, "under load")
 	whole(t, b)
 
 	// One stops as it should, and another takes its place.
@@ -321,11 +337,7 @@ func TestProcessesShareADatabase(t *testing.T) {
 	a = newProcess(t, url, parts())
 	load(t, 12, 10, both)
 	once(t, b, 720)
-	for key, times := range outside.printed {
-		if times != 1 {
-			t.Errorf("after a clean stop ticket %s was printed %d times", key, times)
-		}
-	}
+	outside.once(t, "after a clean stop")
 	whole(t, a)
 
 	// One dies: what it had begun is taken up by the other, after its leases.
@@ -351,7 +363,7 @@ func TestProcessesCarryOutRequestsOnce(t *testing.T) {
 	url := testserver.Postgres(t).Database(t)
 	var healed atomic.Bool
 	parts := func() []*backbone.Service {
-		return desks(&press{printed: map[string]int{}}, time.Minute, func(ctx context.Context, tx backbone.Tx, e served) error {
+		return desks(&press{printed: map[string][]time.Time{}}, time.Minute, func(ctx context.Context, tx backbone.Tx, e served) error {
 			if !healed.Load() {
 				return backbone.Permanent(errors.New("no paper"))
 			}
@@ -460,7 +472,7 @@ func staleRedrive(t *testing.T, wrapped func(driver.Store) driver.Store) int64 {
 	var healed atomic.Bool
 	entered, gate := make(chan struct{}, 1), make(chan struct{})
 	parts := func(gated bool) []*backbone.Service {
-		list := desks(&press{printed: map[string]int{}}, time.Minute, func(ctx context.Context, tx backbone.Tx, e served) error {
+		list := desks(&press{printed: map[string][]time.Time{}}, time.Minute, func(ctx context.Context, tx backbone.Tx, e served) error {
 			switch {
 			case !healed.Load():
 				return backbone.Permanent(errors.New("no paper"))
@@ -589,7 +601,7 @@ func TestConflictsAreNotTold(t *testing.T) {
 func TestUnsettledElsewhere(t *testing.T) {
 	t.Parallel()
 	url := testserver.Postgres(t).Database(t)
-	parts := desks(&press{printed: map[string]int{}}, time.Minute, enterServed)
+	parts := desks(&press{printed: map[string][]time.Time{}}, time.Minute, enterServed)
 	a := newProcess(t, url, parts)
 	unsettled := func() string {
 		what, err := a.Unsettled(t.Context())
@@ -601,7 +613,7 @@ func TestUnsettledElsewhere(t *testing.T) {
 	load(t, 2, 10, func(int) *process { return a })
 	eventually(t, "all is settled", 20*time.Second, func() bool { return unsettled() == "" })
 	once(t, a, 20)
-	b := newProcess(t, url, desks(&press{printed: map[string]int{}}, time.Minute, enterServed))
+	b := newProcess(t, url, desks(&press{printed: map[string][]time.Time{}}, time.Minute, enterServed))
 	if err := b.Pause(t.Context(), "archive"); err != nil {
 		t.Fatal(err)
 	}
@@ -635,7 +647,7 @@ func TestUnsettledElsewhere(t *testing.T) {
 func TestResetNeedsADatabaseOfOnesOwn(t *testing.T) {
 	t.Parallel()
 	url := testserver.Postgres(t).Database(t)
-	a := startProcess(t, url, desks(&press{printed: map[string]int{}}, time.Minute, enterServed), func(c *backbone.Config) {
+	a := startProcess(t, url, desks(&press{printed: map[string][]time.Time{}}, time.Minute, enterServed), func(c *backbone.Config) {
 		of := c.Store
 		c.Store = func(service string) driver.Store { return emptiable{of(service)} }
 	})
@@ -674,7 +686,7 @@ func TestD6_RebuildOfASharedView(t *testing.T) {
 	t.Parallel()
 	url := testserver.Postgres(t).Database(t)
 	parts := func() []*backbone.Service {
-		return desks(&press{printed: map[string]int{}}, time.Minute, enterServed)
+		return desks(&press{printed: map[string][]time.Time{}}, time.Minute, enterServed)
 	}
 	both := []*process{newProcess(t, url, parts()), newProcess(t, url, parts())}
 	load(t, 2, 10, func(i int) *process { return both[i%2] })

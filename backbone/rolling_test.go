@@ -50,7 +50,7 @@ func TestF12_RollingRestart(t *testing.T) {
 	url := testserver.Postgres(t).Database(t)
 	seen := &witness{runs: map[string]int{}}
 	parts := func() []*backbone.Service {
-		return desks(&press{printed: map[string]int{}}, time.Minute, seen.handle)
+		return desks(&press{printed: map[string][]time.Time{}}, time.Minute, seen.handle)
 	}
 	start := func() *process { return newLeasedProcess(t, url, parts(), 0) }
 	a, b := start(), start()
