@@ -208,6 +208,21 @@ func TestLeastRights(t *testing.T) {
 	}
 }
 
+// FAILURES 43: errors say where a server is and not by which login. Red where the URL is told as it stands.
+func TestLoginsAreNotTold(t *testing.T) {
+	t.Parallel()
+	for url, place := range map[string]string{
+		"nats://mall:t0psecret@127.0.0.1:1": "nats://127.0.0.1:1", "t0psecret@127.0.0.1:1": "nats://127.0.0.1:1",
+		"nats://mall:t0p@t0psecret@127.0.0.1:1, tls://mall:t0psecret@127.0.0.1:1": "nats://127.0.0.1:1,tls://127.0.0.1:1",
+		"nats://mall:t0psecret@127.0.0.1:port":                                    "nats://127.0.0.1:port", "nats://mall:t0psecret@%zz": "nats://%zz",
+	} {
+		c := openWith(t, natsbus.ClientConfig{URL: url})
+		if err := c.Check(t.Context()); err == nil || strings.Contains(err.Error(), "t0psecret") || !strings.Contains(err.Error(), place+":") {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
 // expect waits until somebody is told that they may not do this.
 func expect(t *testing.T, denied <-chan string, what string) {
 	t.Helper()
