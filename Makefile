@@ -20,7 +20,7 @@ MODULES = . tools tools/buf tools/servers bench $(OUTSIDE)
 TEST_TIMEOUT ?= 25m
 
 # The steps of "make verify"; each is a target called verify-<step>.
-VERIFY = format generated api tidy docs
+VERIFY = format generated api tidy sums docs
 
 .PHONY: help
 help: ## say what there is
@@ -99,6 +99,11 @@ contract: ## release the protobuf contract as it stands; refused where it would 
 .PHONY: verify-tidy
 verify-tidy:
 	for dir in $(MODULES); do (cd "$$dir" && $(GO) mod tidy -diff); done
+
+# What the module cache holds is what go.sum knows.
+.PHONY: verify-sums
+verify-sums:
+	$(GO) mod verify
 
 # Package comments, services' cards and the links between documents are rules of internal/arch.
 .PHONY: verify-docs

@@ -46,6 +46,19 @@ type ClientConfig struct {
 	Options []nats.Option
 }
 
+// place is where the server is, without the login that URL may hold: errors are told to more people than may know it.
+func (c *ClientConfig) place() string {
+	servers := strings.Split(c.URL, ",")
+	for i, s := range servers {
+		scheme, host, found := strings.Cut(s, "://")
+		if !found {
+			scheme, host = "nats", s
+		}
+		servers[i] = strings.TrimSpace(scheme) + "://" + host[strings.LastIndexByte(host, '@')+1:]
+	}
+	return strings.Join(servers, ",")
+}
+
 // Client is a broker.Client of NATS JetStream. It has one connection, made when it is first needed and again after it
 // was lost.
 type Client struct {
@@ -142,7 +155,7 @@ func (c *Client) session(ctx context.Context) (*session, error) {
 	case <-d.done:
 		return d.s, d.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("natsbus: connect to %s: %w", c.config.URL, context.Cause(ctx))
+		return nil, fmt.Errorf("natsbus: connect to %s: %w", c.config.place(), context.Cause(ctx))
 	}
 }
 

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"example.org/souk/backbone/internal/broker"
@@ -107,6 +109,130 @@ func TestOldServersAreRefused(t *testing.T) {
 			t.Errorf("version %s: %v", version, err)
 		}
 		_ = c.Close() // before its server
+	}
+}
+
+// FAILURES 23: what docs/operations.md has a server let the mall's user do is enough for every method, and lets nobody manage the server with the
+// mall's password: what is stored stays, topics are as they were, and the system account is not heard. Red where the client needs more than the page
+// says, and where the page grants the whole of $JS.API.
+func TestLeastRights(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rights, _ := strings.Cut(string(page), "```conf\n")
+	rights, _, found := strings.Cut(rights, "```")
+	if !found {
+		t.Fatal("the page says nothing of rights")
+	}
+	server := testserver.NATSOwn(t, "accounts { M { jetstream: enabled, users: [ {user: admin, password: a}, {user: souk, password: s,\n"+rights+"} ] } }")
+	as := func(login string) string { return strings.Replace(server.URL(), "//", "//"+login+"@", 1) }
+	denied := make(chan string, 100)
+	watch := nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { denied <- err.Error() })
+
+	c := openWith(t, natsbus.ClientConfig{URL: as("souk:s"), Options: []nats.Option{watch}})
+	const topic, stream = "souk.orders", "souk_orders"
+	g, enough := group("souk.stock", 1, topic), errors.New("enough")
+	take := func(list []broker.Incoming) error {
+		for _, m := range list {
+			m.Done()
+		}
+		return enough
+	}
+	declare(t, c, topic, 1)
+	var last []broker.Anchor
+	for i, method := range []func() error{
+		func() error { return c.Check(t.Context()) },
+		func() error { return c.Join(t.Context(), g) },
+		func() (err error) { _, err = c.Send(t.Context(), series(topic, 1, 0, 20)); return err },
+		func() (err error) { last, err = c.Send(t.Context(), series(topic, 1, 20, 1)); return err },
+		func() (err error) { _, err = c.Holds(t.Context(), last[0]); return err },
+		func() (err error) { _, err = c.Backlog(t.Context(), g); return err },
+		func() (err error) { _, err = c.Describe(t.Context(), topic); return err },
+	} {
+		if err := method(); err != nil {
+			t.Fatalf("method %d: %v", i, err)
+		}
+	}
+	for range 2 { // the second takes away the consumer of the first
+		if err := c.Receive(t.Context(), g, 0, take); !errors.Is(err, enough) {
+			t.Errorf("receive: %v", err)
+		}
+		if _, err := c.Send(t.Context(), series(topic, 1, 21, 1)); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := c.Tap(t.Context(), g, func() {
+		if _, err := c.Send(t.Context(), series(topic, 1, 22, 1)); err != nil {
+			t.Error(err)
+		}
+	}, func([]broker.Incoming) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("tap: %v", err)
+	}
+	if len(denied) > 0 {
+		t.Errorf("the client wanted what the page does not grant: %s", <-denied)
+	}
+
+	nc, err := nats.Connect(as("souk:s"), watch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	for _, subject := range []string{
+		"STREAM.DELETE." + stream, "STREAM.PURGE." + stream, "STREAM.UPDATE." + stream, "STREAM.MSG.DELETE." + stream, "STREAM.SNAPSHOT." + stream,
+		"STREAM.RESTORE." + stream, "STREAM.LEADER.STEPDOWN." + stream, "STREAM.NAMES", "STREAM.LIST", "ACCOUNT.PURGE.M", "META.LEADER.STEPDOWN",
+	} {
+		if err := nc.Publish("$JS.API."+subject, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, denied, `Publish to "$JS.API.`+subject+`"`)
+	}
+	for _, subject := range []string{">", "$SYS.>", "$JS.>", stream + ".>"} {
+		if _, err := nc.SubscribeSync(subject); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, denied, `Subscription to "`+subject+`"`)
+	}
+	// Whoever manages the server still can.
+	js := raw(t, as("admin:a"))
+	s, err := js.Stream(t.Context(), stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := s.CachedInfo().State.Msgs; n != 24 {
+		t.Errorf("the topic holds %d messages, want 24", n)
+	}
+	if err := js.DeleteStream(t.Context(), stream); err != nil {
+		t.Errorf("the administrator: %v", err)
+	}
+}
+
+// FAILURES 43: errors say where a server is and not by which login. Red where the URL is told as it stands.
+func TestLoginsAreNotTold(t *testing.T) {
+	t.Parallel()
+	for url, place := range map[string]string{
+		"nats://mall:t0psecret@127.0.0.1:1": "nats://127.0.0.1:1", "t0psecret@127.0.0.1:1": "nats://127.0.0.1:1",
+		"nats://mall:t0p@t0psecret@127.0.0.1:1, tls://mall:t0psecret@127.0.0.1:1": "nats://127.0.0.1:1,tls://127.0.0.1:1",
+		"nats://mall:t0psecret@127.0.0.1:port":                                    "nats://127.0.0.1:port", "nats://mall:t0psecret@%zz": "nats://%zz",
+	} {
+		c := openWith(t, natsbus.ClientConfig{URL: url})
+		if err := c.Check(t.Context()); err == nil || strings.Contains(err.Error(), "t0psecret") || !strings.Contains(err.Error(), place+":") {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
+// expect waits until somebody is told that they may not do this.
+func expect(t *testing.T, denied <-chan string, what string) {
+	t.Helper()
+	select {
+	case err := <-denied:
+		if !strings.Contains(err, what) {
+			t.Errorf("denied is %s, want %s", err, what)
+		}
+	case <-time.After(soon):
+		t.Errorf("nobody denies %s", what)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -64,8 +65,12 @@ func connect(config *ClientConfig) (*session, error) {
 	}
 	nc, err := nats.Connect(config.URL, append(options, config.Options...)...)
 	if err != nil {
+		var wrong *url.Error
+		if errors.As(err, &wrong) {
+			err = errors.New("this is not a URL") // the library's error repeats it, login and all
+		}
 		cancel(err)
-		return nil, fmt.Errorf("natsbus: connect to %s: %w", config.URL, err)
+		return nil, fmt.Errorf("natsbus: connect to %s: %w", config.place(), err)
 	}
 	s.nc = nc
 	s.inbox = nats.NewInbox()
@@ -75,7 +80,7 @@ func connect(config *ClientConfig) (*session, error) {
 	}
 	if err != nil {
 		s.close()
-		return nil, fmt.Errorf("natsbus: connect to %s: %w", config.URL, err)
+		return nil, fmt.Errorf("natsbus: connect to %s: %w", config.place(), err)
 	}
 	return s, nil
 }

@@ -158,13 +158,14 @@ type row struct {
 	Stream   string          `json:"stream"`
 	Version  int64           `json:"version"`
 	ID       string          `json:"id"`
-	Cause    string          `json:"cause"`
+	Ref      string          `json:"ref"`   // a command's or call's own id, which a reply to it has as well
+	Cause    string          `json:"cause"` // the id or ref of what led to it
 	Actor    string          `json:"actor"`
 	Data     json.RawMessage `json:"data,omitempty"`
 }
 
 func rowOf(m *backbone.Message) row {
-	return row{m.Time, m.Source, m.Position, m.Kind.String(), m.Type, m.Stream, m.Version, m.ID, m.Causation, m.Actor, m.Data}
+	return row{m.Time, m.Source, m.Position, m.Kind.String(), m.Type, m.Stream, m.Version, m.ID, m.Ref, m.Causation, m.Actor, m.Data}
 }
 
 // tail prints the newest records of one log or all, and with follow what comes.

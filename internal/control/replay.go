@@ -29,7 +29,7 @@ func replay(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	if err != nil {
 		return err
 	}
-	shown := false
+	known, shown := false, false
 	for _, svc := range h.Runtime.Parts() {
 		found, err := svc.Replay(ctx, h.Reader(svc.Name), a["stream"], func(m *backbone.Message, state any) error {
 			if past(m) {
@@ -41,12 +41,13 @@ func replay(ctx context.Context, h *house.House, a Args, emit Emit) error {
 		if err != nil && !errors.Is(err, errEnough) {
 			return err
 		}
-		if found && !shown {
-			return fmt.Errorf("stream %q has nothing up to %s", a["stream"], a["until"])
-		}
-		if found {
-			return nil
-		}
+		known = known || found
+	}
+	switch {
+	case shown:
+		return nil
+	case known:
+		return fmt.Errorf("stream %q has nothing up to %s", a["stream"], a["until"])
 	}
 	return fmt.Errorf("there is no stream %q; streams are named kind/id, for example order/ORDER_001", a["stream"])
 }

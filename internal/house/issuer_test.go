@@ -77,7 +77,7 @@ type answer struct {
 	cookies         []*http.Cookie
 }
 
-// FAILURES 9, 16 and the issuer outside, for a house whose web server speaks TLS with a certificate of its own: its pages, what programs call
+// FAILURES 9, 16, 32 and the issuer outside, for a house whose web server speaks TLS with a certificate of its own: its pages, what programs call
 // and its streams take the issuer's tokens, each for what they are; and nothing is said in the clear or in an old way.
 func TestF10_TLSAndAnIssuerOutside(t *testing.T) {
 	t.Parallel()
@@ -141,6 +141,14 @@ func TestF10_TLSAndAnIssuerOutside(t *testing.T) {
 		{"POST", "/souk.v1.OrdersService/PlaceOrder", "", 401},
 		{"POST", robots, clerk, 401}, // a token is no login of a robot
 		{"POST", robots, own, 401},
+		// What is for whoever looks into a program is not there, or is for engineers.
+		{"GET", "/debug/pprof/", "", 404},
+		{"GET", "/debug/vars", "", 404},
+		{"GET", "/debug/requests", "", 404},
+		{"GET", "/metrics", "", 401},
+		{"GET", "/metrics", clerk, 401},
+		{"POST", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "", 401},
+		{"POST", "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "", 401},
 	} {
 		if rsp := ask(x.method, x.path, x.token, "{}"); rsp.status != x.want {
 			t.Errorf("%s %s: %d, want %d", x.method, x.path, rsp.status, x.want)

@@ -173,7 +173,7 @@ func (m *mall) caused() (total int) {
 // D5: every record of every log says when, who and in which matter, and what led to it. What an order led to can be asked
 // for by its id: each record of the answer follows from something that is there, and what came of a later cancel is in it.
 // Red when a part writes records without their causes, when what the checkout decides itself names a cause that is recorded
-// nowhere, or when a trace has only what came of placing the order.
+// nowhere, when a trace has only what came of placing the order, or when it does not show by which ids its causes are named.
 func TestD5_AuditTrail(t *testing.T) {
 	t.Parallel()
 	m := start(t, program(t), t.TempDir(), nil)
@@ -181,20 +181,30 @@ func TestD5_AuditTrail(t *testing.T) {
 	if total := m.caused(); total < 100 {
 		t.Errorf("only %d records were looked at", total)
 	}
-	for id, parts := range map[string][]string{
-		"ORDER_001": {"orders", "customers", "inventory", "payments", "notifications"},
-		"GONE":      {"orders", "customers", "inventory", "notifications", "souk.orders.OrderCancelling.v1", "souk.inventory.StockReleased.v1"},
+	for id, parts := range map[string][]string{ // how often something was asked of it, and what heard of it
+		"ORDER_001": {"1", "orders", "customers", "inventory", "payments", "notifications"},
+		"GONE":      {"2", "orders", "customers", "inventory", "notifications", "souk.orders.OrderCancelling.v1", "souk.inventory.StockReleased.v1"},
 	} {
-		seen := map[string]bool{}
+		seen, shown, asked := map[string]bool{}, map[any]bool{}, map[any]bool{}
 		list := rows(t, m.binary, m.dir, "trace", id)
 		for _, row := range list {
+			shown[row["id"]], shown[row["ref"]] = true, true
+		}
+		delete(shown, "")
+		for _, row := range list {
+			if !shown[row["cause"]] {
+				asked[row["cause"]] = true
+			}
 			seen[fmt.Sprint(row["service"])] = true
 			seen[fmt.Sprint(row["type"])] = true
 			if row["actor"] == "" || row["time"] == "" {
 				t.Errorf("%s: when and who? %v", id, row)
 			}
 		}
-		for _, part := range parts {
+		if fmt.Sprint(len(asked)) != parts[0] {
+			t.Errorf("%s: of the trace nobody can tell where it comes from that %v; asked were %s things", id, asked, parts[0])
+		}
+		for _, part := range parts[1:] {
 			if !seen[part] {
 				t.Errorf("%s: the trace has no %s", id, part)
 			}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -102,14 +103,21 @@ type happened struct{ id, ref, kind, kindOf, stream, cause, told string }
 func (s *scenario) ledTo(name, stream string) (list []string) {
 	s.t.Helper()
 	records := map[string]*happened{}
-	for _, service := range []string{"baskets", "customers", "depot", "inventory", "notifications", "orders", "payments"} {
+	for _, service := range []string{
+		"baskets", "customers", "depot", "entrance", "exitgate", "fastlane", "greeter", "inventory", "logistics", "notifications", "orders", "payments", "stores",
+	} {
+		calls := map[string]string{} // the ids of their records, by their own: a call may have that of the event that it is made for
 		for _, row := range s.rows(service, `SELECT id, ref, kind, type, stream, COALESCE(json_extract(CAST(meta AS TEXT), '$.causationid'), ''),
-			COALESCE(CASE kind WHEN 4 THEN json_extract(CAST(data AS TEXT), '$.refs[0].id') END, '') FROM {bb_log}`) {
+			COALESCE(CASE kind WHEN 4 THEN json_extract(CAST(data AS TEXT), '$.refs[0].id') END, '') FROM {bb_log} ORDER BY position`) {
 			f := strings.Split(row, "|")
 			h := &happened{f[0], f[1], f[2], f[3], f[4], f[5], f[6]}
+			h.cause = cmp.Or(calls[h.cause], h.cause)
 			records[h.id] = h
-			if h.kind == "3" || h.kind == "5" { // commands and calls have an id of their own beside that of their record, since they may be made again
+			switch h.kind { // commands and calls have an id of their own beside that of their record, since they may be made again
+			case "3":
 				records[h.ref] = h
+			case "5":
+				calls[h.ref] = h.id
 			}
 		}
 	}

@@ -20,8 +20,9 @@ type scenario struct {
 	*mall
 	posted map[string]string  // bodies, by order
 	people map[string]*person // who shops at the kiosk
-	called map[string]string  // the ids of orders that the mall named, by what the scenario calls them
+	called map[string]string  // the ids that the mall gave, by what the scenario calls them
 	asked  int                // of the kiosk
+	edge   *edge              // nil: nobody of the scenario speaks of gates or suppliers
 }
 
 // sentence is a form that a line of a scenario file may have, and what it does.
@@ -114,18 +115,20 @@ func say(form string, do func(*scenario, []string)) sentence {
 	return sentence{regexp.MustCompile(`^` + pattern + `$`), do}
 }
 
-// understand returns what a line asks for. Empty lines and those that begin with # ask for nothing; any other that has
-// none of the forms is an error.
-func understand(line string) (do func(*scenario), err error) {
+// understand returns what a line asks for, and whether that needs what stands at the edge. Empty lines and those that
+// begin with # ask for nothing; any other that has none of the forms is an error.
+func understand(line string) (do func(*scenario), edge bool, err error) {
 	if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
-		return func(*scenario) {}, nil
+		return func(*scenario) {}, false, nil
 	}
-	for _, s := range slices.Concat(sentences, depotSentences) {
-		if words := s.form.FindStringSubmatch(line); words != nil {
-			return func(run *scenario) { run.t.Helper(); s.do(run, run.ids(words[1:])) }, nil
+	for i, list := range [][]sentence{sentences, depotSentences, edgeSentences} {
+		for _, s := range list {
+			if words := s.form.FindStringSubmatch(line); words != nil {
+				return func(run *scenario) { run.t.Helper(); s.do(run, run.ids(words[1:])) }, i == 2, nil
+			}
 		}
 	}
-	return nil, fmt.Errorf("nobody understands %q", line)
+	return nil, false, fmt.Errorf("nobody understands %q", line)
 }
 
 // told runs an operation of the command line without a process of its own, and returns what it tells.
@@ -193,12 +196,13 @@ func number(t *testing.T, text string) int {
 	return n
 }
 
-// The flows of the mall, each told in a text file that needs no programmer to read, run as it stands there. B3 is kiosk-order: the whole flow, and
-// all that was told of it, in each stream and from one stream to the next. Red when a service leaves out what caused its message.
+// The flows of the mall, each told in a text file that needs no programmer to read, run as it stands there. B3 is kiosk-order, and of the supermarket
+// walk-in and restock: the whole flow, and all that was told of it, in each stream and from one stream to the next. Red when a service leaves out what
+// caused its message; walk-in also when a product counts once however often it is in the bag, restock when each departure below the threshold asks.
 func TestScenarios(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/scenarios/*.txt")
-	if err != nil || len(files) < 7 {
+	if err != nil || len(files) < 9 {
 		t.Fatalf("%d scenarios, %v", len(files), err)
 	}
 	for _, file := range files {
@@ -210,15 +214,19 @@ func TestScenarios(t *testing.T) {
 			}
 			lines := strings.Split(string(text), "\n")
 			steps := make([]func(*scenario), len(lines))
+			binary := program(t)
+			s := &scenario{posted: map[string]string{}, people: map[string]*person{}, called: map[string]string{}}
+			var flags []string
 			for n, line := range lines {
-				if steps[n], err = understand(line); err != nil {
+				var needs bool
+				if steps[n], needs, err = understand(line); err != nil {
 					t.Fatalf("%s:%d: %v", file, n+1, err)
 				}
+				if needs && s.edge == nil {
+					s.edge, flags = startEdge(t, binary)
+				}
 			}
-			binary := program(t)
-			s := &scenario{
-				mall: startWith(t, startOutside(t, binary), binary, t.TempDir(), nil), posted: map[string]string{}, people: map[string]*person{}, called: map[string]string{},
-			}
+			s.mall = startWith(t, startOutside(t, binary), binary, t.TempDir(), nil, flags...)
 			s.seed()
 			for n, step := range steps {
 				step(s)
@@ -238,7 +246,7 @@ func TestScenarioLines(t *testing.T) {
 		"": true, "# a remark": true, "order A becomes APPROVED": true, "  cancel order A ": true,
 		"order A become APPROVED": false, "order A becomes APPROVED soon": false, "cancel": false, "stock A shows available many": false,
 	} {
-		if _, err := understand(line); (err == nil) != understood {
+		if _, _, err := understand(line); (err == nil) != understood {
 			t.Errorf("%q: %v", line, err)
 		}
 	}

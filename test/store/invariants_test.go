@@ -383,6 +383,10 @@ func (c *check) money(ctx context.Context, out *outside) {
 			if free || account.Captured > 0 || account.Authorized != p.Amount.Amount {
 				c.fail("payment %s is %s with us and %+v at the provider", id, p.Status, account)
 			}
+		case payments.Captured:
+			if free || account.Captured != p.Amount.Amount {
+				c.fail("payment %s of %+v is captured with us and %+v at the provider", id, p.Amount, account)
+			}
 		case payments.Voided:
 			if !free {
 				c.fail("payment %s is voided with us and %+v at the provider", id, account)
@@ -492,6 +496,9 @@ func (m *mall) settle() {
 		calling := []string{"payments", "notifications"}
 		if slices.Contains(m.flags, "--partner") {
 			calling = append(calling, "partner")
+		}
+		if slices.Contains(m.flags, "--logistics") {
+			calling = append(calling, "logistics")
 		}
 		for _, service := range calling {
 			if waiting = m.rows(service, `SELECT id, attempts, cause FROM {bb_call}`); len(waiting) > 0 {
