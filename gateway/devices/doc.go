@@ -24,7 +24,7 @@
 // went out is taken in again. What waits for a device that is away, in a session that outlives its connection (sessions.go, hook_sessions.go), stands
 // in a file of the process, and so does what devices say of themselves to be kept; not what displays show, since it names people and is over in
 // seconds. So of several processes that run the gateway each has the sessions of the devices that connect to it. How many there are, and how many
-// filters are in them, is bounded (quota.go). Nobody waits for a device that does not read (turnstile.go).
+// filters are in them, is bounded (quota.go). Nobody waits for a device that does not read (visitor.go).
 //
 // The service:
 //

@@ -75,7 +75,7 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 
 // OnSessionEstablish begins a session.
 func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
-	h.take(cl)
+	h.takeOver(cl)
 	if pk.Connect.Clean {
 		h.empty(cl.ID)
 	}
@@ -192,7 +192,8 @@ func (h *hook) set(b bareName, asked bool) {
 	}
 }
 
-// OnPacketEncode gives a message the bare name back that its receiver asked for.
+// OnPacketEncode gives a message the bare name back that its receiver asked for. One that had to wait for its turn the server forgets once it is sent, and
+// with it that the device has room again: the device would be sent nothing more, and what it does not say that it has would be gone. So it is put aside.
 func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	if pk.FixedHeader.Type == packets.Publish && later(pk) {
 		sent := pk

@@ -42,9 +42,9 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	h.g.reading[cl] = make(chan struct{})
 }
 
-// take ends the connection from which another one takes a session over, waits until it has dealt with what it read, and has the session hold what the
+// takeOver ends the connection from which another one takes a session over, waits until it has dealt with what it read, and has the session hold what the
 // journal says that it holds: the server may have forgotten what it was to send when the connection broke.
-func (h *hook) take(cl *mqtt.Client) {
+func (h *hook) takeOver(cl *mqtt.Client) {
 	before, ok := h.g.server.Clients.Get(cl.ID)
 	if !ok || !lasts(before) {
 		return
@@ -135,8 +135,23 @@ func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, _ error) {
 	}
 }
 
-// later marks what waits until a device has said that it has enough of what it was sent before. Once the server has sent such a message it forgets it
-// and with it that the device has room again, so that the device would be sent nothing more, and what it does not say that it has would be gone.
+func (h *hook) putAside(cl *mqtt.Client, pk packets.Packet) {
+	h.g.mu.Lock()
+	defer h.g.mu.Unlock()
+	h.g.aside[cl] = append(h.g.aside[cl], pk)
+}
+
+func (h *hook) putBack(cl *mqtt.Client) {
+	h.g.mu.Lock()
+	waits := h.g.aside[cl]
+	delete(h.g.aside, cl)
+	h.g.mu.Unlock()
+	for _, pk := range waits {
+		cl.State.Inflight.Set(pk)
+	}
+}
+
+// later tells a message that waits until a device has said that it has enough of what it was sent before.
 func later(pk packets.Packet) bool { return pk.Expiry < 0 }
 
 // nudge goes on with what waits for devices that have said that they have all that they were sent. The server goes on when a device says so; it may have
@@ -158,22 +173,6 @@ func (g *Gateway) nudge() {
 
 // nudges tells a packet that comes from nudge.
 func nudges(pk packets.Packet) bool { return pk.FixedHeader.Type == packets.Puback && pk.PacketID == 0 }
-
-func (h *hook) putAside(cl *mqtt.Client, pk packets.Packet) {
-	h.g.mu.Lock()
-	defer h.g.mu.Unlock()
-	h.g.aside[cl] = append(h.g.aside[cl], pk)
-}
-
-func (h *hook) putBack(cl *mqtt.Client) {
-	h.g.mu.Lock()
-	waits := h.g.aside[cl]
-	delete(h.g.aside, cl)
-	h.g.mu.Unlock()
-	for _, pk := range waits {
-		cl.State.Inflight.Set(pk)
-	}
-}
 
 // OnQosDropped takes out what nobody waits for any more. A connection that was taken over hands what waits on to its successor.
 func (h *hook) OnQosDropped(cl *mqtt.Client, pk packets.Packet) {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 
@@ -20,32 +19,6 @@ import (
 // due is a notice of what is due for a visit.
 func due(visit int) Notice {
 	return Notice{Due: &event.PaymentDue{Store: "market", Visit: fmt.Sprintf("v%05d", visit), Total: mall.Money{Amount: 100, Currency: "EUR"}}}
-}
-
-// dues reads from a connection until it was told of so many visits, acknowledges each message, and returns how often it was told of each.
-func (c *raw) dues(visits int) map[string]int {
-	c.t.Helper()
-	told := map[string]int{}
-	for len(told) < visits {
-		c.take(told)
-	}
-	return told
-}
-
-// take reads one message, notes whose visit it is about, and acknowledges it.
-func (c *raw) take(told map[string]int) {
-	c.t.Helper()
-	pk := c.answer()
-	if pk.FixedHeader.Type != packets.Publish {
-		c.t.Fatalf("%+v", pk)
-	}
-	if err := pk.PublishDecode(pk.Payload); err != nil {
-		c.t.Fatal(err)
-	}
-	_, visit, _ := strings.Cut(string(pk.Payload), `"visit_id":"`)
-	told[visit[:strings.IndexByte(visit, '"')]]++
-	ack := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, ProtocolVersion: c.version, PacketID: pk.PacketID}
-	c.send(ack.PubackEncode)
 }
 
 // A notice that is told while the gateway begins waits until the sessions are back, and then for who is away. Red where it goes out to the

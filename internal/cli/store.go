@@ -102,28 +102,6 @@ func (c *visitPrice) Run(ctx context.Context, env Env, r *root) error {
 	return r.do(ctx, env, "visit price", control.Args{"visit": c.Visit, "item": c.Item, "price": c.Price})
 }
 
-type shoppingCommand struct {
-	List shoppingList `cmd:"" help:"Shopping lists that are not done, the oldest first."`
-}
-
-type shoppingList struct {
-	All   bool   `help:"Those that are done as well, by their ids."`
-	After string `help:"With --all: those behind this one."`
-	Limit int    `short:"n" default:"100" help:"How many at most."`
-}
-
-// Help implements kong's long help.
-func (shoppingList) Help() string { return "Example:\n  souk shopping list -o json" }
-
-// Run lists shopping lists.
-func (c *shoppingList) Run(ctx context.Context, env Env, r *root) error {
-	a := control.Args{"limit": strconv.Itoa(c.Limit), "after": c.After}
-	if c.All {
-		a["all"] = "yes"
-	}
-	return r.do(ctx, env, "shopping list", a)
-}
-
 type purchaseCommand struct {
 	List    purchaseList    `cmd:"" help:"What was ordered from suppliers, newest first."`
 	Cancel  purchaseCancel  `cmd:"" help:"Have no more come of a purchase; what runs low is asked for anew."`

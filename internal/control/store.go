@@ -12,7 +12,6 @@ import (
 	"example.org/souk/internal/house"
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
-	"example.org/souk/mall/depot"
 	"example.org/souk/mall/logistics"
 	"example.org/souk/mall/stores"
 )
@@ -104,36 +103,6 @@ func priceUnknown(ctx context.Context, h *house.House, a Args, emit Emit) error 
 		return err
 	}
 	return emit(c)
-}
-
-// listShopping shows what robots fetch for orders: the lists that are not done, the oldest first; with all every one, by its id.
-func listShopping(ctx context.Context, h *house.House, a Args, emit Emit) error {
-	n, err := number(a, "limit", 100)
-	if err != nil {
-		return err
-	}
-	var lists []depot.List
-	if r := h.Reader("depot"); a["all"] != "" {
-		lists, err = depot.Lists(ctx, r, a["after"], int(n))
-	} else {
-		lists, err = depot.OpenLists(ctx, r, int(n))
-	}
-	if err != nil {
-		return err
-	}
-	for _, l := range lists {
-		if err := emit(struct {
-			List    string `json:"list"`
-			Order   string `json:"order"`
-			State   string `json:"state"`
-			Robot   string `json:"robot"`
-			Stops   int64  `json:"stops"`
-			Settled int64  `json:"settled"`
-		}(l)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // listPurchases shows what was ordered from suppliers, newest first; with open what is still to come of the latest.

@@ -251,11 +251,11 @@ func (p *play) live(ctx, life context.Context) error {
 	b := &board{play: p, crowd: c}
 	people.Go(func() { b.run(playing) })
 	e := newErrands(p.Seed)
-	if p.Orders > 0 && p.Chaos && p.DB != "" {
-		c.run(playing, e, orderRate*p.Speed, p.Orders, p.round)
-	} else {
-		c.run(playing, e, orderRate*p.Speed, p.Orders, nil)
+	var round <-chan struct{}
+	if p.Chaos && p.DB != "" {
+		round = p.round
 	}
+	c.run(playing, e, orderRate*p.Speed, p.Orders, round)
 	end()
 	people.Wait()
 	p.result.Tried, p.result.Accepted, p.result.Kills, p.result.Pauses = int64(e.next), c.accepted.Load(), p.kills.Load(), p.pauses.Load()
@@ -358,9 +358,9 @@ func (p *play) fetch(life context.Context) (stop func()) {
 	return func() { end(); <-gone }
 }
 
-// rest waits until nothing is under way: no list is out with a robot, nothing to come from the supplier, no message on its way, no call to be made. Robots say all the time
-// that they are there, so a mall of many processes on a busy machine is never still with them: they go when all is fetched, and come back
-// if more is to be fetched after all.
+// rest waits until nothing is under way: no list is out with a robot, nothing to come from the supplier, no message on its way, no call to be
+// made. Robots say all the time that they are there, so a mall of many processes on a busy machine is never still with them: they go when all
+// is fetched, and come back if more is to be fetched after all.
 func (p *play) rest(life context.Context) error {
 	ctx, cancel := context.WithTimeout(life, 5*time.Minute)
 	defer cancel()
