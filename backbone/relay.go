@@ -14,7 +14,8 @@ import (
 
 // The relay carries a service's log to a broker, in the order of the log, and nothing else publishes. One process a log
 // does it, by a lease whose epoch guards the cursor; a relay that lost it can only add copies. After each batch that the
-// broker has confirmed, the cursor moves and an anchor is kept, which says where the broker has the last of it. Brokers
+// broker has confirmed, the cursor moves and an anchor is kept, which says where the broker has the last of it. While a
+// batch is on its way, the next one is read and the cursor behind the one before is stored. Brokers
 // forget: whenever the relay connects again it asks for what the anchors name, and where something is gone it publishes
 // again from the last anchor before the gap, with the same ids, before anything new.
 
@@ -57,7 +58,23 @@ type relay struct {
 	noted    time.Time
 	failures int
 	verified bool
-	looked   time.Time // when the newest anchor was last known to hold
+	looked   time.Time      // when the newest anchor was last known to hold
+	ahead    chan relayRead // of what is read while something else is published; nil where nothing is
+	storing  *storing       // nil where the cursor is stored
+}
+
+// relayRead is what one question to the log found.
+type relayRead struct {
+	asked   driver.ReadQuery
+	records []driver.Record
+	err     error
+}
+
+// storing is the cursor on its way to the store.
+type storing struct {
+	back, to int64 // where the relay goes on when it fails, and the cursor when it does not
+	done     chan struct{}
+	err      error // after done
 }
 
 func newRelay(h *host) *relay { return &relay{h: h, lease: tenure{h: h, name: RelayName}} }
@@ -68,9 +85,18 @@ func (y *relay) run(ctx context.Context) {
 	defer end()
 	poll := time.NewTicker(relayPoll)
 	defer poll.Stop()
-	defer y.lease.release(ctx)
+	defer func() {
+		_ = y.settle() // what is not stored is published again by the next relay
+		if y.ahead != nil {
+			<-y.ahead
+		}
+		y.lease.release(ctx)
+	}()
 	for wait := 50 * time.Millisecond; ; {
 		more, err := y.step(ctx)
+		if err == nil && !more {
+			err = y.await(ctx, changed, poll.C)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -88,16 +114,29 @@ func (y *relay) run(ctx context.Context) {
 			}
 			wait = min(2*wait, 5*time.Second)
 			continue
-		case more:
-			wait, y.failures = 50*time.Millisecond, 0
-			continue
 		}
 		wait, y.failures = 50*time.Millisecond, 0
+	}
+}
+
+// await returns when there may be something to do.
+func (y *relay) await(ctx context.Context, changed <-chan struct{}, poll <-chan time.Time) error {
+	for {
+		var stored <-chan struct{}
+		if y.storing != nil {
+			stored = y.storing.done
+		}
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-changed:
-		case <-poll.C:
+			return nil
+		case <-poll:
+			return nil
+		case <-stored:
+			if err := y.settle(); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -144,34 +183,64 @@ func (y *relay) step(ctx context.Context) (more bool, err error) {
 	if again {
 		until = y.cursor
 	}
-	// The end lies near by: a database that has no statistics of a young log yet would sort all that is left of it.
-	q := driver.ReadQuery{After: y.at, Until: min(until, y.at+relayChunk), Kinds: relayed, Limit: relayChunk, Bytes: relayBytes}
-	rs, err := y.h.store.Read(ctx, y.h.svc.Name, q)
-	if err != nil {
-		return false, err
+	p := y.read(ctx, until)
+	if p.err != nil {
+		return false, p.err
 	}
+	rs := p.records
 	if len(rs) == 0 {
-		y.at = q.Until
+		y.at = p.asked.Until
 		if y.at < until || again {
 			return true, nil
 		}
 		y.offered.Store(head)
 		if y.fresh != nil && time.Since(y.noted) >= relayNoted { //souk:clock a pause
+			if err := y.settle(); err != nil {
+				return false, err
+			}
 			return false, y.keep(y.cursor, nil)
 		}
 		return false, nil
+	}
+	last := rs[len(rs)-1].Position
+	if until-last >= relayChunk { // less than that waits for what joins it
+		y.readAhead(ctx, last, until)
 	}
 	anchor, err := y.h.r.cfg.Transport.Publish(ctx, y.h.svc.Name, rs)
 	if err != nil {
 		return false, err
 	}
 	driver.CrashPoint("relay.published")
-	if err := y.keep(rs[len(rs)-1].Position, anchor); err != nil {
+	if err := y.keep(last, anchor); err != nil {
 		return false, err
 	}
-	driver.CrashPoint("relay.kept")
 	y.offered.Store(y.at)
 	return true, nil
+}
+
+// read returns the piece of the log above where the relay is, which may have been read ahead.
+func (y *relay) read(ctx context.Context, until int64) relayRead {
+	if y.ahead != nil {
+		p := <-y.ahead
+		y.ahead = nil
+		if p.err == nil && p.asked.After == y.at && p.asked.Until <= until {
+			return p
+		}
+	}
+	return y.readAt(ctx, y.at, until)
+}
+
+func (y *relay) readAhead(ctx context.Context, after, until int64) {
+	ahead := make(chan relayRead, 1)
+	y.ahead = ahead
+	go func() { ahead <- y.readAt(ctx, after, until) }()
+}
+
+func (y *relay) readAt(ctx context.Context, after, until int64) relayRead {
+	// The end lies near by: a database that has no statistics of a young log yet would sort all that is left of it.
+	p := relayRead{asked: driver.ReadQuery{After: after, Until: min(until, after+relayChunk), Kinds: relayed, Limit: relayChunk, Bytes: relayBytes}}
+	p.records, p.err = y.h.store.Read(ctx, y.h.svc.Name, p.asked)
+	return p
 }
 
 // hold takes the log's lease, or prolongs it, and reports whether this process has it.
@@ -179,6 +248,10 @@ func (y *relay) hold(ctx context.Context) (bool, error) {
 	held, anew, err := y.lease.hold(ctx)
 	if err != nil || !anew {
 		return held, err
+	}
+	if err := y.settle(); err != nil {
+		y.lease.lost()
+		return false, err
 	}
 	y.cursor, y.at, y.verified, y.anchors, y.fresh = y.lease.position, y.lease.position, false, nil, nil
 	noted, err := y.h.store.Value(ctx, y.h.svc.Name, relayNote)
@@ -296,9 +369,9 @@ func (y *relay) note() error {
 	return nil
 }
 
-// keep moves the cursor to what the broker has confirmed, and now and then writes the anchors down with it.
+// keep has the cursor moved to what the broker has confirmed, and now and then the anchors written down with it. It waits
+// for the one before, not for this.
 func (y *relay) keep(position int64, anchor driver.Anchor) error {
-	to := max(y.cursor, position)
 	if asked, ok := y.h.r.cfg.Transport.(driver.Anchored); ok && anchor != nil {
 		newest, err := asked.Newest(y.fresh, anchor)
 		if err != nil {
@@ -306,8 +379,12 @@ func (y *relay) keep(position int64, anchor driver.Anchor) error {
 		}
 		y.fresh = newest
 	}
-	at, noted := y.at, []byte(nil)
+	if err := y.settle(); err != nil {
+		return err
+	}
+	s := &storing{back: y.at, to: max(y.cursor, position), done: make(chan struct{})}
 	y.at = position
+	var noted []byte
 	now := time.Now() //souk:clock a pause
 	if y.fresh != nil && now.Sub(y.noted) >= relayNoted {
 		if err := y.note(); err != nil {
@@ -319,18 +396,36 @@ func (y *relay) keep(position int64, anchor driver.Anchor) error {
 		}
 		y.noted = now
 	}
-	err := y.h.internal(&unit{host: y.h, run: func(b *batch, u *unit) error {
-		y.lease.move(b, u, to)
+	y.storing = s
+	from := y.lease.position
+	u := &unit{host: y.h, run: func(b *batch, u *unit) error {
+		y.lease.move(b, u, from, s.to)
 		if sh := b.of(y.h); noted != nil {
 			sh.writes.Values = append(sh.writes.Values, driver.Value{Name: relayNote, Data: noted})
 		}
 		return nil
-	}})
-	if err != nil {
-		y.at = at
-		return err
+	}}
+	go func() {
+		s.err = y.h.internal(u)
+		close(s.done)
+	}()
+	return nil
+}
+
+// settle waits until the cursor that keep has on its way is stored.
+func (y *relay) settle() error {
+	s := y.storing
+	if s == nil {
+		return nil
 	}
-	y.cursor, y.lease.position = to, to
+	<-s.done
+	y.storing = nil
+	if s.err != nil {
+		y.at = min(y.at, s.back)
+		return s.err
+	}
+	y.cursor, y.lease.position = s.to, s.to
+	driver.CrashPoint("relay.kept")
 	return nil
 }
 

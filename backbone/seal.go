@@ -206,7 +206,7 @@ func (s *sealer) seal(ctx context.Context) (more bool, err error) {
 			Kind: driver.KindSeal, ID: h.r.ids.next(now), Stream: "seal",
 			Type: "backbone.Sealed.v1", Data: data, Meta: []byte("{}"), Time: now.UnixMicro(),
 		})
-		s.keeper.move(b, u, next.To)
+		s.keeper.move(b, u, s.keeper.position, next.To)
 		return nil
 	}})
 	if err != nil {

@@ -82,9 +82,9 @@ func (t *tenure) guard(b *batch, u *unit) {
 }
 
 // move moves the checkpoint with a batch, under the same guard.
-func (t *tenure) move(b *batch, u *unit, to int64) {
+func (t *tenure) move(b *batch, u *unit, from, to int64) {
 	sh := b.of(t.h)
 	sh.writes.Moves = append(sh.writes.Moves, driver.Move{
-		Unit: u.index, Subscription: t.name, Source: t.h.svc.Name, Epoch: t.epoch.Load(), From: t.position, To: to,
+		Unit: u.index, Subscription: t.name, Source: t.h.svc.Name, Epoch: t.epoch.Load(), From: from, To: to,
 	})
 }
