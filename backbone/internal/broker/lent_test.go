@@ -239,3 +239,57 @@ func await(t *testing.T, what string, holds func() bool) {
 		}
 	}
 }
+
+// counted is a log that knows how often it was read from its first record on.
+type counted struct {
+	driver.Log
+	mu    sync.Mutex
+	first map[string]int // by the types that were asked for
+}
+
+func (c *counted) Read(ctx context.Context, service string, q driver.ReadQuery) ([]driver.Record, error) {
+	if q.After == 0 {
+		c.mu.Lock()
+		c.first[fmt.Sprint(q.Kinds, q.Types, q.Limit)]++
+		c.mu.Unlock()
+	}
+	return c.Log.Read(ctx, service, q)
+}
+
+// The partitions of a late subscription read a log together, and not each of them all of it. Red where each asks for itself.
+func TestPartitionsReadALogTogether(t *testing.T) {
+	t.Parallel()
+	s, ours, theirs := newServer(), database(t), database(t)
+	none := func(b *broker.Bus) driver.Transport { return unprepared{b, b} }
+	sellers := alone(t, s, "shop", ours, nil, none)
+	const each = 220 // two pieces
+	var tills sync.WaitGroup
+	for till := range 5 {
+		tills.Go(func() {
+			for range each {
+				if _, err := sellers.Do(t.Context(), sell{fmt.Sprint(till)}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	tills.Wait()
+	log := &counted{Log: ours, first: map[string]int{}}
+	alone(t, s, "books", theirs, log, none)
+	await(t, "all is written, and both views show it", func() bool {
+		_, n := written(t, theirs)
+		return n == 5*each && shown(t, theirs, "turnover") == n && shown(t, theirs, "takings") == n
+	})
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	if len(log.first) == 0 {
+		t.Fatal("the log was not read")
+	}
+	// A partition that begins when the others are at the end reads once more.
+	const subscriptions = 3
+	for what, n := range log.first {
+		if n > 2*subscriptions {
+			t.Errorf("the first of %s were asked for %d times by %d subscriptions", what, n, subscriptions)
+		}
+	}
+}

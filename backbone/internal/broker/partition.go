@@ -297,13 +297,12 @@ func (p *partition) close(slice int, l *line) {
 	}
 }
 
-// logChunk is how many records of a log are read at once.
-const logChunk = 512
-
 // catchUp hands over what the logs hold of this partition from before the group existed. After each piece, when all of it
 // is settled, the partition's checkpoint moves.
 func (p *partition) catchUp(ctx context.Context) error {
 	s := p.sub
+	s.before.enter()
+	defer s.before.leave()
 	for i := range s.Interests {
 		in := &s.Interests[i]
 		for p.from[in.Source] < s.joined[in.Source] {
@@ -322,18 +321,11 @@ func (p *partition) piece(ctx context.Context, in *driver.Interest) error {
 	if log == nil {
 		return fmt.Errorf("the log of %q cannot be read from here any more", in.Source)
 	}
-	q := driver.ReadQuery{After: from, Until: until, Limit: logChunk, Kinds: []driver.Kind{driver.KindEvent, driver.KindCommand, driver.KindReply}}
-	if in.Addressed == "" { // then its types say all
-		q.Kinds, q.Types = []driver.Kind{driver.KindEvent}, in.Types
-	}
-	rs, err := log.Read(ctx, in.Source, q)
+	found, err := s.before.piece(ctx, log, in, from, until)
 	if err != nil {
 		return err
 	}
-	to := until
-	if len(rs) == logChunk {
-		to = rs[len(rs)-1].Position
-	}
+	rs, to := found.records, found.to
 	for i := range rs {
 		m := driver.Message{Source: in.Source, Record: rs[i]}
 		if !in.Wants(&rs[i]) {

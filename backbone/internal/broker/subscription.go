@@ -29,6 +29,7 @@ type subscription struct {
 	leases string       // the name under which the partitions' checkpoints stand
 	sink   driver.Sink
 	joined map[string]int64 // up to here the log of a source is read instead of the broker
+	before before           // what the logs hold up to there
 	failed chan error
 
 	recheck chan struct{}
