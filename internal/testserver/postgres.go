@@ -293,7 +293,10 @@ func (pg *postgres) start() error {
 		return err
 	}
 	pg.cmd = cmd
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+	const patience = 3 * patience // what was killed recovers first, on a busy machine for a while
+	// Each question has the server begin a process, also while it recovers.
+	for wait, deadline := 5*time.Millisecond, time.Now().Add(patience); ; wait = min(2*wait, 100*time.Millisecond) {
+		time.Sleep(wait)
 		err := pg.exec("SELECT 1")
 		if err == nil {
 			pg.down.Store(false)
