@@ -45,7 +45,7 @@ func TestB20_OnPostgres(t *testing.T) {
 	m.souk("migrate", "--roles", "market_b20")
 	alone := strings.Replace(db, "postgres@", "market_b20_devices@", 1)
 	m.db = alone
-	p := &part{runs: []string{"devices"}, dir: filepath.Join(m.dir, "alone")}
+	p := &part{runs: []string{"devices"}, dir: filepath.Join(m.dir, "alone"), more: []string{"--mqtt-sessions-each", "1"}}
 	m.beginParts(p)
 	gate.mustPub("mqttv5", "CustomerArrival", "5001")
 	gate.mustPub("mqttv311", "customer-departed", departureOf("5001", 2, "4006381333931"))
@@ -56,6 +56,10 @@ func TestB20_OnPostgres(t *testing.T) {
 	}
 	if _, denied := server.Psql(t, alone, "SELECT * FROM customers.bb_answer; SELECT * FROM payments.bb_parked; DELETE FROM entrance.cards;"); strings.Count(denied, "permission denied") != 3 {
 		t.Errorf("the role of devices may do more than it needs: %s", denied)
+	}
+	till.sub("mqttv5", "payment-due")
+	if out, err := till.pub("mqttv5", "souk/v1/market/till/till-1/ack", "{}"); err == nil || !strings.Contains(out, "Quota exceeded") {
+		t.Errorf("a second session of a device that may have one: %v %s", err, out)
 	}
 	p.proc.Signal(syscall.SIGTERM)
 	if e := p.proc.Wait(); e.Code != 0 || strings.Contains(p.proc.Stderr(), "permission denied") {
