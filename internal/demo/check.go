@@ -267,6 +267,9 @@ func (c *checker) stock(ctx context.Context) error {
 			s = &shelf{}
 			shelves[id] = s
 		}
+		if m.Type == event.RestockNeededV1 && !owed[id] && s.due() { // a purchase was cancelled, and whoever looked next asked again
+			s.crossings++
+		}
 		if owed[id] && m.Type != event.InventoryUpdatedV1 {
 			delete(owed, id)
 			if m.Type != event.RestockNeededV1 {
@@ -284,7 +287,7 @@ func (c *checker) stock(ctx context.Context) error {
 		} else {
 			s.settle()
 		}
-		if m.Type != (inventory.PurchaseSettled{}).EventType() && !owed[id] && s.due() { // what was on order is on hand with the next event
+		if changesLevel[m.Type] && !owed[id] && s.due() {
 			owed[id] = true
 			s.crossings++
 		}
@@ -318,6 +321,12 @@ func (c *checker) stock(ctx context.Context) error {
 	}
 	c.looked("%d SKUs: received, held, committed and issued add up; %d times more was asked for, once a crossing", len(shelves), restocks)
 	return nil
+}
+
+// changesLevel are the events behind which a shelf that is below its threshold asks for more. That a purchase was settled is none of them: what
+// was on order is on hand with the next event, and where it was cancelled, who takes one more asks again.
+var changesLevel = map[string]bool{
+	event.StockReceivedV1: true, event.StockAdjustedV1: true, inventory.StockTaken{}.EventType(): true, inventory.ThresholdSet{}.EventType(): true,
 }
 
 // apply books one event of a shelf.

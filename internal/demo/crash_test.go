@@ -1,0 +1,178 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.org/souk/internal/testserver"
+	mailstandin "example.org/souk/provider/mail/standin"
+	paystandin "example.org/souk/provider/payment/standin"
+)
+
+// death is where the mall dies: when it has passed a crash point so often under load.
+type death struct {
+	point string
+	pass  int
+}
+
+// shared are the points of the backbone that are passed here with other work in flight than in the crash walk of test/store: what robots
+// and gates say, leases that end, calls to devices and to the supplier.
+var shared = []string{"commit.before", "commit.after", "call.claimed", "call.made", "call.recorded", "timer.fired", "saga.step", "saga.reply"}
+
+// rare are points that are passed only now and then, so that nobody waits until they are for the fourth time.
+var rare = map[string]bool{"robot.joined": true, "purchase.sent": true, "notice.taken": true, "notice.settled": true}
+
+// floorPoints are the points to walk to: all that stand outside of the backbone, which test/store walks through, and those that are shared.
+func floorPoints(t *testing.T) (names []string) {
+	t.Helper()
+	for _, p := range testserver.CrashPoints(t) {
+		if !p.Below("backbone") || slices.Contains(shared, p.Name) {
+			names = append(names, p.Name)
+		}
+	}
+	return slices.Compact(names)
+}
+
+// F1: at every crash point between the mall and what stands around it, the mall dies by SIGKILL while people order at the kiosk and online, pass
+// through gates and are charged, robots fetch, vanish and come back, and the supplier delivers. What a gate was told to be taken left, was
+// issued, billed and told of once, each list was done once, and what the payment provider, the mail server and the supplier have on their books
+// is what our logs say.
+func TestF1_CrashWalk(t *testing.T) {
+	t.Parallel()
+	names := floorPoints(t)
+	if len(names) < len(shared)+10 {
+		t.Fatalf("only these crash points were found: %v", names)
+	}
+	switch os.Getenv("SOUK_PROVE") {
+	case "":
+		t.Log("this takes minutes: make prove-short runs it")
+	case "short": // one mall dies at each of them, one after the other
+		var deaths []death
+		for i, name := range names {
+			d := death{name, 1 + i%4}
+			if rare[name] {
+				d.pass = 1
+			}
+			deaths = append(deaths, d)
+		}
+		dieAt(t, 7, deaths)
+	default:
+		for _, name := range names {
+			passes := []int{1, 2, 4, 8, 16, 32}
+			if rare[name] {
+				passes = passes[:3]
+			}
+			for _, pass := range passes {
+				t.Run(fmt.Sprintf("%s/%d", name, pass), func(t *testing.T) {
+					t.Parallel()
+					dieAt(t, uint64(pass), []death{{name, pass}, {name, pass}})
+				})
+			}
+		}
+	}
+}
+
+// dieAt has a mall die, once at each point, and looks at what it has kept then.
+func dieAt(t *testing.T, seed uint64, deaths []death) {
+	t.Helper()
+	dir := t.TempDir()
+	life, end := context.WithCancel(context.WithoutCancel(t.Context()))
+	p := &play{
+		Config: Config{
+			Seed: seed, Speed: 8, Program: []string{testserver.Build(t, "example.org/souk/cmd/souk", "crashpoints")},
+			Out: t.Output(), Logger: slog.New(slog.DiscardHandler),
+		},
+		troubled: true, data: filepath.Join(dir, "mall"),
+	}
+	t.Cleanup(func() { end(); p.around.Wait() })
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(p.openOutside(life, dir))
+	p.house.RobotLease = time.Second // so that it ends while a robot has vanished
+	must(p.payment.SetFaults(paystandin.Faults{Seed: seed, FailPercent: 20, TimeoutPercent: 10, TimeoutMS: 200, DuplicateCallback: true}))
+	must(p.mail.SetFaults(mailstandin.Faults{Seed: seed, DropPercent: 10}))
+	p.Chaos = true // so that it is a process
+	must(p.open(life))
+	p.Chaos = false // it dies when we say so
+	t.Cleanup(func() { _, _ = p.mall.kill() })
+	m := mortal{p.mall.(*apart)}
+	own := m.all.env
+	must(m.stop())
+	m.all.env = append(slices.Clone(own), m.toDie(dir, 0, deaths[0])...)
+	must(m.start(life))
+	must(p.robots(life))
+	w := p.watch(t, life)
+	ctx, over := context.WithCancel(t.Context())
+	defer over()
+	lived := make(chan error, 1)
+	go func() { lived <- p.live(ctx, life) }()
+	for i, d := range deaths {
+		w.underLoad(t)
+		must(os.WriteFile(m.armed(dir, i), nil, 0o600))
+		m.dies(t, d, m.reached(dir, i))
+		var next []string
+		if i+1 < len(deaths) {
+			next = m.toDie(dir, i+1, deaths[i+1])
+		}
+		m.all.env = append(slices.Clone(own), next...)
+		must(m.start(life))
+	}
+	w.underLoad(t)
+	w.leave()
+	over()
+	must(<-lived)
+	must(p.rest(life))
+	w.awaitTold(t)
+	must(p.mall.stop())
+	must(p.check(life))
+	must(w.check(life))
+	for _, b := range p.result.Broken[:min(len(p.result.Broken), 20)] {
+		t.Error(b)
+	}
+	t.Logf("%d deaths; %s", len(deaths), strings.Join(p.result.Looked, "; "))
+}
+
+// mortal is a mall that dies at crash points.
+type mortal struct{ *apart }
+
+func (mortal) reached(dir string, n int) string { return filepath.Join(dir, fmt.Sprint("reached-", n)) }
+func (mortal) armed(dir string, n int) string   { return filepath.Join(dir, fmt.Sprint("armed-", n)) }
+
+// toDie is the environment of a mall that dies the nth time, once that is armed.
+func (m mortal) toDie(dir string, n int, d death) []string {
+	return []string{
+		fmt.Sprintf("SOUK_CRASH=%s:%d", d.point, d.pass), "SOUK_CRASH_MARK=" + m.reached(dir, n), "SOUK_CRASH_ARM=" + m.armed(dir, n),
+	}
+}
+
+// dies waits until it has died at the point.
+func (m mortal) dies(t *testing.T, d death, mark string) {
+	t.Helper()
+	select {
+	case <-m.all.ended:
+	case <-time.After(time.Minute):
+		t.Fatalf("%s was not passed %d times within a minute", d.point, d.pass)
+	}
+	m.all.mu.Lock()
+	defer m.all.mu.Unlock()
+	m.all.cmd = nil
+	_, err := os.Stat(mark)
+	exit, ok := errors.AsType[*exec.ExitError](m.all.fate)
+	if err != nil || !ok || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Fatalf("%s was not reached: the mall ended with %v\n%s", d.point, m.all.fate, m.all.says)
+	}
+}
