@@ -89,7 +89,7 @@ func dieAt(t *testing.T, seed uint64, deaths []death) {
 	life, end := context.WithCancel(context.WithoutCancel(t.Context()))
 	p := &play{
 		Config: Config{
-			Seed: seed, Speed: 8, Program: []string{testserver.Build(t, "example.org/souk/cmd/souk", "crashpoints")},
+			Seed: seed, Speed: 4, Program: []string{testserver.Build(t, "example.org/souk/cmd/souk", "crashpoints")},
 			Out: t.Output(), Logger: slog.New(slog.DiscardHandler),
 		},
 		troubled: true, data: filepath.Join(dir, "mall"),
@@ -102,7 +102,8 @@ func dieAt(t *testing.T, seed uint64, deaths []death) {
 		}
 	}
 	must(p.openOutside(life, dir))
-	p.house.RobotLease = time.Second // so that it ends while a robot has vanished
+	// The lease ends while a robot has vanished. None is barred from a stop, which is then put off for longer than a walk takes.
+	p.house.RobotLease, p.lapses.Vanish, p.lapses.Block = time.Second, 6, 0
 	must(p.payment.SetFaults(paystandin.Faults{Seed: seed, FailPercent: 20, TimeoutPercent: 10, TimeoutMS: 200, DuplicateCallback: true}))
 	must(p.mail.SetFaults(mailstandin.Faults{Seed: seed, DropPercent: 10}))
 	p.Chaos = true // so that it is a process

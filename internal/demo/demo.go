@@ -140,7 +140,8 @@ type play struct {
 	around   sync.WaitGroup
 
 	logins        []robot.Login
-	dismiss       func() // has the robots go
+	lapses        robot.Faults // of robots that make mistakes
+	dismiss       func()       // has the robots go
 	kills, pauses atomic.Int64
 	round         chan struct{} // closed once each process was killed
 
@@ -162,6 +163,7 @@ func (p *play) openOutside(life context.Context, dir string) error {
 		Data: p.data, DB: p.DB, HTTP: web, Logger: p.Logger, Currency: "EUR", MQTT: house.MQTTConfig{Address: anyPort},
 		CallerRate: 100_000, RobotLease: lease,
 	}
+	p.lapses = robot.Faults{Short: 5, Block: 2, Duplicates: 10, Drops: 5, Vanish: 1, VanishMS: 3000}
 	if err := p.openPayment(life, dir); err != nil {
 		return err
 	}
@@ -391,7 +393,7 @@ func (p *play) robots(life context.Context) error {
 func (p *play) fetch(life context.Context) (stop func()) {
 	faults := robot.Faults{Short: 2}
 	if p.troubled {
-		faults = robot.Faults{Short: 5, Block: 2, Duplicates: 10, Drops: 5, Vanish: 1, VanishMS: 3000}
+		faults = p.lapses
 	}
 	working, end := context.WithCancel(life)
 	gone := make(chan struct{})

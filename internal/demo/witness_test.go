@@ -12,6 +12,7 @@ import (
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
+	"example.org/souk/internal/control"
 	"example.org/souk/internal/house"
 	"example.org/souk/internal/testserver"
 	"example.org/souk/mall/event"
@@ -31,13 +32,27 @@ type witness struct {
 	of   map[string]int             // for how many visits, by bag
 }
 
-// bag is what no product is called, so that it tells one departure from all others; with it in the bag is something that is sold.
+// cup is what everybody has in their bag, and of which the shelf asks for more as soon as a few are gone.
+const cup = "cup"
+
+// bag is what no product is called, so that it tells one departure from all others.
 func bag(n int64) string { return fmt.Sprintf("bag-%06d", n) }
 
 // watch has the witness come.
 func (p *play) watch(t *testing.T, life context.Context) *witness {
 	t.Helper()
 	w := &witness{p: p, leaving: make(chan struct{}), told: map[string]map[string]bool{}, of: map[string]int{}}
+	for _, do := range []struct {
+		operation string
+		with      control.Args
+	}{
+		{"product add", control.Args{"product": cup, "name": "Cup", "price": "2.00", "threshold": "1000", "restock": "8"}},
+		{"stock receive", control.Args{"sku": cup, "quantity": "1004"}},
+	} {
+		if err := p.mall.operate(life, do.operation, do.with, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
 	store := ""
 	come := func(device, kind string) mqtt.Client {
 		login, err := p.admit(life, device, kind)
@@ -59,10 +74,10 @@ func (p *play) watch(t *testing.T, life context.Context) *witness {
 		t.Fatal(k.Error())
 	}
 	w.gate = come("gate-in-sight", "gate")
-	goods, buyers := house.DemoShop()
+	_, buyers := house.DemoShop()
 	for range 3 {
 		w.passing.Go(func() {
-			for w.pass("souk/v1/"+store+"/gate/gate-in-sight/event/customer-departed", goods, buyers) {
+			for w.pass("souk/v1/"+store+"/gate/gate-in-sight/event/customer-departed", buyers) {
 			}
 		})
 	}
@@ -70,7 +85,7 @@ func (p *play) watch(t *testing.T, life context.Context) *witness {
 }
 
 // pass says of one bag that it left, and returns when that is acknowledged.
-func (w *witness) pass(topic string, goods []house.Sample, buyers []string) bool {
+func (w *witness) pass(topic string, buyers []string) bool {
 	select {
 	case <-w.leaving:
 		return false
@@ -78,7 +93,7 @@ func (w *witness) pass(topic string, goods []house.Sample, buyers []string) bool
 	}
 	n := w.said.Add(1)
 	payload := fmt.Appendf(nil, `{"specversion":"1.0","id":"bag-%d","source":"/gate","type":"customer-departed","time":%q,"data":{"customer_id":%q,"items":[{"sku":%q,"qty":1},{"sku":%q,"qty":1}]}}`,
-		n, time.Now().UTC().Format(time.RFC3339Nano), buyers[n%int64(len(buyers))], bag(n), goods[n%int64(len(goods))].SKU)
+		n, time.Now().UTC().Format(time.RFC3339Nano), buyers[n%int64(len(buyers))], bag(n), cup)
 	w.gate.Publish(topic, 1, false, payload).Wait()
 	w.taken.Add(1)
 	return true
