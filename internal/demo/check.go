@@ -397,7 +397,8 @@ func (c *checker) supplies(ctx context.Context) error {
 		}
 	}
 	for id := range asked {
-		if sent[id] != books[id] || sent[id] != 1 {
+		early := sent[id] == 0 && slices.Contains(gone, id) // the supplier called it off before we had noted that it was sent
+		if books[id] != 1 || sent[id] != 1 && !early {
 			c.broken("purchase %s was sent %d times, and the supplier has it %d times", id, sent[id], books[id])
 		}
 	}

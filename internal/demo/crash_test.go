@@ -65,7 +65,7 @@ func TestF1_CrashWalk(t *testing.T) {
 			}
 			deaths = append(deaths, d)
 		}
-		dieAt(t, 7, deaths)
+		dieAt(t, "", 7, deaths)
 	default:
 		for _, name := range names {
 			passes := []int{1, 2, 4, 8, 16, 32}
@@ -75,21 +75,40 @@ func TestF1_CrashWalk(t *testing.T) {
 			for _, pass := range passes {
 				t.Run(fmt.Sprintf("%s/%d", name, pass), func(t *testing.T) {
 					t.Parallel()
-					dieAt(t, uint64(pass), []death{{name, pass}, {name, pass}})
+					dieAt(t, "", uint64(pass), []death{{name, pass}, {name, pass}})
 				})
 			}
 		}
 	}
 }
 
-// dieAt has a mall die, once at each point, and looks at what it has kept then.
-func dieAt(t *testing.T, seed uint64, deaths []death) {
+// F1: the same where every service and gateway is a process of its own on PostgreSQL. Whichever is first at the point dies, and the others with
+// it, since they have the point before them as well.
+func TestF1_CrashWalkOfProcesses(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("SOUK_PROVE") != "full" {
+		t.Log("this takes minutes: make prove runs it")
+		return
+	}
+	for i, name := range floorPoints(t) {
+		if name == "callback.taken" { // nobody calls back where the address of the gateway is not known beforehand
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			server := testserver.PostgresOwn(t, "max_connections=600")
+			dieAt(t, server.Database(t), uint64(i), []death{{name, 1}, {name, 3}})
+		})
+	}
+}
+
+// dieAt has a mall die, once at each point, and looks at what it has kept then. It is one process, or where databases are named, many.
+func dieAt(t *testing.T, db string, seed uint64, deaths []death) {
 	t.Helper()
 	dir := t.TempDir()
 	life, end := context.WithCancel(context.WithoutCancel(t.Context()))
 	p := &play{
 		Config: Config{
-			Seed: seed, Speed: 4, Program: []string{testserver.Build(t, "example.org/souk/cmd/souk", "crashpoints")},
+			Seed: seed, Speed: 4, DB: db, Chaos: true, Program: []string{testserver.Build(t, "example.org/souk/cmd/souk", "crashpoints")},
 			Out: t.Output(), Logger: slog.New(slog.DiscardHandler),
 		},
 		troubled: true, data: filepath.Join(dir, "mall"),
@@ -106,14 +125,12 @@ func dieAt(t *testing.T, seed uint64, deaths []death) {
 	p.house.RobotLease, p.lapses.Vanish, p.lapses.Block = time.Second, 6, 0
 	must(p.payment.SetFaults(paystandin.Faults{Seed: seed, FailPercent: 20, TimeoutPercent: 10, TimeoutMS: 200, DuplicateCallback: true}))
 	must(p.mail.SetFaults(mailstandin.Faults{Seed: seed, DropPercent: 10}))
-	p.Chaos = true // so that it is a process
 	must(p.open(life))
-	p.Chaos = false // it dies when we say so
-	t.Cleanup(func() { _, _ = p.mall.kill() })
-	m := mortal{p.mall.(*apart)}
-	own := m.all.env
+	p.Chaos = false // it was asked for so that the mall is no part of this process; it dies when we say so
+	m := newMortal(p.mall, dir)
+	t.Cleanup(m.killAll)
 	must(m.stop())
-	m.all.env = append(slices.Clone(own), m.toDie(dir, 0, deaths[0])...)
+	m.toDie(0, deaths[0])
 	must(m.start(life))
 	must(p.robots(life))
 	w := p.watch(t, life)
@@ -123,13 +140,13 @@ func dieAt(t *testing.T, seed uint64, deaths []death) {
 	go func() { lived <- p.live(ctx, life) }()
 	for i, d := range deaths {
 		w.underLoad(t)
-		must(os.WriteFile(m.armed(dir, i), nil, 0o600))
-		m.dies(t, d, m.reached(dir, i))
-		var next []string
+		must(os.WriteFile(m.armed(i), nil, 0o600))
+		m.dies(t, i, d)
 		if i+1 < len(deaths) {
-			next = m.toDie(dir, i+1, deaths[i+1])
+			m.toDie(i+1, deaths[i+1])
+		} else {
+			m.toLive()
 		}
-		m.all.env = append(slices.Clone(own), next...)
 		must(m.start(life))
 	}
 	w.underLoad(t)
@@ -138,7 +155,7 @@ func dieAt(t *testing.T, seed uint64, deaths []death) {
 	must(<-lived)
 	must(p.rest(life))
 	w.awaitTold(t)
-	must(p.mall.stop())
+	must(m.stop())
 	must(p.check(life))
 	must(w.check(life))
 	for _, b := range p.result.Broken[:min(len(p.result.Broken), 20)] {
@@ -148,32 +165,74 @@ func dieAt(t *testing.T, seed uint64, deaths []death) {
 }
 
 // mortal is a mall that dies at crash points.
-type mortal struct{ *apart }
+type mortal struct {
+	theMall
+	dir   string // of files by which it is armed, and says that it got there
+	parts []*process
+	env   [][]string // of each part, where it is to live
+}
 
-func (mortal) reached(dir string, n int) string { return filepath.Join(dir, fmt.Sprint("reached-", n)) }
-func (mortal) armed(dir string, n int) string   { return filepath.Join(dir, fmt.Sprint("armed-", n)) }
+func newMortal(m theMall, dir string) *mortal {
+	of := &mortal{theMall: m, dir: dir}
+	switch m := m.(type) {
+	case *apart:
+		of.parts = []*process{&m.all}
+	case *spread:
+		of.parts = m.parts
+	}
+	for _, p := range of.parts {
+		of.env = append(of.env, p.env)
+	}
+	return of
+}
 
-// toDie is the environment of a mall that dies the nth time, once that is armed.
-func (m mortal) toDie(dir string, n int, d death) []string {
-	return []string{
-		fmt.Sprintf("SOUK_CRASH=%s:%d", d.point, d.pass), "SOUK_CRASH_MARK=" + m.reached(dir, n), "SOUK_CRASH_ARM=" + m.armed(dir, n),
+func (m *mortal) reached(n int) string { return filepath.Join(m.dir, fmt.Sprint("reached-", n)) }
+func (m *mortal) armed(n int) string   { return filepath.Join(m.dir, fmt.Sprint("armed-", n)) }
+
+// toDie has what is started next die the nth time, once that is armed.
+func (m *mortal) toDie(n int, d death) {
+	m.toLive()
+	for _, p := range m.parts {
+		p.env = append(p.env, fmt.Sprintf("SOUK_CRASH=%s:%d", d.point, d.pass), "SOUK_CRASH_MARK="+m.reached(n), "SOUK_CRASH_ARM="+m.armed(n))
 	}
 }
 
-// dies waits until it has died at the point.
-func (m mortal) dies(t *testing.T, d death, mark string) {
+// toLive has what is started next die nowhere.
+func (m *mortal) toLive() {
+	for i, p := range m.parts {
+		p.env = slices.Clone(m.env[i])
+	}
+}
+
+// dies waits until one of its processes has died at the point, and kills the others.
+func (m *mortal) dies(t *testing.T, n int, d death) {
 	t.Helper()
-	select {
-	case <-m.all.ended:
-	case <-time.After(time.Minute):
+	var dead *process
+	testserver.Await(t.Context(), time.Minute, func() bool {
+		for _, p := range m.parts {
+			select {
+			case <-p.ended:
+				dead = p
+				return true
+			default:
+			}
+		}
+		return false
+	})
+	if dead == nil {
 		t.Fatalf("%s was not passed %d times within a minute", d.point, d.pass)
 	}
-	m.all.mu.Lock()
-	defer m.all.mu.Unlock()
-	m.all.cmd = nil
-	_, err := os.Stat(mark)
-	exit, ok := errors.AsType[*exec.ExitError](m.all.fate)
+	_, err := os.Stat(m.reached(n))
+	exit, ok := errors.AsType[*exec.ExitError](dead.fate)
 	if err != nil || !ok || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-		t.Fatalf("%s was not reached: the mall ended with %v\n%s", d.point, m.all.fate, m.all.says)
+		t.Fatalf("%s was not reached: %s ended with %v\n%s", d.point, dead.name, dead.fate, dead.says)
+	}
+	m.killAll()
+}
+
+// killAll kills what runs, and forgets what has died.
+func (m *mortal) killAll() {
+	for _, p := range m.parts {
+		_, _ = p.kill() // an error says that it had died by itself
 	}
 }
