@@ -32,8 +32,8 @@ var shared = []string{"commit.before", "commit.after", "call.claimed", "call.mad
 // rare are points that are passed only now and then, so that nobody waits until they are for the fourth time.
 var rare = map[string]bool{"robot.joined": true, "purchase.sent": true, "notice.taken": true, "notice.settled": true}
 
-// floorPoints are the points to walk to: all that stand outside of the backbone, which test/store walks through, and those that are shared.
-func floorPoints(t *testing.T) (names []string) {
+// edgePoints are the points to walk to: all that stand outside of the backbone, which test/store walks through, and those that are shared.
+func edgePoints(t *testing.T) (names []string) {
 	t.Helper()
 	for _, p := range testserver.CrashPoints(t) {
 		if !p.Below("backbone") || slices.Contains(shared, p.Name) {
@@ -47,9 +47,9 @@ func floorPoints(t *testing.T) (names []string) {
 // through gates and are charged, robots fetch, vanish and come back, and the supplier delivers. What a gate was told to be taken left, was
 // issued, billed and told of once, each list was done once, and what the payment provider, the mail server and the supplier have on their books
 // is what our logs say.
-func TestF1_CrashWalk(t *testing.T) {
+func TestF1_CrashWalkAtTheEdge(t *testing.T) {
 	t.Parallel()
-	names := floorPoints(t)
+	names := edgePoints(t)
 	if len(names) < len(shared)+10 {
 		t.Fatalf("only these crash points were found: %v", names)
 	}
@@ -84,13 +84,13 @@ func TestF1_CrashWalk(t *testing.T) {
 
 // F1: the same where every service and gateway is a process of its own on PostgreSQL. Whichever is first at the point dies, and the others with
 // it, since they have the point before them as well.
-func TestF1_CrashWalkOfProcesses(t *testing.T) {
+func TestF1_CrashWalkAtTheEdgeOfProcesses(t *testing.T) {
 	t.Parallel()
 	if os.Getenv("SOUK_PROVE") != "full" {
 		t.Log("this takes minutes: make prove runs it")
 		return
 	}
-	for i, name := range floorPoints(t) {
+	for i, name := range edgePoints(t) {
 		if name == "callback.taken" { // nobody calls back where the address of the gateway is not known beforehand
 			continue
 		}
