@@ -30,7 +30,7 @@ type death struct {
 var shared = []string{"commit.before", "commit.after", "call.claimed", "call.made", "call.recorded", "timer.fired", "saga.step", "saga.reply"}
 
 // rare are points that are passed only now and then, so that nobody waits until they are for the fourth time.
-var rare = map[string]bool{"robot.joined": true, "purchase.sent": true, "notice.taken": true, "notice.settled": true}
+var rare = map[string]bool{"robot.joined": true, "purchase.sent": true, "notice.taken": true, "notice.settled": true, "timer.fired": true}
 
 // edgePoints are the points to walk to: all that stand outside of the backbone, which test/store walks through, and those that are shared.
 func edgePoints(t *testing.T) (names []string) {
@@ -208,7 +208,7 @@ func (m *mortal) toLive() {
 func (m *mortal) dies(t *testing.T, n int, d death) {
 	t.Helper()
 	var dead *process
-	testserver.Await(t.Context(), time.Minute, func() bool {
+	testserver.Await(t.Context(), 2*time.Minute, func() bool {
 		for _, p := range m.parts {
 			select {
 			case <-p.ended:
@@ -220,7 +220,7 @@ func (m *mortal) dies(t *testing.T, n int, d death) {
 		return false
 	})
 	if dead == nil {
-		t.Fatalf("%s was not passed %d times within a minute", d.point, d.pass)
+		t.Fatalf("%s was not passed %d times within two minutes", d.point, d.pass)
 	}
 	_, err := os.Stat(m.reached(n))
 	exit, ok := errors.AsType[*exec.ExitError](dead.fate)

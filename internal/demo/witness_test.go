@@ -134,8 +134,8 @@ func (w *witness) underLoad(t *testing.T) {
 		return len(r.Executions)
 	}
 	bags, money := w.taken.Load(), moves()
-	if !testserver.Await(t.Context(), time.Minute, func() bool { return w.taken.Load() > bags+9 && moves() > money+2 }) {
-		t.Fatalf("there is no load: %d bags taken and %d payments made within a minute", w.taken.Load()-bags, moves()-money)
+	if !testserver.Await(t.Context(), 2*time.Minute, func() bool { return w.taken.Load() > bags+9 && moves() > money+2 }) {
+		t.Fatalf("there is no load: %d bags taken and %d payments made within two minutes", w.taken.Load()-bags, moves()-money)
 	}
 }
 
