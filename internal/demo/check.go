@@ -284,9 +284,8 @@ func (c *checker) stock(ctx context.Context) error {
 				c.broken("more of %s was asked for twice", id)
 			}
 			s.asked = true
-		} else {
-			s.settle()
 		}
+		s.settle()
 		if changesLevel[m.Type] && !owed[id] && s.due() {
 			owed[id] = true
 			s.crossings++
