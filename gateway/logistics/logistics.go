@@ -134,7 +134,11 @@ func (g *Gateway) Send(ctx context.Context, n Needed) error {
 			Item     string `json:"item_id"`
 		}{n.Purchase, n.SKU}
 	}
-	return g.publish(ctx, topic, body)
+	if err := g.publish(ctx, topic, body); err != nil {
+		return err
+	}
+	backbone.CrashPoint("purchase.sent")
+	return nil
 }
 
 // publish opens the connection where there is none. A connection on which something failed is not used again, and a new one
@@ -287,7 +291,9 @@ func (g *Gateway) take(ctx context.Context, commands Commands, m mqtt.Message) {
 			return
 		}
 	}
+	backbone.CrashPoint("notice.taken")
 	m.Ack()
+	backbone.CrashPoint("notice.settled")
 	if err := g.publish(ctx, topicReceipt, answer); err != nil {
 		g.Logger.Warn("a notice was not answered", "purchase", n.Purchase, "error", err) // it comes again, and is a copy
 	}
