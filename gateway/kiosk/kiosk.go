@@ -121,6 +121,7 @@ type Order struct {
 	Total    mall.Money
 	Payment  string // authorized beforehand; "": paid at the depot
 	Paid     bool
+	Owed     bool        // an invoice asks for what it comes to, here or at the depot
 	Missing  []mall.Line // was not found, and nobody has decided yet
 	Reason   string      // why it was rejected or cancelled
 	SKU      string      // of which too little was there; "": of none

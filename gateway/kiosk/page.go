@@ -580,7 +580,7 @@ func (p *pages) payOrder(v *visit) error {
 	if v.r.Caller.Role == door.Customer {
 		return door.NewProblem(http.StatusForbidden, "forbidden", "Pay at the depot.")
 	}
-	return p.changed(v, "paid", func(o orderBody) error { return p.pay(v.ctx, whoOf(v.r), o.Order) })
+	return p.changed(v, "paid", func(o orderBody) error { return p.pay(v.ctx, whoOf(v.r), o) })
 }
 
 // followBasket sends the part of the page that shows the basket, whenever it is another one.

@@ -383,7 +383,7 @@ func (s *shop) decide(c backbone.Command) error {
 		if o == nil {
 			return backbone.Refuse("invoice_unknown", "there is no such invoice")
 		}
-		o.Paid = true
+		o.Paid, o.Owed = true, false
 		o.Version++
 		s.hub.Notify(kiosk.OrderTopic(o.ID))
 	}
@@ -393,7 +393,7 @@ func (s *shop) decide(c backbone.Command) error {
 // place makes an order of a basket.
 func (s *shop) place(id string) {
 	b := s.baskets[id]
-	o := &kiosk.Order{ID: id, Customer: b.Customer, Status: "pending", Version: 1, History: []kiosk.Change{{Status: "pending", At: s.now}}}
+	o := &kiosk.Order{ID: id, Customer: b.Customer, Status: "pending", Owed: true, Version: 1, History: []kiosk.Change{{Status: "pending", At: s.now}}}
 	for _, l := range b.Lines {
 		cost, _ := l.Total()
 		o.Total, _ = o.Total.Add(cost)

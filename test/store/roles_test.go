@@ -96,7 +96,7 @@ func refusedToRoles(t *testing.T, server *testserver.Server, db string) {
 	checked := 0
 	shown := map[string][]string{ // to the people who stand before these two ways in
 		"staff": {"analytics", "depot", "devices", "fastlane", "inventory", "logistics", "orders", "payments", "stores"},
-		"kiosk": {"baskets", "customers", "depot", "entrance", "inventory", "orders", "stores"},
+		"kiosk": {"baskets", "customers", "depot", "entrance", "inventory", "orders", "payments", "stores"},
 	}
 	for service := range all {
 		if service == "mall" || service == "door" {
