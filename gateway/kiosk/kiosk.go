@@ -195,7 +195,8 @@ const leastWarning = 20 * time.Second
 
 type gateway struct {
 	Config
-	door *door.Door
+	door    *door.Door
+	tongues *tongues
 }
 
 type systemClock struct{}
@@ -238,7 +239,11 @@ func Register(d *door.Door, c Config) error {
 	if c.SessionLife > door.MaxTTL {
 		return errors.New("kiosk: a session cannot stand for longer than a token lives")
 	}
-	g := &gateway{c, d}
+	all, err := readTongues()
+	if err != nil {
+		return err
+	}
+	g := &gateway{c, d, all}
 	if err := g.describe(); err != nil {
 		return err
 	}
