@@ -200,6 +200,7 @@ func TestB16_EveryRouteIsListed(t *testing.T) {
 	policy := map[string]string{
 		"GET /kiosk/v1/openapi.json":                        "public",
 		"GET /kiosk/v1/stores":                              "customer staff device",
+		"GET /kiosk/v1/categories":                          "customer staff device",
 		"GET /kiosk/v1/products":                            "customer staff device",
 		"GET /kiosk/v1/products/{product}":                  "customer staff device",
 		"POST /kiosk/v1/customers":                          "staff device",

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"example.org/souk/gateway/door"
 	"example.org/souk/mall"
@@ -51,6 +52,8 @@ type view struct {
 
 	Stores   []storeBody
 	Store    string
+	Kinds    []string // categories
+	Category string
 	Query    string
 	Products []productBody
 	More     string // address of the next page; "" at the end
@@ -281,21 +284,24 @@ func (p *pages) start(v *visit) error {
 
 func (p *pages) shop(v *visit) error {
 	q := v.r.URL.Query()
-	show := view{Title: "shop", Store: q.Get("store"), Query: strings.TrimSpace(q.Get("q")), Visit: rand.Text()}
+	show := view{Title: "shop", Store: q.Get("store"), Category: q.Get("category"), Query: strings.TrimSpace(q.Get("q")), Visit: rand.Text()}
 	after := q.Get("after")
-	if show.Store != "" && mall.ValidID(show.Store) != nil || after != "" && mall.ValidID(after) != nil || len(show.Query) > 100 {
+	if show.Store != "" && mall.ValidID(show.Store) != nil || after != "" && mall.ValidID(after) != nil || len(show.Query) > 100 || utf8.RuneCountInString(show.Category) > 50 {
 		return door.NotFound("page")
 	}
 	var err error
 	if show.Stores, err = p.stores(v.ctx); err != nil {
 		return err
 	}
+	if show.Kinds, err = p.Catalogue.Categories(v.ctx, show.Store); err != nil {
+		return unavailable(err)
+	}
 	var next string
-	if show.Products, next, err = p.products(v.ctx, Query{Store: show.Store, Text: show.Query}, after, pageLimit); err != nil {
+	if show.Products, next, err = p.products(v.ctx, Query{Store: show.Store, Category: show.Category, Text: show.Query}, after, pageLimit); err != nil {
 		return err
 	}
 	if next != "" {
-		show.More = "/kiosk/shop?" + url.Values{"store": {show.Store}, "q": {show.Query}, "after": {next}}.Encode()
+		show.More = "/kiosk/shop?" + url.Values{"store": {show.Store}, "category": {show.Category}, "q": {show.Query}, "after": {next}}.Encode()
 	}
 	if show.Basket, err = p.ownedBasket(v); err != nil {
 		return err

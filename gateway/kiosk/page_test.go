@@ -158,6 +158,12 @@ func TestThePageWorksWithoutAScript(t *testing.T) {
 	b.get("/kiosk/shop")
 	b.sees("Brass lamp", "49.00 EUR", "In stock", "Low", "Out", "There is nothing in it yet")
 	b.blind("Old stock", "LAMP-01", ">40<", ">3<") // neither what is not sold nor how much is there
+	b.sees("Everything", "House &amp; &lt;b&gt;", "Tea")
+	b.get("/kiosk/shop?store=main-hall&category=" + url.QueryEscape("House & <b>"))
+	b.sees("Brass lamp", "Woven rug")
+	b.blind("Mint tea", "<b>")
+	b.get("/kiosk/shop?category=Nothing")
+	b.sees("Nothing fits.")
 	b.get("/kiosk/shop?q=tea")
 	b.sees("Mint tea")
 	b.blind("Brass lamp")
@@ -273,7 +279,7 @@ func TestB1_NothingBreaksThePage(t *testing.T) {
 				}
 			}
 		}
-		for _, path := range []string{"shop?q=", "shop?store=", "shop?after=", "shop?say=", "orders/", "basket/events?back="} {
+		for _, path := range []string{"shop?q=", "shop?store=", "shop?category=", "shop?after=", "shop?say=", "orders/", "basket/events?back="} {
 			if strings.HasPrefix(path, "basket") {
 				continue
 			}

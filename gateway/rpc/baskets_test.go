@@ -177,10 +177,12 @@ func TestCatalogueOverTheWire(t *testing.T) {
 	b.shop()
 	b.calls("customer:C1",
 		"StoresService/AssignBarcode", `{"commandId":"a","product":"pen","barcode":"1"}`, "permission_denied",
+		"StoresService/CategorizeProduct", `{"commandId":"a","product":"pen","category":"x"}`, "permission_denied",
 		"StoresService/GetStore", `{"store":"none"}`, "not_found", "StoresService/GetStore", `{"store":"a b"}`, "invalid_argument",
 		"StoresService/FindBarcode", `{"barcode":"1"}`, "not_found", "StoresService/FindBarcode", `{}`, "invalid_argument",
 		"StoresService/GetPrice", `{"product":"pen","at":"2001-01-01T00:00:00Z"}`, "not_found", "StoresService/ListStores", `{"after":"a b"}`, "invalid_argument")
 	b.calls("staff:anna", "StoresService/AssignBarcode", `{"commandId":"a","product":"pen","barcode":"1"}`, "")
+	b.calls("staff:anna", "StoresService/CategorizeProduct", `{"commandId":"c","product":"pen","category":"Writing"}`, "")
 	b.Do(t, command.IncreasePrice{Product: "pen", Price: eur(1150)})
 	for call, want := range map[[3]string]any{
 		{"StoresService/GetStore", `{"store":"attic"}`, "store.name"}:                                "Attic",
@@ -188,6 +190,9 @@ func TestCatalogueOverTheWire(t *testing.T) {
 		{"StoresService/ListStores", `{"participating":true}`, "stores.0.store"}:                     "hall",
 		{"StoresService/ListStores", `{"participating":true}`, "stores.1"}:                           nil,
 		{"StoresService/FindBarcode", `{"barcode":"1"}`, "product.product"}:                          "pen",
+		{"StoresService/GetProduct", `{"product":"pen"}`, "product.category"}:                        "Writing",
+		{"StoresService/ListCategories", `{"store":"hall"}`, "categories.0"}:                         "Writing",
+		{"StoresService/ListProducts", `{"category":"Writing"}`, "products.0.product"}:               "pen",
 		{"StoresService/FindBarcode", `{"barcode":"4006381333931","store":"hall"}`, "product.sku"}:   "INK",
 		{"StoresService/ListProducts", `{"store":"attic"}`, "products.0.product"}:                    "clock",
 		{"StoresService/ListProducts", `{"store":"attic","orderable":true}`, "products"}:             nil,

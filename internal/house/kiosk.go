@@ -67,6 +67,14 @@ func (w wares) Stores(ctx context.Context) ([]kiosk.Store, error) {
 	return shown, err
 }
 
+// maxCategories bounds the categories that kiosks show.
+const maxCategories = 100
+
+// Categories implements kiosk.Catalogue.
+func (w wares) Categories(ctx context.Context, store string) ([]string, error) {
+	return stores.Categories(ctx, w.stores, store, maxCategories)
+}
+
 // Products implements kiosk.Catalogue.
 func (w wares) Products(ctx context.Context, q kiosk.Query, after string, limit int) ([]kiosk.Product, error) {
 	names, err := w.names(ctx)
@@ -76,7 +84,7 @@ func (w wares) Products(ctx context.Context, q kiosk.Query, after string, limit 
 	text := strings.ToLower(q.Text)
 	var list []kiosk.Product
 	for looked := 0; looked < maxSearched; looked += searchChunk {
-		chunk, err := stores.List(ctx, w.stores, stores.Filter{After: after, Store: q.Store, Orderable: true}, searchChunk)
+		chunk, err := stores.List(ctx, w.stores, stores.Filter{After: after, Store: q.Store, Category: q.Category, Orderable: true}, searchChunk)
 		if err != nil {
 			return nil, err
 		}
@@ -108,7 +116,7 @@ func (w wares) Product(ctx context.Context, id string) (kiosk.Product, bool, err
 
 func wareOf(p stores.Product, store string) kiosk.Product {
 	return kiosk.Product{
-		ID: p.Product, Store: p.Store, StoreName: store, SKU: p.SKU, Barcode: p.Barcode, Name: p.Name, Description: p.Description,
+		ID: p.Product, Store: p.Store, StoreName: store, SKU: p.SKU, Barcode: p.Barcode, Name: p.Name, Description: p.Description, Category: p.Category,
 		Price: p.Price, PriceVersion: p.PriceVersion, Sold: p.Orderable,
 	}
 }
