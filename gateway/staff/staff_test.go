@@ -269,8 +269,8 @@ func newShop(t *testing.T) *shop {
 		stockroom(), tills(), staff.Service(func(gate, key string) backbone.Command { return openDoor{gate, key} }),
 	}})}
 	s.orders = []staff.Order{
-		{OrderLine: staff.OrderLine{Order: "O1", Customer: "C1", Status: "READY", Total: eur(4000), Placed: backbonetest.Epoch}, History: []staff.Change{}},
-		{OrderLine: staff.OrderLine{Order: "O2", Customer: "C2", Status: "PICKING", Total: eur(900), Placed: backbonetest.Epoch, Missing: 1}},
+		{OrderLine: staff.OrderLine{Order: "O1", Customer: "C1", Status: "READY", Total: eur(4000), Placed: backbonetest.Epoch, Substitutes: []mall.Item{{Name: "Green <tea>", Quantity: 2}}}, History: []staff.Change{}},
+		{OrderLine: staff.OrderLine{Order: "O2", Customer: "C2", Status: "PICKING", Total: eur(900), Placed: backbonetest.Epoch, Missing: 1, WhenShort: mall.ShortSubstitute}},
 		{OrderLine: staff.OrderLine{Order: "O3", Customer: "C1", Status: "COMPLETED", Total: eur(100), Placed: backbonetest.Epoch, Paid: true}},
 	}
 	s.robots = []staff.Robot{
@@ -648,6 +648,7 @@ func TestThePage(t *testing.T) {
 	}
 	for _, want := range []string{
 		"O1", "● ready", "✕ short", "✕ error", "▼ 2", "Take 40.00 EUR and hand over", "Corner &lt;b&gt;", "&lt;script&gt;", "gate-1", "PU1", "give-A1", "Correct what is on hand", "bob, manager",
+		"The customer wants something like it, never dearer.", "instead: 2 × Green &lt;tea&gt;",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not show %q", want)

@@ -1,6 +1,7 @@
 package house
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"example.org/souk/gateway/devices"
 	"example.org/souk/gateway/robots"
 	"example.org/souk/gateway/staff"
+	"example.org/souk/mall"
 	"example.org/souk/mall/analytics"
 	"example.org/souk/mall/depot"
 	"example.org/souk/mall/event"
@@ -101,6 +103,7 @@ func (f floor) Latest(ctx context.Context, statuses []string, limit int) ([]staf
 		looked[o.Order] = true
 		if (len(statuses) == 0 || slices.Contains(statuses, o.Status)) && len(list) < limit {
 			line := staff.OrderLine{Order: o.Order, Customer: o.Customer, Status: o.Status, Total: o.Total, Placed: o.Placed, Paid: o.Paid, Missing: o.Undecided}
+			line.WhenShort, line.Substitutes = cmp.Or(o.WhenShort, mall.ShortAsk), o.Substitutes
 			if line.Settling, err = f.settling(ctx, line); err != nil {
 				return nil, err
 			}
@@ -138,6 +141,7 @@ func (f floor) Latest(ctx context.Context, statuses []string, limit int) ([]staf
 
 func (f floor) lineOf(ctx context.Context, o orders.View) (line staff.OrderLine, err error) {
 	line = staff.OrderLine{Order: o.ID, Customer: o.Customer, Status: o.Shown(), Total: o.Total, Paid: o.Paid, Missing: len(o.Undecided)}
+	line.WhenShort, line.Substitutes = cmp.Or(o.WhenShort, mall.ShortAsk), o.Substitutes
 	line.Settling, err = f.settling(ctx, line)
 	return line, err
 }

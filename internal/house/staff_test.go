@@ -150,7 +150,7 @@ func TestStaffWaitForWhatIsBeingSettled(t *testing.T) {
 	b.do(command.ReceiveStock{SKU: "sku", Location: mall.MainLocation, Quantity: 1})
 	b.do(command.AuthorizePayment{Payment: "P1", Customer: "C1", Amount: eur(100)})
 	b.do(payments.SettleCall{Payment: "P1", Operation: payments.OpAuthorize, Key: "auth-P1"})
-	b.do(command.PlaceOrder{Order: "O1", Customer: "C1", Payment: "P1", Items: []mall.Item{{Product: "P1", SKU: "sku", Name: "goods", Quantity: 1, Price: eur(100)}}})
+	b.do(command.PlaceOrder{Order: "O1", Customer: "C1", Payment: "P1", WhenShort: mall.ShortRest, Items: []mall.Item{{Product: "P1", SKU: "sku", Name: "goods", Quantity: 1, Price: eur(100)}}})
 	b.do(command.RegisterRobot{Robot: "R1", Carries: 5})
 	b.do(command.RenewLease{Robot: "R1", State: mall.RobotIdle, Battery: 90})
 	var o staff.Order
@@ -167,6 +167,11 @@ func TestStaffWaitForWhatIsBeingSettled(t *testing.T) {
 	b.do(command.DeliverItems{List: "O1", Robot: "R1", Lines: []mall.Line{{SKU: "sku", Quantity: 1}}})
 	b.do(command.CompleteList{List: "O1", Robot: "R1"})
 	becomes("it is ready", func() bool { return o.Status == "READY" })
+	var ready struct{ Orders []staff.OrderLine }
+	b.get("/staff/orders?status=READY", &ready)
+	if len(ready.Orders) != 1 || !ready.Orders[0].Settling || ready.Orders[0].WhenShort != mall.ShortRest || o.WhenShort != mall.ShortRest {
+		t.Errorf("%+v and %+v", ready, o)
+	}
 	handOver := func() (int, string, string) {
 		r := httptest.NewRequestWithContext(t.Context(), "POST", "/staff/orders/O1/hand-over", strings.NewReader(`{"takePayment":true}`))
 		for name, value := range map[string]string{"Authorization": "Bearer " + b.token, "Content-Type": "application/json", "Idempotency-Key": "k1"} {
