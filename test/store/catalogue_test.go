@@ -100,6 +100,13 @@ func TestCatalogueAsAFile(t *testing.T) {
 	other := t.TempDir()
 	n := start(t, binary, other, nil)
 	n.souk("store", "create", "main-hall", "--name", "Main hall")
+	n.souk("wait", "--idle") // it has a place
+	if out := n.souk("store", "place", "main-hall", "40", "20"); !strings.Contains(out, "4000") {
+		t.Errorf("a place: %s", out)
+	}
+	if out, code := souk(t, binary, other, "store", "place", "nowhere", "1", "1"); code == 0 {
+		t.Errorf("a place for nothing: %s", out)
+	}
 	n.stop()
 	if out, code := souk(t, binary, other, "catalogue", "import", exported); code != 0 || !strings.Contains(out, fmt.Sprint(good+4)) {
 		t.Errorf("into another mall: exit %d, %s", code, out)
