@@ -700,6 +700,24 @@ func TestIdempotencyKeyIsGivenBack(t *testing.T) {
 	}
 }
 
+// What cannot be done yet is tried again under the same key, unlike any other conflict. Red when what says to come again is kept.
+func TestIdempotencyKeyOfWhatIsNotYet(t *testing.T) {
+	t.Parallel()
+	answers := []error{door.NotYet("settling", "In a moment."), door.NotYet("settling", "In a moment."), door.NewProblem(409, "closed", "Never.")}
+	w := open(t, door.Config{}, door.Route{Pattern: "POST /x", Access: everybody, Body: true, Creates: true, Handle: func(http.ResponseWriter, *door.Request) error {
+		first := answers[0]
+		answers = answers[1:]
+		return first
+	}})
+	for _, code := range []string{"settling", "settling", "closed", "closed"} {
+		rec := w.do(keyed(w, "a", "k1", "{}"))
+		refused(t, rec, 409, code)
+		if after := rec.Header().Get("Retry-After"); (after == "1") != (code == "settling") {
+			t.Errorf("%s: Retry-After %q", code, after)
+		}
+	}
+}
+
 func TestIdempotencyKeyInFlight(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

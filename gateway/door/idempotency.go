@@ -59,8 +59,7 @@ func (d *Door) once(a *answer, r *Request, run func() error) error {
 	h.Write(r.Body)
 	fingerprint := [sha256.Size]byte(h.Sum(nil))
 
-	inProgress := NewProblem(http.StatusConflict, "in_progress", "The first request with this Idempotency-Key is not answered yet.")
-	inProgress.RetryAfter = time.Second
+	inProgress := NotYet("in_progress", "The first request with this Idempotency-Key is not answered yet.")
 	timeout := time.NewTimer(keyWait)
 	defer timeout.Stop()
 	lane, leave := d.flights.enter(caller + "\x00" + key)
@@ -118,7 +117,7 @@ func (d *Door) first(a *answer, r *Request, key string, fingerprint [sha256.Size
 	}()
 	if err := run(); err != nil {
 		p := ProblemOf(err)
-		if p.Status != http.StatusConflict {
+		if p.Status != http.StatusConflict || p.RetryAfter > 0 {
 			a.drop()
 			return err
 		}

@@ -54,6 +54,14 @@ func NotFound(what string) *Problem {
 	return NewProblem(http.StatusNotFound, "not_found", "There is no such "+what+".")
 }
 
+// NotYet returns the 409 of what cannot be done yet, and can be in a moment without anybody doing something about it. It is not kept under an
+// Idempotency-Key: what is asked for again under the same one is tried again.
+func NotYet(code, detail string) *Problem {
+	p := NewProblem(http.StatusConflict, code, detail)
+	p.RetryAfter = time.Second
+	return p
+}
+
 // Error returns code and detail.
 func (p *Problem) Error() string { return p.Code + ": " + p.Detail }
 

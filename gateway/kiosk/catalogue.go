@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -38,6 +39,7 @@ type productBody struct {
 	StoreName    string    `json:"storeName"`
 	Name         string    `json:"name"`
 	Description  string    `json:"description,omitempty"`
+	Category     string    `json:"category,omitempty"`
 	Barcode      string    `json:"barcode,omitempty"`
 	Price        moneyBody `json:"price"`
 	PriceVersion int64     `json:"priceVersion" doc:"Grows whenever the price changes."`
@@ -51,11 +53,22 @@ type storesOut struct {
 	}
 }
 
-type productsIn struct {
+type categoriesIn struct {
 	Store string `query:"store" maxLength:"64" pattern:"^[A-Za-z0-9_-]*$" doc:"Of this store only."`
-	Q     string `query:"q" maxLength:"100" doc:"Part of the name or the description; or the SKU or barcode."`
-	After string `query:"after" maxLength:"64" pattern:"^[A-Za-z0-9_-]*$" doc:"The next of the page before."`
-	Limit int    `query:"limit" minimum:"1" maximum:"100" default:"50"`
+}
+
+type categoriesOut struct {
+	Body struct {
+		Categories []string `json:"categories"`
+	}
+}
+
+type productsIn struct {
+	Store    string `query:"store" maxLength:"64" pattern:"^[A-Za-z0-9_-]*$" doc:"Of this store only."`
+	Category string `query:"category" maxLength:"50" doc:"Under this category only."`
+	Q        string `query:"q" maxLength:"100" doc:"Part of the name or the description; or the SKU or barcode."`
+	After    string `query:"after" maxLength:"64" pattern:"^[A-Za-z0-9_-]*$" doc:"The next of the page before."`
+	Limit    int    `query:"limit" minimum:"1" maximum:"100" default:"50"`
 }
 
 type productsOut struct {
@@ -81,9 +94,16 @@ func (g *gateway) describeCatalogue(a *api) {
 			o.Body.Stores = list
 			return o, err
 		})
+	add(a, huma.Operation{OperationID: "listCategories", Method: http.MethodGet, Path: "/categories", Tags: tags, Summary: "The categories under which something can be ordered"},
+		look, func(ctx context.Context, _ *door.Request, in *categoriesIn) (*categoriesOut, error) {
+			list, err := g.Catalogue.Categories(ctx, in.Store)
+			o := &categoriesOut{}
+			o.Body.Categories = append([]string{}, list...)
+			return o, unavailable(err)
+		})
 	add(a, huma.Operation{OperationID: "listProducts", Method: http.MethodGet, Path: "/products", Tags: tags, Summary: "What can be ordered"},
 		look, func(ctx context.Context, _ *door.Request, in *productsIn) (*productsOut, error) {
-			list, next, err := g.products(ctx, Query{Store: in.Store, Text: in.Q}, in.After, in.Limit)
+			list, next, err := g.products(ctx, Query{Store: in.Store, Category: in.Category, Text: in.Q}, in.After, in.Limit)
 			o := &productsOut{}
 			o.Body.Products, o.Body.Next = list, next
 			return o, err
@@ -128,8 +148,10 @@ func (g *gateway) stores(ctx context.Context) ([]storeBody, error) {
 // products returns a page of the catalogue, and where the next one begins.
 func (g *gateway) products(ctx context.Context, q Query, after string, limit int) (list []productBody, next string, err error) {
 	q.Text = strings.TrimSpace(q.Text)
-	if strings.ContainsFunc(q.Text, unicode.IsControl) {
-		return nil, "", door.InvalidField("q", "must have no control characters")
+	for name, text := range map[string]string{"q": q.Text, "category": q.Category} {
+		if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+			return nil, "", door.InvalidField(name, "must be UTF-8 without control characters")
+		}
 	}
 	all, err := g.Catalogue.Products(ctx, q, after, limit+1)
 	if err != nil {
@@ -156,7 +178,7 @@ func (g *gateway) shown(ctx context.Context, all []Product) ([]productBody, erro
 	list := make([]productBody, len(all))
 	for i, p := range all {
 		list[i] = productBody{
-			Product: p.ID, Store: p.Store, StoreName: p.StoreName, Name: p.Name, Description: p.Description, Barcode: p.Barcode,
+			Product: p.ID, Store: p.Store, StoreName: p.StoreName, Name: p.Name, Description: p.Description, Category: p.Category, Barcode: p.Barcode,
 			Price: moneyOf(p.Price), PriceVersion: p.PriceVersion, Sold: p.Sold, Stock: g.level(available[p.SKU]),
 		}
 	}

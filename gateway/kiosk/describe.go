@@ -11,7 +11,7 @@ import (
 // describe makes routes of all operations, and publishes what they are.
 func (g *gateway) describe() error {
 	gate := g.door.Gate(Gate)
-	a := newAPI(gate)
+	a := newAPI(gate, g.tongues)
 	g.describeCatalogue(a)
 	g.describePeople(a)
 	g.describeBaskets(a)

@@ -23,6 +23,8 @@ type Commands interface {
 type Catalogue interface {
 	// Stores returns the stores that take part, in the order of their ids.
 	Stores(ctx context.Context) ([]Store, error)
+	// Categories returns those under which something can be ordered, in the order of their names; store "" means any.
+	Categories(ctx context.Context, store string) ([]string, error)
 	// Products returns up to limit products that can be ordered, in the order of their ids, beginning after one of them.
 	Products(ctx context.Context, q Query, after string, limit int) ([]Product, error)
 	// Product returns a product, whether it is sold or not; false when there never was one of that id.
@@ -37,8 +39,9 @@ type Store struct {
 
 // Query says which products are meant. The zero Query means all.
 type Query struct {
-	Store string
-	Text  string // is part of the name or the description, in any case of letters; or is the SKU or the barcode
+	Store    string
+	Category string
+	Text     string // is part of the name or the description, in any case of letters; or is the SKU or the barcode
 }
 
 // Product is a line of the catalogue.
@@ -50,6 +53,7 @@ type Product struct {
 	Barcode      string
 	Name         string
 	Description  string
+	Category     string
 	Price        mall.Money
 	PriceVersion int64
 	Sold         bool // listed, by a store that takes part
@@ -121,6 +125,7 @@ type Order struct {
 	Total    mall.Money
 	Payment  string // authorized beforehand; "": paid at the depot
 	Paid     bool
+	Owed     bool        // an invoice asks for what it comes to, here or at the depot
 	Missing  []mall.Line // was not found, and nobody has decided yet
 	Reason   string      // why it was rejected or cancelled
 	SKU      string      // of which too little was there; "": of none
@@ -194,7 +199,8 @@ const leastWarning = 20 * time.Second
 
 type gateway struct {
 	Config
-	door *door.Door
+	door    *door.Door
+	tongues *tongues
 }
 
 type systemClock struct{}
@@ -237,7 +243,11 @@ func Register(d *door.Door, c Config) error {
 	if c.SessionLife > door.MaxTTL {
 		return errors.New("kiosk: a session cannot stand for longer than a token lives")
 	}
-	g := &gateway{c, d}
+	all, err := readTongues()
+	if err != nil {
+		return err
+	}
+	g := &gateway{c, d, all}
 	if err := g.describe(); err != nil {
 		return err
 	}

@@ -188,6 +188,8 @@ func TestB19_TheDocumentIsTrue(t *testing.T) {
 	kiosk1, amina := w.token(door.Device, "kiosk-1"), w.token(door.Customer, "amina")
 	none := map[string]string{}
 	call(kiosk1, "GET", "/stores", "", none)
+	call(kiosk1, "GET", "/categories", "", nil)
+	call(kiosk1, "GET", "/categories?store=main-hall", "", nil)
 	call(kiosk1, "GET", "/products?q=lamp&limit=1", "", none)
 	call(kiosk1, "GET", "/products?limit=0", "", none)
 	call(kiosk1, "GET", "/products?limit=1", "", none)

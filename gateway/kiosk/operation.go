@@ -30,9 +30,10 @@ const rest = "/kiosk/v1"
 // door lets in and writes problems.
 type api struct {
 	huma.API
-	door   *door.Gate
-	errs   []error
-	routes []string // documented ones
+	door    *door.Gate
+	tongues *tongues
+	errs    []error
+	routes  []string // documented ones
 }
 
 // policy is what the door has to know of an operation.
@@ -45,8 +46,8 @@ type policy struct {
 
 const policyKey = "policy"
 
-func newAPI(gate *door.Gate) *api {
-	a := &api{door: gate}
+func newAPI(gate *door.Gate, all *tongues) *api {
+	a := &api{door: gate, tongues: all}
 	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	a.API = huma.NewAPI(huma.Config{
 		OpenAPI: &huma.OpenAPI{
@@ -54,7 +55,8 @@ func newAPI(gate *door.Gate) *api {
 			Info: &huma.Info{
 				Title: "souk kiosk", Version: "1.0.0",
 				Description: "What a kiosk, and the customer who stands at it, can ask of the mall. Amounts are minor units with a currency; " +
-					"times are RFC 3339 in UTC; stock is told in words, never in numbers. Everything that goes wrong is a problem document (RFC 9457).",
+					"times are RFC 3339 in UTC; stock is told in words, never in numbers. Everything that goes wrong is a problem document (RFC 9457), " +
+					"whose detail is in English, German or French as Accept-Language asks.",
 			},
 			Components: &huma.Components{
 				Schemas: registry,
@@ -232,9 +234,24 @@ func (a *api) Handle(op *huma.Operation, handler func(huma.Context)) {
 		}
 		x := &exchange{op: op, w: w, r: r, ctx: context.WithValue(r.Context(), requestKey{}, r)}
 		handler(x)
-		return x.err
+		return a.told(w, r, x.err)
 	}
 	a.errs = append(a.errs, a.door.Add(rt))
+}
+
+// told says what went wrong in the language that the client asks for. What has no sentence there stays as it is.
+func (a *api) told(w http.ResponseWriter, r *door.Request, err error) error {
+	if err == nil {
+		return nil
+	}
+	t, p := a.tongues.of(r.Request, ""), *door.ProblemOf(err)
+	text := t.words["say."+p.Code]
+	if t.Code == usual || text == "" {
+		return err
+	}
+	p.Detail = text
+	w.Header().Set("Content-Language", t.Code)
+	return errors.Join(&p, err)
 }
 
 // ServeHTTP implements huma.Adapter; nothing comes this way, since the door serves.

@@ -23,6 +23,7 @@ type orderBody struct {
 	Total    moneyBody     `json:"total"`
 	Payment  string        `json:"payment,omitempty" doc:"Authorized beforehand; missing: paid at the depot."`
 	Paid     bool          `json:"paid"`
+	Owed     bool          `json:"owed" doc:"What it comes to is asked for: it can be paid here or at the depot."`
 	Missing  []missingBody `json:"missing,omitempty" doc:"Was not found: decide what is to become of it."`
 	Reason   string        `json:"reason,omitempty" doc:"Why it was rejected or canceled."`
 	Product  string        `json:"product,omitempty" doc:"Of which too little was there."`
@@ -189,7 +190,7 @@ func (g *gateway) describeOrders(a *api) {
 		if err != nil {
 			return nil, err
 		}
-		if err := g.pay(ctx, whoOf(r), o.Order); err != nil {
+		if err := g.pay(ctx, whoOf(r), o); err != nil {
 			return nil, err
 		}
 		out := &paidOut{}
@@ -225,7 +226,7 @@ func (g *gateway) order(ctx context.Context, id string) (orderBody, error) {
 func bodyOf(o *Order) orderBody {
 	b := orderBody{
 		Order: o.ID, Pickup: pickup(o.ID), Customer: o.Customer, Status: o.Status, Items: []orderedBody{}, Total: moneyOf(o.Total),
-		Payment: o.Payment, Paid: o.Paid, Reason: o.Reason, Picked: o.Picked, Stops: o.Stops, History: []stepBody{}, Version: o.Version,
+		Payment: o.Payment, Paid: o.Paid, Owed: o.Owed, Reason: o.Reason, Picked: o.Picked, Stops: o.Stops, History: []stepBody{}, Version: o.Version,
 	}
 	for _, item := range o.Items {
 		cost, _ := item.Total() // less than all together, which the order has
@@ -290,7 +291,14 @@ func (g *gateway) decide(ctx context.Context, w who, o orderBody, choice string)
 	return g.do(ctx, w, derive("decide", o.Order, strconv.FormatInt(o.Version, 10)), command.DecideShort{Order: o.Order, Choice: mall.WhenShort(choice)})
 }
 
-// pay says that the money for an order was taken. Its invoice has the id of the order.
-func (g *gateway) pay(ctx context.Context, w who, order string) error {
-	return g.do(ctx, w, derive("pay", order), command.PayInvoice{Invoice: order})
+// pay says that the money for an order was taken. Its invoice has the id of the order. While there is none no command is sent, since its
+// refusal would be the answer for good: of an order that is ready the payment is being settled.
+func (g *gateway) pay(ctx context.Context, w who, o orderBody) error {
+	switch {
+	case o.Owed, o.Paid: // a repeat is answered as the first was
+		return g.do(ctx, w, derive("pay", o.Order), command.PayInvoice{Invoice: o.Order})
+	case o.Status == "ready":
+		return door.NotYet("payment_settling", "The payment of this order is being settled. Nothing is to be paid; try again in a moment.")
+	}
+	return door.NewProblem(http.StatusConflict, "nothing_owed", "Nothing is asked for this order now.")
 }

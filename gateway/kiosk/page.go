@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"example.org/souk/gateway/door"
 	"example.org/souk/mall"
@@ -33,12 +34,12 @@ const (
 // follows what happens, counts the time down, and asks whether somebody is there.
 type pages struct {
 	*gateway
-	templates *template.Template
+	templates map[*tongue]*template.Template
 }
 
 // view is what a page shows.
 type view struct {
-	Title    string
+	Title    string // key of it
 	Message  string // what went wrong, or well
 	Name     string // of who shops; "" where nobody has said
 	Shopping bool   // somebody has a session
@@ -47,9 +48,12 @@ type view struct {
 	WarnMS   int64
 	Live     string // where the part named live is followed; "" where it is not
 	Back     string // where forms come back to
+	Here     string // the page's own address
 
 	Stores   []storeBody
 	Store    string
+	Kinds    []string // categories
+	Category string
 	Query    string
 	Products []productBody
 	More     string // address of the next page; "" at the end
@@ -69,30 +73,20 @@ type shopper struct {
 func (s *shopper) who(r *door.Request) who { return who{s.Actor(), r.Trace} }
 
 func (g *gateway) showPages() error {
-	t, err := template.New("").Funcs(template.FuncMap{
-		"money":   func(m moneyBody) string { return mall.Money(m).String() },
-		"initial": func(s string) string { return strings.ToUpper(string([]rune(s + " ")[0])) },
-		"stock":   func(s string) string { return map[string]string{inStock: "In stock", low: "Low", out: "Out"}[s] },
-		"clock":   func(t time.Time) string { return t.Local().Format("15:04") },
-		"day":     func(t time.Time) string { return t.Local().Format("2 January, 15:04") },
-		"stages":  stagesOf, "stage": stageOf, "over": over, "can": mayBeCanceled,
-		"pieces": func(items []lineBody) (n int64) {
-			for _, i := range items {
-				n += i.Quantity
-			}
-			return n
-		},
-	}).ParseFS(files, "page/*.html")
-	if err != nil {
-		return err
+	p := &pages{g, map[*tongue]*template.Template{}}
+	for _, t := range g.tongues.list {
+		parsed, err := template.New("").Funcs(g.functions(t)).ParseFS(files, "page/*.html")
+		if err != nil {
+			return err
+		}
+		p.templates[t] = parsed
 	}
-	p := &pages{g, t}
 	access := door.Access{door.Device: door.All, door.Staff: door.All, door.Customer: door.Own}
 	var routes []door.Route
 	for pattern, show := range map[string]func(*visit) error{
 		"GET /kiosk": p.start, "GET /kiosk/shop": p.shop, "GET /kiosk/orders": p.orders, "GET /kiosk/orders/{order}": p.order,
 		"POST /kiosk/card": p.card, "POST /kiosk/add": p.add, "POST /kiosk/take": p.take, "POST /kiosk/extend": p.extend,
-		"POST /kiosk/accept": p.accept, "POST /kiosk/drop": p.drop, "POST /kiosk/checkout": p.checkout, "POST /kiosk/leave": p.leave,
+		"POST /kiosk/language": p.speak, "POST /kiosk/accept": p.accept, "POST /kiosk/drop": p.drop, "POST /kiosk/checkout": p.checkout, "POST /kiosk/leave": p.leave,
 		"POST /kiosk/orders/{order}/cancel": p.cancelOrder, "POST /kiosk/orders/{order}/short": p.decideShort, "POST /kiosk/orders/{order}/pay": p.payOrder,
 	} {
 		routes = append(routes, door.Route{Pattern: pattern, Access: access, Handle: p.visited(show)})
@@ -104,6 +98,26 @@ func (g *gateway) showPages() error {
 		door.Route{Pattern: "GET /kiosk/basket/events", Access: access, Stream: true, Handle: p.visited(p.followBasket)},
 		door.Route{Pattern: "GET /kiosk/orders/{order}/events", Access: access, Stream: true, Handle: p.visited(p.followOrder)})
 	return g.door.Gate(Gate).Add(routes...)
+}
+
+// functions are what pages of a language are drawn with.
+func (g *gateway) functions(t *tongue) template.FuncMap {
+	return template.FuncMap{
+		"t": t.say, "lang": func() string { return t.Code }, "tongues": func() []*tongue { return g.tongues.list },
+		"money":   func(m moneyBody) string { return mall.Money(m).String() },
+		"initial": func(s string) string { return strings.ToUpper(string([]rune(s + " ")[0])) },
+		"stock":   func(s string) string { return t.say("stock." + s) },
+		"status":  func(s string) string { return "status." + s },
+		"clock":   func(at time.Time) string { return at.Local().Format("15:04") },
+		"day":     func(at time.Time) string { return at.Local().Format(t.say("day.layout")) },
+		"stages":  stagesOf, "stage": func(o *orderBody) string { return t.stageOf(o) }, "over": over, "can": mayBeCanceled,
+		"pieces": func(items []lineBody) (n int64) {
+			for _, i := range items {
+				n += i.Quantity
+			}
+			return n
+		},
+	}
 }
 
 func file(name, contentType string) door.Handler {
@@ -126,12 +140,13 @@ type visit struct {
 	ctx  context.Context
 	form url.Values
 	who  *shopper // nil: nobody has a session
+	in   *tongue
 }
 
 // visited finds out who shops, and shows people what went wrong as people want to be told.
 func (p *pages) visited(show func(*visit) error) door.Handler {
 	return func(w http.ResponseWriter, r *door.Request) error {
-		v := &visit{w: w, r: r, ctx: r.Context()}
+		v := &visit{w: w, r: r, ctx: r.Context(), in: p.tongues.of(r.Request, p.cookie("language"))}
 		if err := p.recognise(v); err != nil {
 			return err
 		}
@@ -153,7 +168,7 @@ func (p *pages) visited(show func(*visit) error) door.Handler {
 		if r.Method == http.MethodPost {
 			return v.to(back(v.form.Get("back")), problem.Code)
 		}
-		return p.write(v, problem.Status, "problem.html", view{Title: "Sorry", Message: sentence(problem.Code)})
+		return p.write(v, problem.Status, "problem.html", view{Title: "sorry", Message: v.in.sentence(problem.Code)})
 	}
 }
 
@@ -231,45 +246,12 @@ func back(path string) string {
 	return u.String()
 }
 
-// sentences is what people are told. A code that is not here is told in general words.
-var sentences = map[string]string{
-	"price_changed":     "A price has changed meanwhile. Please look again.",
-	"not_sold":          "This is not sold any more.",
-	"product_not_sold":  "This is not sold any more.",
-	"not_open":          "This basket is closed already.",
-	"basket_unknown":    "This basket is closed already.",
-	"basket_empty":      "There is nothing in the basket yet.",
-	"empty":             "There is nothing in the basket yet.",
-	"customer_refused":  "This customer cannot order at the moment. Please ask at the desk.",
-	"unknown_card":      "Nobody is known by this card. You can shop without one.",
-	"not_found":         "This is not here, or not yours to see.",
-	"unavailable":       "This cannot be done at the moment. Nothing was lost; please try again.",
-	"overloaded":        "Very many people are shopping. Please try again in a moment.",
-	"timeout":           "It took too long to find out. Please try again.",
-	"too_many_requests": "That was very fast. Please wait a moment.",
-	"too_late":          "It is too late for that.",
-	"done":              "Thank you.",
-	"left":              "Thank you for your visit.",
-	"dropped":           "The basket was given up.",
-	"extended":          "The basket is kept for longer.",
-	"paid":              "Thank you, that is paid.",
-}
-
-func sentence(code string) string {
-	if code == "" {
-		return ""
-	}
-	if s, ok := sentences[code]; ok {
-		return s
-	}
-	return "That did not work. Please look again, or ask at the desk."
-}
-
 // write renders a page.
 func (p *pages) write(v *visit, status int, name string, show view) error {
 	if show.Message == "" {
-		show.Message = sentence(v.r.URL.Query().Get("say"))
+		show.Message = v.in.sentence(v.r.URL.Query().Get("say"))
 	}
+	show.Here = back(v.r.URL.String())
 	show.Kiosk = v.r.Caller.Role != door.Customer
 	show.IdleMS, show.WarnMS = p.IdleAfter.Milliseconds(), p.WarnFor.Milliseconds()
 	if v.who != nil {
@@ -280,10 +262,12 @@ func (p *pages) write(v *visit, status int, name string, show view) error {
 		}
 	}
 	var b bytes.Buffer
-	if err := p.templates.ExecuteTemplate(&b, name, show); err != nil {
+	if err := p.templates[v.in].ExecuteTemplate(&b, name, show); err != nil {
 		return err
 	}
 	v.w.Header().Set("Content-Type", htmlType)
+	v.w.Header().Set("Content-Language", v.in.Code)
+	v.w.Header().Add("Vary", "Accept-Language, Cookie")
 	v.w.Header().Set("Content-Security-Policy", pagePolicy)
 	v.w.WriteHeader(status)
 	_, _ = v.w.Write(b.Bytes()) // a browser that went away is told nothing
@@ -291,30 +275,33 @@ func (p *pages) write(v *visit, status int, name string, show view) error {
 }
 
 func (p *pages) start(v *visit) error {
-	show := view{Title: "Welcome"}
+	show := view{Title: "welcome"}
 	if _, err := p.stores(v.ctx); err != nil {
-		show.Message = "Ordering is paused for a moment. We are on it."
+		show.Message = v.in.say("say.paused")
 	}
 	return p.write(v, http.StatusOK, "start.html", show)
 }
 
 func (p *pages) shop(v *visit) error {
 	q := v.r.URL.Query()
-	show := view{Title: "Shop", Store: q.Get("store"), Query: strings.TrimSpace(q.Get("q")), Visit: rand.Text()}
+	show := view{Title: "shop", Store: q.Get("store"), Category: q.Get("category"), Query: strings.TrimSpace(q.Get("q")), Visit: rand.Text()}
 	after := q.Get("after")
-	if show.Store != "" && mall.ValidID(show.Store) != nil || after != "" && mall.ValidID(after) != nil || len(show.Query) > 100 {
+	if show.Store != "" && mall.ValidID(show.Store) != nil || after != "" && mall.ValidID(after) != nil || len(show.Query) > 100 || utf8.RuneCountInString(show.Category) > 50 {
 		return door.NotFound("page")
 	}
 	var err error
 	if show.Stores, err = p.stores(v.ctx); err != nil {
 		return err
 	}
+	if show.Kinds, err = p.Catalogue.Categories(v.ctx, show.Store); err != nil {
+		return unavailable(err)
+	}
 	var next string
-	if show.Products, next, err = p.products(v.ctx, Query{Store: show.Store, Text: show.Query}, after, pageLimit); err != nil {
+	if show.Products, next, err = p.products(v.ctx, Query{Store: show.Store, Category: show.Category, Text: show.Query}, after, pageLimit); err != nil {
 		return err
 	}
 	if next != "" {
-		show.More = "/kiosk/shop?" + url.Values{"store": {show.Store}, "q": {show.Query}, "after": {next}}.Encode()
+		show.More = "/kiosk/shop?" + url.Values{"store": {show.Store}, "category": {show.Category}, "q": {show.Query}, "after": {next}}.Encode()
 	}
 	if show.Basket, err = p.ownedBasket(v); err != nil {
 		return err
@@ -354,6 +341,16 @@ func (p *pages) openBasket(v *visit) (Basket, error) {
 		return b, door.NewProblem(http.StatusConflict, "not_open", "There is no basket.")
 	}
 	return b, nil
+}
+
+// speak has the page go on in a language, until whoever chose it leaves.
+func (p *pages) speak(v *visit) error {
+	t := p.tongues.named(v.form.Get("language"))
+	if t == nil {
+		return door.InvalidField("language", "is none that is spoken here")
+	}
+	p.remember(v.w, "language", t.Code)
+	return v.to(back(v.form.Get("back")), "")
 }
 
 func (p *pages) card(v *visit) error {
@@ -514,6 +511,7 @@ func (p *pages) leave(v *visit) error {
 	}
 	p.remember(v.w, "basket", "")
 	p.remember(v.w, "shopper", "")
+	p.remember(v.w, "language", "")
 	if v.who != nil && v.who.kiosk {
 		if err := p.Authority.RevokeSession(v.who.Session); err != nil {
 			return err
@@ -530,7 +528,7 @@ func (p *pages) orders(v *visit) error {
 	if err != nil {
 		return err
 	}
-	return p.write(v, http.StatusOK, "orders.html", view{Title: "Your orders", Orders: list})
+	return p.write(v, http.StatusOK, "orders.html", view{Title: "orders.yours", Orders: list})
 }
 
 // ownedOrder returns the order of the path, if it belongs to who shops.
@@ -551,7 +549,7 @@ func (p *pages) order(v *visit) error {
 	if err != nil {
 		return err
 	}
-	return p.write(v, http.StatusOK, "order.html", view{Title: "Order " + o.Pickup, Order: &o, Live: "/kiosk/orders/" + o.Order + "/events"})
+	return p.write(v, http.StatusOK, "order.html", view{Title: "order", Order: &o, Live: "/kiosk/orders/" + o.Order + "/events"})
 }
 
 // changed does something to the order of the path and shows it again.
@@ -580,7 +578,7 @@ func (p *pages) payOrder(v *visit) error {
 	if v.r.Caller.Role == door.Customer {
 		return door.NewProblem(http.StatusForbidden, "forbidden", "Pay at the depot.")
 	}
-	return p.changed(v, "paid", func(o orderBody) error { return p.pay(v.ctx, whoOf(v.r), o.Order) })
+	return p.changed(v, "paid", func(o orderBody) error { return p.pay(v.ctx, whoOf(v.r), o) })
 }
 
 // followBasket sends the part of the page that shows the basket, whenever it is another one.
@@ -594,7 +592,7 @@ func (p *pages) followBasket(v *visit) error {
 	}
 	return p.stay(v, []string{BasketTopic(b.Basket), Prices}, func(ctx context.Context) ([]byte, int64, error) {
 		now, err := p.basket(ctx, b.Basket)
-		return p.part("basket", view{Basket: &now, Shopping: true, Kiosk: v.r.Caller.Role != door.Customer, Back: back(v.r.URL.Query().Get("back"))}, now.Version, err)
+		return p.part(v.in, "basket", view{Basket: &now, Shopping: true, Kiosk: v.r.Caller.Role != door.Customer, Back: back(v.r.URL.Query().Get("back"))}, now.Version, err)
 	})
 }
 
@@ -605,14 +603,14 @@ func (p *pages) followOrder(v *visit) error {
 	}
 	return p.stay(v, []string{OrderTopic(o.Order), BasketTopic(o.Order)}, func(ctx context.Context) ([]byte, int64, error) {
 		now, err := p.gateway.order(ctx, o.Order)
-		return p.part("order", view{Order: &now, Kiosk: v.r.Caller.Role != door.Customer}, now.Version, err)
+		return p.part(v.in, "order", view{Order: &now, Kiosk: v.r.Caller.Role != door.Customer}, now.Version, err)
 	})
 }
 
-func (p *pages) part(name string, show view, version int64, err error) ([]byte, int64, error) {
+func (p *pages) part(in *tongue, name string, show view, version int64, err error) ([]byte, int64, error) {
 	var b bytes.Buffer
 	if err == nil {
-		err = p.templates.ExecuteTemplate(&b, name, show)
+		err = p.templates[in].ExecuteTemplate(&b, name, show)
 	}
 	return b.Bytes(), version, err
 }
@@ -631,11 +629,11 @@ func (p *pages) stay(v *visit, topics []string, see look) error {
 
 // stage is one of the steps that an order takes, as its customer sees them.
 type stage struct {
-	Name  string
+	Name  string // key of it
 	State string // done, now or ahead
 }
 
-var stages = []string{"Ordered", "Confirmed", "Being collected", "At the depot", "Handed over"}
+var stages = []string{"stage.ordered", "stage.confirmed", "stage.collected", "stage.at-depot", "stage.handed-over"}
 
 // reached says how far along the stages each status is.
 var reached = map[string]int{"pending": 0, "reserved": 0, "backordered": 0, "approved": 1, "picking": 2, "short": 2, "ready": 3, "completed": 4}
@@ -656,41 +654,41 @@ func stagesOf(o *orderBody) []stage {
 }
 
 // stageOf says in a sentence how an order stands.
-func stageOf(o *orderBody) string {
+func (t *tongue) stageOf(o *orderBody) string {
 	switch o.Status {
 	case "pending", "reserved":
-		return "We have your order and are checking it."
+		return t.say("so.checking")
 	case "backordered":
-		return "Too little is there. Your order waits for the next delivery."
+		return t.say("so.backordered")
 	case "approved":
-		return "Your order is confirmed. A robot will fetch it."
+		return t.say("so.approved")
 	case "picking":
 		if o.Stops > 0 {
-			return fmt.Sprintf("A robot is collecting: %d of %d.", o.Picked, o.Stops)
+			return t.say("so.collecting", o.Picked, o.Stops)
 		}
-		return "A robot is collecting your goods."
+		return t.say("so.picking")
 	case "short":
-		return "Something could not be found. Please decide."
+		return t.say("so.short")
 	case "ready":
 		if o.Paid {
-			return "Everything is at the depot, and paid. Please collect it."
+			return t.say("so.ready-paid")
 		}
-		return "Everything is at the depot. Please pay there and collect it."
+		return t.say("so.ready")
 	case "completed":
-		return "You have your goods. Thank you."
+		return t.say("so.completed")
 	case "rejected":
 		if o.Product != "" {
-			return "We cannot deliver this: too little is there."
+			return t.say("so.too-little")
 		}
-		return "We cannot carry this order out."
+		return t.say("so.rejected")
 	case "expired":
-		return "This order has waited too long, and has ended."
+		return t.say("so.expired")
 	case "cancelling":
-		return "Your order is being cancelled."
+		return t.say("so.cancelling")
 	case "canceled":
-		return "Your order is cancelled. Nothing is owed."
+		return t.say("so.canceled")
 	}
-	return "We are looking after your order."
+	return t.say("so.other")
 }
 
 func over(o *orderBody) bool {

@@ -23,6 +23,7 @@ import (
 
 // browser is one without a script: it follows links and sends forms.
 type browser struct {
+	speaks string // Accept-Language; "": says nothing
 	t      *testing.T
 	client *http.Client
 	base   string
@@ -38,7 +39,8 @@ func (w *world) stand() *browser {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	b := &browser{t: w.t, client: &http.Client{Jar: jar}, base: w.url}
+	b := &browser{t: w.t, base: w.url}
+	b.client = &http.Client{Jar: jar, Transport: b}
 	code, err := w.authority.Link(door.Grant{Role: door.Device, Subject: "kiosk-1"})
 	if err != nil {
 		w.t.Fatal(err)
@@ -48,6 +50,15 @@ func (w *world) stand() *browser {
 		w.t.Fatalf("signed in, and at %s", b.at)
 	}
 	return b
+}
+
+// RoundTrip says which languages the browser speaks.
+func (b *browser) RoundTrip(r *http.Request) (*http.Response, error) {
+	if b.speaks != "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("Accept-Language", b.speaks)
+	}
+	return http.DefaultTransport.RoundTrip(r)
 }
 
 func (b *browser) take(resp *http.Response, err error) {
@@ -147,6 +158,12 @@ func TestThePageWorksWithoutAScript(t *testing.T) {
 	b.get("/kiosk/shop")
 	b.sees("Brass lamp", "49.00 EUR", "In stock", "Low", "Out", "There is nothing in it yet")
 	b.blind("Old stock", "LAMP-01", ">40<", ">3<") // neither what is not sold nor how much is there
+	b.sees("Everything", "House &amp; &lt;b&gt;", "Tea")
+	b.get("/kiosk/shop?store=main-hall&category=" + url.QueryEscape("House & <b>"))
+	b.sees("Brass lamp", "Woven rug")
+	b.blind("Mint tea", "<b>")
+	b.get("/kiosk/shop?category=Nothing")
+	b.sees("Nothing fits.")
 	b.get("/kiosk/shop?q=tea")
 	b.sees("Mint tea")
 	b.blind("Brass lamp")
@@ -172,7 +189,7 @@ func TestThePageWorksWithoutAScript(t *testing.T) {
 
 	w.shop.costs("lamp", 5100)
 	b.get("/kiosk/shop")
-	b.sees("Something has changed", "Brass lamp now costs 51.00 EUR , before 49.00 EUR", "Please look at what has changed first")
+	b.sees("Something has changed", "Brass lamp now costs 51.00 EUR, before 49.00 EUR.", "Please look at what has changed first")
 	b.post("/kiosk/checkout", url.Values{"whenShort": {"ask"}}) // though the button is off
 	b.sees("A price has changed meanwhile")
 	b.send("Accept the new prices")
@@ -237,8 +254,8 @@ func TestB1_NothingBreaksThePage(t *testing.T) {
 	b.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	b.get("/kiosk/shop")
 	b.send("Add Brass lamp")
-	posts := []string{"card", "add", "take", "extend", "accept", "checkout", "drop", "orders/nothing/cancel", "orders/nothing/short", "orders/nothing/pay"}
-	fields := []string{"card", "product", "quantity", "amount", "currency", "quote", "whenShort", "key", "back", "visit", "choice"}
+	posts := []string{"card", "add", "take", "extend", "accept", "checkout", "drop", "orders/nothing/cancel", "orders/nothing/short", "orders/nothing/pay", "language"}
+	fields := []string{"card", "product", "quantity", "amount", "currency", "quote", "whenShort", "key", "back", "visit", "choice", "language"}
 	for _, value := range []string{
 		"", "0", "-1", "1e9", "99999999999999999999", "\x00", "\xff", "<script>alert(1)</script>", "//evil.example/kiosk", "/\\evil.example", "https://evil.example/kiosk/shop",
 		"javascript:alert(1)", "/kiosk/../console", strings.Repeat("x", 5000), "lamp 1 EUR 1 1 1", "' OR 1=1 --", "%0d%0aSet-Cookie:x",
@@ -262,7 +279,7 @@ func TestB1_NothingBreaksThePage(t *testing.T) {
 				}
 			}
 		}
-		for _, path := range []string{"shop?q=", "shop?store=", "shop?after=", "shop?say=", "orders/", "basket/events?back="} {
+		for _, path := range []string{"shop?q=", "shop?store=", "shop?category=", "shop?after=", "shop?say=", "orders/", "basket/events?back="} {
 			if strings.HasPrefix(path, "basket") {
 				continue
 			}

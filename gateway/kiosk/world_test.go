@@ -61,9 +61,9 @@ func newShop() *shop {
 		baskets: map[string]*kiosk.Basket{}, orders: map[string]*kiosk.Order{},
 	}
 	for _, p := range []kiosk.Product{
-		{ID: "lamp", SKU: "LAMP-01", Name: "Brass lamp", Description: "Hammered by hand.", Price: eur(4900), Barcode: "4006381333931"},
-		{ID: "rug", SKU: "RUG-01", Name: "Woven rug", Price: eur(18900)},
-		{ID: "tea", SKU: "TEA-01", Name: "Mint tea, 250 g", Price: eur(690)},
+		{ID: "lamp", SKU: "LAMP-01", Name: "Brass lamp", Description: "Hammered by hand.", Category: "House & <b>", Price: eur(4900), Barcode: "4006381333931"},
+		{ID: "rug", SKU: "RUG-01", Name: "Woven rug", Category: "House & <b>", Price: eur(18900)},
+		{ID: "tea", SKU: "TEA-01", Name: "Mint tea, 250 g", Category: "Tea", Price: eur(690)},
 		{ID: "gone", SKU: "GONE-01", Name: "Old stock", Price: eur(100)},
 	} {
 		p.Store, p.StoreName, p.PriceVersion, p.Sold = "main-hall", "Main hall", 1, p.ID != "gone"
@@ -90,6 +90,21 @@ func (s *shop) Stores(context.Context) ([]kiosk.Store, error) {
 	return []kiosk.Store{{ID: "main-hall", Name: "Main hall"}}, nil
 }
 
+func (s *shop) Categories(_ context.Context, store string) ([]string, error) {
+	done, err := s.read()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	found := map[string]bool{}
+	for _, p := range s.products {
+		if p.Sold && p.Category != "" && (store == "" || store == p.Store) {
+			found[p.Category] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(found)), nil
+}
+
 func (s *shop) Products(_ context.Context, q kiosk.Query, after string, limit int) (list []kiosk.Product, err error) {
 	done, err := s.read()
 	if err != nil {
@@ -98,7 +113,7 @@ func (s *shop) Products(_ context.Context, q kiosk.Query, after string, limit in
 	defer done()
 	for _, id := range slices.Sorted(maps.Keys(s.products)) {
 		p := s.products[id]
-		if p.Sold && id > after && len(list) < limit && (q.Store == "" || q.Store == p.Store) &&
+		if p.Sold && id > after && len(list) < limit && (q.Store == "" || q.Store == p.Store) && (q.Category == "" || q.Category == p.Category) &&
 			(strings.Contains(strings.ToLower(p.Name+p.Description), strings.ToLower(q.Text)) || q.Text == p.Barcode || q.Text == p.SKU) {
 			list = append(list, *p)
 		}
@@ -383,7 +398,7 @@ func (s *shop) decide(c backbone.Command) error {
 		if o == nil {
 			return backbone.Refuse("invoice_unknown", "there is no such invoice")
 		}
-		o.Paid = true
+		o.Paid, o.Owed = true, false
 		o.Version++
 		s.hub.Notify(kiosk.OrderTopic(o.ID))
 	}
@@ -393,7 +408,7 @@ func (s *shop) decide(c backbone.Command) error {
 // place makes an order of a basket.
 func (s *shop) place(id string) {
 	b := s.baskets[id]
-	o := &kiosk.Order{ID: id, Customer: b.Customer, Status: "pending", Version: 1, History: []kiosk.Change{{Status: "pending", At: s.now}}}
+	o := &kiosk.Order{ID: id, Customer: b.Customer, Status: "pending", Owed: true, Version: 1, History: []kiosk.Change{{Status: "pending", At: s.now}}}
 	for _, l := range b.Lines {
 		cost, _ := l.Total()
 		o.Total, _ = o.Total.Add(cost)

@@ -56,7 +56,7 @@ func (i Intake) Order(ctx context.Context, id string) (Order, bool, error) {
 	}
 	o = Order{
 		ID: id, Customer: r.Order.Customer, Status: "PENDING", Items: r.Order.Items, Total: total,
-		Payment: r.Order.Payment, WaitForStock: r.Order.WaitForStock,
+		Payment: r.Order.Payment, WaitForStock: r.Order.WaitForStock, WhenShort: r.Order.WhenShort,
 	}
 	if r.Refused != "" {
 		o.Status, o.Shortage = "REJECTED", &Shortage{Reason: r.Refused}

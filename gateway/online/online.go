@@ -48,7 +48,8 @@ type Order struct {
 	Total        mall.Money
 	Payment      string
 	WaitForStock bool
-	History      []Change // oldest first
+	WhenShort    mall.WhenShort // empty: the customer is asked
+	History      []Change       // oldest first
 	Shortage     *Shortage
 }
 

@@ -100,7 +100,7 @@ func (s *shop) Do(_ context.Context, c backbone.Command, options ...backbone.DoO
 		}
 		s.orders[c.Order] = online.Order{
 			ID: c.Order, Customer: c.Customer, Status: "PENDING", Items: c.Items, Total: total,
-			Payment: c.Payment, WaitForStock: c.WaitForStock, History: []online.Change{{Status: "PENDING", At: time.Unix(1, 0)}},
+			Payment: c.Payment, WaitForStock: c.WaitForStock, WhenShort: c.WhenShort, History: []online.Change{{Status: "PENDING", At: time.Unix(1, 0)}},
 		}
 	case command.CancelOrder:
 		o := s.orders[c.Order]
@@ -363,6 +363,7 @@ func TestE3_OtherContent(t *testing.T) {
 		strings.NewReplacer(`"price":5,"quantity":2`, `"price":5,"quantity":4`, `"totalPrice":40`, `"totalPrice":50`, `"totalQuantity":5`, `"totalQuantity":7`),
 		strings.NewReplacer(`"totalQuantity"`, `"waitForStock":true,"totalQuantity"`),
 		strings.NewReplacer(`"totalQuantity"`, `"payment":"P1","totalQuantity"`),
+		strings.NewReplacer(`"totalQuantity"`, `"whenShort":"rest","totalQuantity"`),
 		strings.NewReplacer(`,{"productId":"PRODUCT_002","price":5,"quantity":2}`, ``, `40`, `30`, `"totalQuantity":5`, `"totalQuantity":3`),
 	} {
 		body := change.Replace(order1)
@@ -373,6 +374,29 @@ func TestE3_OtherContent(t *testing.T) {
 	}
 	w.shop.refuse = backbone.Refuse("too_late", "has expired")
 	refused(t, w.do("POST", "/order", strings.Replace(order1, "ORDER_001", "ORDER_002", 1), staff), 409, "too_late")
+}
+
+// What a customer wants when goods are not found goes with the order, and to be asked is the same as to say nothing. Red when it is lost on the way,
+// or when a repeat that says it in other words is another order.
+func TestWishesWhenShort(t *testing.T) {
+	t.Parallel()
+	w := open(t, door.Config{})
+	as := w.as(door.Customer, "CUSTOMER_001")
+	for wish, want := range map[string]mall.WhenShort{"ask": "", "rest": mall.ShortRest, "substitute": mall.ShortSubstitute, "cancel": mall.ShortCancel} {
+		body := strings.NewReplacer("ORDER_001", "ORDER_"+wish, `"totalQuantity"`, `"whenShort":"`+wish+`","totalQuantity"`).Replace(order1)
+		if rec := w.do("POST", "/order", body, as); rec.Code != 202 {
+			t.Fatal(rec.Body)
+		}
+		if got := w.shop.orders["ORDER_"+wish].WhenShort; got != want {
+			t.Errorf("%s became %q", wish, got)
+		}
+		if rec := w.do("GET", "/order/ORDER_"+wish, "", as); rec.Code != 200 || strings.Contains(rec.Body.String(), `"whenShort":"`+wish+`"`) != (want != "") {
+			t.Errorf("%s is shown as %s", wish, rec.Body)
+		}
+	}
+	if rec := w.do("POST", "/order", strings.Replace(order1, "ORDER_001", "ORDER_ask", 1), as); rec.Code != 200 {
+		t.Errorf("who says nothing is told %d %s", rec.Code, rec.Body)
+	}
 }
 
 func TestB12_InvalidOrders(t *testing.T) {
@@ -409,6 +433,9 @@ func TestB12_InvalidOrders(t *testing.T) {
 		{`"items":`, `"role":"staff","items":`, o + "role"},
 		{`"items":`, `"payment":"a b","items":`, o + "payment"},
 		{`"items":`, `"waitForStock":1,"items":`, o + "waitForStock"},
+		{`"items":`, `"whenShort":"perhaps","items":`, o + "whenShort"},
+		{`"items":`, `"whenShort":"","items":`, o + "whenShort"},
+		{`"items":`, `"whenShort":true,"items":`, o + "whenShort"},
 		{`"items":[`, `"items":[],"x":[`, o + "x"},
 		{`"productId":"PRODUCT_001",`, ``, i0 + "productId"},
 		{`"productId":"PRODUCT_001"`, `"productId":"PRODUCT_404"`, i0 + "productId"},

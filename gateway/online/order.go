@@ -17,16 +17,17 @@ import (
 
 // orderBody is an order as the online store writes it.
 type orderBody struct {
-	Order         string      `json:"orderId"`
-	Customer      string      `json:"customerId"`
-	Status        string      `json:"status"`
-	TotalPrice    json.Number `json:"totalPrice"`
-	TotalQuantity int64       `json:"totalQuantity"`
-	Items         []itemBody  `json:"items"`
-	Payment       string      `json:"payment,omitempty"`
-	Rejection     *shortBody  `json:"rejection,omitempty"`
-	Backorder     *shortBody  `json:"backorder,omitempty"`
-	History       []change    `json:"history,omitempty"`
+	Order         string         `json:"orderId"`
+	Customer      string         `json:"customerId"`
+	Status        string         `json:"status"`
+	TotalPrice    json.Number    `json:"totalPrice"`
+	TotalQuantity int64          `json:"totalQuantity"`
+	Items         []itemBody     `json:"items"`
+	Payment       string         `json:"payment,omitempty"`
+	WhenShort     mall.WhenShort `json:"whenShort,omitempty"`
+	Rejection     *shortBody     `json:"rejection,omitempty"`
+	Backorder     *shortBody     `json:"backorder,omitempty"`
+	History       []change       `json:"history,omitempty"`
 }
 
 type itemBody struct {
@@ -188,6 +189,8 @@ func (g *gateway) readOrderFields(j *door.JSON, c *command.PlaceOrder) (total ma
 			c.Payment, err = readID(j)
 		case "waitForStock":
 			c.WaitForStock, err = j.Bool()
+		case "whenShort":
+			c.WhenShort, err = readWhenShort(j)
 		default:
 			err = j.Unknown()
 		}
@@ -252,6 +255,21 @@ func readID(j *door.JSON) (string, error) {
 		err = j.Wrong("", "must be 1 to 64 letters, digits, _ or -")
 	}
 	return id, err
+}
+
+// readWhenShort reads what is to become of the order when goods are not found. To be asked is what nobody has to say.
+func readWhenShort(j *door.JSON) (mall.WhenShort, error) {
+	text, err := j.String()
+	wish := mall.WhenShort(text)
+	switch {
+	case err != nil:
+		return "", err
+	case text == "" || !wish.Valid():
+		return "", j.Wrong("", "must be ask, rest, substitute or cancel")
+	case wish == mall.ShortAsk:
+		return "", nil
+	}
+	return wish, nil
 }
 
 func readQuantity(j *door.JSON, most int64) (int64, error) {
@@ -329,7 +347,7 @@ func differs(field string, sent, current mall.Money) door.FieldError {
 // sameOrder compares an accepted order with one that is asked for again, in what the customer decides. What only the catalogue says, or
 // the id of the message, may have changed since.
 func sameOrder(known *Order, c *command.PlaceOrder) bool {
-	if known.Customer != c.Customer || known.Payment != c.Payment || known.WaitForStock != c.WaitForStock || len(known.Items) != len(c.Items) {
+	if known.Customer != c.Customer || known.Payment != c.Payment || known.WaitForStock != c.WaitForStock || known.WhenShort != c.WhenShort || len(known.Items) != len(c.Items) {
 		return false
 	}
 	for i, item := range known.Items {
@@ -464,7 +482,7 @@ func (g *gateway) ready(w http.ResponseWriter, r *door.Request) error {
 func bodyOf(o *Order) orderBody {
 	b := orderBody{
 		Order: o.ID, Customer: o.Customer, Status: o.Status, TotalPrice: o.Total.Number(),
-		Items: itemsOf(o.Items), Payment: o.Payment,
+		Items: itemsOf(o.Items), Payment: o.Payment, WhenShort: o.WhenShort,
 	}
 	for _, item := range o.Items {
 		b.TotalQuantity += item.Quantity

@@ -6,6 +6,7 @@ import (
 
 	"example.org/souk/backbone"
 	"example.org/souk/mall/command"
+	"example.org/souk/mall/depot"
 	"example.org/souk/mall/event"
 )
 
@@ -177,10 +178,23 @@ func TestCatalogueOverTheWire(t *testing.T) {
 	b.shop()
 	b.calls("customer:C1",
 		"StoresService/AssignBarcode", `{"commandId":"a","product":"pen","barcode":"1"}`, "permission_denied",
+		"StoresService/CategorizeProduct", `{"commandId":"a","product":"pen","category":"x"}`, "permission_denied",
 		"StoresService/GetStore", `{"store":"none"}`, "not_found", "StoresService/GetStore", `{"store":"a b"}`, "invalid_argument",
 		"StoresService/FindBarcode", `{"barcode":"1"}`, "not_found", "StoresService/FindBarcode", `{}`, "invalid_argument",
 		"StoresService/GetPrice", `{"product":"pen","at":"2001-01-01T00:00:00Z"}`, "not_found", "StoresService/ListStores", `{"after":"a b"}`, "invalid_argument")
 	b.calls("staff:anna", "StoresService/AssignBarcode", `{"commandId":"a","product":"pen","barcode":"1"}`, "")
+	b.Settle(t) // each shop has a place
+	const place = `{"commandId":"p","store":"hall","at":{"x":"500","y":"-700"}}`
+	b.calls("customer:C1", "DepotService/PlaceStore", place, "permission_denied")
+	b.calls("staff:anna", "DepotService/PlaceStore", strings.Replace(place, "hall", "none", 1), "failed_precondition",
+		"DepotService/PlaceStore", `{"commandId":"p1","store":"hall"}`, "invalid_argument",
+		"DepotService/PlaceStore", strings.Replace(place, "500", "1000001", 1), "invalid_argument")
+	b.calls("staff:anna", "DepotService/PlaceStore", strings.Replace(place, `"p"`, `"p2"`, 1), "")
+	placed, err := b.Reader("depot").Log(t.Context(), backbone.ReadQuery{Types: []string{depot.StorePlaced{}.EventType()}, Limit: 1, Descending: true})
+	if err != nil || len(placed) != 1 || string(placed[0].Data) != `{"store":"hall","at":{"x":500,"y":-700}}` {
+		t.Errorf("%v %+v", err, placed)
+	}
+	b.calls("staff:anna", "StoresService/CategorizeProduct", `{"commandId":"c","product":"pen","category":"Writing"}`, "")
 	b.Do(t, command.IncreasePrice{Product: "pen", Price: eur(1150)})
 	for call, want := range map[[3]string]any{
 		{"StoresService/GetStore", `{"store":"attic"}`, "store.name"}:                                "Attic",
@@ -188,6 +202,9 @@ func TestCatalogueOverTheWire(t *testing.T) {
 		{"StoresService/ListStores", `{"participating":true}`, "stores.0.store"}:                     "hall",
 		{"StoresService/ListStores", `{"participating":true}`, "stores.1"}:                           nil,
 		{"StoresService/FindBarcode", `{"barcode":"1"}`, "product.product"}:                          "pen",
+		{"StoresService/GetProduct", `{"product":"pen"}`, "product.category"}:                        "Writing",
+		{"StoresService/ListCategories", `{"store":"hall"}`, "categories.0"}:                         "Writing",
+		{"StoresService/ListProducts", `{"category":"Writing"}`, "products.0.product"}:               "pen",
 		{"StoresService/FindBarcode", `{"barcode":"4006381333931","store":"hall"}`, "product.sku"}:   "INK",
 		{"StoresService/ListProducts", `{"store":"attic"}`, "products.0.product"}:                    "clock",
 		{"StoresService/ListProducts", `{"store":"attic","orderable":true}`, "products"}:             nil,

@@ -74,7 +74,7 @@ var (
 var forManagers = []string{
 	"/souk.v1.StoresService/CreateStore", "/souk.v1.StoresService/RebrandStore", "/souk.v1.StoresService/EnableParticipation",
 	"/souk.v1.StoresService/DisableParticipation", "/souk.v1.InventoryService/AdjustStock",
-	"/souk.v1.InventoryService/CountStock",
+	"/souk.v1.InventoryService/CountStock", "/souk.v1.DepotService/PlaceStore",
 }
 
 func (a Access) check() error {

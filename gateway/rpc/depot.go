@@ -17,6 +17,7 @@ var depotPolicy = map[string]Access{
 	"CreateShoppingList": processes,
 	"InitiateShopping":   processes,
 	"CancelList":         processes,
+	"PlaceStore":         shop,
 	"AssignList":         shop,
 	"RecoverItems":       shop,
 	"RegisterRobot":      shop,
@@ -51,6 +52,14 @@ func (h depotFace) InitiateShopping(ctx context.Context, r *connect.Request[souk
 func (h depotFace) CancelList(ctx context.Context, r *connect.Request[soukv1.CancelListRequest]) (*connect.Response[soukv1.CancelListResponse], error) {
 	a, err := h.do(ctx, r.Msg, command.CancelList{List: r.Msg.GetList(), Reason: r.Msg.GetReason()})
 	return done(&soukv1.CancelListResponse{Answer: a}, err)
+}
+
+func (h depotFace) PlaceStore(ctx context.Context, r *connect.Request[soukv1.PlaceStoreRequest]) (*connect.Response[soukv1.PlaceStoreResponse], error) {
+	if r.Msg.GetAt() == nil {
+		return nil, wrong("at", "is required")
+	}
+	a, err := h.do(ctx, r.Msg, depot.PlaceStore{Store: r.Msg.GetStore(), At: &mall.Place{X: r.Msg.GetAt().GetX(), Y: r.Msg.GetAt().GetY()}})
+	return done(&soukv1.PlaceStoreResponse{Answer: a}, err)
 }
 
 func (h depotFace) AssignList(ctx context.Context, r *connect.Request[soukv1.AssignListRequest]) (*connect.Response[soukv1.AssignListResponse], error) {

@@ -57,9 +57,13 @@ func (h ordersFace) PlaceOrder(ctx context.Context, r *connect.Request[soukv1.Pl
 	if err != nil {
 		return nil, err
 	}
+	wish, known := whenShort[r.Msg.GetWhenShort()]
+	if !known {
+		return nil, wrong("whenShort", "is none that is known here")
+	}
 	c := command.PlaceOrder{
 		Order: r.Msg.GetOrder(), Message: r.Msg.GetMessage(), Customer: r.Msg.GetCustomer(), Items: items(r.Msg.GetItems()),
-		Payment: r.Msg.GetPayment(), WaitForStock: r.Msg.GetWaitForStock(), Expires: expires,
+		Payment: r.Msg.GetPayment(), WaitForStock: r.Msg.GetWaitForStock(), Expires: expires, WhenShort: wish,
 	}
 	if v.caller.Kind != Process {
 		if err := h.price(ctx, &c); err != nil {
@@ -178,6 +182,7 @@ func (h ordersFace) GetOrder(ctx context.Context, r *connect.Request[soukv1.GetO
 	answer := &soukv1.Order{
 		Order: o.ID, Customer: o.Customer, Status: statusOf(o.Shown()), Message: o.Message, Items: itemsOf(o.Items), Total: moneyOf(o.Total),
 		Payment: o.Payment, WaitForStock: o.WaitForStock, Expires: microsOf(o.Expires), Paid: o.Paid, Collected: o.Collected, Reason: o.Reason,
+		WhenShort: wishOf(o.WhenShort), Substitutes: itemsOf(o.Substitutes),
 	}
 	if o.Short.SKU != "" {
 		answer.Shortage = &soukv1.Shortage{Sku: o.Short.SKU, Wanted: o.Short.Wanted, Available: o.Short.Available}
@@ -187,6 +192,19 @@ func (h ordersFace) GetOrder(ctx context.Context, r *connect.Request[soukv1.GetO
 	}
 	return done(&soukv1.GetOrderResponse{Order: answer}, nil)
 }
+
+// wishOf is what a customer wants when goods are not found, as it travels.
+func wishOf(wish mall.WhenShort) soukv1.WhenShort {
+	for travels, w := range whenShort {
+		if w == wish {
+			return travels
+		}
+	}
+	return soukv1.WhenShort_WHEN_SHORT_UNSPECIFIED
+}
+
+// WhenShort reads what wishOf wrote.
+func WhenShort(travels soukv1.WhenShort) mall.WhenShort { return whenShort[travels] }
 
 // statusOf reads a status as orders show it.
 func statusOf(shown string) soukv1.OrderStatus {

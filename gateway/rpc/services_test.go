@@ -140,7 +140,7 @@ func TestThePriceIsTheCatalogues(t *testing.T) {
 	t.Parallel()
 	b := begin(t)
 	b.stock()
-	const order = `{"commandId":"k1","order":"O1","customer":"C1","items":[{"product":"pen","quantity":1,"price":{"amount":"1000","currency":"EUR"}}]}`
+	const order = `{"commandId":"k1","order":"O1","customer":"C1","whenShort":"WHEN_SHORT_REST","items":[{"product":"pen","quantity":1,"price":{"amount":"1000","currency":"EUR"}}]}`
 	for _, body := range []string{
 		strings.Replace(order, "1000", "1", 1), strings.Replace(order, "EUR", "CHF", 1),
 		strings.Replace(order, `"1000"`, `"-1"`, 1),
@@ -154,6 +154,12 @@ func TestThePriceIsTheCatalogues(t *testing.T) {
 	}
 	if answer, code := b.json("customer:C1", "OrdersService/PlaceOrder", order); code != "" {
 		t.Fatalf("%s %v", code, answer)
+	}
+	if answer, code := b.json("customer:C1", "OrdersService/GetOrder", `{"order":"O1"}`); code != "" || answer["order"].(map[string]any)["whenShort"] != "WHEN_SHORT_REST" {
+		t.Errorf("what is wanted when goods are not found: %s %v", code, answer)
+	}
+	if _, code := b.json("customer:C1", "OrdersService/PlaceOrder", strings.Replace(order, `"WHEN_SHORT_REST"`, "9", 1)); code != "invalid_argument" {
+		t.Errorf("a wish that nobody knows: %s", code)
 	}
 	b.Do(t, command.IncreasePrice{Product: "pen", Price: eur(2000)})
 	answer, code := b.json("customer:C1", "OrdersService/PlaceOrder", order)

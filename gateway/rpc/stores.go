@@ -23,6 +23,7 @@ var storesPolicy = map[string]Access{
 	"AddProduct":           shop,
 	"RebrandProduct":       shop,
 	"AssignBarcode":        shop,
+	"CategorizeProduct":    shop,
 	"IncreasePrice":        shop,
 	"DecreasePrice":        shop,
 	"RemoveProduct":        shop,
@@ -32,6 +33,7 @@ var storesPolicy = map[string]Access{
 	"FindProduct":          everybody,
 	"FindBarcode":          everybody,
 	"ListProducts":         everybody,
+	"ListCategories":       everybody,
 	"ListPrices":           everybody,
 	"GetPrice":             everybody,
 }
@@ -66,7 +68,7 @@ func (h storesFace) DisableParticipation(ctx context.Context, r *connect.Request
 func (h storesFace) AddProduct(ctx context.Context, r *connect.Request[soukv1.AddProductRequest]) (*connect.Response[soukv1.AddProductResponse], error) {
 	a, err := h.do(ctx, r.Msg, command.AddProduct{
 		Product: r.Msg.GetProduct(), Store: r.Msg.GetStore(), Name: r.Msg.GetName(), Description: r.Msg.GetDescription(), SKU: r.Msg.GetSku(),
-		Barcode: r.Msg.GetBarcode(), Price: money(r.Msg.GetPrice()),
+		Barcode: r.Msg.GetBarcode(), Category: r.Msg.GetCategory(), Price: money(r.Msg.GetPrice()),
 		RestockThreshold: r.Msg.GetRestockThreshold(), RestockQuantity: r.Msg.GetRestockQuantity(),
 	})
 	return done(&soukv1.AddProductResponse{Answer: a}, err)
@@ -80,6 +82,11 @@ func (h storesFace) RebrandProduct(ctx context.Context, r *connect.Request[soukv
 func (h storesFace) AssignBarcode(ctx context.Context, r *connect.Request[soukv1.AssignBarcodeRequest]) (*connect.Response[soukv1.AssignBarcodeResponse], error) {
 	a, err := h.do(ctx, r.Msg, command.AssignBarcode{Product: r.Msg.GetProduct(), Barcode: r.Msg.GetBarcode()})
 	return done(&soukv1.AssignBarcodeResponse{Answer: a}, err)
+}
+
+func (h storesFace) CategorizeProduct(ctx context.Context, r *connect.Request[soukv1.CategorizeProductRequest]) (*connect.Response[soukv1.CategorizeProductResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.CategorizeProduct{Product: r.Msg.GetProduct(), Category: r.Msg.GetCategory()})
+	return done(&soukv1.CategorizeProductResponse{Answer: a}, err)
 }
 
 func (h storesFace) IncreasePrice(ctx context.Context, r *connect.Request[soukv1.IncreasePriceRequest]) (*connect.Response[soukv1.IncreasePriceResponse], error) {
@@ -164,18 +171,27 @@ func (h storesFace) FindBarcode(ctx context.Context, r *connect.Request[soukv1.F
 func (h storesFace) ListProducts(ctx context.Context, r *connect.Request[soukv1.ListProductsRequest]) (*connect.Response[soukv1.ListProductsResponse], error) {
 	n, err := limit(r.Msg.GetLimit(), 100, 1000)
 	if err == nil {
-		err = cmp.Or(optionalID("after", r.Msg.GetAfter()), optionalID("store", r.Msg.GetStore()))
+		err = cmp.Or(optionalID("after", r.Msg.GetAfter()), optionalID("store", r.Msg.GetStore()), shortText("category", r.Msg.GetCategory()))
 	}
 	if err != nil {
 		return nil, err
 	}
-	f := stores.Filter{After: r.Msg.GetAfter(), Store: r.Msg.GetStore(), Orderable: r.Msg.GetOrderable()}
+	f := stores.Filter{After: r.Msg.GetAfter(), Store: r.Msg.GetStore(), Category: r.Msg.GetCategory(), Orderable: r.Msg.GetOrderable()}
 	list, err := stores.List(ctx, h.Reader("stores"), f, n)
 	answer := &soukv1.ListProductsResponse{}
 	for _, p := range list {
 		answer.Products = append(answer.Products, productOf(p))
 	}
 	return done(answer, unread(err))
+}
+
+func (h storesFace) ListCategories(ctx context.Context, r *connect.Request[soukv1.ListCategoriesRequest]) (*connect.Response[soukv1.ListCategoriesResponse], error) {
+	n, err := limit(r.Msg.GetLimit(), 100, 1000)
+	if err = cmp.Or(err, optionalID("store", r.Msg.GetStore())); err != nil {
+		return nil, err
+	}
+	list, err := stores.Categories(ctx, h.Reader("stores"), r.Msg.GetStore(), n)
+	return done(&soukv1.ListCategoriesResponse{Categories: list}, unread(err))
 }
 
 func (h storesFace) ListPrices(ctx context.Context, r *connect.Request[soukv1.ListPricesRequest]) (*connect.Response[soukv1.ListPricesResponse], error) {
@@ -212,6 +228,6 @@ func priceOf(p stores.Price) *soukv1.Price {
 func productOf(p stores.Product) *soukv1.Product {
 	return &soukv1.Product{
 		Product: p.Product, Store: p.Store, Location: p.Location, Sku: p.SKU, Barcode: p.Barcode, Name: p.Name,
-		Description: p.Description, Price: moneyOf(p.Price), PriceVersion: p.PriceVersion, Orderable: p.Orderable,
+		Description: p.Description, Price: moneyOf(p.Price), PriceVersion: p.PriceVersion, Orderable: p.Orderable, Category: p.Category,
 	}
 }

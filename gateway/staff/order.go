@@ -90,53 +90,68 @@ func (g *Gateway) decideShort(w http.ResponseWriter, r *door.Request) error {
 	return g.answerOrder(w, r, id)
 }
 
-// takePayment records that the customer has paid at the depot.
-func (g *Gateway) takePayment(w http.ResponseWriter, r *door.Request) error {
+// settling is what a clerk is told who would take money, or give goods, before it is known whether the customer owes any.
+func settling() error {
+	return door.NotYet("payment_settling", "The payment of this order is being settled. Take no money; try again in a moment.")
+}
+
+// atCounter returns the order of the path, whose money or goods are to change hands. One that is being settled is refused for now, before a
+// command is sent: its refusal would be the answer for good.
+func (g *Gateway) atCounter(r *door.Request) (Order, error) {
 	id, err := idIn(r, "order")
 	if err != nil {
-		return err
+		return Order{}, err
 	}
+	o, found, err := g.Orders.Order(r.Context(), id)
+	switch {
+	case err != nil:
+		return o, unavailable(err)
+	case !found:
+		return o, door.NotFound("order")
+	case o.Settling:
+		return o, settling()
+	}
+	return o, nil
+}
+
+// takePayment records that the customer has paid at the depot.
+func (g *Gateway) takePayment(w http.ResponseWriter, r *door.Request) error {
 	if err := (form{}).read(r.Body); err != nil {
 		return err
 	}
-	if err := g.do(r, "pay", command.PayInvoice{Invoice: id}); err != nil { // an invoice has the id of its order
-		return err
-	}
-	return g.answerOrder(w, r, id)
-}
-
-// handOver gives the goods to the customer. With takePayment it takes the money first, in the same breath: where that is refused
-// since it was paid before, the goods are handed over all the same.
-func (g *Gateway) handOver(w http.ResponseWriter, r *door.Request) error {
-	id, err := idIn(r, "order")
+	o, err := g.atCounter(r)
 	if err != nil {
 		return err
 	}
+	if err := g.do(r, "pay", command.PayInvoice{Invoice: o.Order}); err != nil { // an invoice has the id of its order
+		return err
+	}
+	return g.answerOrder(w, r, o.Order)
+}
+
+// handOver gives the goods to the customer. With takePayment it takes the money first, in the same breath, of an order that is ready: for
+// another nobody hands anything over, and nothing is taken.
+func (g *Gateway) handOver(w http.ResponseWriter, r *door.Request) error {
 	pay := false
 	if err := (form{"takePayment": &pay}).read(r.Body); err != nil {
 		return err
 	}
-	if pay {
-		o, found, err := g.Orders.Order(r.Context(), id)
-		if err != nil {
-			return unavailable(err)
-		}
-		if !found {
-			return door.NotFound("order")
-		}
-		if !o.Paid {
-			if err := g.do(r, "pay", command.PayInvoice{Invoice: id}); err != nil {
-				return err
-			}
-			if err := g.untilPaid(r.Context(), id); err != nil {
-				return err
-			}
-		}
-	}
-	if err := g.do(r, "hand over", command.HandOverOrder{Order: id}); err != nil {
+	o, err := g.atCounter(r)
+	if err != nil {
 		return err
 	}
-	return g.answerOrder(w, r, id)
+	if pay && !o.Paid && o.Status == "READY" {
+		if err := g.do(r, "pay", command.PayInvoice{Invoice: o.Order}); err != nil {
+			return err
+		}
+		if err := g.untilPaid(r.Context(), o.Order); err != nil {
+			return err
+		}
+	}
+	if err := g.do(r, "hand over", command.HandOverOrder{Order: o.Order}); err != nil {
+		return err
+	}
+	return g.answerOrder(w, r, o.Order)
 }
 
 // untilPaid waits until an order has heard that it is paid, which payments tell it of by an event.

@@ -118,7 +118,7 @@ func (g *Gateway) board(w http.ResponseWriter, r *door.Request) error {
 }
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"sign": sign, "word": word, "class": class, "person": person, "asked": asked, "took": took,
+	"sign": sign, "word": word, "class": class, "person": person, "asked": asked, "took": took, "wish": wish,
 }).ParseFS(files, "page.html", "board.html", "sales.html"))
 
 func (g *Gateway) render(w http.ResponseWriter, r *door.Request, name string) error {
@@ -278,6 +278,19 @@ func word(state any) string {
 
 // person leaves the role away from an actor's name.
 func person(actor string) string { return strings.TrimPrefix(actor, "staff:") }
+
+// wish says what a customer wants when goods are not found.
+func wish(w mall.WhenShort) string {
+	switch w {
+	case mall.ShortRest:
+		return "the rest"
+	case mall.ShortSubstitute:
+		return "something like it, never dearer"
+	case mall.ShortCancel:
+		return "nothing then"
+	}
+	return "to be asked"
+}
 
 // asked says what an approval is for.
 func asked(a Approval) string {

@@ -72,6 +72,13 @@ type OrderLine struct {
 	Placed   time.Time  `json:"placed"`
 	Paid     bool       `json:"paid"`
 	Missing  int        `json:"missing,omitempty"` // lines that are short and wait for a decision
+	// Settling says that it is ready and not paid, and that nothing is asked for at the depot: the money of a payment is being taken, or what
+	// it comes to is being written down.
+	Settling bool `json:"settling,omitempty"`
+	// WhenShort is what the customer wants when goods are not found: ask, rest, substitute or cancel.
+	WhenShort mall.WhenShort `json:"whenShort"`
+	// Substitutes come instead of what was not found.
+	Substitutes []mall.Item `json:"substitutes,omitempty"`
 }
 
 // Order is all that there is to know about an order.

@@ -269,8 +269,8 @@ func newShop(t *testing.T) *shop {
 		stockroom(), tills(), staff.Service(func(gate, key string) backbone.Command { return openDoor{gate, key} }),
 	}})}
 	s.orders = []staff.Order{
-		{OrderLine: staff.OrderLine{Order: "O1", Customer: "C1", Status: "READY", Total: eur(4000), Placed: backbonetest.Epoch}, History: []staff.Change{}},
-		{OrderLine: staff.OrderLine{Order: "O2", Customer: "C2", Status: "PICKING", Total: eur(900), Placed: backbonetest.Epoch, Missing: 1}},
+		{OrderLine: staff.OrderLine{Order: "O1", Customer: "C1", Status: "READY", Total: eur(4000), Placed: backbonetest.Epoch, Substitutes: []mall.Item{{Name: "Green <tea>", Quantity: 2}}}, History: []staff.Change{}},
+		{OrderLine: staff.OrderLine{Order: "O2", Customer: "C2", Status: "PICKING", Total: eur(900), Placed: backbonetest.Epoch, Missing: 1, WhenShort: mall.ShortSubstitute}},
 		{OrderLine: staff.OrderLine{Order: "O3", Customer: "C1", Status: "COMPLETED", Total: eur(100), Placed: backbonetest.Epoch, Paid: true}},
 	}
 	s.robots = []staff.Robot{
@@ -606,6 +606,33 @@ func TestWorkOfStaff(t *testing.T) {
 	w.refused(404, "not_found", c, "POST", "/staff/orders/O9/hand-over", `{"takePayment":true}`)
 }
 
+// An order that was paid beforehand is ready before it is known that the money came: the counter says so, takes nothing, and hands over as soon as
+// it is, under the same key too. For an order that is not ready nothing is taken. Red when a command is sent all the same, whose refusal stays.
+func TestAPaymentIsBeingSettled(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	s.orders[0].Settling, s.orders[0].Payment = true, "P1"
+	w := open(t, s)
+	c := w.clerk("ann")
+	for _, path := range []string{"pay", "hand-over", "hand-over"} {
+		body := map[string]string{"pay": `{}`, "hand-over": `{"takePayment":true}`}[path]
+		rec := w.do(c, "POST", "/staff/orders/O1/"+path, body, "Idempotency-Key", "k-"+path)
+		var p struct{ Code string }
+		if err := json.Unmarshal(rec.Body.Bytes(), &p); err != nil || rec.Code != 409 || p.Code != "payment_settling" || rec.Header().Get("Retry-After") != "1" {
+			t.Errorf("%s: %d %v %s", path, rec.Code, rec.Header(), rec.Body)
+		}
+	}
+	if board := w.do(c, "GET", "/staff/board", "").Body.String(); !strings.Contains(board, "being settled") || strings.Contains(board, "hand-O1") {
+		t.Error("the page has goods handed over whose payment is being settled")
+	}
+	w.must(200, c, "POST", "/staff/orders/O2/hand-over", `{"takePayment":true}`) // refused by orders; not here, where nobody decides
+	s.change(func() { s.orders[0].Settling, s.orders[0].Paid = false, true })
+	w.must(200, c, "POST", "/staff/orders/O1/hand-over", `{"takePayment":true}`, "Idempotency-Key", "k-hand-over")
+	if len(s.done) != 2 || s.done[0] != (command.HandOverOrder{Order: "O2"}) || s.done[1] != (command.HandOverOrder{Order: "O1"}) {
+		t.Errorf("%+v", s.done)
+	}
+}
+
 // The page shows everything, says nothing by colour alone, takes no markup from anybody, and offers to nobody what they may not do.
 func TestThePage(t *testing.T) {
 	t.Parallel()
@@ -621,6 +648,7 @@ func TestThePage(t *testing.T) {
 	}
 	for _, want := range []string{
 		"O1", "● ready", "✕ short", "✕ error", "▼ 2", "Take 40.00 EUR and hand over", "Corner &lt;b&gt;", "&lt;script&gt;", "gate-1", "PU1", "give-A1", "Correct what is on hand", "bob, manager",
+		"The customer wants something like it, never dearer.", "instead: 2 × Green &lt;tea&gt;",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not show %q", want)

@@ -35,7 +35,7 @@ func (catalogueImport) Help() string {
   souk catalogue import goods.csv
 
 The first line names the columns, in any order: product, name and price, and where wanted store,
-sku, barcode, description, currency, restock_threshold and restock_quantity. What a product is
+sku, barcode, description, category, currency, restock_threshold and restock_quantity. What a product is
 restocked by counts for those that are new. A product that is not in the file stays as it is, and
 so does what a column that is left out would say.
 

@@ -9,6 +9,23 @@ import (
 
 type storeCommand struct {
 	Create storeCreate `cmd:"" help:"Open a shop."`
+	Place  storePlace  `cmd:"" help:"Say where a shop is, for robots."`
+}
+
+type storePlace struct {
+	Store string `arg:"" help:"The shop's id."`
+	X     string `arg:"" help:"Metres from the depot along the aisle."`
+	Y     string `arg:"" help:"Metres from the depot across the aisles."`
+}
+
+// Help implements kong's long help.
+func (storePlace) Help() string {
+	return "A shop has a place from when it was opened: the next one along the aisles.\n\nExample:\n  souk store place corner 40 20"
+}
+
+// Run says where a shop is.
+func (c *storePlace) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "store place", control.Args{"store": c.Store, "x": c.X, "y": c.Y})
 }
 
 type storeCreate struct {

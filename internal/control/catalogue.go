@@ -26,6 +26,7 @@ const (
 	colBarcode     = "barcode"
 	colName        = "name"
 	colDescription = "description"
+	colCategory    = "category"
 	colPrice       = "price"
 	colCurrency    = "currency"
 	colThreshold   = "restock_threshold"
@@ -34,7 +35,7 @@ const (
 
 // CatalogueColumns lists them in the order in which they are exported.
 func CatalogueColumns() []string {
-	return []string{colProduct, colStore, colSKU, colBarcode, colName, colDescription, colPrice, colCurrency, colThreshold, colRestock}
+	return []string{colProduct, colStore, colSKU, colBarcode, colName, colDescription, colCategory, colPrice, colCurrency, colThreshold, colRestock}
 }
 
 // CatalogueRow is a line of a table to import. A column that the table does not have is not among its cells.
@@ -135,6 +136,10 @@ func compare(ctx context.Context, h *house.House, row CatalogueRow) (kind string
 		details = append(details, fmt.Sprintf("barcode %q to %q", known.Barcode, wanted.Barcode))
 		commands = append(commands, command.AssignBarcode{Product: wanted.Product, Barcode: wanted.Barcode})
 	}
+	if wanted.Category != known.Category {
+		details = append(details, fmt.Sprintf("category %q to %q", known.Category, wanted.Category))
+		commands = append(commands, command.CategorizeProduct{Product: wanted.Product, Category: wanted.Category})
+	}
 	switch {
 	case wanted.Price.Amount > known.Price.Amount:
 		commands = append(commands, command.IncreasePrice{Product: wanted.Product, Price: wanted.Price})
@@ -164,8 +169,8 @@ func wantedProduct(ctx context.Context, h *house.House, row CatalogueRow) (c com
 		return c, known, err
 	}
 	c.SKU = cmp.Or(cell[colSKU], known.SKU, c.Product)
-	c.Barcode, c.Description = known.Barcode, known.Description
-	for name, field := range map[string]*string{colBarcode: &c.Barcode, colDescription: &c.Description} {
+	c.Barcode, c.Description, c.Category = known.Barcode, known.Description, known.Category
+	for name, field := range map[string]*string{colBarcode: &c.Barcode, colDescription: &c.Description, colCategory: &c.Category} {
 		if text, said := cell[name]; said {
 			*field = text
 		}
@@ -255,7 +260,7 @@ func exportCatalogue(ctx context.Context, h *house.House, a Args, emit Emit) err
 				return fmt.Errorf("product %s does not begin with what it came with", p.Product)
 			}
 			if err := emit(map[string]string{
-				colProduct: p.Product, colStore: p.Store, colSKU: p.SKU, colBarcode: p.Barcode, colName: p.Name, colDescription: p.Description,
+				colProduct: p.Product, colStore: p.Store, colSKU: p.SKU, colBarcode: p.Barcode, colName: p.Name, colDescription: p.Description, colCategory: p.Category,
 				colPrice: p.Price.Decimal(), colCurrency: p.Price.Currency,
 				colThreshold: strconv.FormatInt(added.RestockThreshold, 10), colRestock: strconv.FormatInt(added.RestockQuantity, 10),
 			}); err != nil {

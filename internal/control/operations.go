@@ -42,6 +42,7 @@ func operations() map[string]operation {
 		"stock receive":     {run: receiveStock},
 		"stock show":        {run: showStock, reads: true},
 		"store create":      {run: createStore},
+		"store place":       {run: placeStore},
 		"product add":       {run: addProduct},
 		"product price":     {run: setPrice},
 		"catalogue import":  {run: importCatalogue},

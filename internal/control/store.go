@@ -12,6 +12,7 @@ import (
 	"example.org/souk/internal/house"
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
+	"example.org/souk/mall/depot"
 	"example.org/souk/mall/logistics"
 	"example.org/souk/mall/stores"
 )
@@ -32,6 +33,22 @@ func createStore(ctx context.Context, h *house.House, a Args, emit Emit) error {
 		return err
 	}
 	if err := do(ctx, h, a, command.EnableParticipation{Store: c.Store}); err != nil {
+		return err
+	}
+	return emit(c)
+}
+
+// placeStore says where a shop is.
+func placeStore(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	c := depot.PlaceStore{Store: a["store"], At: &mall.Place{}}
+	for name, into := range map[string]*int64{"x": &c.At.X, "y": &c.At.Y} {
+		metres, err := strconv.ParseInt(a[name], 10, 32)
+		if err != nil {
+			return fmt.Errorf("%s %q is no whole number of metres", name, a[name])
+		}
+		*into = metres * 100
+	}
+	if err := do(ctx, h, a, c); err != nil {
 		return err
 	}
 	return emit(c)

@@ -27,7 +27,7 @@ func (p *play) openCounter(client *http.Client) (*counter, error) {
 }
 
 // run hands out until ctx ends. A mall that is away, or that says to come again, is asked again, as it is where the money of an order that
-// was paid before is not in yet and there is no invoice to pay; what else it refuses is told.
+// was paid before is not in yet; what else it refuses is told.
 func (c *counter) run(ctx context.Context, failed func(context.Context, error)) {
 	for tried := 0; pause(ctx, 200*time.Millisecond); tried++ {
 		var ready struct{ Orders []struct{ Order string } }
@@ -37,7 +37,7 @@ func (c *counter) run(ctx context.Context, failed func(context.Context, error)) 
 		for _, o := range ready.Orders {
 			status, err := c.ask(ctx, http.MethodPost, "/orders/"+o.Order+"/hand-over", fmt.Sprintf("%s-%d", o.Order, tried), &struct{}{})
 			switch {
-			case err != nil, status < 300, status == http.StatusNotFound, status == http.StatusConflict, status == http.StatusTooManyRequests, status >= 500:
+			case err != nil, status < 300, status == http.StatusConflict, status == http.StatusTooManyRequests, status >= 500:
 			default:
 				failed(ctx, fmt.Errorf("order %s is not handed over: %d", o.Order, status))
 			}

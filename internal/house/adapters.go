@@ -100,7 +100,7 @@ func (b orderBook) Order(ctx context.Context, id string) (online.Order, bool, er
 	}
 	o := online.Order{
 		ID: id, Customer: v.Customer, Status: v.Shown(), Items: v.Items, Total: v.Total,
-		Payment: v.Payment, WaitForStock: v.WaitForStock,
+		Payment: v.Payment, WaitForStock: v.WaitForStock, WhenShort: v.WhenShort,
 	}
 	for _, s := range v.History {
 		o.History = append(o.History, online.Change{Status: s.Status, At: s.Time})

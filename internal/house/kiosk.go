@@ -17,17 +17,18 @@ import (
 	"example.org/souk/mall/event"
 	"example.org/souk/mall/inventory"
 	"example.org/souk/mall/orders"
+	"example.org/souk/mall/payments"
 	"example.org/souk/mall/stores"
 )
 
 // standsBehindKiosks lists the services whose tables kiosks show.
-var standsBehindKiosks = []string{"stores", "inventory", "baskets", "orders", depot.ServiceName, "entrance", "customers"}
+var standsBehindKiosks = []string{"stores", "inventory", "baskets", "orders", depot.ServiceName, "payments", "entrance", "customers"}
 
 // kioskStand returns what stands behind the kiosks. Commands go to wherever their services run; what is shown is read in the databases.
 func (h *House) kioskStand() kiosk.Config {
 	c := kiosk.Config{
 		Commands: h, Catalogue: wares{h.Reader("stores")}, Stock: shelves{h.Reader("inventory")},
-		Baskets: trolleys{h.Reader("baskets")}, Border: h.Baskets(), Orders: pickups{h.Reader("orders"), h.Reader(depot.ServiceName)},
+		Baskets: trolleys{h.Reader("baskets")}, Border: h.Baskets(), Orders: pickups{h.Reader("orders"), h.Reader(depot.ServiceName), h.Reader("payments")},
 		People: patrons{h.Keys, h.Reader("entrance"), h.Reader("customers")}, Authority: h.Authority, Pulses: &h.kiosks,
 		Currency: h.cfg.Currency, Closing: h.closing, TLS: h.secure(),
 	}
@@ -66,6 +67,14 @@ func (w wares) Stores(ctx context.Context) ([]kiosk.Store, error) {
 	return shown, err
 }
 
+// maxCategories bounds the categories that kiosks show.
+const maxCategories = 100
+
+// Categories implements kiosk.Catalogue.
+func (w wares) Categories(ctx context.Context, store string) ([]string, error) {
+	return stores.Categories(ctx, w.stores, store, maxCategories)
+}
+
 // Products implements kiosk.Catalogue.
 func (w wares) Products(ctx context.Context, q kiosk.Query, after string, limit int) ([]kiosk.Product, error) {
 	names, err := w.names(ctx)
@@ -75,7 +84,7 @@ func (w wares) Products(ctx context.Context, q kiosk.Query, after string, limit 
 	text := strings.ToLower(q.Text)
 	var list []kiosk.Product
 	for looked := 0; looked < maxSearched; looked += searchChunk {
-		chunk, err := stores.List(ctx, w.stores, stores.Filter{After: after, Store: q.Store, Orderable: true}, searchChunk)
+		chunk, err := stores.List(ctx, w.stores, stores.Filter{After: after, Store: q.Store, Category: q.Category, Orderable: true}, searchChunk)
 		if err != nil {
 			return nil, err
 		}
@@ -107,7 +116,7 @@ func (w wares) Product(ctx context.Context, id string) (kiosk.Product, bool, err
 
 func wareOf(p stores.Product, store string) kiosk.Product {
 	return kiosk.Product{
-		ID: p.Product, Store: p.Store, StoreName: store, SKU: p.SKU, Barcode: p.Barcode, Name: p.Name, Description: p.Description,
+		ID: p.Product, Store: p.Store, StoreName: store, SKU: p.SKU, Barcode: p.Barcode, Name: p.Name, Description: p.Description, Category: p.Category,
 		Price: p.Price, PriceVersion: p.PriceVersion, Sold: p.Orderable,
 	}
 }
@@ -157,7 +166,7 @@ func versionOf(ctx context.Context, r *backbone.Reader, stream string) (int64, e
 }
 
 // pickups shows kiosks their orders.
-type pickups struct{ orders, depot *backbone.Reader }
+type pickups struct{ orders, depot, payments *backbone.Reader }
 
 // Order implements kiosk.Orders.
 func (p pickups) Order(ctx context.Context, id string) (kiosk.Order, bool, error) {
@@ -178,6 +187,10 @@ func (p pickups) Order(ctx context.Context, id string) (kiosk.Order, bool, error
 		if err == nil { // else an order is shown without how far the robot is
 			o.Picked = min(int64(len(picked)), o.Stops)
 		}
+	}
+	if !v.Paid && !v.Status.Terminal() {
+		i, found, err := payments.InvoiceOf(ctx, p.payments, id)
+		o.Owed = found && err == nil && i.Pending() // else an order is shown without what is asked for it
 	}
 	o.Version, err = versionOf(ctx, p.orders, "order/"+id)
 	return o, true, err

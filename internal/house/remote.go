@@ -105,7 +105,7 @@ func (e elsewhere) Order(ctx context.Context, id string) (online.Order, bool, er
 	m := r.Msg.GetOrder()
 	o := online.Order{
 		ID: id, Customer: m.GetCustomer(), Status: status(m.GetStatus()), Total: money(m.GetTotal()),
-		Payment: m.GetPayment(), WaitForStock: m.GetWaitForStock(),
+		Payment: m.GetPayment(), WaitForStock: m.GetWaitForStock(), WhenShort: rpc.WhenShort(m.GetWhenShort()),
 	}
 	for _, i := range m.GetItems() {
 		o.Items = append(o.Items, mall.Item{

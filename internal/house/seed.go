@@ -18,6 +18,7 @@ type goods struct {
 	price, stock  int64
 	// More is ordered below threshold; 0: never.
 	threshold, restock int64
+	category           string
 }
 
 // person is a customer; the address is sealed before anything hears of it.
@@ -46,12 +47,12 @@ var demoShop = struct {
 	people []person
 }{
 	[]goods{
-		{"lamp", "Brass lamp", "LAMP-01", 4900, 40, 10, 30},
-		{"rug", "Woven rug", "RUG-01", 18900, 12, 4, 8},
-		{"tea", "Mint tea, 250 g", "TEA-01", 690, 200, 50, 150},
-		{"saffron", "Saffron, 1 g", "SAF-01", 850, 120, 30, 90},
-		{"tray", "Copper tray", "TRAY-01", 3250, 30, 8, 22},
-		{"bowl", "Glazed bowl", "BOWL-01", 1450, 80, 20, 60},
+		{"lamp", "Brass lamp", "LAMP-01", 4900, 40, 10, 30, "For the house"},
+		{"rug", "Woven rug", "RUG-01", 18900, 12, 4, 8, "For the house"},
+		{"tea", "Mint tea, 250 g", "TEA-01", 690, 200, 50, 150, "Tea and spices"},
+		{"saffron", "Saffron, 1 g", "SAF-01", 850, 120, 30, 90, "Tea and spices"},
+		{"tray", "Copper tray", "TRAY-01", 3250, 30, 8, 22, "For the table"},
+		{"bowl", "Glazed bowl", "BOWL-01", 1450, 80, 20, 60, "For the table"},
 	},
 	[]person{
 		{"amina", "Amina", "amina@souk.example", "1001"},
@@ -99,7 +100,7 @@ func (h *House) seed(ctx context.Context, tag string, list []goods, people []per
 	for _, g := range list {
 		errs = append(errs,
 			do("product-"+g.id, command.AddProduct{
-				Product: g.id, Store: shopStore, Name: g.name, SKU: g.sku,
+				Product: g.id, Store: shopStore, Name: g.name, SKU: g.sku, Category: g.category,
 				Price: mall.Money{Amount: g.price, Currency: h.cfg.Currency}, RestockThreshold: g.threshold, RestockQuantity: g.restock,
 			}),
 			do("stock-"+g.id, command.ReceiveStock{SKU: g.sku, Location: mall.MainLocation, Quantity: g.stock}))

@@ -1,6 +1,7 @@
 package house
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"example.org/souk/gateway/devices"
 	"example.org/souk/gateway/robots"
 	"example.org/souk/gateway/staff"
+	"example.org/souk/mall"
 	"example.org/souk/mall/analytics"
 	"example.org/souk/mall/depot"
 	"example.org/souk/mall/event"
@@ -100,7 +102,12 @@ func (f floor) Latest(ctx context.Context, statuses []string, limit int) ([]staf
 	for _, o := range latest {
 		looked[o.Order] = true
 		if (len(statuses) == 0 || slices.Contains(statuses, o.Status)) && len(list) < limit {
-			list = append(list, staff.OrderLine{Order: o.Order, Customer: o.Customer, Status: o.Status, Total: o.Total, Placed: o.Placed, Paid: o.Paid, Missing: o.Undecided})
+			line := staff.OrderLine{Order: o.Order, Customer: o.Customer, Status: o.Status, Total: o.Total, Placed: o.Placed, Paid: o.Paid, Missing: o.Undecided}
+			line.WhenShort, line.Substitutes = cmp.Or(o.WhenShort, mall.ShortAsk), o.Substitutes
+			if line.Settling, err = f.settling(ctx, line); err != nil {
+				return nil, err
+			}
+			list = append(list, line)
 		}
 	}
 	if len(list) == limit || len(latest) < look || !f.has("search") {
@@ -121,14 +128,32 @@ func (f floor) Latest(ctx context.Context, statuses []string, limit int) ([]staf
 			return nil, err
 		}
 		if slices.Contains(statuses, o.Shown()) {
-			list = append(list, lineOf(o, found.Placed))
+			line, err := f.lineOf(ctx, o)
+			if err != nil {
+				return nil, err
+			}
+			line.Placed = found.Placed
+			list = append(list, line)
 		}
 	}
 	return list, nil
 }
 
-func lineOf(o orders.View, placed time.Time) staff.OrderLine {
-	return staff.OrderLine{Order: o.ID, Customer: o.Customer, Status: o.Shown(), Total: o.Total, Placed: placed, Paid: o.Paid, Missing: len(o.Undecided)}
+func (f floor) lineOf(ctx context.Context, o orders.View) (line staff.OrderLine, err error) {
+	line = staff.OrderLine{Order: o.ID, Customer: o.Customer, Status: o.Shown(), Total: o.Total, Paid: o.Paid, Missing: len(o.Undecided)}
+	line.WhenShort, line.Substitutes = cmp.Or(o.WhenShort, mall.ShortAsk), o.Substitutes
+	line.Settling, err = f.settling(ctx, line)
+	return line, err
+}
+
+// settling tells whether the money of an order that is ready is on its way: nothing is asked for at the depot, or it was given there and the
+// order has not heard of it.
+func (f floor) settling(ctx context.Context, o staff.OrderLine) (bool, error) {
+	if o.Paid || o.Status != "READY" {
+		return false, nil
+	}
+	i, found, err := payments.InvoiceOf(ctx, f.h.Reader("payments"), o.Order)
+	return !found || i.Paid(), err
 }
 
 // Order implements staff.Orders. Its history has every event of the order, with who caused it.
@@ -138,10 +163,11 @@ func (f floor) Order(ctx context.Context, id string) (staff.Order, bool, error) 
 	if err != nil || !found {
 		return staff.Order{}, false, err
 	}
-	o := staff.Order{
-		OrderLine: staff.OrderLine{Order: id, Customer: v.Customer, Status: v.Shown(), Total: v.Total, Paid: v.Paid, Missing: len(v.Undecided)},
-		Payment:   v.Payment, Items: v.Items, Short: v.Undecided, Reason: v.Reason,
+	line, err := f.lineOf(ctx, v)
+	if err != nil {
+		return staff.Order{}, false, err
 	}
+	o := staff.Order{OrderLine: line, Payment: v.Payment, Items: v.Items, Short: v.Undecided, Reason: v.Reason}
 	log, err := reader.Log(ctx, backbone.ReadQuery{Stream: "order/" + id, Kinds: backbone.EventKinds(), Limit: 500})
 	if err != nil {
 		return staff.Order{}, false, err

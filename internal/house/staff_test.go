@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -22,6 +23,7 @@ import (
 	"example.org/souk/gateway/staff"
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
+	"example.org/souk/mall/payments"
 )
 
 // board is a mall with somebody who looks at the board of staff.
@@ -136,6 +138,61 @@ func TestStaffSeeRobots(t *testing.T) {
 		return len(s.Robots) == 1 && s.Robots[0].Robot == "robot-1" && s.Robots[0].At == mall.Place{X: 700, Y: 900}
 	})
 	cancel()
+}
+
+// A prepaid order whose goods are at the depot before the provider has said that it gives the money: the counter says that it is being settled, and
+// hands the goods over, under the same key, once that is known. Red when the counter asks for an invoice, which there is none of.
+func TestStaffWaitForWhatIsBeingSettled(t *testing.T) {
+	t.Parallel()
+	b := openBoard(t)
+	eur := func(amount int64) mall.Money { return mall.Money{Amount: amount, Currency: b.h.cfg.Currency} }
+	b.do(command.RegisterCustomer{Customer: "C1", Name: "sealed"})
+	b.do(command.ReceiveStock{SKU: "sku", Location: mall.MainLocation, Quantity: 1})
+	b.do(command.AuthorizePayment{Payment: "P1", Customer: "C1", Amount: eur(100)})
+	b.do(payments.SettleCall{Payment: "P1", Operation: payments.OpAuthorize, Key: "auth-P1"})
+	b.do(command.PlaceOrder{Order: "O1", Customer: "C1", Payment: "P1", WhenShort: mall.ShortRest, Items: []mall.Item{{Product: "P1", SKU: "sku", Name: "goods", Quantity: 1, Price: eur(100)}}})
+	b.do(command.RegisterRobot{Robot: "R1", Carries: 5})
+	b.do(command.RenewLease{Robot: "R1", State: mall.RobotIdle, Battery: 90})
+	var o staff.Order
+	becomes := func(what string, as func() bool) {
+		t.Helper()
+		b.until(what, func() bool {
+			seen, _, err := floor{b.h}.Order(t.Context(), "O1")
+			o = seen
+			return err == nil && as()
+		})
+	}
+	becomes("a robot fetches it", func() bool { return o.Status == "PICKING" })
+	b.do(command.ReportStop{List: "O1", Stop: 1, Robot: "R1", Update: 1, Outcome: mall.OutcomePicked, Picked: 1})
+	b.do(command.DeliverItems{List: "O1", Robot: "R1", Lines: []mall.Line{{SKU: "sku", Quantity: 1}}})
+	b.do(command.CompleteList{List: "O1", Robot: "R1"})
+	becomes("it is ready", func() bool { return o.Status == "READY" })
+	var ready struct{ Orders []staff.OrderLine }
+	b.get("/staff/orders?status=READY", &ready)
+	if len(ready.Orders) != 1 || !ready.Orders[0].Settling || ready.Orders[0].WhenShort != mall.ShortRest || o.WhenShort != mall.ShortRest {
+		t.Errorf("%+v and %+v", ready, o)
+	}
+	handOver := func() (int, string, string) {
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/staff/orders/O1/hand-over", strings.NewReader(`{"takePayment":true}`))
+		for name, value := range map[string]string{"Authorization": "Bearer " + b.token, "Content-Type": "application/json", "Idempotency-Key": "k1"} {
+			r.Header.Set(name, value)
+		}
+		rec := httptest.NewRecorder()
+		b.h.Door.ServeHTTP(rec, r)
+		return rec.Code, rec.Header().Get("Retry-After"), rec.Body.String()
+	}
+	if status, after, body := handOver(); status != http.StatusConflict || after != "1" || !strings.Contains(body, "payment_settling") || !o.Settling {
+		t.Fatalf("%d, again after %q: %s", status, after, body)
+	}
+	b.until("the money is asked for", func() bool {
+		p, err := payments.Get(t.Context(), b.h.Reader("payments"), "P1")
+		return err == nil && p.Status == payments.Capturing
+	})
+	b.do(payments.SettleCall{Payment: "P1", Operation: payments.OpCapture, Key: "capture-P1"})
+	becomes("the order is paid", func() bool { return o.Paid && !o.Settling })
+	if status, _, body := handOver(); status != http.StatusOK || !strings.Contains(body, "COMPLETED") {
+		t.Errorf("%d %s", status, body)
+	}
 }
 
 // An order that waits stays on the board however many came after it. Red when only the last orders are looked through.

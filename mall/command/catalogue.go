@@ -18,6 +18,7 @@ func All() []Command {
 		AddProduct{},
 		RebrandProduct{},
 		AssignBarcode{},
+		CategorizeProduct{},
 		IncreasePrice{},
 		DecreasePrice{},
 		RemoveProduct{},

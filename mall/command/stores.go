@@ -88,6 +88,7 @@ type AddProduct struct {
 	Description      string     `json:"description,omitempty"`
 	SKU              string     `json:"sku"`
 	Barcode          string     `json:"barcode,omitempty"`
+	Category         string     `json:"category,omitempty"`
 	Price            mall.Money `json:"price"`
 	RestockThreshold int64      `json:"restockThreshold"` // order more below this; 0: never
 	RestockQuantity  int64      `json:"restockQuantity"`  // how many more; 0 only with threshold 0
@@ -108,6 +109,7 @@ func (c AddProduct) Validate() error {
 		optionalText("description", c.Description, maxDescription, "\n\t"),
 		id("sku", c.SKU),
 		optionalID("barcode", c.Barcode),
+		optionalText("category", c.Category, maxCategory, ""),
 		money("price", c.Price),
 		restock("restockThreshold", c.RestockThreshold, "restockQuantity", c.RestockQuantity),
 	)
@@ -152,6 +154,29 @@ func (c AssignBarcode) Validate() error {
 	return cmp.Or(
 		id("product", c.Product),
 		optionalID("barcode", c.Barcode),
+	)
+}
+
+// CategorizeProduct asks that people who look around find the product under something, or under nothing any more.
+type CategorizeProduct struct {
+	Product  string `json:"product"`
+	Category string `json:"category,omitempty"`
+}
+
+// maxCategory bounds the name of a category, in characters.
+const maxCategory = 50
+
+// CommandType returns the wire name.
+func (CategorizeProduct) CommandType() string { return CategorizeProductV1 }
+
+// Stream returns the product.
+func (c CategorizeProduct) Stream() string { return c.Product }
+
+// Validate checks the command.
+func (c CategorizeProduct) Validate() error {
+	return cmp.Or(
+		id("product", c.Product),
+		optionalText("category", c.Category, maxCategory, ""),
 	)
 }
 

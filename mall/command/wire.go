@@ -18,6 +18,7 @@ const (
 	AddProductV1           = "souk.stores.AddProduct.v1"
 	RebrandProductV1       = "souk.stores.RebrandProduct.v1"
 	AssignBarcodeV1        = "souk.stores.AssignBarcode.v1"
+	CategorizeProductV1    = "souk.stores.CategorizeProduct.v1"
 	IncreasePriceV1        = "souk.stores.IncreasePrice.v1"
 	DecreasePriceV1        = "souk.stores.DecreasePrice.v1"
 	RemoveProductV1        = "souk.stores.RemoveProduct.v1"

@@ -369,6 +369,12 @@ func TestPlaces(t *testing.T) {
 		seen[at], history = true, append(history, out...)
 	}
 	backbonetest.Given(t, Service(Config{}), history...).When(PlaceStore{Store: "a"}).ThenNothing()
+	backbonetest.Given(t, Service(Config{}), history...).When(PlaceStore{Store: "z", At: &mall.Place{X: 3}}).ThenRefused(ErrStoreUnknown.Code)
+	for _, wrong := range []PlaceStore{{}, {Store: "a b"}, {Store: "a", At: &mall.Place{X: maxAcross + 1}}, {Store: "a", At: &mall.Place{Y: -maxAcross - 1}}} {
+		if wrong.Validate() == nil {
+			t.Errorf("%+v is taken", wrong)
+		}
+	}
 	backbonetest.Given(t, Service(Config{}), history...).When(PlaceStore{Store: "a", At: &mall.Place{X: 3}}).Then(StorePlaced{Store: "a", At: mall.Place{X: 3}})
 }
 

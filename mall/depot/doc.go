@@ -8,11 +8,11 @@
 // where the stores are.
 //
 // Handles: CreateShoppingList, InitiateShopping, AssignList, ReportStop, DeliverItems, CompleteList, CancelList; RegisterRobot,
-// RetireRobot, RenewLease, SteerRobot, RecoverItems; its own AssignRecovery, ExpireLease, OfferJob, FreeRobot and PlaceStore.
+// RetireRobot, RenewLease, SteerRobot, RecoverItems; PlaceStore, which it sends itself as well; its own AssignRecovery, ExpireLease, OfferJob and FreeRobot.
 //
 // Subscribes: to stores.StoreCreated: each store gets a place on the floor.
 //
-// Refuses: list_unknown, list_exists, list_canceled (also what a late CreateShoppingList meets after its CancelList), list_over,
+// Refuses: store_unknown, list_unknown, list_exists, list_canceled (also what a late CreateShoppingList meets after its CancelList), list_over,
 // not_available, not_idle, stop_unknown, stop_settled, wrong_quantity, assignment_replaced, carries_nothing, other_lines, carries_goods,
 // stops_open, nothing_lost, robot_unknown, robot_retired, robot_working, robot_offline.
 //

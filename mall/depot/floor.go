@@ -199,7 +199,7 @@ func (d *desk) appends(others ...backbone.Append) []backbone.Append {
 func far(a, b mall.Place) int64 { return max(a.X-b.X, b.X-a.X) + max(a.Y-b.Y, b.Y-a.Y) }
 
 // PlaceStore says where a store is. Without a place it gets the next free one along the aisle; a store that has one keeps it then. The
-// service sends it to itself.
+// service sends that to itself when a store is opened; from then on whoever manages the mall may say where it is.
 type PlaceStore struct {
 	Store string      `json:"store"`
 	At    *mall.Place `json:"at,omitempty"`
@@ -211,6 +211,20 @@ func (PlaceStore) CommandType() string { return "souk.depot.PlaceStore.v1" }
 // Stream returns the id of the floor.
 func (PlaceStore) Stream() string { return theFloor }
 
+// maxAcross bounds how far from the depot a store is, in centimetres along each side.
+const maxAcross = 1_000_000
+
+// Validate checks the command.
+func (c PlaceStore) Validate() error {
+	if err := mall.ValidID(c.Store); err != nil {
+		return &mall.FieldError{Field: "store", Reason: err.Error()}
+	}
+	if at := c.At; at != nil && (max(at.X, at.Y) > maxAcross || min(at.X, at.Y) < -maxAcross) {
+		return &mall.FieldError{Field: "at", Reason: "must be within 10 km of the depot"}
+	}
+	return nil
+}
+
 // Stores lie along aisles, eight at each, 20 metres apart; the first aisle begins 10 metres from the depot.
 const (
 	aisle = 8
@@ -220,6 +234,8 @@ const (
 func placeStore(s floor, c PlaceStore, _ backbone.Meta) ([]backbone.Event, error) {
 	at, placed := s.Stores[c.Store]
 	switch {
+	case c.At != nil && !placed:
+		return nil, ErrStoreUnknown
 	case c.At != nil && placed && at == *c.At, c.At == nil && placed:
 		return nil, nil
 	case c.At != nil:

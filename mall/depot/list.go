@@ -12,6 +12,7 @@ import (
 
 // What the service refuses about lists; compare with errors.Is.
 var (
+	ErrStoreUnknown = backbone.Refuse("store_unknown", "there is no such shop on the floor")
 	ErrListUnknown  = backbone.Refuse("list_unknown", "there is no such shopping list")
 	ErrListExists   = backbone.Refuse("list_exists", "there is a shopping list of this id with other stops")
 	ErrListCanceled = backbone.Refuse("list_canceled", "the shopping list was cancelled")

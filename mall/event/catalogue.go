@@ -18,6 +18,7 @@ func All() []Event {
 		RestockThresholdSet{},
 		ProductRebranded{},
 		BarcodeAssigned{},
+		ProductCategorized{},
 		PriceIncreased{},
 		PriceDecreased{},
 		ProductRemoved{},

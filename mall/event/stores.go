@@ -34,6 +34,7 @@ type ProductAdded struct {
 	Description string     `json:"description,omitempty"`
 	SKU         string     `json:"sku"`
 	Barcode     string     `json:"barcode,omitempty"`
+	Category    string     `json:"category,omitempty"`
 	Price       mall.Money `json:"price"`
 	// Below RestockThreshold pieces, RestockQuantity pieces are ordered; 0 and 0 ask for no restocking. For inventory
 	// RestockThresholdSet says so.
@@ -65,6 +66,14 @@ type BarcodeAssigned struct {
 	Store   string `json:"store"`
 	SKU     string `json:"sku"`
 	Barcode string `json:"barcode,omitempty"` // empty: none any more
+}
+
+// ProductCategorized says under what people find the product who look around.
+type ProductCategorized struct {
+	Product  string `json:"product"`
+	Store    string `json:"store"`
+	SKU      string `json:"sku"`
+	Category string `json:"category,omitempty"` // empty: under nothing any more
 }
 
 // PriceIncreased sets a higher price. PriceVersion counts the prices that the product has had, without gaps, so a reader
@@ -127,3 +136,6 @@ func (ProductRemoved) EventType() string { return ProductRemovedV1 }
 
 // EventType returns BarcodeAssignedV1.
 func (BarcodeAssigned) EventType() string { return BarcodeAssignedV1 }
+
+// EventType returns the wire name.
+func (ProductCategorized) EventType() string { return ProductCategorizedV1 }

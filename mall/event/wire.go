@@ -18,6 +18,7 @@ const (
 	RestockThresholdSetV1   = "souk.stores.RestockThresholdSet.v1"
 	ProductRebrandedV1      = "souk.stores.ProductRebranded.v1"
 	BarcodeAssignedV1       = "souk.stores.BarcodeAssigned.v1"
+	ProductCategorizedV1    = "souk.stores.ProductCategorized.v1"
 	PriceIncreasedV1        = "souk.stores.PriceIncreased.v1"
 	PriceDecreasedV1        = "souk.stores.PriceDecreased.v1"
 	ProductRemovedV1        = "souk.stores.ProductRemoved.v1"

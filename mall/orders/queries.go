@@ -65,6 +65,9 @@ type Summary struct {
 
 	Paid      bool
 	Undecided int // lines that are short and wait for a decision
+
+	WhenShort   mall.WhenShort
+	Substitutes []mall.Item
 }
 
 // Latest returns the n orders that were placed last, newest first. It reads the end of the log, so it keeps no table that
@@ -81,7 +84,10 @@ func Latest(ctx context.Context, r *backbone.Reader, n int) ([]Summary, error) {
 		if err != nil {
 			return nil, fmt.Errorf("latest orders: %w", err)
 		}
-		list = append(list, Summary{Order: id, Customer: o.Customer, Status: o.Shown(), Total: o.Total, Placed: m.Time, Paid: o.Paid, Undecided: len(o.Undecided)})
+		list = append(list, Summary{
+			Order: id, Customer: o.Customer, Status: o.Shown(), Total: o.Total, Placed: m.Time, Paid: o.Paid, Undecided: len(o.Undecided),
+			WhenShort: o.WhenShort, Substitutes: o.Substitutes,
+		})
 	}
 	return list, nil
 }

@@ -16,6 +16,12 @@ type Invoice struct {
 	Refunded mall.Money // of the amount
 }
 
+// Pending reports whether it can be paid.
+func (i Invoice) Pending() bool { return i.Status == string(invoicePending) }
+
+// Paid reports whether the invoice was paid, whatever was given back of it since.
+func (i Invoice) Paid() bool { return i.Status == string(invoicePaid) }
+
 // InvoiceOf returns an invoice as of now; false for one that nobody wrote.
 func InvoiceOf(ctx context.Context, r *backbone.Reader, id string) (Invoice, bool, error) {
 	i, version, err := backbone.Load(ctx, r, invoices, id)

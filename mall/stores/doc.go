@@ -2,11 +2,11 @@
 //
 // Decides: whether a shop exists and takes part in the mall, and what its products are called and cost.
 //
-// Keeps: a stream for each store and each product; the view catalogue, inline, which answers what can be ordered now, which
-// product has a barcode, and what it cost at any version of its price or at any time.
+// Keeps: a stream for each store and each product; the view catalogue, inline, which answers what can be ordered now and under which
+// categories, which product has a barcode, and what it cost at any version of its price or at any time.
 //
 // Handles: CreateStore, RebrandStore, EnableParticipation, DisableParticipation, AddProduct, RebrandProduct,
-// AssignBarcode, IncreasePrice, DecreasePrice, RemoveProduct.
+// AssignBarcode, CategorizeProduct, IncreasePrice, DecreasePrice, RemoveProduct.
 //
 // Subscribes: to nothing.
 //

@@ -24,6 +24,7 @@ type product struct {
 	Name         string
 	Description  string
 	Barcode      string
+	Category     string
 	Price        mall.Money
 	PriceVersion int64 // 1 for the first price, then counted up
 	Removed      bool
@@ -36,6 +37,7 @@ var products = &backbone.Aggregate[product]{
 		event.RestockThresholdSet{},
 		event.ProductRebranded{},
 		event.BarcodeAssigned{},
+		event.ProductCategorized{},
 		event.PriceIncreased{},
 		event.PriceDecreased{},
 		event.ProductRemoved{},
@@ -46,11 +48,15 @@ var products = &backbone.Aggregate[product]{
 func evolveProduct(s product, e backbone.Event) product {
 	switch e := e.(type) {
 	case event.ProductAdded:
-		return product{Store: e.Store, SKU: e.SKU, Name: e.Name, Description: e.Description, Barcode: e.Barcode, Price: e.Price, PriceVersion: 1}
+		return product{
+			Store: e.Store, SKU: e.SKU, Name: e.Name, Description: e.Description, Barcode: e.Barcode, Category: e.Category, Price: e.Price, PriceVersion: 1,
+		}
 	case event.ProductRebranded:
 		s.Name, s.Description = e.Name, e.Description
 	case event.BarcodeAssigned:
 		s.Barcode = e.Barcode
+	case event.ProductCategorized:
+		s.Category = e.Category
 	case event.PriceIncreased:
 		s.Price, s.PriceVersion = e.Price, e.PriceVersion
 	case event.PriceDecreased:
@@ -86,7 +92,7 @@ func addProduct(l backbone.Loaded, c command.AddProduct, _ backbone.Meta) ([]bac
 	}
 	events := []backbone.Event{event.ProductAdded{
 		Product: c.Product, Store: c.Store, Location: shop.Location, Name: c.Name, Description: c.Description,
-		SKU: c.SKU, Barcode: c.Barcode, Price: c.Price,
+		SKU: c.SKU, Barcode: c.Barcode, Category: c.Category, Price: c.Price,
 		RestockThreshold: c.RestockThreshold, RestockQuantity: c.RestockQuantity,
 	}}
 	if c.RestockThreshold > 0 {
@@ -112,6 +118,13 @@ func assignBarcode(s product, c command.AssignBarcode, _ backbone.Meta) ([]backb
 		return nil, err
 	}
 	return one(event.BarcodeAssigned{Product: c.Product, Store: s.Store, SKU: s.SKU, Barcode: c.Barcode})
+}
+
+func categorizeProduct(s product, c command.CategorizeProduct, _ backbone.Meta) ([]backbone.Event, error) {
+	if err := s.onSale(); err != nil || s.Category == c.Category {
+		return nil, err
+	}
+	return one(event.ProductCategorized{Product: c.Product, Store: s.Store, SKU: s.SKU, Category: c.Category})
 }
 
 func increasePrice(s product, c command.IncreasePrice, _ backbone.Meta) ([]backbone.Event, error) {

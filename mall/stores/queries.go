@@ -16,6 +16,7 @@ type Product struct {
 	Location     string     `json:"location"` // where its goods lie
 	SKU          string     `json:"sku"`
 	Barcode      string     `json:"barcode,omitempty"`
+	Category     string     `json:"category,omitempty"`
 	Name         string     `json:"name"`
 	Description  string     `json:"description,omitempty"`
 	Price        mall.Money `json:"price"`
@@ -33,7 +34,7 @@ type Price struct {
 	Since   time.Time  `json:"since"`
 }
 
-const selectProducts = `SELECT p.product, p.store, s.location, p.sku, p.barcode, p.name, p.description,
+const selectProducts = `SELECT p.product, p.store, s.location, p.sku, p.barcode, p.category, p.name, p.description,
 	p.price, p.currency, p.price_version, CASE WHEN p.removed = 0 AND s.participating = 1 THEN 1 ELSE 0 END, p.removed
 	FROM {products} p JOIN {stores} s ON s.store = p.store `
 
@@ -67,6 +68,7 @@ func FindBarcode(ctx context.Context, r *backbone.Reader, store, barcode string)
 type Filter struct {
 	After     string // the product after which the list begins
 	Store     string // the shop that sells them; empty: any
+	Category  string // that they are found under; empty: any, and none
 	Orderable bool   // only what can be ordered now
 }
 
@@ -77,7 +79,27 @@ func List(ctx context.Context, r *backbone.Reader, f Filter, limit int) ([]Produ
 		least = 1
 	}
 	return query(ctx, r, selectProducts+`WHERE p.product > $1 AND p.removed = 0 AND ($2 = '' OR p.store = $2) AND s.participating >= $3
-		ORDER BY p.product LIMIT $4`, f.After, f.Store, least, limit)
+		AND ($4 = '' OR p.category = $4) ORDER BY p.product LIMIT $5`, f.After, f.Store, least, f.Category, limit)
+}
+
+// Categories returns up to limit categories under which something can be ordered, in the order of their names. store is the shop that sells it,
+// "" any.
+func Categories(ctx context.Context, r *backbone.Reader, store string, limit int) ([]string, error) {
+	rows, err := r.Query(ctx, `SELECT DISTINCT p.category FROM {products} p JOIN {stores} s ON s.store = p.store
+		WHERE p.category <> '' AND p.removed = 0 AND s.participating = 1 AND ($1 = '' OR p.store = $1) ORDER BY p.category LIMIT $2`, store, limit)
+	if err != nil {
+		return nil, fmt.Errorf("categories: %w", err)
+	}
+	defer rows.Close()
+	var list []string
+	for rows.Next() {
+		var category string
+		if err := rows.Scan(&category); err != nil {
+			return nil, fmt.Errorf("categories: %w", err)
+		}
+		list = append(list, category)
+	}
+	return list, rows.Err()
 }
 
 // Store is a shop of the mall.
@@ -179,7 +201,7 @@ func query(ctx context.Context, r *backbone.Reader, sql string, args ...any) ([]
 	for rows.Next() {
 		var p Product
 		var orderable, removed int64
-		err := rows.Scan(&p.Product, &p.Store, &p.Location, &p.SKU, &p.Barcode, &p.Name, &p.Description,
+		err := rows.Scan(&p.Product, &p.Store, &p.Location, &p.SKU, &p.Barcode, &p.Category, &p.Name, &p.Description,
 			&p.Price.Amount, &p.Price.Currency, &p.PriceVersion, &orderable, &removed)
 		if err != nil {
 			return nil, fmt.Errorf("catalogue: %w", err)

@@ -22,6 +22,7 @@ func Service() *backbone.Service {
 			backbone.DecideMany(productAndStore, addProduct).On(products, stores),
 			backbone.Decide(products, rebrandProduct),
 			backbone.Decide(products, assignBarcode),
+			backbone.Decide(products, categorizeProduct),
 			backbone.Decide(products, increasePrice),
 			backbone.Decide(products, decreasePrice),
 			backbone.Decide(products, removeProduct),

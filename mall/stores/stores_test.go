@@ -23,6 +23,7 @@ var (
 	added   = event.ProductAdded{Product: "p1", Store: "s1", Location: "main", Name: "Pen", SKU: "pen", Price: eur(1000)}
 	removed = event.ProductRemoved{Product: "p1", Store: "s1", SKU: "pen"}
 	coded   = event.BarcodeAssigned{Product: "p1", Store: "s1", SKU: "pen", Barcode: "4006381333931"}
+	filed   = event.ProductCategorized{Product: "p1", Store: "s1", SKU: "pen", Category: "Ink"}
 	raised  = event.PriceIncreased{Product: "p1", Store: "s1", SKU: "pen", From: eur(1000), Price: eur(1100), PriceVersion: 2}
 )
 
@@ -69,6 +70,12 @@ func TestDecisions(t *testing.T) {
 		{"no barcode any more", product1(added, coded), command.AssignBarcode{Product: "p1"}, event.BarcodeAssigned{Product: "p1", Store: "s1", SKU: "pen"}, nil},
 		{"a barcode for nothing", nil, command.AssignBarcode{Product: "p1", Barcode: "1"}, nil, ErrProductUnknown},
 		{"a barcode for the removed", product1(added, removed), command.AssignBarcode{Product: "p1", Barcode: "1"}, nil, ErrProductRemoved},
+
+		{"a category", product1(added), command.CategorizeProduct{Product: "p1", Category: "Ink"}, filed, nil},
+		{"the same category", product1(added, filed), command.CategorizeProduct{Product: "p1", Category: "Ink"}, nil, nil},
+		{"no category any more", product1(added, filed), command.CategorizeProduct{Product: "p1"}, event.ProductCategorized{Product: "p1", Store: "s1", SKU: "pen"}, nil},
+		{"a category for nothing", nil, command.CategorizeProduct{Product: "p1", Category: "Ink"}, nil, ErrProductUnknown},
+		{"a category for the removed", product1(added, removed), command.CategorizeProduct{Product: "p1", Category: "Ink"}, nil, ErrProductRemoved},
 
 		{"dearer", product1(added), command.IncreasePrice{Product: "p1", Price: eur(1100)}, raised, nil},
 		{"no dearer", product1(added), command.IncreasePrice{Product: "p1", Price: eur(1000)}, nil, ErrNotHigher},
@@ -181,7 +188,7 @@ func TestCatalogue(t *testing.T) {
 	w := backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{Service()}})
 	ctx, r := t.Context(), w.Reader("stores")
 	add := func(product, store string) command.AddProduct {
-		return command.AddProduct{Product: product, Store: store, Name: product, SKU: product, Barcode: "400" + product, Price: eur(1000)}
+		return command.AddProduct{Product: product, Store: store, Name: product, SKU: product, Barcode: "400" + product, Category: "All", Price: eur(1000)}
 	}
 	for _, c := range []backbone.Command{
 		command.CreateStore{Store: "s1", Name: "Paper & Ink", Location: "main"},
@@ -198,6 +205,8 @@ func TestCatalogue(t *testing.T) {
 		command.DecreasePrice{Product: "pen", Price: eur(900)},
 		command.AssignBarcode{Product: "pen", Barcode: "77"},
 		command.RebrandStore{Store: "s1", Name: "Ink & Paper"},
+		command.CategorizeProduct{Product: "pen", Category: "Writing"},
+		command.CategorizeProduct{Product: "tea", Category: "Tea"},
 	} {
 		w.Clock.Set(begun.Add(time.Duration(n+1) * time.Hour))
 		w.Do(t, c)
@@ -226,6 +235,7 @@ func TestCatalogue(t *testing.T) {
 		}
 		for f, want := range map[Filter]string{
 			{}: "ink pen tea", {After: "ink"}: "pen tea", {Store: "s2"}: "tea", {Orderable: true}: "ink pen", {Store: "s2", Orderable: true}: "",
+			{Category: "Writing"}: "pen", {Category: "Tea"}: "tea", {Category: "Tea", Orderable: true}: "", {Category: "Tea", Store: "s1"}: "", {Category: "All"}: "ink",
 		} {
 			list, err := List(ctx, r, f, 10)
 			var got []string
@@ -234,6 +244,11 @@ func TestCatalogue(t *testing.T) {
 			}
 			if err != nil || strings.Join(got, " ") != want {
 				t.Errorf("%+v lists %v (%v), want %s", f, got, err, want)
+			}
+		}
+		for store, want := range map[string]string{"": "All Writing", "s1": "All Writing", "s2": "", "s3": ""} { // of what can be ordered
+			if got, err := Categories(ctx, r, store, 10); err != nil || strings.Join(got, " ") != want {
+				t.Errorf("the categories of %q are %v (%v)", store, got, err)
 			}
 		}
 		all, err := ListStores(ctx, r, "", false, 10)

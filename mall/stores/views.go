@@ -33,6 +33,9 @@ var catalogue = backbone.View{
 		backbone.Project(func(ctx context.Context, tx backbone.ViewTx, e event.BarcodeAssigned) error {
 			return tx.Exec(ctx, `UPDATE {products} SET barcode = $2 WHERE product = $1`, e.Product, e.Barcode)
 		}),
+		backbone.Project(func(ctx context.Context, tx backbone.ViewTx, e event.ProductCategorized) error {
+			return tx.Exec(ctx, `UPDATE {products} SET category = $2 WHERE product = $1`, e.Product, e.Category)
+		}),
 		backbone.Project(func(ctx context.Context, tx backbone.ViewTx, e event.PriceIncreased) error {
 			return showPrice(ctx, tx, e.Product, e.Price, e.PriceVersion)
 		}),
@@ -47,9 +50,9 @@ var catalogue = backbone.View{
 
 func showProduct(ctx context.Context, tx backbone.ViewTx, e event.ProductAdded) error {
 	err := tx.Exec(ctx, `INSERT INTO {products}
-		(product, store, sku, barcode, name, description, price, currency, price_version, removed)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, 0)`,
-		e.Product, e.Store, e.SKU, e.Barcode, e.Name, e.Description, e.Price.Amount, e.Price.Currency)
+		(product, store, sku, barcode, name, description, category, price, currency, price_version, removed)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, 0)`,
+		e.Product, e.Store, e.SKU, e.Barcode, e.Name, e.Description, e.Category, e.Price.Amount, e.Price.Currency)
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func TestCatalogueAsAFile(t *testing.T) {
 		t.Errorf("the second time led to %d events", n-before)
 	}
 
-	again := write("again.csv", "barcode,price,name,product\n77,8.50,\"Thing, no. 7\",p7\n4008,8.50,\"Thing, no. 8\",p8\n,9.99,Mine,PRODUCT_001\n77,1,New,n1\n4009,1,New,n2\n")
+	again := write("again.csv", "barcode,price,name,product,category\n77,8.50,\"Thing, no. 7\",p7,Tea\n4008,8.50,\"Thing, no. 8\",p8,\n,9.99,Mine,PRODUCT_001,\n77,1,New,n1,\n4009,1,New,n2,\n")
 	if told, s, code := sum(again); s != "0 2 1 2" || code != 1 {
 		t.Errorf("changes: %s, exit %d: %v", s, code, told)
 	}
@@ -87,7 +87,7 @@ func TestCatalogueAsAFile(t *testing.T) {
 		t.Errorf("export: %d %s", code, out)
 	}
 	records := m.table(exported)
-	if len(records) != 1+3+good+1 || strings.Join(records["p7"], "|") != "p7|main-hall|p7|77|Thing, no. 7|It says \"7\".\nTwice.|8.50|EUR|5|20" {
+	if len(records) != 1+3+good+1 || strings.Join(records["p7"], "|") != "p7|main-hall|p7|77|Thing, no. 7|It says \"7\".\nTwice.|Tea|8.50|EUR|5|20" {
 		t.Errorf("%d records: %q", len(records), records["p7"])
 	}
 	if _, s, code := sum(exported); s != fmt.Sprint(0, 0, good+4, 0) || code != 0 {
@@ -100,6 +100,13 @@ func TestCatalogueAsAFile(t *testing.T) {
 	other := t.TempDir()
 	n := start(t, binary, other, nil)
 	n.souk("store", "create", "main-hall", "--name", "Main hall")
+	n.souk("wait", "--idle") // it has a place
+	if out := n.souk("store", "place", "main-hall", "40", "20"); !strings.Contains(out, "4000") {
+		t.Errorf("a place: %s", out)
+	}
+	if out, code := souk(t, binary, other, "store", "place", "nowhere", "1", "1"); code == 0 {
+		t.Errorf("a place for nothing: %s", out)
+	}
 	n.stop()
 	if out, code := souk(t, binary, other, "catalogue", "import", exported); code != 0 || !strings.Contains(out, fmt.Sprint(good+4)) {
 		t.Errorf("into another mall: exit %d, %s", code, out)

@@ -97,7 +97,7 @@ func refusedToRoles(t *testing.T, server *testserver.Server, db string) {
 	shown := map[string][]string{ // to the people who stand before these two ways in, and what devices go by
 		"devices": {"entrance", "exitgate"},
 		"staff":   {"analytics", "depot", "devices", "fastlane", "inventory", "logistics", "orders", "payments", "stores"},
-		"kiosk":   {"baskets", "customers", "depot", "entrance", "inventory", "orders", "stores"},
+		"kiosk":   {"baskets", "customers", "depot", "entrance", "inventory", "orders", "payments", "stores"},
 	}
 	for service := range all {
 		if service == "mall" || service == "door" {

@@ -46,7 +46,7 @@ function tick() {
   if (seconds > 60) told = false;
   else if (!told && seconds > 0) {
     told = true;
-    say("Your basket is kept for one more minute. Touch Keep it longer if you need more time.");
+    say(kept.dataset.soon);
   }
 }
 tick();

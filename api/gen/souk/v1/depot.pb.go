@@ -421,6 +421,110 @@ func (x *CancelListResponse) GetAnswer() *Answer {
 	return nil
 }
 
+type PlaceStoreRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	CommandId     string                 `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	Store         string                 `protobuf:"bytes,2,opt,name=store,proto3" json:"store,omitempty"`
+	At            *Place                 `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlaceStoreRequest) Reset() {
+	*x = PlaceStoreRequest{}
+	mi := &file_souk_v1_depot_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlaceStoreRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlaceStoreRequest) ProtoMessage() {}
+
+func (x *PlaceStoreRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_depot_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlaceStoreRequest.ProtoReflect.Descriptor instead.
+func (*PlaceStoreRequest) Descriptor() ([]byte, []int) {
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *PlaceStoreRequest) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
+func (x *PlaceStoreRequest) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *PlaceStoreRequest) GetAt() *Place {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+type PlaceStoreResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Answer        *Answer                `protobuf:"bytes,1,opt,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlaceStoreResponse) Reset() {
+	*x = PlaceStoreResponse{}
+	mi := &file_souk_v1_depot_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlaceStoreResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlaceStoreResponse) ProtoMessage() {}
+
+func (x *PlaceStoreResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_depot_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlaceStoreResponse.ProtoReflect.Descriptor instead.
+func (*PlaceStoreResponse) Descriptor() ([]byte, []int) {
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *PlaceStoreResponse) GetAnswer() *Answer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
 type AssignListRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	CommandId     string                 `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
@@ -432,7 +536,7 @@ type AssignListRequest struct {
 
 func (x *AssignListRequest) Reset() {
 	*x = AssignListRequest{}
-	mi := &file_souk_v1_depot_proto_msgTypes[7]
+	mi := &file_souk_v1_depot_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -444,7 +548,7 @@ func (x *AssignListRequest) String() string {
 func (*AssignListRequest) ProtoMessage() {}
 
 func (x *AssignListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_depot_proto_msgTypes[7]
+	mi := &file_souk_v1_depot_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -457,7 +561,7 @@ func (x *AssignListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssignListRequest.ProtoReflect.Descriptor instead.
 func (*AssignListRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_depot_proto_rawDescGZIP(), []int{7}
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AssignListRequest) GetCommandId() string {
@@ -490,7 +594,7 @@ type AssignListResponse struct {
 
 func (x *AssignListResponse) Reset() {
 	*x = AssignListResponse{}
-	mi := &file_souk_v1_depot_proto_msgTypes[8]
+	mi := &file_souk_v1_depot_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -502,7 +606,7 @@ func (x *AssignListResponse) String() string {
 func (*AssignListResponse) ProtoMessage() {}
 
 func (x *AssignListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_depot_proto_msgTypes[8]
+	mi := &file_souk_v1_depot_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -515,7 +619,7 @@ func (x *AssignListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssignListResponse.ProtoReflect.Descriptor instead.
 func (*AssignListResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_depot_proto_rawDescGZIP(), []int{8}
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AssignListResponse) GetAnswer() *Answer {
@@ -537,7 +641,7 @@ type RecoverItemsRequest struct {
 
 func (x *RecoverItemsRequest) Reset() {
 	*x = RecoverItemsRequest{}
-	mi := &file_souk_v1_depot_proto_msgTypes[9]
+	mi := &file_souk_v1_depot_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -549,7 +653,7 @@ func (x *RecoverItemsRequest) String() string {
 func (*RecoverItemsRequest) ProtoMessage() {}
 
 func (x *RecoverItemsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_depot_proto_msgTypes[9]
+	mi := &file_souk_v1_depot_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -562,7 +666,7 @@ func (x *RecoverItemsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverItemsRequest.ProtoReflect.Descriptor instead.
 func (*RecoverItemsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_depot_proto_rawDescGZIP(), []int{9}
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RecoverItemsRequest) GetCommandId() string {
@@ -595,7 +699,7 @@ type RecoverItemsResponse struct {
 
 func (x *RecoverItemsResponse) Reset() {
 	*x = RecoverItemsResponse{}
-	mi := &file_souk_v1_depot_proto_msgTypes[10]
+	mi := &file_souk_v1_depot_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -607,7 +711,7 @@ func (x *RecoverItemsResponse) String() string {
 func (*RecoverItemsResponse) ProtoMessage() {}
 
 func (x *RecoverItemsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_depot_proto_msgTypes[10]
+	mi := &file_souk_v1_depot_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -620,7 +724,7 @@ func (x *RecoverItemsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverItemsResponse.ProtoReflect.Descriptor instead.
 func (*RecoverItemsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_depot_proto_rawDescGZIP(), []int{10}
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RecoverItemsResponse) GetAnswer() *Answer {
@@ -644,7 +748,7 @@ type RegisterRobotRequest struct {
 
 func (x *RegisterRobotRequest) Reset() {
 	*x = RegisterRobotRequest{}
-	mi := &file_souk_v1_depot_proto_msgTypes[11]
+	mi := &file_souk_v1_depot_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -656,7 +760,7 @@ func (x *RegisterRobotRequest) String() string {
 func (*RegisterRobotRequest) ProtoMessage() {}
 
 func (x *RegisterRobotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_depot_proto_msgTypes[11]
+	mi := &file_souk_v1_depot_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -669,7 +773,7 @@ func (x *RegisterRobotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterRobotRequest.ProtoReflect.Descriptor instead.
 func (*RegisterRobotRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_depot_proto_rawDescGZIP(), []int{11}
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RegisterRobotRequest) GetCommandId() string {
@@ -709,7 +813,7 @@ type RegisterRobotResponse struct {
 
 func (x *RegisterRobotResponse) Reset() {
 	*x = RegisterRobotResponse{}
-	mi := &file_souk_v1_depot_proto_msgTypes[12]
+	mi := &file_souk_v1_depot_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +825,7 @@ func (x *RegisterRobotResponse) String() string {
 func (*RegisterRobotResponse) ProtoMessage() {}
 
 func (x *RegisterRobotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_depot_proto_msgTypes[12]
+	mi := &file_souk_v1_depot_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +838,7 @@ func (x *RegisterRobotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegisterRobotResponse.ProtoReflect.Descriptor instead.
 func (*RegisterRobotResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_depot_proto_rawDescGZIP(), []int{12}
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RegisterRobotResponse) GetAnswer() *Answer {
@@ -754,7 +858,7 @@ type RetireRobotRequest struct {
 
 func (x *RetireRobotRequest) Reset() {
 	*x = RetireRobotRequest{}
-	mi := &file_souk_v1_depot_proto_msgTypes[13]
+	mi := &file_souk_v1_depot_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -766,7 +870,7 @@ func (x *RetireRobotRequest) String() string {
 func (*RetireRobotRequest) ProtoMessage() {}
 
 func (x *RetireRobotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_depot_proto_msgTypes[13]
+	mi := &file_souk_v1_depot_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +883,7 @@ func (x *RetireRobotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireRobotRequest.ProtoReflect.Descriptor instead.
 func (*RetireRobotRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_depot_proto_rawDescGZIP(), []int{13}
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RetireRobotRequest) GetCommandId() string {
@@ -805,7 +909,7 @@ type RetireRobotResponse struct {
 
 func (x *RetireRobotResponse) Reset() {
 	*x = RetireRobotResponse{}
-	mi := &file_souk_v1_depot_proto_msgTypes[14]
+	mi := &file_souk_v1_depot_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +921,7 @@ func (x *RetireRobotResponse) String() string {
 func (*RetireRobotResponse) ProtoMessage() {}
 
 func (x *RetireRobotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_depot_proto_msgTypes[14]
+	mi := &file_souk_v1_depot_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +934,7 @@ func (x *RetireRobotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireRobotResponse.ProtoReflect.Descriptor instead.
 func (*RetireRobotResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_depot_proto_rawDescGZIP(), []int{14}
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RetireRobotResponse) GetAnswer() *Answer {
@@ -852,7 +956,7 @@ type SteerRobotRequest struct {
 
 func (x *SteerRobotRequest) Reset() {
 	*x = SteerRobotRequest{}
-	mi := &file_souk_v1_depot_proto_msgTypes[15]
+	mi := &file_souk_v1_depot_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +968,7 @@ func (x *SteerRobotRequest) String() string {
 func (*SteerRobotRequest) ProtoMessage() {}
 
 func (x *SteerRobotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_depot_proto_msgTypes[15]
+	mi := &file_souk_v1_depot_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +981,7 @@ func (x *SteerRobotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SteerRobotRequest.ProtoReflect.Descriptor instead.
 func (*SteerRobotRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_depot_proto_rawDescGZIP(), []int{15}
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SteerRobotRequest) GetCommandId() string {
@@ -910,7 +1014,7 @@ type SteerRobotResponse struct {
 
 func (x *SteerRobotResponse) Reset() {
 	*x = SteerRobotResponse{}
-	mi := &file_souk_v1_depot_proto_msgTypes[16]
+	mi := &file_souk_v1_depot_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -922,7 +1026,7 @@ func (x *SteerRobotResponse) String() string {
 func (*SteerRobotResponse) ProtoMessage() {}
 
 func (x *SteerRobotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_depot_proto_msgTypes[16]
+	mi := &file_souk_v1_depot_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -935,7 +1039,7 @@ func (x *SteerRobotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SteerRobotResponse.ProtoReflect.Descriptor instead.
 func (*SteerRobotResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_depot_proto_rawDescGZIP(), []int{16}
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SteerRobotResponse) GetAnswer() *Answer {
@@ -960,7 +1064,7 @@ type ShoppingList struct {
 
 func (x *ShoppingList) Reset() {
 	*x = ShoppingList{}
-	mi := &file_souk_v1_depot_proto_msgTypes[17]
+	mi := &file_souk_v1_depot_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1076,7 @@ func (x *ShoppingList) String() string {
 func (*ShoppingList) ProtoMessage() {}
 
 func (x *ShoppingList) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_depot_proto_msgTypes[17]
+	mi := &file_souk_v1_depot_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1089,7 @@ func (x *ShoppingList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShoppingList.ProtoReflect.Descriptor instead.
 func (*ShoppingList) Descriptor() ([]byte, []int) {
-	return file_souk_v1_depot_proto_rawDescGZIP(), []int{17}
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ShoppingList) GetList() string {
@@ -1025,7 +1129,7 @@ type GetListRequest struct {
 
 func (x *GetListRequest) Reset() {
 	*x = GetListRequest{}
-	mi := &file_souk_v1_depot_proto_msgTypes[18]
+	mi := &file_souk_v1_depot_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1037,7 +1141,7 @@ func (x *GetListRequest) String() string {
 func (*GetListRequest) ProtoMessage() {}
 
 func (x *GetListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_depot_proto_msgTypes[18]
+	mi := &file_souk_v1_depot_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1050,7 +1154,7 @@ func (x *GetListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetListRequest.ProtoReflect.Descriptor instead.
 func (*GetListRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_depot_proto_rawDescGZIP(), []int{18}
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetListRequest) GetList() string {
@@ -1069,7 +1173,7 @@ type GetListResponse struct {
 
 func (x *GetListResponse) Reset() {
 	*x = GetListResponse{}
-	mi := &file_souk_v1_depot_proto_msgTypes[19]
+	mi := &file_souk_v1_depot_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1185,7 @@ func (x *GetListResponse) String() string {
 func (*GetListResponse) ProtoMessage() {}
 
 func (x *GetListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_depot_proto_msgTypes[19]
+	mi := &file_souk_v1_depot_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1198,7 @@ func (x *GetListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetListResponse.ProtoReflect.Descriptor instead.
 func (*GetListResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_depot_proto_rawDescGZIP(), []int{19}
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetListResponse) GetList() *ShoppingList {
@@ -1116,7 +1220,7 @@ type ListListsRequest struct {
 
 func (x *ListListsRequest) Reset() {
 	*x = ListListsRequest{}
-	mi := &file_souk_v1_depot_proto_msgTypes[20]
+	mi := &file_souk_v1_depot_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1232,7 @@ func (x *ListListsRequest) String() string {
 func (*ListListsRequest) ProtoMessage() {}
 
 func (x *ListListsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_depot_proto_msgTypes[20]
+	mi := &file_souk_v1_depot_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1245,7 @@ func (x *ListListsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListListsRequest.ProtoReflect.Descriptor instead.
 func (*ListListsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_depot_proto_rawDescGZIP(), []int{20}
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListListsRequest) GetAfter() string {
@@ -1167,7 +1271,7 @@ type ListListsResponse struct {
 
 func (x *ListListsResponse) Reset() {
 	*x = ListListsResponse{}
-	mi := &file_souk_v1_depot_proto_msgTypes[21]
+	mi := &file_souk_v1_depot_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1179,7 +1283,7 @@ func (x *ListListsResponse) String() string {
 func (*ListListsResponse) ProtoMessage() {}
 
 func (x *ListListsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_depot_proto_msgTypes[21]
+	mi := &file_souk_v1_depot_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1192,7 +1296,7 @@ func (x *ListListsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListListsResponse.ProtoReflect.Descriptor instead.
 func (*ListListsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_depot_proto_rawDescGZIP(), []int{21}
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListListsResponse) GetLists() []*ShoppingList {
@@ -1224,7 +1328,7 @@ type Robot struct {
 
 func (x *Robot) Reset() {
 	*x = Robot{}
-	mi := &file_souk_v1_depot_proto_msgTypes[22]
+	mi := &file_souk_v1_depot_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1236,7 +1340,7 @@ func (x *Robot) String() string {
 func (*Robot) ProtoMessage() {}
 
 func (x *Robot) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_depot_proto_msgTypes[22]
+	mi := &file_souk_v1_depot_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1249,7 +1353,7 @@ func (x *Robot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Robot.ProtoReflect.Descriptor instead.
 func (*Robot) Descriptor() ([]byte, []int) {
-	return file_souk_v1_depot_proto_rawDescGZIP(), []int{22}
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Robot) GetRobot() string {
@@ -1313,7 +1417,7 @@ type ListRobotsRequest struct {
 
 func (x *ListRobotsRequest) Reset() {
 	*x = ListRobotsRequest{}
-	mi := &file_souk_v1_depot_proto_msgTypes[23]
+	mi := &file_souk_v1_depot_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1325,7 +1429,7 @@ func (x *ListRobotsRequest) String() string {
 func (*ListRobotsRequest) ProtoMessage() {}
 
 func (x *ListRobotsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_depot_proto_msgTypes[23]
+	mi := &file_souk_v1_depot_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1338,7 +1442,7 @@ func (x *ListRobotsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRobotsRequest.ProtoReflect.Descriptor instead.
 func (*ListRobotsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_depot_proto_rawDescGZIP(), []int{23}
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListRobotsRequest) GetAfter() string {
@@ -1364,7 +1468,7 @@ type ListRobotsResponse struct {
 
 func (x *ListRobotsResponse) Reset() {
 	*x = ListRobotsResponse{}
-	mi := &file_souk_v1_depot_proto_msgTypes[24]
+	mi := &file_souk_v1_depot_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1480,7 @@ func (x *ListRobotsResponse) String() string {
 func (*ListRobotsResponse) ProtoMessage() {}
 
 func (x *ListRobotsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_depot_proto_msgTypes[24]
+	mi := &file_souk_v1_depot_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1493,7 @@ func (x *ListRobotsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRobotsResponse.ProtoReflect.Descriptor instead.
 func (*ListRobotsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_depot_proto_rawDescGZIP(), []int{24}
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListRobotsResponse) GetRobots() []*Robot {
@@ -1432,6 +1536,13 @@ const file_souk_v1_depot_proto_rawDesc = "" +
 	"\x04list\x18\x02 \x01(\tR\x04list\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"=\n" +
 	"\x12CancelListResponse\x12'\n" +
+	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"h\n" +
+	"\x11PlaceStoreRequest\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x01 \x01(\tR\tcommandId\x12\x14\n" +
+	"\x05store\x18\x02 \x01(\tR\x05store\x12\x1e\n" +
+	"\x02at\x18\x03 \x01(\v2\x0e.souk.v1.PlaceR\x02at\"=\n" +
+	"\x12PlaceStoreResponse\x12'\n" +
 	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"\\\n" +
 	"\x11AssignListRequest\x12\x1d\n" +
 	"\n" +
@@ -1494,12 +1605,14 @@ const file_souk_v1_depot_proto_rawDesc = "" +
 	"\x05after\x18\x01 \x01(\tR\x05after\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\"<\n" +
 	"\x12ListRobotsResponse\x12&\n" +
-	"\x06robots\x18\x01 \x03(\v2\x0e.souk.v1.RobotR\x06robots2\xda\x06\n" +
+	"\x06robots\x18\x01 \x03(\v2\x0e.souk.v1.RobotR\x06robots2\xa1\a\n" +
 	"\fDepotService\x12]\n" +
 	"\x12CreateShoppingList\x12\".souk.v1.CreateShoppingListRequest\x1a#.souk.v1.CreateShoppingListResponse\x12W\n" +
 	"\x10InitiateShopping\x12 .souk.v1.InitiateShoppingRequest\x1a!.souk.v1.InitiateShoppingResponse\x12E\n" +
 	"\n" +
 	"CancelList\x12\x1a.souk.v1.CancelListRequest\x1a\x1b.souk.v1.CancelListResponse\x12E\n" +
+	"\n" +
+	"PlaceStore\x12\x1a.souk.v1.PlaceStoreRequest\x1a\x1b.souk.v1.PlaceStoreResponse\x12E\n" +
 	"\n" +
 	"AssignList\x12\x1a.souk.v1.AssignListRequest\x1a\x1b.souk.v1.AssignListResponse\x12K\n" +
 	"\fRecoverItems\x12\x1c.souk.v1.RecoverItemsRequest\x1a\x1d.souk.v1.RecoverItemsResponse\x12N\n" +
@@ -1524,7 +1637,7 @@ func file_souk_v1_depot_proto_rawDescGZIP() []byte {
 	return file_souk_v1_depot_proto_rawDescData
 }
 
-var file_souk_v1_depot_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_souk_v1_depot_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_souk_v1_depot_proto_goTypes = []any{
 	(*ListStop)(nil),                   // 0: souk.v1.ListStop
 	(*CreateShoppingListRequest)(nil),  // 1: souk.v1.CreateShoppingListRequest
@@ -1533,70 +1646,76 @@ var file_souk_v1_depot_proto_goTypes = []any{
 	(*InitiateShoppingResponse)(nil),   // 4: souk.v1.InitiateShoppingResponse
 	(*CancelListRequest)(nil),          // 5: souk.v1.CancelListRequest
 	(*CancelListResponse)(nil),         // 6: souk.v1.CancelListResponse
-	(*AssignListRequest)(nil),          // 7: souk.v1.AssignListRequest
-	(*AssignListResponse)(nil),         // 8: souk.v1.AssignListResponse
-	(*RecoverItemsRequest)(nil),        // 9: souk.v1.RecoverItemsRequest
-	(*RecoverItemsResponse)(nil),       // 10: souk.v1.RecoverItemsResponse
-	(*RegisterRobotRequest)(nil),       // 11: souk.v1.RegisterRobotRequest
-	(*RegisterRobotResponse)(nil),      // 12: souk.v1.RegisterRobotResponse
-	(*RetireRobotRequest)(nil),         // 13: souk.v1.RetireRobotRequest
-	(*RetireRobotResponse)(nil),        // 14: souk.v1.RetireRobotResponse
-	(*SteerRobotRequest)(nil),          // 15: souk.v1.SteerRobotRequest
-	(*SteerRobotResponse)(nil),         // 16: souk.v1.SteerRobotResponse
-	(*ShoppingList)(nil),               // 17: souk.v1.ShoppingList
-	(*GetListRequest)(nil),             // 18: souk.v1.GetListRequest
-	(*GetListResponse)(nil),            // 19: souk.v1.GetListResponse
-	(*ListListsRequest)(nil),           // 20: souk.v1.ListListsRequest
-	(*ListListsResponse)(nil),          // 21: souk.v1.ListListsResponse
-	(*Robot)(nil),                      // 22: souk.v1.Robot
-	(*ListRobotsRequest)(nil),          // 23: souk.v1.ListRobotsRequest
-	(*ListRobotsResponse)(nil),         // 24: souk.v1.ListRobotsResponse
-	(*Answer)(nil),                     // 25: souk.v1.Answer
-	(*Place)(nil),                      // 26: souk.v1.Place
+	(*PlaceStoreRequest)(nil),          // 7: souk.v1.PlaceStoreRequest
+	(*PlaceStoreResponse)(nil),         // 8: souk.v1.PlaceStoreResponse
+	(*AssignListRequest)(nil),          // 9: souk.v1.AssignListRequest
+	(*AssignListResponse)(nil),         // 10: souk.v1.AssignListResponse
+	(*RecoverItemsRequest)(nil),        // 11: souk.v1.RecoverItemsRequest
+	(*RecoverItemsResponse)(nil),       // 12: souk.v1.RecoverItemsResponse
+	(*RegisterRobotRequest)(nil),       // 13: souk.v1.RegisterRobotRequest
+	(*RegisterRobotResponse)(nil),      // 14: souk.v1.RegisterRobotResponse
+	(*RetireRobotRequest)(nil),         // 15: souk.v1.RetireRobotRequest
+	(*RetireRobotResponse)(nil),        // 16: souk.v1.RetireRobotResponse
+	(*SteerRobotRequest)(nil),          // 17: souk.v1.SteerRobotRequest
+	(*SteerRobotResponse)(nil),         // 18: souk.v1.SteerRobotResponse
+	(*ShoppingList)(nil),               // 19: souk.v1.ShoppingList
+	(*GetListRequest)(nil),             // 20: souk.v1.GetListRequest
+	(*GetListResponse)(nil),            // 21: souk.v1.GetListResponse
+	(*ListListsRequest)(nil),           // 22: souk.v1.ListListsRequest
+	(*ListListsResponse)(nil),          // 23: souk.v1.ListListsResponse
+	(*Robot)(nil),                      // 24: souk.v1.Robot
+	(*ListRobotsRequest)(nil),          // 25: souk.v1.ListRobotsRequest
+	(*ListRobotsResponse)(nil),         // 26: souk.v1.ListRobotsResponse
+	(*Answer)(nil),                     // 27: souk.v1.Answer
+	(*Place)(nil),                      // 28: souk.v1.Place
 }
 var file_souk_v1_depot_proto_depIdxs = []int32{
 	0,  // 0: souk.v1.CreateShoppingListRequest.stops:type_name -> souk.v1.ListStop
-	25, // 1: souk.v1.CreateShoppingListResponse.answer:type_name -> souk.v1.Answer
-	25, // 2: souk.v1.InitiateShoppingResponse.answer:type_name -> souk.v1.Answer
-	25, // 3: souk.v1.CancelListResponse.answer:type_name -> souk.v1.Answer
-	25, // 4: souk.v1.AssignListResponse.answer:type_name -> souk.v1.Answer
-	25, // 5: souk.v1.RecoverItemsResponse.answer:type_name -> souk.v1.Answer
-	26, // 6: souk.v1.RegisterRobotRequest.home:type_name -> souk.v1.Place
-	25, // 7: souk.v1.RegisterRobotResponse.answer:type_name -> souk.v1.Answer
-	25, // 8: souk.v1.RetireRobotResponse.answer:type_name -> souk.v1.Answer
-	25, // 9: souk.v1.SteerRobotResponse.answer:type_name -> souk.v1.Answer
-	17, // 10: souk.v1.GetListResponse.list:type_name -> souk.v1.ShoppingList
-	17, // 11: souk.v1.ListListsResponse.lists:type_name -> souk.v1.ShoppingList
-	26, // 12: souk.v1.Robot.home:type_name -> souk.v1.Place
-	26, // 13: souk.v1.Robot.at:type_name -> souk.v1.Place
-	22, // 14: souk.v1.ListRobotsResponse.robots:type_name -> souk.v1.Robot
-	1,  // 15: souk.v1.DepotService.CreateShoppingList:input_type -> souk.v1.CreateShoppingListRequest
-	3,  // 16: souk.v1.DepotService.InitiateShopping:input_type -> souk.v1.InitiateShoppingRequest
-	5,  // 17: souk.v1.DepotService.CancelList:input_type -> souk.v1.CancelListRequest
-	7,  // 18: souk.v1.DepotService.AssignList:input_type -> souk.v1.AssignListRequest
-	9,  // 19: souk.v1.DepotService.RecoverItems:input_type -> souk.v1.RecoverItemsRequest
-	11, // 20: souk.v1.DepotService.RegisterRobot:input_type -> souk.v1.RegisterRobotRequest
-	13, // 21: souk.v1.DepotService.RetireRobot:input_type -> souk.v1.RetireRobotRequest
-	15, // 22: souk.v1.DepotService.SteerRobot:input_type -> souk.v1.SteerRobotRequest
-	18, // 23: souk.v1.DepotService.GetList:input_type -> souk.v1.GetListRequest
-	20, // 24: souk.v1.DepotService.ListLists:input_type -> souk.v1.ListListsRequest
-	23, // 25: souk.v1.DepotService.ListRobots:input_type -> souk.v1.ListRobotsRequest
-	2,  // 26: souk.v1.DepotService.CreateShoppingList:output_type -> souk.v1.CreateShoppingListResponse
-	4,  // 27: souk.v1.DepotService.InitiateShopping:output_type -> souk.v1.InitiateShoppingResponse
-	6,  // 28: souk.v1.DepotService.CancelList:output_type -> souk.v1.CancelListResponse
-	8,  // 29: souk.v1.DepotService.AssignList:output_type -> souk.v1.AssignListResponse
-	10, // 30: souk.v1.DepotService.RecoverItems:output_type -> souk.v1.RecoverItemsResponse
-	12, // 31: souk.v1.DepotService.RegisterRobot:output_type -> souk.v1.RegisterRobotResponse
-	14, // 32: souk.v1.DepotService.RetireRobot:output_type -> souk.v1.RetireRobotResponse
-	16, // 33: souk.v1.DepotService.SteerRobot:output_type -> souk.v1.SteerRobotResponse
-	19, // 34: souk.v1.DepotService.GetList:output_type -> souk.v1.GetListResponse
-	21, // 35: souk.v1.DepotService.ListLists:output_type -> souk.v1.ListListsResponse
-	24, // 36: souk.v1.DepotService.ListRobots:output_type -> souk.v1.ListRobotsResponse
-	26, // [26:37] is the sub-list for method output_type
-	15, // [15:26] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	27, // 1: souk.v1.CreateShoppingListResponse.answer:type_name -> souk.v1.Answer
+	27, // 2: souk.v1.InitiateShoppingResponse.answer:type_name -> souk.v1.Answer
+	27, // 3: souk.v1.CancelListResponse.answer:type_name -> souk.v1.Answer
+	28, // 4: souk.v1.PlaceStoreRequest.at:type_name -> souk.v1.Place
+	27, // 5: souk.v1.PlaceStoreResponse.answer:type_name -> souk.v1.Answer
+	27, // 6: souk.v1.AssignListResponse.answer:type_name -> souk.v1.Answer
+	27, // 7: souk.v1.RecoverItemsResponse.answer:type_name -> souk.v1.Answer
+	28, // 8: souk.v1.RegisterRobotRequest.home:type_name -> souk.v1.Place
+	27, // 9: souk.v1.RegisterRobotResponse.answer:type_name -> souk.v1.Answer
+	27, // 10: souk.v1.RetireRobotResponse.answer:type_name -> souk.v1.Answer
+	27, // 11: souk.v1.SteerRobotResponse.answer:type_name -> souk.v1.Answer
+	19, // 12: souk.v1.GetListResponse.list:type_name -> souk.v1.ShoppingList
+	19, // 13: souk.v1.ListListsResponse.lists:type_name -> souk.v1.ShoppingList
+	28, // 14: souk.v1.Robot.home:type_name -> souk.v1.Place
+	28, // 15: souk.v1.Robot.at:type_name -> souk.v1.Place
+	24, // 16: souk.v1.ListRobotsResponse.robots:type_name -> souk.v1.Robot
+	1,  // 17: souk.v1.DepotService.CreateShoppingList:input_type -> souk.v1.CreateShoppingListRequest
+	3,  // 18: souk.v1.DepotService.InitiateShopping:input_type -> souk.v1.InitiateShoppingRequest
+	5,  // 19: souk.v1.DepotService.CancelList:input_type -> souk.v1.CancelListRequest
+	7,  // 20: souk.v1.DepotService.PlaceStore:input_type -> souk.v1.PlaceStoreRequest
+	9,  // 21: souk.v1.DepotService.AssignList:input_type -> souk.v1.AssignListRequest
+	11, // 22: souk.v1.DepotService.RecoverItems:input_type -> souk.v1.RecoverItemsRequest
+	13, // 23: souk.v1.DepotService.RegisterRobot:input_type -> souk.v1.RegisterRobotRequest
+	15, // 24: souk.v1.DepotService.RetireRobot:input_type -> souk.v1.RetireRobotRequest
+	17, // 25: souk.v1.DepotService.SteerRobot:input_type -> souk.v1.SteerRobotRequest
+	20, // 26: souk.v1.DepotService.GetList:input_type -> souk.v1.GetListRequest
+	22, // 27: souk.v1.DepotService.ListLists:input_type -> souk.v1.ListListsRequest
+	25, // 28: souk.v1.DepotService.ListRobots:input_type -> souk.v1.ListRobotsRequest
+	2,  // 29: souk.v1.DepotService.CreateShoppingList:output_type -> souk.v1.CreateShoppingListResponse
+	4,  // 30: souk.v1.DepotService.InitiateShopping:output_type -> souk.v1.InitiateShoppingResponse
+	6,  // 31: souk.v1.DepotService.CancelList:output_type -> souk.v1.CancelListResponse
+	8,  // 32: souk.v1.DepotService.PlaceStore:output_type -> souk.v1.PlaceStoreResponse
+	10, // 33: souk.v1.DepotService.AssignList:output_type -> souk.v1.AssignListResponse
+	12, // 34: souk.v1.DepotService.RecoverItems:output_type -> souk.v1.RecoverItemsResponse
+	14, // 35: souk.v1.DepotService.RegisterRobot:output_type -> souk.v1.RegisterRobotResponse
+	16, // 36: souk.v1.DepotService.RetireRobot:output_type -> souk.v1.RetireRobotResponse
+	18, // 37: souk.v1.DepotService.SteerRobot:output_type -> souk.v1.SteerRobotResponse
+	21, // 38: souk.v1.DepotService.GetList:output_type -> souk.v1.GetListResponse
+	23, // 39: souk.v1.DepotService.ListLists:output_type -> souk.v1.ListListsResponse
+	26, // 40: souk.v1.DepotService.ListRobots:output_type -> souk.v1.ListRobotsResponse
+	29, // [29:41] is the sub-list for method output_type
+	17, // [17:29] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_souk_v1_depot_proto_init() }
@@ -1611,7 +1730,7 @@ func file_souk_v1_depot_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_v1_depot_proto_rawDesc), len(file_souk_v1_depot_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -176,7 +176,9 @@ type PlaceOrderRequest struct {
 	// An order that is short waits for the next delivery instead of being rejected.
 	WaitForStock bool `protobuf:"varint,7,opt,name=wait_for_stock,json=waitForStock,proto3" json:"wait_for_stock,omitempty"`
 	// Until when the order may wait for its approval; default the shop's.
-	Expires       *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expires,proto3" json:"expires,omitempty"`
+	Expires *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expires,proto3" json:"expires,omitempty"`
+	// What is to become of it when goods are not found.
+	WhenShort     WhenShort `protobuf:"varint,9,opt,name=when_short,json=whenShort,proto3,enum=souk.v1.WhenShort" json:"when_short,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -265,6 +267,13 @@ func (x *PlaceOrderRequest) GetExpires() *timestamppb.Timestamp {
 		return x.Expires
 	}
 	return nil
+}
+
+func (x *PlaceOrderRequest) GetWhenShort() WhenShort {
+	if x != nil {
+		return x.WhenShort
+	}
+	return WhenShort_WHEN_SHORT_UNSPECIFIED
 }
 
 type PlaceOrderResponse struct {
@@ -871,7 +880,11 @@ type Order struct {
 	// Of which too little was there; absent: of none.
 	Shortage *Shortage `protobuf:"bytes,13,opt,name=shortage,proto3" json:"shortage,omitempty"`
 	// Oldest first.
-	History       []*OrderStep `protobuf:"bytes,14,rep,name=history,proto3" json:"history,omitempty"`
+	History []*OrderStep `protobuf:"bytes,14,rep,name=history,proto3" json:"history,omitempty"`
+	// What is to become of it when goods are not found.
+	WhenShort WhenShort `protobuf:"varint,15,opt,name=when_short,json=whenShort,proto3,enum=souk.v1.WhenShort" json:"when_short,omitempty"`
+	// Come instead of what was not found.
+	Substitutes   []*Item `protobuf:"bytes,16,rep,name=substitutes,proto3" json:"substitutes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1000,6 +1013,20 @@ func (x *Order) GetShortage() *Shortage {
 func (x *Order) GetHistory() []*OrderStep {
 	if x != nil {
 		return x.History
+	}
+	return nil
+}
+
+func (x *Order) GetWhenShort() WhenShort {
+	if x != nil {
+		return x.WhenShort
+	}
+	return WhenShort_WHEN_SHORT_UNSPECIFIED
+}
+
+func (x *Order) GetSubstitutes() []*Item {
+	if x != nil {
+		return x.Substitutes
 	}
 	return nil
 }
@@ -1659,7 +1686,7 @@ var File_souk_v1_orders_proto protoreflect.FileDescriptor
 
 const file_souk_v1_orders_proto_rawDesc = "" +
 	"\n" +
-	"\x14souk/v1/orders.proto\x12\asouk.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12souk/v1/mall.proto\"\x99\x02\n" +
+	"\x14souk/v1/orders.proto\x12\asouk.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12souk/v1/mall.proto\"\xcc\x02\n" +
 	"\x11PlaceOrderRequest\x12\x1d\n" +
 	"\n" +
 	"command_id\x18\x01 \x01(\tR\tcommandId\x12\x14\n" +
@@ -1669,7 +1696,9 @@ const file_souk_v1_orders_proto_rawDesc = "" +
 	"\x05items\x18\x05 \x03(\v2\r.souk.v1.ItemR\x05items\x12\x18\n" +
 	"\apayment\x18\x06 \x01(\tR\apayment\x12$\n" +
 	"\x0ewait_for_stock\x18\a \x01(\bR\fwaitForStock\x124\n" +
-	"\aexpires\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"=\n" +
+	"\aexpires\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x121\n" +
+	"\n" +
+	"when_short\x18\t \x01(\x0e2\x12.souk.v1.WhenShortR\twhenShort\"=\n" +
 	"\x12PlaceOrderResponse\x12'\n" +
 	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"a\n" +
 	"\x12CancelOrderRequest\x12\x1d\n" +
@@ -1708,7 +1737,7 @@ const file_souk_v1_orders_proto_rawDesc = "" +
 	"command_id\x18\x01 \x01(\tR\tcommandId\x12\x14\n" +
 	"\x05order\x18\x02 \x01(\tR\x05order\"@\n" +
 	"\x15HandOverOrderResponse\x12'\n" +
-	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"\xe9\x03\n" +
+	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"\xcd\x04\n" +
 	"\x05Order\x12\x14\n" +
 	"\x05order\x18\x01 \x01(\tR\x05order\x12\x1a\n" +
 	"\bcustomer\x18\x02 \x01(\tR\bcustomer\x12,\n" +
@@ -1724,7 +1753,10 @@ const file_souk_v1_orders_proto_rawDesc = "" +
 	"\tcollected\x18\v \x01(\bR\tcollected\x12\x16\n" +
 	"\x06reason\x18\f \x01(\tR\x06reason\x12-\n" +
 	"\bshortage\x18\r \x01(\v2\x11.souk.v1.ShortageR\bshortage\x12,\n" +
-	"\ahistory\x18\x0e \x03(\v2\x12.souk.v1.OrderStepR\ahistory\"R\n" +
+	"\ahistory\x18\x0e \x03(\v2\x12.souk.v1.OrderStepR\ahistory\x121\n" +
+	"\n" +
+	"when_short\x18\x0f \x01(\x0e2\x12.souk.v1.WhenShortR\twhenShort\x12/\n" +
+	"\vsubstitutes\x18\x10 \x03(\v2\r.souk.v1.ItemR\vsubstitutes\"R\n" +
 	"\bShortage\x12\x10\n" +
 	"\x03sku\x18\x01 \x01(\tR\x03sku\x12\x16\n" +
 	"\x06wanted\x18\x02 \x01(\x03R\x06wanted\x12\x1c\n" +
@@ -1840,59 +1872,63 @@ var file_souk_v1_orders_proto_goTypes = []any{
 	(*FollowFeedsResponse)(nil),      // 26: souk.v1.FollowFeedsResponse
 	(*Item)(nil),                     // 27: souk.v1.Item
 	(*timestamppb.Timestamp)(nil),    // 28: google.protobuf.Timestamp
-	(*Answer)(nil),                   // 29: souk.v1.Answer
-	(*Money)(nil),                    // 30: souk.v1.Money
+	(WhenShort)(0),                   // 29: souk.v1.WhenShort
+	(*Answer)(nil),                   // 30: souk.v1.Answer
+	(*Money)(nil),                    // 31: souk.v1.Money
 }
 var file_souk_v1_orders_proto_depIdxs = []int32{
 	27, // 0: souk.v1.PlaceOrderRequest.items:type_name -> souk.v1.Item
 	28, // 1: souk.v1.PlaceOrderRequest.expires:type_name -> google.protobuf.Timestamp
-	29, // 2: souk.v1.PlaceOrderResponse.answer:type_name -> souk.v1.Answer
-	29, // 3: souk.v1.CancelOrderResponse.answer:type_name -> souk.v1.Answer
-	29, // 4: souk.v1.RejectOrderResponse.answer:type_name -> souk.v1.Answer
-	29, // 5: souk.v1.ApproveOrderResponse.answer:type_name -> souk.v1.Answer
-	27, // 6: souk.v1.DecideShortRequest.substitutes:type_name -> souk.v1.Item
-	29, // 7: souk.v1.DecideShortResponse.answer:type_name -> souk.v1.Answer
-	29, // 8: souk.v1.HandOverOrderResponse.answer:type_name -> souk.v1.Answer
-	0,  // 9: souk.v1.Order.status:type_name -> souk.v1.OrderStatus
-	27, // 10: souk.v1.Order.items:type_name -> souk.v1.Item
-	30, // 11: souk.v1.Order.total:type_name -> souk.v1.Money
-	28, // 12: souk.v1.Order.expires:type_name -> google.protobuf.Timestamp
-	15, // 13: souk.v1.Order.shortage:type_name -> souk.v1.Shortage
-	16, // 14: souk.v1.Order.history:type_name -> souk.v1.OrderStep
-	0,  // 15: souk.v1.OrderStep.status:type_name -> souk.v1.OrderStatus
-	28, // 16: souk.v1.OrderStep.since:type_name -> google.protobuf.Timestamp
-	14, // 17: souk.v1.GetOrderResponse.order:type_name -> souk.v1.Order
-	21, // 18: souk.v1.ListLatestOrdersResponse.orders:type_name -> souk.v1.OrderSummary
-	0,  // 19: souk.v1.OrderSummary.status:type_name -> souk.v1.OrderStatus
-	30, // 20: souk.v1.OrderSummary.total:type_name -> souk.v1.Money
-	28, // 21: souk.v1.OrderSummary.placed:type_name -> google.protobuf.Timestamp
-	24, // 22: souk.v1.ListFeedResponse.entries:type_name -> souk.v1.FeedEntry
-	1,  // 23: souk.v1.FeedEntry.part:type_name -> souk.v1.FeedPart
-	2,  // 24: souk.v1.OrdersService.PlaceOrder:input_type -> souk.v1.PlaceOrderRequest
-	4,  // 25: souk.v1.OrdersService.CancelOrder:input_type -> souk.v1.CancelOrderRequest
-	6,  // 26: souk.v1.OrdersService.RejectOrder:input_type -> souk.v1.RejectOrderRequest
-	8,  // 27: souk.v1.OrdersService.ApproveOrder:input_type -> souk.v1.ApproveOrderRequest
-	10, // 28: souk.v1.OrdersService.DecideShort:input_type -> souk.v1.DecideShortRequest
-	12, // 29: souk.v1.OrdersService.HandOverOrder:input_type -> souk.v1.HandOverOrderRequest
-	17, // 30: souk.v1.OrdersService.GetOrder:input_type -> souk.v1.GetOrderRequest
-	19, // 31: souk.v1.OrdersService.ListLatestOrders:input_type -> souk.v1.ListLatestOrdersRequest
-	22, // 32: souk.v1.OrdersService.ListFeed:input_type -> souk.v1.ListFeedRequest
-	25, // 33: souk.v1.OrdersService.FollowFeeds:input_type -> souk.v1.FollowFeedsRequest
-	3,  // 34: souk.v1.OrdersService.PlaceOrder:output_type -> souk.v1.PlaceOrderResponse
-	5,  // 35: souk.v1.OrdersService.CancelOrder:output_type -> souk.v1.CancelOrderResponse
-	7,  // 36: souk.v1.OrdersService.RejectOrder:output_type -> souk.v1.RejectOrderResponse
-	9,  // 37: souk.v1.OrdersService.ApproveOrder:output_type -> souk.v1.ApproveOrderResponse
-	11, // 38: souk.v1.OrdersService.DecideShort:output_type -> souk.v1.DecideShortResponse
-	13, // 39: souk.v1.OrdersService.HandOverOrder:output_type -> souk.v1.HandOverOrderResponse
-	18, // 40: souk.v1.OrdersService.GetOrder:output_type -> souk.v1.GetOrderResponse
-	20, // 41: souk.v1.OrdersService.ListLatestOrders:output_type -> souk.v1.ListLatestOrdersResponse
-	23, // 42: souk.v1.OrdersService.ListFeed:output_type -> souk.v1.ListFeedResponse
-	26, // 43: souk.v1.OrdersService.FollowFeeds:output_type -> souk.v1.FollowFeedsResponse
-	34, // [34:44] is the sub-list for method output_type
-	24, // [24:34] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	29, // 2: souk.v1.PlaceOrderRequest.when_short:type_name -> souk.v1.WhenShort
+	30, // 3: souk.v1.PlaceOrderResponse.answer:type_name -> souk.v1.Answer
+	30, // 4: souk.v1.CancelOrderResponse.answer:type_name -> souk.v1.Answer
+	30, // 5: souk.v1.RejectOrderResponse.answer:type_name -> souk.v1.Answer
+	30, // 6: souk.v1.ApproveOrderResponse.answer:type_name -> souk.v1.Answer
+	27, // 7: souk.v1.DecideShortRequest.substitutes:type_name -> souk.v1.Item
+	30, // 8: souk.v1.DecideShortResponse.answer:type_name -> souk.v1.Answer
+	30, // 9: souk.v1.HandOverOrderResponse.answer:type_name -> souk.v1.Answer
+	0,  // 10: souk.v1.Order.status:type_name -> souk.v1.OrderStatus
+	27, // 11: souk.v1.Order.items:type_name -> souk.v1.Item
+	31, // 12: souk.v1.Order.total:type_name -> souk.v1.Money
+	28, // 13: souk.v1.Order.expires:type_name -> google.protobuf.Timestamp
+	15, // 14: souk.v1.Order.shortage:type_name -> souk.v1.Shortage
+	16, // 15: souk.v1.Order.history:type_name -> souk.v1.OrderStep
+	29, // 16: souk.v1.Order.when_short:type_name -> souk.v1.WhenShort
+	27, // 17: souk.v1.Order.substitutes:type_name -> souk.v1.Item
+	0,  // 18: souk.v1.OrderStep.status:type_name -> souk.v1.OrderStatus
+	28, // 19: souk.v1.OrderStep.since:type_name -> google.protobuf.Timestamp
+	14, // 20: souk.v1.GetOrderResponse.order:type_name -> souk.v1.Order
+	21, // 21: souk.v1.ListLatestOrdersResponse.orders:type_name -> souk.v1.OrderSummary
+	0,  // 22: souk.v1.OrderSummary.status:type_name -> souk.v1.OrderStatus
+	31, // 23: souk.v1.OrderSummary.total:type_name -> souk.v1.Money
+	28, // 24: souk.v1.OrderSummary.placed:type_name -> google.protobuf.Timestamp
+	24, // 25: souk.v1.ListFeedResponse.entries:type_name -> souk.v1.FeedEntry
+	1,  // 26: souk.v1.FeedEntry.part:type_name -> souk.v1.FeedPart
+	2,  // 27: souk.v1.OrdersService.PlaceOrder:input_type -> souk.v1.PlaceOrderRequest
+	4,  // 28: souk.v1.OrdersService.CancelOrder:input_type -> souk.v1.CancelOrderRequest
+	6,  // 29: souk.v1.OrdersService.RejectOrder:input_type -> souk.v1.RejectOrderRequest
+	8,  // 30: souk.v1.OrdersService.ApproveOrder:input_type -> souk.v1.ApproveOrderRequest
+	10, // 31: souk.v1.OrdersService.DecideShort:input_type -> souk.v1.DecideShortRequest
+	12, // 32: souk.v1.OrdersService.HandOverOrder:input_type -> souk.v1.HandOverOrderRequest
+	17, // 33: souk.v1.OrdersService.GetOrder:input_type -> souk.v1.GetOrderRequest
+	19, // 34: souk.v1.OrdersService.ListLatestOrders:input_type -> souk.v1.ListLatestOrdersRequest
+	22, // 35: souk.v1.OrdersService.ListFeed:input_type -> souk.v1.ListFeedRequest
+	25, // 36: souk.v1.OrdersService.FollowFeeds:input_type -> souk.v1.FollowFeedsRequest
+	3,  // 37: souk.v1.OrdersService.PlaceOrder:output_type -> souk.v1.PlaceOrderResponse
+	5,  // 38: souk.v1.OrdersService.CancelOrder:output_type -> souk.v1.CancelOrderResponse
+	7,  // 39: souk.v1.OrdersService.RejectOrder:output_type -> souk.v1.RejectOrderResponse
+	9,  // 40: souk.v1.OrdersService.ApproveOrder:output_type -> souk.v1.ApproveOrderResponse
+	11, // 41: souk.v1.OrdersService.DecideShort:output_type -> souk.v1.DecideShortResponse
+	13, // 42: souk.v1.OrdersService.HandOverOrder:output_type -> souk.v1.HandOverOrderResponse
+	18, // 43: souk.v1.OrdersService.GetOrder:output_type -> souk.v1.GetOrderResponse
+	20, // 44: souk.v1.OrdersService.ListLatestOrders:output_type -> souk.v1.ListLatestOrdersResponse
+	23, // 45: souk.v1.OrdersService.ListFeed:output_type -> souk.v1.ListFeedResponse
+	26, // 46: souk.v1.OrdersService.FollowFeeds:output_type -> souk.v1.FollowFeedsResponse
+	37, // [37:47] is the sub-list for method output_type
+	27, // [27:37] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_souk_v1_orders_proto_init() }

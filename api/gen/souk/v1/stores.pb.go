@@ -444,7 +444,8 @@ type AddProductRequest struct {
 	// More is ordered below this; 0: never.
 	RestockThreshold int64 `protobuf:"varint,9,opt,name=restock_threshold,json=restockThreshold,proto3" json:"restock_threshold,omitempty"`
 	// How many more; 0 only with threshold 0.
-	RestockQuantity int64 `protobuf:"varint,10,opt,name=restock_quantity,json=restockQuantity,proto3" json:"restock_quantity,omitempty"`
+	RestockQuantity int64  `protobuf:"varint,10,opt,name=restock_quantity,json=restockQuantity,proto3" json:"restock_quantity,omitempty"`
+	Category        string `protobuf:"bytes,11,opt,name=category,proto3" json:"category,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -547,6 +548,13 @@ func (x *AddProductRequest) GetRestockQuantity() int64 {
 		return x.RestockQuantity
 	}
 	return 0
+}
+
+func (x *AddProductRequest) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
 }
 
 type AddProductResponse struct {
@@ -810,6 +818,111 @@ func (x *AssignBarcodeResponse) GetAnswer() *Answer {
 	return nil
 }
 
+type CategorizeProductRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	CommandId string                 `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	Product   string                 `protobuf:"bytes,2,opt,name=product,proto3" json:"product,omitempty"`
+	// Empty: none any more.
+	Category      string `protobuf:"bytes,3,opt,name=category,proto3" json:"category,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CategorizeProductRequest) Reset() {
+	*x = CategorizeProductRequest{}
+	mi := &file_souk_v1_stores_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CategorizeProductRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CategorizeProductRequest) ProtoMessage() {}
+
+func (x *CategorizeProductRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_stores_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CategorizeProductRequest.ProtoReflect.Descriptor instead.
+func (*CategorizeProductRequest) Descriptor() ([]byte, []int) {
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CategorizeProductRequest) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
+func (x *CategorizeProductRequest) GetProduct() string {
+	if x != nil {
+		return x.Product
+	}
+	return ""
+}
+
+func (x *CategorizeProductRequest) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+type CategorizeProductResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Answer        *Answer                `protobuf:"bytes,1,opt,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CategorizeProductResponse) Reset() {
+	*x = CategorizeProductResponse{}
+	mi := &file_souk_v1_stores_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CategorizeProductResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CategorizeProductResponse) ProtoMessage() {}
+
+func (x *CategorizeProductResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_stores_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CategorizeProductResponse.ProtoReflect.Descriptor instead.
+func (*CategorizeProductResponse) Descriptor() ([]byte, []int) {
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *CategorizeProductResponse) GetAnswer() *Answer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
 type IncreasePriceRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	CommandId string                 `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
@@ -822,7 +935,7 @@ type IncreasePriceRequest struct {
 
 func (x *IncreasePriceRequest) Reset() {
 	*x = IncreasePriceRequest{}
-	mi := &file_souk_v1_stores_proto_msgTypes[14]
+	mi := &file_souk_v1_stores_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +947,7 @@ func (x *IncreasePriceRequest) String() string {
 func (*IncreasePriceRequest) ProtoMessage() {}
 
 func (x *IncreasePriceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[14]
+	mi := &file_souk_v1_stores_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +960,7 @@ func (x *IncreasePriceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IncreasePriceRequest.ProtoReflect.Descriptor instead.
 func (*IncreasePriceRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{14}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *IncreasePriceRequest) GetCommandId() string {
@@ -880,7 +993,7 @@ type IncreasePriceResponse struct {
 
 func (x *IncreasePriceResponse) Reset() {
 	*x = IncreasePriceResponse{}
-	mi := &file_souk_v1_stores_proto_msgTypes[15]
+	mi := &file_souk_v1_stores_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -892,7 +1005,7 @@ func (x *IncreasePriceResponse) String() string {
 func (*IncreasePriceResponse) ProtoMessage() {}
 
 func (x *IncreasePriceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[15]
+	mi := &file_souk_v1_stores_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -905,7 +1018,7 @@ func (x *IncreasePriceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IncreasePriceResponse.ProtoReflect.Descriptor instead.
 func (*IncreasePriceResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{15}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *IncreasePriceResponse) GetAnswer() *Answer {
@@ -927,7 +1040,7 @@ type DecreasePriceRequest struct {
 
 func (x *DecreasePriceRequest) Reset() {
 	*x = DecreasePriceRequest{}
-	mi := &file_souk_v1_stores_proto_msgTypes[16]
+	mi := &file_souk_v1_stores_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -939,7 +1052,7 @@ func (x *DecreasePriceRequest) String() string {
 func (*DecreasePriceRequest) ProtoMessage() {}
 
 func (x *DecreasePriceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[16]
+	mi := &file_souk_v1_stores_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -952,7 +1065,7 @@ func (x *DecreasePriceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecreasePriceRequest.ProtoReflect.Descriptor instead.
 func (*DecreasePriceRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{16}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DecreasePriceRequest) GetCommandId() string {
@@ -985,7 +1098,7 @@ type DecreasePriceResponse struct {
 
 func (x *DecreasePriceResponse) Reset() {
 	*x = DecreasePriceResponse{}
-	mi := &file_souk_v1_stores_proto_msgTypes[17]
+	mi := &file_souk_v1_stores_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1110,7 @@ func (x *DecreasePriceResponse) String() string {
 func (*DecreasePriceResponse) ProtoMessage() {}
 
 func (x *DecreasePriceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[17]
+	mi := &file_souk_v1_stores_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +1123,7 @@ func (x *DecreasePriceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecreasePriceResponse.ProtoReflect.Descriptor instead.
 func (*DecreasePriceResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{17}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DecreasePriceResponse) GetAnswer() *Answer {
@@ -1030,7 +1143,7 @@ type RemoveProductRequest struct {
 
 func (x *RemoveProductRequest) Reset() {
 	*x = RemoveProductRequest{}
-	mi := &file_souk_v1_stores_proto_msgTypes[18]
+	mi := &file_souk_v1_stores_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1042,7 +1155,7 @@ func (x *RemoveProductRequest) String() string {
 func (*RemoveProductRequest) ProtoMessage() {}
 
 func (x *RemoveProductRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[18]
+	mi := &file_souk_v1_stores_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1055,7 +1168,7 @@ func (x *RemoveProductRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveProductRequest.ProtoReflect.Descriptor instead.
 func (*RemoveProductRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{18}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RemoveProductRequest) GetCommandId() string {
@@ -1081,7 +1194,7 @@ type RemoveProductResponse struct {
 
 func (x *RemoveProductResponse) Reset() {
 	*x = RemoveProductResponse{}
-	mi := &file_souk_v1_stores_proto_msgTypes[19]
+	mi := &file_souk_v1_stores_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1093,7 +1206,7 @@ func (x *RemoveProductResponse) String() string {
 func (*RemoveProductResponse) ProtoMessage() {}
 
 func (x *RemoveProductResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[19]
+	mi := &file_souk_v1_stores_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1106,7 +1219,7 @@ func (x *RemoveProductResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveProductResponse.ProtoReflect.Descriptor instead.
 func (*RemoveProductResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{19}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RemoveProductResponse) GetAnswer() *Answer {
@@ -1130,14 +1243,15 @@ type Product struct {
 	Price        *Money `protobuf:"bytes,8,opt,name=price,proto3" json:"price,omitempty"`
 	PriceVersion int64  `protobuf:"varint,9,opt,name=price_version,json=priceVersion,proto3" json:"price_version,omitempty"`
 	// The product is in the catalogue and its store takes part.
-	Orderable     bool `protobuf:"varint,10,opt,name=orderable,proto3" json:"orderable,omitempty"`
+	Orderable     bool   `protobuf:"varint,10,opt,name=orderable,proto3" json:"orderable,omitempty"`
+	Category      string `protobuf:"bytes,11,opt,name=category,proto3" json:"category,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Product) Reset() {
 	*x = Product{}
-	mi := &file_souk_v1_stores_proto_msgTypes[20]
+	mi := &file_souk_v1_stores_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1149,7 +1263,7 @@ func (x *Product) String() string {
 func (*Product) ProtoMessage() {}
 
 func (x *Product) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[20]
+	mi := &file_souk_v1_stores_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1162,7 +1276,7 @@ func (x *Product) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Product.ProtoReflect.Descriptor instead.
 func (*Product) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{20}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Product) GetProduct() string {
@@ -1235,6 +1349,13 @@ func (x *Product) GetOrderable() bool {
 	return false
 }
 
+func (x *Product) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
 // Store is a shop of the mall.
 type Store struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1250,7 +1371,7 @@ type Store struct {
 
 func (x *Store) Reset() {
 	*x = Store{}
-	mi := &file_souk_v1_stores_proto_msgTypes[21]
+	mi := &file_souk_v1_stores_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1262,7 +1383,7 @@ func (x *Store) String() string {
 func (*Store) ProtoMessage() {}
 
 func (x *Store) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[21]
+	mi := &file_souk_v1_stores_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1275,7 +1396,7 @@ func (x *Store) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Store.ProtoReflect.Descriptor instead.
 func (*Store) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{21}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Store) GetStore() string {
@@ -1315,7 +1436,7 @@ type GetStoreRequest struct {
 
 func (x *GetStoreRequest) Reset() {
 	*x = GetStoreRequest{}
-	mi := &file_souk_v1_stores_proto_msgTypes[22]
+	mi := &file_souk_v1_stores_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1448,7 @@ func (x *GetStoreRequest) String() string {
 func (*GetStoreRequest) ProtoMessage() {}
 
 func (x *GetStoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[22]
+	mi := &file_souk_v1_stores_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1461,7 @@ func (x *GetStoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStoreRequest.ProtoReflect.Descriptor instead.
 func (*GetStoreRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{22}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetStoreRequest) GetStore() string {
@@ -1359,7 +1480,7 @@ type GetStoreResponse struct {
 
 func (x *GetStoreResponse) Reset() {
 	*x = GetStoreResponse{}
-	mi := &file_souk_v1_stores_proto_msgTypes[23]
+	mi := &file_souk_v1_stores_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1492,7 @@ func (x *GetStoreResponse) String() string {
 func (*GetStoreResponse) ProtoMessage() {}
 
 func (x *GetStoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[23]
+	mi := &file_souk_v1_stores_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1505,7 @@ func (x *GetStoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStoreResponse.ProtoReflect.Descriptor instead.
 func (*GetStoreResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{23}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetStoreResponse) GetStore() *Store {
@@ -1408,7 +1529,7 @@ type ListStoresRequest struct {
 
 func (x *ListStoresRequest) Reset() {
 	*x = ListStoresRequest{}
-	mi := &file_souk_v1_stores_proto_msgTypes[24]
+	mi := &file_souk_v1_stores_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1420,7 +1541,7 @@ func (x *ListStoresRequest) String() string {
 func (*ListStoresRequest) ProtoMessage() {}
 
 func (x *ListStoresRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[24]
+	mi := &file_souk_v1_stores_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1433,7 +1554,7 @@ func (x *ListStoresRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStoresRequest.ProtoReflect.Descriptor instead.
 func (*ListStoresRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{24}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListStoresRequest) GetAfter() string {
@@ -1466,7 +1587,7 @@ type ListStoresResponse struct {
 
 func (x *ListStoresResponse) Reset() {
 	*x = ListStoresResponse{}
-	mi := &file_souk_v1_stores_proto_msgTypes[25]
+	mi := &file_souk_v1_stores_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1478,7 +1599,7 @@ func (x *ListStoresResponse) String() string {
 func (*ListStoresResponse) ProtoMessage() {}
 
 func (x *ListStoresResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[25]
+	mi := &file_souk_v1_stores_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1491,7 +1612,7 @@ func (x *ListStoresResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStoresResponse.ProtoReflect.Descriptor instead.
 func (*ListStoresResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{25}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListStoresResponse) GetStores() []*Store {
@@ -1510,7 +1631,7 @@ type GetProductRequest struct {
 
 func (x *GetProductRequest) Reset() {
 	*x = GetProductRequest{}
-	mi := &file_souk_v1_stores_proto_msgTypes[26]
+	mi := &file_souk_v1_stores_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +1643,7 @@ func (x *GetProductRequest) String() string {
 func (*GetProductRequest) ProtoMessage() {}
 
 func (x *GetProductRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[26]
+	mi := &file_souk_v1_stores_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +1656,7 @@ func (x *GetProductRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetProductRequest.ProtoReflect.Descriptor instead.
 func (*GetProductRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{26}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetProductRequest) GetProduct() string {
@@ -1554,7 +1675,7 @@ type GetProductResponse struct {
 
 func (x *GetProductResponse) Reset() {
 	*x = GetProductResponse{}
-	mi := &file_souk_v1_stores_proto_msgTypes[27]
+	mi := &file_souk_v1_stores_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +1687,7 @@ func (x *GetProductResponse) String() string {
 func (*GetProductResponse) ProtoMessage() {}
 
 func (x *GetProductResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[27]
+	mi := &file_souk_v1_stores_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +1700,7 @@ func (x *GetProductResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetProductResponse.ProtoReflect.Descriptor instead.
 func (*GetProductResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{27}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetProductResponse) GetProduct() *Product {
@@ -1598,7 +1719,7 @@ type FindProductRequest struct {
 
 func (x *FindProductRequest) Reset() {
 	*x = FindProductRequest{}
-	mi := &file_souk_v1_stores_proto_msgTypes[28]
+	mi := &file_souk_v1_stores_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1610,7 +1731,7 @@ func (x *FindProductRequest) String() string {
 func (*FindProductRequest) ProtoMessage() {}
 
 func (x *FindProductRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[28]
+	mi := &file_souk_v1_stores_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1623,7 +1744,7 @@ func (x *FindProductRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindProductRequest.ProtoReflect.Descriptor instead.
 func (*FindProductRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{28}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *FindProductRequest) GetSkuOrName() string {
@@ -1642,7 +1763,7 @@ type FindProductResponse struct {
 
 func (x *FindProductResponse) Reset() {
 	*x = FindProductResponse{}
-	mi := &file_souk_v1_stores_proto_msgTypes[29]
+	mi := &file_souk_v1_stores_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1654,7 +1775,7 @@ func (x *FindProductResponse) String() string {
 func (*FindProductResponse) ProtoMessage() {}
 
 func (x *FindProductResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[29]
+	mi := &file_souk_v1_stores_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1667,7 +1788,7 @@ func (x *FindProductResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindProductResponse.ProtoReflect.Descriptor instead.
 func (*FindProductResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{29}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FindProductResponse) GetProduct() *Product {
@@ -1688,7 +1809,7 @@ type FindBarcodeRequest struct {
 
 func (x *FindBarcodeRequest) Reset() {
 	*x = FindBarcodeRequest{}
-	mi := &file_souk_v1_stores_proto_msgTypes[30]
+	mi := &file_souk_v1_stores_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +1821,7 @@ func (x *FindBarcodeRequest) String() string {
 func (*FindBarcodeRequest) ProtoMessage() {}
 
 func (x *FindBarcodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[30]
+	mi := &file_souk_v1_stores_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1713,7 +1834,7 @@ func (x *FindBarcodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindBarcodeRequest.ProtoReflect.Descriptor instead.
 func (*FindBarcodeRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{30}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *FindBarcodeRequest) GetBarcode() string {
@@ -1739,7 +1860,7 @@ type FindBarcodeResponse struct {
 
 func (x *FindBarcodeResponse) Reset() {
 	*x = FindBarcodeResponse{}
-	mi := &file_souk_v1_stores_proto_msgTypes[31]
+	mi := &file_souk_v1_stores_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +1872,7 @@ func (x *FindBarcodeResponse) String() string {
 func (*FindBarcodeResponse) ProtoMessage() {}
 
 func (x *FindBarcodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[31]
+	mi := &file_souk_v1_stores_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +1885,7 @@ func (x *FindBarcodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FindBarcodeResponse.ProtoReflect.Descriptor instead.
 func (*FindBarcodeResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{31}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *FindBarcodeResponse) GetProduct() *Product {
@@ -1783,14 +1904,16 @@ type ListProductsRequest struct {
 	// Only those of a shop; empty: of all.
 	Store string `protobuf:"bytes,3,opt,name=store,proto3" json:"store,omitempty"`
 	// Only those that can be ordered.
-	Orderable     bool `protobuf:"varint,4,opt,name=orderable,proto3" json:"orderable,omitempty"`
+	Orderable bool `protobuf:"varint,4,opt,name=orderable,proto3" json:"orderable,omitempty"`
+	// Only those under a category; empty: all.
+	Category      string `protobuf:"bytes,5,opt,name=category,proto3" json:"category,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListProductsRequest) Reset() {
 	*x = ListProductsRequest{}
-	mi := &file_souk_v1_stores_proto_msgTypes[32]
+	mi := &file_souk_v1_stores_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1802,7 +1925,7 @@ func (x *ListProductsRequest) String() string {
 func (*ListProductsRequest) ProtoMessage() {}
 
 func (x *ListProductsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[32]
+	mi := &file_souk_v1_stores_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1815,7 +1938,7 @@ func (x *ListProductsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProductsRequest.ProtoReflect.Descriptor instead.
 func (*ListProductsRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{32}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListProductsRequest) GetAfter() string {
@@ -1846,6 +1969,13 @@ func (x *ListProductsRequest) GetOrderable() bool {
 	return false
 }
 
+func (x *ListProductsRequest) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
 type ListProductsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Products      []*Product             `protobuf:"bytes,1,rep,name=products,proto3" json:"products,omitempty"`
@@ -1855,7 +1985,7 @@ type ListProductsResponse struct {
 
 func (x *ListProductsResponse) Reset() {
 	*x = ListProductsResponse{}
-	mi := &file_souk_v1_stores_proto_msgTypes[33]
+	mi := &file_souk_v1_stores_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1867,7 +1997,7 @@ func (x *ListProductsResponse) String() string {
 func (*ListProductsResponse) ProtoMessage() {}
 
 func (x *ListProductsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[33]
+	mi := &file_souk_v1_stores_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1880,12 +2010,110 @@ func (x *ListProductsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProductsResponse.ProtoReflect.Descriptor instead.
 func (*ListProductsResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{33}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListProductsResponse) GetProducts() []*Product {
 	if x != nil {
 		return x.Products
+	}
+	return nil
+}
+
+type ListCategoriesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only those of a shop; empty: of all.
+	Store string `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	// At most 1,000; 0: 100.
+	Limit         int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCategoriesRequest) Reset() {
+	*x = ListCategoriesRequest{}
+	mi := &file_souk_v1_stores_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCategoriesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCategoriesRequest) ProtoMessage() {}
+
+func (x *ListCategoriesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_stores_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCategoriesRequest.ProtoReflect.Descriptor instead.
+func (*ListCategoriesRequest) Descriptor() ([]byte, []int) {
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ListCategoriesRequest) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *ListCategoriesRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ListCategoriesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Categories    []string               `protobuf:"bytes,1,rep,name=categories,proto3" json:"categories,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCategoriesResponse) Reset() {
+	*x = ListCategoriesResponse{}
+	mi := &file_souk_v1_stores_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCategoriesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCategoriesResponse) ProtoMessage() {}
+
+func (x *ListCategoriesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_stores_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCategoriesResponse.ProtoReflect.Descriptor instead.
+func (*ListCategoriesResponse) Descriptor() ([]byte, []int) {
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ListCategoriesResponse) GetCategories() []string {
+	if x != nil {
+		return x.Categories
 	}
 	return nil
 }
@@ -1899,7 +2127,7 @@ type ListPricesRequest struct {
 
 func (x *ListPricesRequest) Reset() {
 	*x = ListPricesRequest{}
-	mi := &file_souk_v1_stores_proto_msgTypes[34]
+	mi := &file_souk_v1_stores_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1911,7 +2139,7 @@ func (x *ListPricesRequest) String() string {
 func (*ListPricesRequest) ProtoMessage() {}
 
 func (x *ListPricesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[34]
+	mi := &file_souk_v1_stores_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1924,7 +2152,7 @@ func (x *ListPricesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPricesRequest.ProtoReflect.Descriptor instead.
 func (*ListPricesRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{34}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListPricesRequest) GetProduct() string {
@@ -1944,7 +2172,7 @@ type ListPricesResponse struct {
 
 func (x *ListPricesResponse) Reset() {
 	*x = ListPricesResponse{}
-	mi := &file_souk_v1_stores_proto_msgTypes[35]
+	mi := &file_souk_v1_stores_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1956,7 +2184,7 @@ func (x *ListPricesResponse) String() string {
 func (*ListPricesResponse) ProtoMessage() {}
 
 func (x *ListPricesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[35]
+	mi := &file_souk_v1_stores_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1969,7 +2197,7 @@ func (x *ListPricesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPricesResponse.ProtoReflect.Descriptor instead.
 func (*ListPricesResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{35}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListPricesResponse) GetPrices() []*Price {
@@ -1991,7 +2219,7 @@ type Price struct {
 
 func (x *Price) Reset() {
 	*x = Price{}
-	mi := &file_souk_v1_stores_proto_msgTypes[36]
+	mi := &file_souk_v1_stores_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2231,7 @@ func (x *Price) String() string {
 func (*Price) ProtoMessage() {}
 
 func (x *Price) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[36]
+	mi := &file_souk_v1_stores_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2244,7 @@ func (x *Price) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Price.ProtoReflect.Descriptor instead.
 func (*Price) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{36}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Price) GetVersion() int64 {
@@ -2051,7 +2279,7 @@ type GetPriceRequest struct {
 
 func (x *GetPriceRequest) Reset() {
 	*x = GetPriceRequest{}
-	mi := &file_souk_v1_stores_proto_msgTypes[37]
+	mi := &file_souk_v1_stores_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2063,7 +2291,7 @@ func (x *GetPriceRequest) String() string {
 func (*GetPriceRequest) ProtoMessage() {}
 
 func (x *GetPriceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[37]
+	mi := &file_souk_v1_stores_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2076,7 +2304,7 @@ func (x *GetPriceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPriceRequest.ProtoReflect.Descriptor instead.
 func (*GetPriceRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{37}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetPriceRequest) GetProduct() string {
@@ -2102,7 +2330,7 @@ type GetPriceResponse struct {
 
 func (x *GetPriceResponse) Reset() {
 	*x = GetPriceResponse{}
-	mi := &file_souk_v1_stores_proto_msgTypes[38]
+	mi := &file_souk_v1_stores_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2114,7 +2342,7 @@ func (x *GetPriceResponse) String() string {
 func (*GetPriceResponse) ProtoMessage() {}
 
 func (x *GetPriceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_stores_proto_msgTypes[38]
+	mi := &file_souk_v1_stores_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2127,7 +2355,7 @@ func (x *GetPriceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPriceResponse.ProtoReflect.Descriptor instead.
 func (*GetPriceResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_stores_proto_rawDescGZIP(), []int{38}
+	return file_souk_v1_stores_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetPriceResponse) GetPrice() *Price {
@@ -2168,7 +2396,7 @@ const file_souk_v1_stores_proto_rawDesc = "" +
 	"command_id\x18\x01 \x01(\tR\tcommandId\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\"G\n" +
 	"\x1cDisableParticipationResponse\x12'\n" +
-	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"\xc2\x02\n" +
+	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"\xde\x02\n" +
 	"\x11AddProductRequest\x12\x1d\n" +
 	"\n" +
 	"command_id\x18\x01 \x01(\tR\tcommandId\x12\x18\n" +
@@ -2181,7 +2409,8 @@ const file_souk_v1_stores_proto_rawDesc = "" +
 	"\x05price\x18\b \x01(\v2\x0e.souk.v1.MoneyR\x05price\x12+\n" +
 	"\x11restock_threshold\x18\t \x01(\x03R\x10restockThreshold\x12)\n" +
 	"\x10restock_quantity\x18\n" +
-	" \x01(\x03R\x0frestockQuantity\"=\n" +
+	" \x01(\x03R\x0frestockQuantity\x12\x1a\n" +
+	"\bcategory\x18\v \x01(\tR\bcategory\"=\n" +
 	"\x12AddProductResponse\x12'\n" +
 	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"\x86\x01\n" +
 	"\x15RebrandProductRequest\x12\x1d\n" +
@@ -2198,6 +2427,13 @@ const file_souk_v1_stores_proto_rawDesc = "" +
 	"\aproduct\x18\x02 \x01(\tR\aproduct\x12\x18\n" +
 	"\abarcode\x18\x03 \x01(\tR\abarcode\"@\n" +
 	"\x15AssignBarcodeResponse\x12'\n" +
+	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"o\n" +
+	"\x18CategorizeProductRequest\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x01 \x01(\tR\tcommandId\x12\x18\n" +
+	"\aproduct\x18\x02 \x01(\tR\aproduct\x12\x1a\n" +
+	"\bcategory\x18\x03 \x01(\tR\bcategory\"D\n" +
+	"\x19CategorizeProductResponse\x12'\n" +
 	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"u\n" +
 	"\x14IncreasePriceRequest\x12\x1d\n" +
 	"\n" +
@@ -2218,7 +2454,7 @@ const file_souk_v1_stores_proto_rawDesc = "" +
 	"command_id\x18\x01 \x01(\tR\tcommandId\x12\x18\n" +
 	"\aproduct\x18\x02 \x01(\tR\aproduct\"@\n" +
 	"\x15RemoveProductResponse\x12'\n" +
-	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"\xa0\x02\n" +
+	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"\xbc\x02\n" +
 	"\aProduct\x12\x18\n" +
 	"\aproduct\x18\x01 \x01(\tR\aproduct\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x1a\n" +
@@ -2230,7 +2466,8 @@ const file_souk_v1_stores_proto_rawDesc = "" +
 	"\x05price\x18\b \x01(\v2\x0e.souk.v1.MoneyR\x05price\x12#\n" +
 	"\rprice_version\x18\t \x01(\x03R\fpriceVersion\x12\x1c\n" +
 	"\torderable\x18\n" +
-	" \x01(\bR\torderable\"s\n" +
+	" \x01(\bR\torderable\x12\x1a\n" +
+	"\bcategory\x18\v \x01(\tR\bcategory\"s\n" +
 	"\x05Store\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -2258,14 +2495,22 @@ const file_souk_v1_stores_proto_rawDesc = "" +
 	"\abarcode\x18\x01 \x01(\tR\abarcode\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\"A\n" +
 	"\x13FindBarcodeResponse\x12*\n" +
-	"\aproduct\x18\x01 \x01(\v2\x10.souk.v1.ProductR\aproduct\"u\n" +
+	"\aproduct\x18\x01 \x01(\v2\x10.souk.v1.ProductR\aproduct\"\x91\x01\n" +
 	"\x13ListProductsRequest\x12\x14\n" +
 	"\x05after\x18\x01 \x01(\tR\x05after\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x14\n" +
 	"\x05store\x18\x03 \x01(\tR\x05store\x12\x1c\n" +
-	"\torderable\x18\x04 \x01(\bR\torderable\"D\n" +
+	"\torderable\x18\x04 \x01(\bR\torderable\x12\x1a\n" +
+	"\bcategory\x18\x05 \x01(\tR\bcategory\"D\n" +
 	"\x14ListProductsResponse\x12,\n" +
-	"\bproducts\x18\x01 \x03(\v2\x10.souk.v1.ProductR\bproducts\"-\n" +
+	"\bproducts\x18\x01 \x03(\v2\x10.souk.v1.ProductR\bproducts\"C\n" +
+	"\x15ListCategoriesRequest\x12\x14\n" +
+	"\x05store\x18\x01 \x01(\tR\x05store\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\"8\n" +
+	"\x16ListCategoriesResponse\x12\x1e\n" +
+	"\n" +
+	"categories\x18\x01 \x03(\tR\n" +
+	"categories\"-\n" +
 	"\x11ListPricesRequest\x12\x18\n" +
 	"\aproduct\x18\x01 \x01(\tR\aproduct\"<\n" +
 	"\x12ListPricesResponse\x12&\n" +
@@ -2278,7 +2523,7 @@ const file_souk_v1_stores_proto_rawDesc = "" +
 	"\aproduct\x18\x01 \x01(\tR\aproduct\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"8\n" +
 	"\x10GetPriceResponse\x12$\n" +
-	"\x05price\x18\x01 \x01(\v2\x0e.souk.v1.PriceR\x05price2\xa7\v\n" +
+	"\x05price\x18\x01 \x01(\v2\x0e.souk.v1.PriceR\x05price2\xdb\f\n" +
 	"\rStoresService\x12H\n" +
 	"\vCreateStore\x12\x1b.souk.v1.CreateStoreRequest\x1a\x1c.souk.v1.CreateStoreResponse\x12K\n" +
 	"\fRebrandStore\x12\x1c.souk.v1.RebrandStoreRequest\x1a\x1d.souk.v1.RebrandStoreResponse\x12`\n" +
@@ -2287,7 +2532,8 @@ const file_souk_v1_stores_proto_rawDesc = "" +
 	"\n" +
 	"AddProduct\x12\x1a.souk.v1.AddProductRequest\x1a\x1b.souk.v1.AddProductResponse\x12Q\n" +
 	"\x0eRebrandProduct\x12\x1e.souk.v1.RebrandProductRequest\x1a\x1f.souk.v1.RebrandProductResponse\x12N\n" +
-	"\rAssignBarcode\x12\x1d.souk.v1.AssignBarcodeRequest\x1a\x1e.souk.v1.AssignBarcodeResponse\x12N\n" +
+	"\rAssignBarcode\x12\x1d.souk.v1.AssignBarcodeRequest\x1a\x1e.souk.v1.AssignBarcodeResponse\x12Z\n" +
+	"\x11CategorizeProduct\x12!.souk.v1.CategorizeProductRequest\x1a\".souk.v1.CategorizeProductResponse\x12N\n" +
 	"\rIncreasePrice\x12\x1d.souk.v1.IncreasePriceRequest\x1a\x1e.souk.v1.IncreasePriceResponse\x12N\n" +
 	"\rDecreasePrice\x12\x1d.souk.v1.DecreasePriceRequest\x1a\x1e.souk.v1.DecreasePriceResponse\x12N\n" +
 	"\rRemoveProduct\x12\x1d.souk.v1.RemoveProductRequest\x1a\x1e.souk.v1.RemoveProductResponse\x12D\n" +
@@ -2298,7 +2544,8 @@ const file_souk_v1_stores_proto_rawDesc = "" +
 	"GetProduct\x12\x1a.souk.v1.GetProductRequest\x1a\x1b.souk.v1.GetProductResponse\"\x03\x90\x02\x01\x12M\n" +
 	"\vFindProduct\x12\x1b.souk.v1.FindProductRequest\x1a\x1c.souk.v1.FindProductResponse\"\x03\x90\x02\x01\x12M\n" +
 	"\vFindBarcode\x12\x1b.souk.v1.FindBarcodeRequest\x1a\x1c.souk.v1.FindBarcodeResponse\"\x03\x90\x02\x01\x12P\n" +
-	"\fListProducts\x12\x1c.souk.v1.ListProductsRequest\x1a\x1d.souk.v1.ListProductsResponse\"\x03\x90\x02\x01\x12J\n" +
+	"\fListProducts\x12\x1c.souk.v1.ListProductsRequest\x1a\x1d.souk.v1.ListProductsResponse\"\x03\x90\x02\x01\x12V\n" +
+	"\x0eListCategories\x12\x1e.souk.v1.ListCategoriesRequest\x1a\x1f.souk.v1.ListCategoriesResponse\"\x03\x90\x02\x01\x12J\n" +
 	"\n" +
 	"ListPrices\x12\x1a.souk.v1.ListPricesRequest\x1a\x1b.souk.v1.ListPricesResponse\"\x03\x90\x02\x01\x12D\n" +
 	"\bGetPrice\x12\x18.souk.v1.GetPriceRequest\x1a\x19.souk.v1.GetPriceResponse\"\x03\x90\x02\x01B)Z'example.org/souk/api/gen/souk/v1;soukv1b\x06proto3"
@@ -2315,7 +2562,7 @@ func file_souk_v1_stores_proto_rawDescGZIP() []byte {
 	return file_souk_v1_stores_proto_rawDescData
 }
 
-var file_souk_v1_stores_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_souk_v1_stores_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_souk_v1_stores_proto_goTypes = []any{
 	(*CreateStoreRequest)(nil),           // 0: souk.v1.CreateStoreRequest
 	(*CreateStoreResponse)(nil),          // 1: souk.v1.CreateStoreResponse
@@ -2331,102 +2578,111 @@ var file_souk_v1_stores_proto_goTypes = []any{
 	(*RebrandProductResponse)(nil),       // 11: souk.v1.RebrandProductResponse
 	(*AssignBarcodeRequest)(nil),         // 12: souk.v1.AssignBarcodeRequest
 	(*AssignBarcodeResponse)(nil),        // 13: souk.v1.AssignBarcodeResponse
-	(*IncreasePriceRequest)(nil),         // 14: souk.v1.IncreasePriceRequest
-	(*IncreasePriceResponse)(nil),        // 15: souk.v1.IncreasePriceResponse
-	(*DecreasePriceRequest)(nil),         // 16: souk.v1.DecreasePriceRequest
-	(*DecreasePriceResponse)(nil),        // 17: souk.v1.DecreasePriceResponse
-	(*RemoveProductRequest)(nil),         // 18: souk.v1.RemoveProductRequest
-	(*RemoveProductResponse)(nil),        // 19: souk.v1.RemoveProductResponse
-	(*Product)(nil),                      // 20: souk.v1.Product
-	(*Store)(nil),                        // 21: souk.v1.Store
-	(*GetStoreRequest)(nil),              // 22: souk.v1.GetStoreRequest
-	(*GetStoreResponse)(nil),             // 23: souk.v1.GetStoreResponse
-	(*ListStoresRequest)(nil),            // 24: souk.v1.ListStoresRequest
-	(*ListStoresResponse)(nil),           // 25: souk.v1.ListStoresResponse
-	(*GetProductRequest)(nil),            // 26: souk.v1.GetProductRequest
-	(*GetProductResponse)(nil),           // 27: souk.v1.GetProductResponse
-	(*FindProductRequest)(nil),           // 28: souk.v1.FindProductRequest
-	(*FindProductResponse)(nil),          // 29: souk.v1.FindProductResponse
-	(*FindBarcodeRequest)(nil),           // 30: souk.v1.FindBarcodeRequest
-	(*FindBarcodeResponse)(nil),          // 31: souk.v1.FindBarcodeResponse
-	(*ListProductsRequest)(nil),          // 32: souk.v1.ListProductsRequest
-	(*ListProductsResponse)(nil),         // 33: souk.v1.ListProductsResponse
-	(*ListPricesRequest)(nil),            // 34: souk.v1.ListPricesRequest
-	(*ListPricesResponse)(nil),           // 35: souk.v1.ListPricesResponse
-	(*Price)(nil),                        // 36: souk.v1.Price
-	(*GetPriceRequest)(nil),              // 37: souk.v1.GetPriceRequest
-	(*GetPriceResponse)(nil),             // 38: souk.v1.GetPriceResponse
-	(*Answer)(nil),                       // 39: souk.v1.Answer
-	(*Money)(nil),                        // 40: souk.v1.Money
-	(*timestamppb.Timestamp)(nil),        // 41: google.protobuf.Timestamp
+	(*CategorizeProductRequest)(nil),     // 14: souk.v1.CategorizeProductRequest
+	(*CategorizeProductResponse)(nil),    // 15: souk.v1.CategorizeProductResponse
+	(*IncreasePriceRequest)(nil),         // 16: souk.v1.IncreasePriceRequest
+	(*IncreasePriceResponse)(nil),        // 17: souk.v1.IncreasePriceResponse
+	(*DecreasePriceRequest)(nil),         // 18: souk.v1.DecreasePriceRequest
+	(*DecreasePriceResponse)(nil),        // 19: souk.v1.DecreasePriceResponse
+	(*RemoveProductRequest)(nil),         // 20: souk.v1.RemoveProductRequest
+	(*RemoveProductResponse)(nil),        // 21: souk.v1.RemoveProductResponse
+	(*Product)(nil),                      // 22: souk.v1.Product
+	(*Store)(nil),                        // 23: souk.v1.Store
+	(*GetStoreRequest)(nil),              // 24: souk.v1.GetStoreRequest
+	(*GetStoreResponse)(nil),             // 25: souk.v1.GetStoreResponse
+	(*ListStoresRequest)(nil),            // 26: souk.v1.ListStoresRequest
+	(*ListStoresResponse)(nil),           // 27: souk.v1.ListStoresResponse
+	(*GetProductRequest)(nil),            // 28: souk.v1.GetProductRequest
+	(*GetProductResponse)(nil),           // 29: souk.v1.GetProductResponse
+	(*FindProductRequest)(nil),           // 30: souk.v1.FindProductRequest
+	(*FindProductResponse)(nil),          // 31: souk.v1.FindProductResponse
+	(*FindBarcodeRequest)(nil),           // 32: souk.v1.FindBarcodeRequest
+	(*FindBarcodeResponse)(nil),          // 33: souk.v1.FindBarcodeResponse
+	(*ListProductsRequest)(nil),          // 34: souk.v1.ListProductsRequest
+	(*ListProductsResponse)(nil),         // 35: souk.v1.ListProductsResponse
+	(*ListCategoriesRequest)(nil),        // 36: souk.v1.ListCategoriesRequest
+	(*ListCategoriesResponse)(nil),       // 37: souk.v1.ListCategoriesResponse
+	(*ListPricesRequest)(nil),            // 38: souk.v1.ListPricesRequest
+	(*ListPricesResponse)(nil),           // 39: souk.v1.ListPricesResponse
+	(*Price)(nil),                        // 40: souk.v1.Price
+	(*GetPriceRequest)(nil),              // 41: souk.v1.GetPriceRequest
+	(*GetPriceResponse)(nil),             // 42: souk.v1.GetPriceResponse
+	(*Answer)(nil),                       // 43: souk.v1.Answer
+	(*Money)(nil),                        // 44: souk.v1.Money
+	(*timestamppb.Timestamp)(nil),        // 45: google.protobuf.Timestamp
 }
 var file_souk_v1_stores_proto_depIdxs = []int32{
-	39, // 0: souk.v1.CreateStoreResponse.answer:type_name -> souk.v1.Answer
-	39, // 1: souk.v1.RebrandStoreResponse.answer:type_name -> souk.v1.Answer
-	39, // 2: souk.v1.EnableParticipationResponse.answer:type_name -> souk.v1.Answer
-	39, // 3: souk.v1.DisableParticipationResponse.answer:type_name -> souk.v1.Answer
-	40, // 4: souk.v1.AddProductRequest.price:type_name -> souk.v1.Money
-	39, // 5: souk.v1.AddProductResponse.answer:type_name -> souk.v1.Answer
-	39, // 6: souk.v1.RebrandProductResponse.answer:type_name -> souk.v1.Answer
-	39, // 7: souk.v1.AssignBarcodeResponse.answer:type_name -> souk.v1.Answer
-	40, // 8: souk.v1.IncreasePriceRequest.price:type_name -> souk.v1.Money
-	39, // 9: souk.v1.IncreasePriceResponse.answer:type_name -> souk.v1.Answer
-	40, // 10: souk.v1.DecreasePriceRequest.price:type_name -> souk.v1.Money
-	39, // 11: souk.v1.DecreasePriceResponse.answer:type_name -> souk.v1.Answer
-	39, // 12: souk.v1.RemoveProductResponse.answer:type_name -> souk.v1.Answer
-	40, // 13: souk.v1.Product.price:type_name -> souk.v1.Money
-	21, // 14: souk.v1.GetStoreResponse.store:type_name -> souk.v1.Store
-	21, // 15: souk.v1.ListStoresResponse.stores:type_name -> souk.v1.Store
-	20, // 16: souk.v1.GetProductResponse.product:type_name -> souk.v1.Product
-	20, // 17: souk.v1.FindProductResponse.product:type_name -> souk.v1.Product
-	20, // 18: souk.v1.FindBarcodeResponse.product:type_name -> souk.v1.Product
-	20, // 19: souk.v1.ListProductsResponse.products:type_name -> souk.v1.Product
-	36, // 20: souk.v1.ListPricesResponse.prices:type_name -> souk.v1.Price
-	40, // 21: souk.v1.Price.price:type_name -> souk.v1.Money
-	41, // 22: souk.v1.Price.since:type_name -> google.protobuf.Timestamp
-	41, // 23: souk.v1.GetPriceRequest.at:type_name -> google.protobuf.Timestamp
-	36, // 24: souk.v1.GetPriceResponse.price:type_name -> souk.v1.Price
-	0,  // 25: souk.v1.StoresService.CreateStore:input_type -> souk.v1.CreateStoreRequest
-	2,  // 26: souk.v1.StoresService.RebrandStore:input_type -> souk.v1.RebrandStoreRequest
-	4,  // 27: souk.v1.StoresService.EnableParticipation:input_type -> souk.v1.EnableParticipationRequest
-	6,  // 28: souk.v1.StoresService.DisableParticipation:input_type -> souk.v1.DisableParticipationRequest
-	8,  // 29: souk.v1.StoresService.AddProduct:input_type -> souk.v1.AddProductRequest
-	10, // 30: souk.v1.StoresService.RebrandProduct:input_type -> souk.v1.RebrandProductRequest
-	12, // 31: souk.v1.StoresService.AssignBarcode:input_type -> souk.v1.AssignBarcodeRequest
-	14, // 32: souk.v1.StoresService.IncreasePrice:input_type -> souk.v1.IncreasePriceRequest
-	16, // 33: souk.v1.StoresService.DecreasePrice:input_type -> souk.v1.DecreasePriceRequest
-	18, // 34: souk.v1.StoresService.RemoveProduct:input_type -> souk.v1.RemoveProductRequest
-	22, // 35: souk.v1.StoresService.GetStore:input_type -> souk.v1.GetStoreRequest
-	24, // 36: souk.v1.StoresService.ListStores:input_type -> souk.v1.ListStoresRequest
-	26, // 37: souk.v1.StoresService.GetProduct:input_type -> souk.v1.GetProductRequest
-	28, // 38: souk.v1.StoresService.FindProduct:input_type -> souk.v1.FindProductRequest
-	30, // 39: souk.v1.StoresService.FindBarcode:input_type -> souk.v1.FindBarcodeRequest
-	32, // 40: souk.v1.StoresService.ListProducts:input_type -> souk.v1.ListProductsRequest
-	34, // 41: souk.v1.StoresService.ListPrices:input_type -> souk.v1.ListPricesRequest
-	37, // 42: souk.v1.StoresService.GetPrice:input_type -> souk.v1.GetPriceRequest
-	1,  // 43: souk.v1.StoresService.CreateStore:output_type -> souk.v1.CreateStoreResponse
-	3,  // 44: souk.v1.StoresService.RebrandStore:output_type -> souk.v1.RebrandStoreResponse
-	5,  // 45: souk.v1.StoresService.EnableParticipation:output_type -> souk.v1.EnableParticipationResponse
-	7,  // 46: souk.v1.StoresService.DisableParticipation:output_type -> souk.v1.DisableParticipationResponse
-	9,  // 47: souk.v1.StoresService.AddProduct:output_type -> souk.v1.AddProductResponse
-	11, // 48: souk.v1.StoresService.RebrandProduct:output_type -> souk.v1.RebrandProductResponse
-	13, // 49: souk.v1.StoresService.AssignBarcode:output_type -> souk.v1.AssignBarcodeResponse
-	15, // 50: souk.v1.StoresService.IncreasePrice:output_type -> souk.v1.IncreasePriceResponse
-	17, // 51: souk.v1.StoresService.DecreasePrice:output_type -> souk.v1.DecreasePriceResponse
-	19, // 52: souk.v1.StoresService.RemoveProduct:output_type -> souk.v1.RemoveProductResponse
-	23, // 53: souk.v1.StoresService.GetStore:output_type -> souk.v1.GetStoreResponse
-	25, // 54: souk.v1.StoresService.ListStores:output_type -> souk.v1.ListStoresResponse
-	27, // 55: souk.v1.StoresService.GetProduct:output_type -> souk.v1.GetProductResponse
-	29, // 56: souk.v1.StoresService.FindProduct:output_type -> souk.v1.FindProductResponse
-	31, // 57: souk.v1.StoresService.FindBarcode:output_type -> souk.v1.FindBarcodeResponse
-	33, // 58: souk.v1.StoresService.ListProducts:output_type -> souk.v1.ListProductsResponse
-	35, // 59: souk.v1.StoresService.ListPrices:output_type -> souk.v1.ListPricesResponse
-	38, // 60: souk.v1.StoresService.GetPrice:output_type -> souk.v1.GetPriceResponse
-	43, // [43:61] is the sub-list for method output_type
-	25, // [25:43] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	43, // 0: souk.v1.CreateStoreResponse.answer:type_name -> souk.v1.Answer
+	43, // 1: souk.v1.RebrandStoreResponse.answer:type_name -> souk.v1.Answer
+	43, // 2: souk.v1.EnableParticipationResponse.answer:type_name -> souk.v1.Answer
+	43, // 3: souk.v1.DisableParticipationResponse.answer:type_name -> souk.v1.Answer
+	44, // 4: souk.v1.AddProductRequest.price:type_name -> souk.v1.Money
+	43, // 5: souk.v1.AddProductResponse.answer:type_name -> souk.v1.Answer
+	43, // 6: souk.v1.RebrandProductResponse.answer:type_name -> souk.v1.Answer
+	43, // 7: souk.v1.AssignBarcodeResponse.answer:type_name -> souk.v1.Answer
+	43, // 8: souk.v1.CategorizeProductResponse.answer:type_name -> souk.v1.Answer
+	44, // 9: souk.v1.IncreasePriceRequest.price:type_name -> souk.v1.Money
+	43, // 10: souk.v1.IncreasePriceResponse.answer:type_name -> souk.v1.Answer
+	44, // 11: souk.v1.DecreasePriceRequest.price:type_name -> souk.v1.Money
+	43, // 12: souk.v1.DecreasePriceResponse.answer:type_name -> souk.v1.Answer
+	43, // 13: souk.v1.RemoveProductResponse.answer:type_name -> souk.v1.Answer
+	44, // 14: souk.v1.Product.price:type_name -> souk.v1.Money
+	23, // 15: souk.v1.GetStoreResponse.store:type_name -> souk.v1.Store
+	23, // 16: souk.v1.ListStoresResponse.stores:type_name -> souk.v1.Store
+	22, // 17: souk.v1.GetProductResponse.product:type_name -> souk.v1.Product
+	22, // 18: souk.v1.FindProductResponse.product:type_name -> souk.v1.Product
+	22, // 19: souk.v1.FindBarcodeResponse.product:type_name -> souk.v1.Product
+	22, // 20: souk.v1.ListProductsResponse.products:type_name -> souk.v1.Product
+	40, // 21: souk.v1.ListPricesResponse.prices:type_name -> souk.v1.Price
+	44, // 22: souk.v1.Price.price:type_name -> souk.v1.Money
+	45, // 23: souk.v1.Price.since:type_name -> google.protobuf.Timestamp
+	45, // 24: souk.v1.GetPriceRequest.at:type_name -> google.protobuf.Timestamp
+	40, // 25: souk.v1.GetPriceResponse.price:type_name -> souk.v1.Price
+	0,  // 26: souk.v1.StoresService.CreateStore:input_type -> souk.v1.CreateStoreRequest
+	2,  // 27: souk.v1.StoresService.RebrandStore:input_type -> souk.v1.RebrandStoreRequest
+	4,  // 28: souk.v1.StoresService.EnableParticipation:input_type -> souk.v1.EnableParticipationRequest
+	6,  // 29: souk.v1.StoresService.DisableParticipation:input_type -> souk.v1.DisableParticipationRequest
+	8,  // 30: souk.v1.StoresService.AddProduct:input_type -> souk.v1.AddProductRequest
+	10, // 31: souk.v1.StoresService.RebrandProduct:input_type -> souk.v1.RebrandProductRequest
+	12, // 32: souk.v1.StoresService.AssignBarcode:input_type -> souk.v1.AssignBarcodeRequest
+	14, // 33: souk.v1.StoresService.CategorizeProduct:input_type -> souk.v1.CategorizeProductRequest
+	16, // 34: souk.v1.StoresService.IncreasePrice:input_type -> souk.v1.IncreasePriceRequest
+	18, // 35: souk.v1.StoresService.DecreasePrice:input_type -> souk.v1.DecreasePriceRequest
+	20, // 36: souk.v1.StoresService.RemoveProduct:input_type -> souk.v1.RemoveProductRequest
+	24, // 37: souk.v1.StoresService.GetStore:input_type -> souk.v1.GetStoreRequest
+	26, // 38: souk.v1.StoresService.ListStores:input_type -> souk.v1.ListStoresRequest
+	28, // 39: souk.v1.StoresService.GetProduct:input_type -> souk.v1.GetProductRequest
+	30, // 40: souk.v1.StoresService.FindProduct:input_type -> souk.v1.FindProductRequest
+	32, // 41: souk.v1.StoresService.FindBarcode:input_type -> souk.v1.FindBarcodeRequest
+	34, // 42: souk.v1.StoresService.ListProducts:input_type -> souk.v1.ListProductsRequest
+	36, // 43: souk.v1.StoresService.ListCategories:input_type -> souk.v1.ListCategoriesRequest
+	38, // 44: souk.v1.StoresService.ListPrices:input_type -> souk.v1.ListPricesRequest
+	41, // 45: souk.v1.StoresService.GetPrice:input_type -> souk.v1.GetPriceRequest
+	1,  // 46: souk.v1.StoresService.CreateStore:output_type -> souk.v1.CreateStoreResponse
+	3,  // 47: souk.v1.StoresService.RebrandStore:output_type -> souk.v1.RebrandStoreResponse
+	5,  // 48: souk.v1.StoresService.EnableParticipation:output_type -> souk.v1.EnableParticipationResponse
+	7,  // 49: souk.v1.StoresService.DisableParticipation:output_type -> souk.v1.DisableParticipationResponse
+	9,  // 50: souk.v1.StoresService.AddProduct:output_type -> souk.v1.AddProductResponse
+	11, // 51: souk.v1.StoresService.RebrandProduct:output_type -> souk.v1.RebrandProductResponse
+	13, // 52: souk.v1.StoresService.AssignBarcode:output_type -> souk.v1.AssignBarcodeResponse
+	15, // 53: souk.v1.StoresService.CategorizeProduct:output_type -> souk.v1.CategorizeProductResponse
+	17, // 54: souk.v1.StoresService.IncreasePrice:output_type -> souk.v1.IncreasePriceResponse
+	19, // 55: souk.v1.StoresService.DecreasePrice:output_type -> souk.v1.DecreasePriceResponse
+	21, // 56: souk.v1.StoresService.RemoveProduct:output_type -> souk.v1.RemoveProductResponse
+	25, // 57: souk.v1.StoresService.GetStore:output_type -> souk.v1.GetStoreResponse
+	27, // 58: souk.v1.StoresService.ListStores:output_type -> souk.v1.ListStoresResponse
+	29, // 59: souk.v1.StoresService.GetProduct:output_type -> souk.v1.GetProductResponse
+	31, // 60: souk.v1.StoresService.FindProduct:output_type -> souk.v1.FindProductResponse
+	33, // 61: souk.v1.StoresService.FindBarcode:output_type -> souk.v1.FindBarcodeResponse
+	35, // 62: souk.v1.StoresService.ListProducts:output_type -> souk.v1.ListProductsResponse
+	37, // 63: souk.v1.StoresService.ListCategories:output_type -> souk.v1.ListCategoriesResponse
+	39, // 64: souk.v1.StoresService.ListPrices:output_type -> souk.v1.ListPricesResponse
+	42, // 65: souk.v1.StoresService.GetPrice:output_type -> souk.v1.GetPriceResponse
+	46, // [46:66] is the sub-list for method output_type
+	26, // [26:46] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_souk_v1_stores_proto_init() }
@@ -2441,7 +2697,7 @@ func file_souk_v1_stores_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_v1_stores_proto_rawDesc), len(file_souk_v1_stores_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   39,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -41,6 +41,8 @@ const (
 	DepotServiceInitiateShoppingProcedure = "/souk.v1.DepotService/InitiateShopping"
 	// DepotServiceCancelListProcedure is the fully-qualified name of the DepotService's CancelList RPC.
 	DepotServiceCancelListProcedure = "/souk.v1.DepotService/CancelList"
+	// DepotServicePlaceStoreProcedure is the fully-qualified name of the DepotService's PlaceStore RPC.
+	DepotServicePlaceStoreProcedure = "/souk.v1.DepotService/PlaceStore"
 	// DepotServiceAssignListProcedure is the fully-qualified name of the DepotService's AssignList RPC.
 	DepotServiceAssignListProcedure = "/souk.v1.DepotService/AssignList"
 	// DepotServiceRecoverItemsProcedure is the fully-qualified name of the DepotService's RecoverItems
@@ -70,6 +72,8 @@ type DepotServiceClient interface {
 	InitiateShopping(context.Context, *connect.Request[v1.InitiateShoppingRequest]) (*connect.Response[v1.InitiateShoppingResponse], error)
 	// CancelList ends a list in whatever state it is. It is the checkout's.
 	CancelList(context.Context, *connect.Request[v1.CancelListRequest]) (*connect.Response[v1.CancelListResponse], error)
+	// PlaceStore says where a shop is, which robots go to from then on.
+	PlaceStore(context.Context, *connect.Request[v1.PlaceStoreRequest]) (*connect.Response[v1.PlaceStoreResponse], error)
 	// AssignList gives an available list to an idle robot.
 	AssignList(context.Context, *connect.Request[v1.AssignListRequest]) (*connect.Response[v1.AssignListResponse], error)
 	// RecoverItems says that somebody has handed in what a lost robot carried.
@@ -115,6 +119,12 @@ func NewDepotServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			httpClient,
 			baseURL+DepotServiceCancelListProcedure,
 			connect.WithSchema(depotServiceMethods.ByName("CancelList")),
+			connect.WithClientOptions(opts...),
+		),
+		placeStore: connect.NewClient[v1.PlaceStoreRequest, v1.PlaceStoreResponse](
+			httpClient,
+			baseURL+DepotServicePlaceStoreProcedure,
+			connect.WithSchema(depotServiceMethods.ByName("PlaceStore")),
 			connect.WithClientOptions(opts...),
 		),
 		assignList: connect.NewClient[v1.AssignListRequest, v1.AssignListResponse](
@@ -176,6 +186,7 @@ type depotServiceClient struct {
 	createShoppingList *connect.Client[v1.CreateShoppingListRequest, v1.CreateShoppingListResponse]
 	initiateShopping   *connect.Client[v1.InitiateShoppingRequest, v1.InitiateShoppingResponse]
 	cancelList         *connect.Client[v1.CancelListRequest, v1.CancelListResponse]
+	placeStore         *connect.Client[v1.PlaceStoreRequest, v1.PlaceStoreResponse]
 	assignList         *connect.Client[v1.AssignListRequest, v1.AssignListResponse]
 	recoverItems       *connect.Client[v1.RecoverItemsRequest, v1.RecoverItemsResponse]
 	registerRobot      *connect.Client[v1.RegisterRobotRequest, v1.RegisterRobotResponse]
@@ -199,6 +210,11 @@ func (c *depotServiceClient) InitiateShopping(ctx context.Context, req *connect.
 // CancelList calls souk.v1.DepotService.CancelList.
 func (c *depotServiceClient) CancelList(ctx context.Context, req *connect.Request[v1.CancelListRequest]) (*connect.Response[v1.CancelListResponse], error) {
 	return c.cancelList.CallUnary(ctx, req)
+}
+
+// PlaceStore calls souk.v1.DepotService.PlaceStore.
+func (c *depotServiceClient) PlaceStore(ctx context.Context, req *connect.Request[v1.PlaceStoreRequest]) (*connect.Response[v1.PlaceStoreResponse], error) {
+	return c.placeStore.CallUnary(ctx, req)
 }
 
 // AssignList calls souk.v1.DepotService.AssignList.
@@ -249,6 +265,8 @@ type DepotServiceHandler interface {
 	InitiateShopping(context.Context, *connect.Request[v1.InitiateShoppingRequest]) (*connect.Response[v1.InitiateShoppingResponse], error)
 	// CancelList ends a list in whatever state it is. It is the checkout's.
 	CancelList(context.Context, *connect.Request[v1.CancelListRequest]) (*connect.Response[v1.CancelListResponse], error)
+	// PlaceStore says where a shop is, which robots go to from then on.
+	PlaceStore(context.Context, *connect.Request[v1.PlaceStoreRequest]) (*connect.Response[v1.PlaceStoreResponse], error)
 	// AssignList gives an available list to an idle robot.
 	AssignList(context.Context, *connect.Request[v1.AssignListRequest]) (*connect.Response[v1.AssignListResponse], error)
 	// RecoverItems says that somebody has handed in what a lost robot carried.
@@ -290,6 +308,12 @@ func NewDepotServiceHandler(svc DepotServiceHandler, opts ...connect.HandlerOpti
 		DepotServiceCancelListProcedure,
 		svc.CancelList,
 		connect.WithSchema(depotServiceMethods.ByName("CancelList")),
+		connect.WithHandlerOptions(opts...),
+	)
+	depotServicePlaceStoreHandler := connect.NewUnaryHandler(
+		DepotServicePlaceStoreProcedure,
+		svc.PlaceStore,
+		connect.WithSchema(depotServiceMethods.ByName("PlaceStore")),
 		connect.WithHandlerOptions(opts...),
 	)
 	depotServiceAssignListHandler := connect.NewUnaryHandler(
@@ -351,6 +375,8 @@ func NewDepotServiceHandler(svc DepotServiceHandler, opts ...connect.HandlerOpti
 			depotServiceInitiateShoppingHandler.ServeHTTP(w, r)
 		case DepotServiceCancelListProcedure:
 			depotServiceCancelListHandler.ServeHTTP(w, r)
+		case DepotServicePlaceStoreProcedure:
+			depotServicePlaceStoreHandler.ServeHTTP(w, r)
 		case DepotServiceAssignListProcedure:
 			depotServiceAssignListHandler.ServeHTTP(w, r)
 		case DepotServiceRecoverItemsProcedure:
@@ -386,6 +412,10 @@ func (UnimplementedDepotServiceHandler) InitiateShopping(context.Context, *conne
 
 func (UnimplementedDepotServiceHandler) CancelList(context.Context, *connect.Request[v1.CancelListRequest]) (*connect.Response[v1.CancelListResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.DepotService.CancelList is not implemented"))
+}
+
+func (UnimplementedDepotServiceHandler) PlaceStore(context.Context, *connect.Request[v1.PlaceStoreRequest]) (*connect.Response[v1.PlaceStoreResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.DepotService.PlaceStore is not implemented"))
 }
 
 func (UnimplementedDepotServiceHandler) AssignList(context.Context, *connect.Request[v1.AssignListRequest]) (*connect.Response[v1.AssignListResponse], error) {

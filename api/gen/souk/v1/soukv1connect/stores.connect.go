@@ -54,6 +54,9 @@ const (
 	// StoresServiceAssignBarcodeProcedure is the fully-qualified name of the StoresService's
 	// AssignBarcode RPC.
 	StoresServiceAssignBarcodeProcedure = "/souk.v1.StoresService/AssignBarcode"
+	// StoresServiceCategorizeProductProcedure is the fully-qualified name of the StoresService's
+	// CategorizeProduct RPC.
+	StoresServiceCategorizeProductProcedure = "/souk.v1.StoresService/CategorizeProduct"
 	// StoresServiceIncreasePriceProcedure is the fully-qualified name of the StoresService's
 	// IncreasePrice RPC.
 	StoresServiceIncreasePriceProcedure = "/souk.v1.StoresService/IncreasePrice"
@@ -80,6 +83,9 @@ const (
 	// StoresServiceListProductsProcedure is the fully-qualified name of the StoresService's
 	// ListProducts RPC.
 	StoresServiceListProductsProcedure = "/souk.v1.StoresService/ListProducts"
+	// StoresServiceListCategoriesProcedure is the fully-qualified name of the StoresService's
+	// ListCategories RPC.
+	StoresServiceListCategoriesProcedure = "/souk.v1.StoresService/ListCategories"
 	// StoresServiceListPricesProcedure is the fully-qualified name of the StoresService's ListPrices
 	// RPC.
 	StoresServiceListPricesProcedure = "/souk.v1.StoresService/ListPrices"
@@ -103,6 +109,8 @@ type StoresServiceClient interface {
 	RebrandProduct(context.Context, *connect.Request[v1.RebrandProductRequest]) (*connect.Response[v1.RebrandProductResponse], error)
 	// AssignBarcode gives the product the code that is printed on it, or none.
 	AssignBarcode(context.Context, *connect.Request[v1.AssignBarcodeRequest]) (*connect.Response[v1.AssignBarcodeResponse], error)
+	// CategorizeProduct has people who look around find the product under something, or under nothing any more.
+	CategorizeProduct(context.Context, *connect.Request[v1.CategorizeProductRequest]) (*connect.Response[v1.CategorizeProductResponse], error)
 	// IncreasePrice makes the product dearer.
 	IncreasePrice(context.Context, *connect.Request[v1.IncreasePriceRequest]) (*connect.Response[v1.IncreasePriceResponse], error)
 	// DecreasePrice makes the product cheaper.
@@ -121,6 +129,8 @@ type StoresServiceClient interface {
 	FindBarcode(context.Context, *connect.Request[v1.FindBarcodeRequest]) (*connect.Response[v1.FindBarcodeResponse], error)
 	// ListProducts returns the products that are not removed, in the order of their ids.
 	ListProducts(context.Context, *connect.Request[v1.ListProductsRequest]) (*connect.Response[v1.ListProductsResponse], error)
+	// ListCategories returns the categories under which something can be ordered, in the order of their names.
+	ListCategories(context.Context, *connect.Request[v1.ListCategoriesRequest]) (*connect.Response[v1.ListCategoriesResponse], error)
 	// ListPrices returns all prices that a product has had, the first one first.
 	ListPrices(context.Context, *connect.Request[v1.ListPricesRequest]) (*connect.Response[v1.ListPricesResponse], error)
 	// GetPrice returns the price that a product had at a time, whether it was sold then or not.
@@ -178,6 +188,12 @@ func NewStoresServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			httpClient,
 			baseURL+StoresServiceAssignBarcodeProcedure,
 			connect.WithSchema(storesServiceMethods.ByName("AssignBarcode")),
+			connect.WithClientOptions(opts...),
+		),
+		categorizeProduct: connect.NewClient[v1.CategorizeProductRequest, v1.CategorizeProductResponse](
+			httpClient,
+			baseURL+StoresServiceCategorizeProductProcedure,
+			connect.WithSchema(storesServiceMethods.ByName("CategorizeProduct")),
 			connect.WithClientOptions(opts...),
 		),
 		increasePrice: connect.NewClient[v1.IncreasePriceRequest, v1.IncreasePriceResponse](
@@ -240,6 +256,13 @@ func NewStoresServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		listCategories: connect.NewClient[v1.ListCategoriesRequest, v1.ListCategoriesResponse](
+			httpClient,
+			baseURL+StoresServiceListCategoriesProcedure,
+			connect.WithSchema(storesServiceMethods.ByName("ListCategories")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		listPrices: connect.NewClient[v1.ListPricesRequest, v1.ListPricesResponse](
 			httpClient,
 			baseURL+StoresServiceListPricesProcedure,
@@ -266,6 +289,7 @@ type storesServiceClient struct {
 	addProduct           *connect.Client[v1.AddProductRequest, v1.AddProductResponse]
 	rebrandProduct       *connect.Client[v1.RebrandProductRequest, v1.RebrandProductResponse]
 	assignBarcode        *connect.Client[v1.AssignBarcodeRequest, v1.AssignBarcodeResponse]
+	categorizeProduct    *connect.Client[v1.CategorizeProductRequest, v1.CategorizeProductResponse]
 	increasePrice        *connect.Client[v1.IncreasePriceRequest, v1.IncreasePriceResponse]
 	decreasePrice        *connect.Client[v1.DecreasePriceRequest, v1.DecreasePriceResponse]
 	removeProduct        *connect.Client[v1.RemoveProductRequest, v1.RemoveProductResponse]
@@ -275,6 +299,7 @@ type storesServiceClient struct {
 	findProduct          *connect.Client[v1.FindProductRequest, v1.FindProductResponse]
 	findBarcode          *connect.Client[v1.FindBarcodeRequest, v1.FindBarcodeResponse]
 	listProducts         *connect.Client[v1.ListProductsRequest, v1.ListProductsResponse]
+	listCategories       *connect.Client[v1.ListCategoriesRequest, v1.ListCategoriesResponse]
 	listPrices           *connect.Client[v1.ListPricesRequest, v1.ListPricesResponse]
 	getPrice             *connect.Client[v1.GetPriceRequest, v1.GetPriceResponse]
 }
@@ -312,6 +337,11 @@ func (c *storesServiceClient) RebrandProduct(ctx context.Context, req *connect.R
 // AssignBarcode calls souk.v1.StoresService.AssignBarcode.
 func (c *storesServiceClient) AssignBarcode(ctx context.Context, req *connect.Request[v1.AssignBarcodeRequest]) (*connect.Response[v1.AssignBarcodeResponse], error) {
 	return c.assignBarcode.CallUnary(ctx, req)
+}
+
+// CategorizeProduct calls souk.v1.StoresService.CategorizeProduct.
+func (c *storesServiceClient) CategorizeProduct(ctx context.Context, req *connect.Request[v1.CategorizeProductRequest]) (*connect.Response[v1.CategorizeProductResponse], error) {
+	return c.categorizeProduct.CallUnary(ctx, req)
 }
 
 // IncreasePrice calls souk.v1.StoresService.IncreasePrice.
@@ -359,6 +389,11 @@ func (c *storesServiceClient) ListProducts(ctx context.Context, req *connect.Req
 	return c.listProducts.CallUnary(ctx, req)
 }
 
+// ListCategories calls souk.v1.StoresService.ListCategories.
+func (c *storesServiceClient) ListCategories(ctx context.Context, req *connect.Request[v1.ListCategoriesRequest]) (*connect.Response[v1.ListCategoriesResponse], error) {
+	return c.listCategories.CallUnary(ctx, req)
+}
+
 // ListPrices calls souk.v1.StoresService.ListPrices.
 func (c *storesServiceClient) ListPrices(ctx context.Context, req *connect.Request[v1.ListPricesRequest]) (*connect.Response[v1.ListPricesResponse], error) {
 	return c.listPrices.CallUnary(ctx, req)
@@ -385,6 +420,8 @@ type StoresServiceHandler interface {
 	RebrandProduct(context.Context, *connect.Request[v1.RebrandProductRequest]) (*connect.Response[v1.RebrandProductResponse], error)
 	// AssignBarcode gives the product the code that is printed on it, or none.
 	AssignBarcode(context.Context, *connect.Request[v1.AssignBarcodeRequest]) (*connect.Response[v1.AssignBarcodeResponse], error)
+	// CategorizeProduct has people who look around find the product under something, or under nothing any more.
+	CategorizeProduct(context.Context, *connect.Request[v1.CategorizeProductRequest]) (*connect.Response[v1.CategorizeProductResponse], error)
 	// IncreasePrice makes the product dearer.
 	IncreasePrice(context.Context, *connect.Request[v1.IncreasePriceRequest]) (*connect.Response[v1.IncreasePriceResponse], error)
 	// DecreasePrice makes the product cheaper.
@@ -403,6 +440,8 @@ type StoresServiceHandler interface {
 	FindBarcode(context.Context, *connect.Request[v1.FindBarcodeRequest]) (*connect.Response[v1.FindBarcodeResponse], error)
 	// ListProducts returns the products that are not removed, in the order of their ids.
 	ListProducts(context.Context, *connect.Request[v1.ListProductsRequest]) (*connect.Response[v1.ListProductsResponse], error)
+	// ListCategories returns the categories under which something can be ordered, in the order of their names.
+	ListCategories(context.Context, *connect.Request[v1.ListCategoriesRequest]) (*connect.Response[v1.ListCategoriesResponse], error)
 	// ListPrices returns all prices that a product has had, the first one first.
 	ListPrices(context.Context, *connect.Request[v1.ListPricesRequest]) (*connect.Response[v1.ListPricesResponse], error)
 	// GetPrice returns the price that a product had at a time, whether it was sold then or not.
@@ -456,6 +495,12 @@ func NewStoresServiceHandler(svc StoresServiceHandler, opts ...connect.HandlerOp
 		StoresServiceAssignBarcodeProcedure,
 		svc.AssignBarcode,
 		connect.WithSchema(storesServiceMethods.ByName("AssignBarcode")),
+		connect.WithHandlerOptions(opts...),
+	)
+	storesServiceCategorizeProductHandler := connect.NewUnaryHandler(
+		StoresServiceCategorizeProductProcedure,
+		svc.CategorizeProduct,
+		connect.WithSchema(storesServiceMethods.ByName("CategorizeProduct")),
 		connect.WithHandlerOptions(opts...),
 	)
 	storesServiceIncreasePriceHandler := connect.NewUnaryHandler(
@@ -518,6 +563,13 @@ func NewStoresServiceHandler(svc StoresServiceHandler, opts ...connect.HandlerOp
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	storesServiceListCategoriesHandler := connect.NewUnaryHandler(
+		StoresServiceListCategoriesProcedure,
+		svc.ListCategories,
+		connect.WithSchema(storesServiceMethods.ByName("ListCategories")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	storesServiceListPricesHandler := connect.NewUnaryHandler(
 		StoresServiceListPricesProcedure,
 		svc.ListPrices,
@@ -548,6 +600,8 @@ func NewStoresServiceHandler(svc StoresServiceHandler, opts ...connect.HandlerOp
 			storesServiceRebrandProductHandler.ServeHTTP(w, r)
 		case StoresServiceAssignBarcodeProcedure:
 			storesServiceAssignBarcodeHandler.ServeHTTP(w, r)
+		case StoresServiceCategorizeProductProcedure:
+			storesServiceCategorizeProductHandler.ServeHTTP(w, r)
 		case StoresServiceIncreasePriceProcedure:
 			storesServiceIncreasePriceHandler.ServeHTTP(w, r)
 		case StoresServiceDecreasePriceProcedure:
@@ -566,6 +620,8 @@ func NewStoresServiceHandler(svc StoresServiceHandler, opts ...connect.HandlerOp
 			storesServiceFindBarcodeHandler.ServeHTTP(w, r)
 		case StoresServiceListProductsProcedure:
 			storesServiceListProductsHandler.ServeHTTP(w, r)
+		case StoresServiceListCategoriesProcedure:
+			storesServiceListCategoriesHandler.ServeHTTP(w, r)
 		case StoresServiceListPricesProcedure:
 			storesServiceListPricesHandler.ServeHTTP(w, r)
 		case StoresServiceGetPriceProcedure:
@@ -607,6 +663,10 @@ func (UnimplementedStoresServiceHandler) AssignBarcode(context.Context, *connect
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.StoresService.AssignBarcode is not implemented"))
 }
 
+func (UnimplementedStoresServiceHandler) CategorizeProduct(context.Context, *connect.Request[v1.CategorizeProductRequest]) (*connect.Response[v1.CategorizeProductResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.StoresService.CategorizeProduct is not implemented"))
+}
+
 func (UnimplementedStoresServiceHandler) IncreasePrice(context.Context, *connect.Request[v1.IncreasePriceRequest]) (*connect.Response[v1.IncreasePriceResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.StoresService.IncreasePrice is not implemented"))
 }
@@ -641,6 +701,10 @@ func (UnimplementedStoresServiceHandler) FindBarcode(context.Context, *connect.R
 
 func (UnimplementedStoresServiceHandler) ListProducts(context.Context, *connect.Request[v1.ListProductsRequest]) (*connect.Response[v1.ListProductsResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.StoresService.ListProducts is not implemented"))
+}
+
+func (UnimplementedStoresServiceHandler) ListCategories(context.Context, *connect.Request[v1.ListCategoriesRequest]) (*connect.Response[v1.ListCategoriesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.StoresService.ListCategories is not implemented"))
 }
 
 func (UnimplementedStoresServiceHandler) ListPrices(context.Context, *connect.Request[v1.ListPricesRequest]) (*connect.Response[v1.ListPricesResponse], error) {
