@@ -22,6 +22,7 @@ var paymentsPolicy = map[string]Access{
 	"AdjustInvoice":    shop,
 	"PayInvoice":       shop,
 	"CancelInvoice":    shop,
+	"RefundInvoice":    processes, // as RefundPayment
 	"GetPayment":       ownLook,
 	"GetLedger":        lookers,
 }
@@ -58,6 +59,11 @@ func (h paymentsFace) VoidPayment(ctx context.Context, r *connect.Request[soukv1
 func (h paymentsFace) RefundPayment(ctx context.Context, r *connect.Request[soukv1.RefundPaymentRequest]) (*connect.Response[soukv1.RefundPaymentResponse], error) {
 	a, err := h.do(ctx, r.Msg, command.RefundPayment{Payment: r.Msg.GetPayment(), Amount: money(r.Msg.GetAmount()), Reason: r.Msg.GetReason()})
 	return done(&soukv1.RefundPaymentResponse{Answer: a}, err)
+}
+
+func (h paymentsFace) RefundInvoice(ctx context.Context, r *connect.Request[soukv1.RefundInvoiceRequest]) (*connect.Response[soukv1.RefundInvoiceResponse], error) {
+	a, err := h.do(ctx, r.Msg, command.RefundInvoice{Invoice: r.Msg.GetInvoice(), Amount: money(r.Msg.GetAmount()), Reason: r.Msg.GetReason()})
+	return done(&soukv1.RefundInvoiceResponse{Answer: a}, err)
 }
 
 func (h paymentsFace) CreateInvoice(ctx context.Context, r *connect.Request[soukv1.CreateInvoiceRequest]) (*connect.Response[soukv1.CreateInvoiceResponse], error) {

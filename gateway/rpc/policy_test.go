@@ -118,7 +118,6 @@ var notOffered = map[string]string{
 	command.ReadyOrderV1:             "a reaction to the depot",
 	command.PayOrderV1:               "a reaction to payments",
 	command.ExpireUncollectedOrderV1: "the order's own timer",
-	command.RefundInvoiceV1:          "not offered here yet",
 	command.IssueReservedStockV1:     "a reaction to an order that was collected",
 
 	command.ReportStopV1:   "robots say it, over their own stream",

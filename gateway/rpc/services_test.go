@@ -27,6 +27,7 @@ import (
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/event"
+	"example.org/souk/mall/payments"
 )
 
 // place asks for pens by gRPC.
@@ -165,6 +166,24 @@ func TestThePriceIsTheCatalogues(t *testing.T) {
 	answer, code := b.json("customer:C1", "OrdersService/PlaceOrder", order)
 	if code != "" || answer["answer"].(map[string]any)["repeated"] != true {
 		t.Errorf("again at another price: %s %v", code, answer)
+	}
+	// What was paid at the depot is given back by a process alone, since staff need a second person, and never more than was paid.
+	b.Do(t, command.CreateInvoice{Invoice: "I1", Order: "O1", Customer: "C1", Amount: eur(500)})
+	b.Do(t, command.PayInvoice{Invoice: "I1"})
+	const back = `{"commandId":"back","invoice":"I1","amount":{"amount":"200","currency":"EUR"},"reason":"broken"}`
+	for _, c := range [][3]string{
+		{"staff:anna", back, "permission_denied"},
+		{"process:staff", strings.NewReplacer("200", "501", `"back"`, `"b1"`).Replace(back), "failed_precondition"},
+		{"process:staff", strings.Replace(back, "200", "-1", 1), "invalid_argument"},
+		{"process:staff", back, ""},
+		{"process:staff", back, ""}, // once
+	} {
+		if answer, code := b.json(c[0], "PaymentsService/RefundInvoice", c[1]); code != c[2] {
+			t.Errorf("%s by %s: %s %v", c[1], c[0], code, answer)
+		}
+	}
+	if i, _, err := payments.InvoiceOf(t.Context(), b.Reader("payments"), "I1"); err != nil || i.Refunded != eur(200) {
+		t.Errorf("%+v %v", i, err)
 	}
 	// A process has asked the catalogue before, and says for whom it acts.
 	r := &soukv1.PlaceOrderResponse{}

@@ -652,6 +652,118 @@ func (x *RefundPaymentResponse) GetAnswer() *Answer {
 	return nil
 }
 
+type RefundInvoiceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	CommandId     string                 `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
+	Invoice       string                 `protobuf:"bytes,2,opt,name=invoice,proto3" json:"invoice,omitempty"`
+	Amount        *Money                 `protobuf:"bytes,3,opt,name=amount,proto3" json:"amount,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefundInvoiceRequest) Reset() {
+	*x = RefundInvoiceRequest{}
+	mi := &file_souk_v1_payments_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefundInvoiceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefundInvoiceRequest) ProtoMessage() {}
+
+func (x *RefundInvoiceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_payments_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefundInvoiceRequest.ProtoReflect.Descriptor instead.
+func (*RefundInvoiceRequest) Descriptor() ([]byte, []int) {
+	return file_souk_v1_payments_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RefundInvoiceRequest) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
+func (x *RefundInvoiceRequest) GetInvoice() string {
+	if x != nil {
+		return x.Invoice
+	}
+	return ""
+}
+
+func (x *RefundInvoiceRequest) GetAmount() *Money {
+	if x != nil {
+		return x.Amount
+	}
+	return nil
+}
+
+func (x *RefundInvoiceRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type RefundInvoiceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Answer        *Answer                `protobuf:"bytes,1,opt,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefundInvoiceResponse) Reset() {
+	*x = RefundInvoiceResponse{}
+	mi := &file_souk_v1_payments_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefundInvoiceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefundInvoiceResponse) ProtoMessage() {}
+
+func (x *RefundInvoiceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_payments_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefundInvoiceResponse.ProtoReflect.Descriptor instead.
+func (*RefundInvoiceResponse) Descriptor() ([]byte, []int) {
+	return file_souk_v1_payments_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RefundInvoiceResponse) GetAnswer() *Answer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
 type CreateInvoiceRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	CommandId     string                 `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
@@ -665,7 +777,7 @@ type CreateInvoiceRequest struct {
 
 func (x *CreateInvoiceRequest) Reset() {
 	*x = CreateInvoiceRequest{}
-	mi := &file_souk_v1_payments_proto_msgTypes[10]
+	mi := &file_souk_v1_payments_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -677,7 +789,7 @@ func (x *CreateInvoiceRequest) String() string {
 func (*CreateInvoiceRequest) ProtoMessage() {}
 
 func (x *CreateInvoiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_payments_proto_msgTypes[10]
+	mi := &file_souk_v1_payments_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -690,7 +802,7 @@ func (x *CreateInvoiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateInvoiceRequest.ProtoReflect.Descriptor instead.
 func (*CreateInvoiceRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_payments_proto_rawDescGZIP(), []int{10}
+	return file_souk_v1_payments_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CreateInvoiceRequest) GetCommandId() string {
@@ -737,7 +849,7 @@ type CreateInvoiceResponse struct {
 
 func (x *CreateInvoiceResponse) Reset() {
 	*x = CreateInvoiceResponse{}
-	mi := &file_souk_v1_payments_proto_msgTypes[11]
+	mi := &file_souk_v1_payments_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +861,7 @@ func (x *CreateInvoiceResponse) String() string {
 func (*CreateInvoiceResponse) ProtoMessage() {}
 
 func (x *CreateInvoiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_payments_proto_msgTypes[11]
+	mi := &file_souk_v1_payments_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +874,7 @@ func (x *CreateInvoiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateInvoiceResponse.ProtoReflect.Descriptor instead.
 func (*CreateInvoiceResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_payments_proto_rawDescGZIP(), []int{11}
+	return file_souk_v1_payments_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CreateInvoiceResponse) GetAnswer() *Answer {
@@ -784,7 +896,7 @@ type AdjustInvoiceRequest struct {
 
 func (x *AdjustInvoiceRequest) Reset() {
 	*x = AdjustInvoiceRequest{}
-	mi := &file_souk_v1_payments_proto_msgTypes[12]
+	mi := &file_souk_v1_payments_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -796,7 +908,7 @@ func (x *AdjustInvoiceRequest) String() string {
 func (*AdjustInvoiceRequest) ProtoMessage() {}
 
 func (x *AdjustInvoiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_payments_proto_msgTypes[12]
+	mi := &file_souk_v1_payments_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -809,7 +921,7 @@ func (x *AdjustInvoiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdjustInvoiceRequest.ProtoReflect.Descriptor instead.
 func (*AdjustInvoiceRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_payments_proto_rawDescGZIP(), []int{12}
+	return file_souk_v1_payments_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AdjustInvoiceRequest) GetCommandId() string {
@@ -842,7 +954,7 @@ type AdjustInvoiceResponse struct {
 
 func (x *AdjustInvoiceResponse) Reset() {
 	*x = AdjustInvoiceResponse{}
-	mi := &file_souk_v1_payments_proto_msgTypes[13]
+	mi := &file_souk_v1_payments_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -854,7 +966,7 @@ func (x *AdjustInvoiceResponse) String() string {
 func (*AdjustInvoiceResponse) ProtoMessage() {}
 
 func (x *AdjustInvoiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_payments_proto_msgTypes[13]
+	mi := &file_souk_v1_payments_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -867,7 +979,7 @@ func (x *AdjustInvoiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdjustInvoiceResponse.ProtoReflect.Descriptor instead.
 func (*AdjustInvoiceResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_payments_proto_rawDescGZIP(), []int{13}
+	return file_souk_v1_payments_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AdjustInvoiceResponse) GetAnswer() *Answer {
@@ -889,7 +1001,7 @@ type PayInvoiceRequest struct {
 
 func (x *PayInvoiceRequest) Reset() {
 	*x = PayInvoiceRequest{}
-	mi := &file_souk_v1_payments_proto_msgTypes[14]
+	mi := &file_souk_v1_payments_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -901,7 +1013,7 @@ func (x *PayInvoiceRequest) String() string {
 func (*PayInvoiceRequest) ProtoMessage() {}
 
 func (x *PayInvoiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_payments_proto_msgTypes[14]
+	mi := &file_souk_v1_payments_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -914,7 +1026,7 @@ func (x *PayInvoiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PayInvoiceRequest.ProtoReflect.Descriptor instead.
 func (*PayInvoiceRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_payments_proto_rawDescGZIP(), []int{14}
+	return file_souk_v1_payments_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PayInvoiceRequest) GetCommandId() string {
@@ -947,7 +1059,7 @@ type PayInvoiceResponse struct {
 
 func (x *PayInvoiceResponse) Reset() {
 	*x = PayInvoiceResponse{}
-	mi := &file_souk_v1_payments_proto_msgTypes[15]
+	mi := &file_souk_v1_payments_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -959,7 +1071,7 @@ func (x *PayInvoiceResponse) String() string {
 func (*PayInvoiceResponse) ProtoMessage() {}
 
 func (x *PayInvoiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_payments_proto_msgTypes[15]
+	mi := &file_souk_v1_payments_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -972,7 +1084,7 @@ func (x *PayInvoiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PayInvoiceResponse.ProtoReflect.Descriptor instead.
 func (*PayInvoiceResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_payments_proto_rawDescGZIP(), []int{15}
+	return file_souk_v1_payments_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PayInvoiceResponse) GetAnswer() *Answer {
@@ -993,7 +1105,7 @@ type CancelInvoiceRequest struct {
 
 func (x *CancelInvoiceRequest) Reset() {
 	*x = CancelInvoiceRequest{}
-	mi := &file_souk_v1_payments_proto_msgTypes[16]
+	mi := &file_souk_v1_payments_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1117,7 @@ func (x *CancelInvoiceRequest) String() string {
 func (*CancelInvoiceRequest) ProtoMessage() {}
 
 func (x *CancelInvoiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_payments_proto_msgTypes[16]
+	mi := &file_souk_v1_payments_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1130,7 @@ func (x *CancelInvoiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelInvoiceRequest.ProtoReflect.Descriptor instead.
 func (*CancelInvoiceRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_payments_proto_rawDescGZIP(), []int{16}
+	return file_souk_v1_payments_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CancelInvoiceRequest) GetCommandId() string {
@@ -1051,7 +1163,7 @@ type CancelInvoiceResponse struct {
 
 func (x *CancelInvoiceResponse) Reset() {
 	*x = CancelInvoiceResponse{}
-	mi := &file_souk_v1_payments_proto_msgTypes[17]
+	mi := &file_souk_v1_payments_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1063,7 +1175,7 @@ func (x *CancelInvoiceResponse) String() string {
 func (*CancelInvoiceResponse) ProtoMessage() {}
 
 func (x *CancelInvoiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_payments_proto_msgTypes[17]
+	mi := &file_souk_v1_payments_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1076,7 +1188,7 @@ func (x *CancelInvoiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelInvoiceResponse.ProtoReflect.Descriptor instead.
 func (*CancelInvoiceResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_payments_proto_rawDescGZIP(), []int{17}
+	return file_souk_v1_payments_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CancelInvoiceResponse) GetAnswer() *Answer {
@@ -1105,7 +1217,7 @@ type Payment struct {
 
 func (x *Payment) Reset() {
 	*x = Payment{}
-	mi := &file_souk_v1_payments_proto_msgTypes[18]
+	mi := &file_souk_v1_payments_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1117,7 +1229,7 @@ func (x *Payment) String() string {
 func (*Payment) ProtoMessage() {}
 
 func (x *Payment) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_payments_proto_msgTypes[18]
+	mi := &file_souk_v1_payments_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1130,7 +1242,7 @@ func (x *Payment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Payment.ProtoReflect.Descriptor instead.
 func (*Payment) Descriptor() ([]byte, []int) {
-	return file_souk_v1_payments_proto_rawDescGZIP(), []int{18}
+	return file_souk_v1_payments_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Payment) GetPayment() string {
@@ -1191,7 +1303,7 @@ type GetPaymentRequest struct {
 
 func (x *GetPaymentRequest) Reset() {
 	*x = GetPaymentRequest{}
-	mi := &file_souk_v1_payments_proto_msgTypes[19]
+	mi := &file_souk_v1_payments_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1315,7 @@ func (x *GetPaymentRequest) String() string {
 func (*GetPaymentRequest) ProtoMessage() {}
 
 func (x *GetPaymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_payments_proto_msgTypes[19]
+	mi := &file_souk_v1_payments_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1328,7 @@ func (x *GetPaymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPaymentRequest.ProtoReflect.Descriptor instead.
 func (*GetPaymentRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_payments_proto_rawDescGZIP(), []int{19}
+	return file_souk_v1_payments_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetPaymentRequest) GetPayment() string {
@@ -1235,7 +1347,7 @@ type GetPaymentResponse struct {
 
 func (x *GetPaymentResponse) Reset() {
 	*x = GetPaymentResponse{}
-	mi := &file_souk_v1_payments_proto_msgTypes[20]
+	mi := &file_souk_v1_payments_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1247,7 +1359,7 @@ func (x *GetPaymentResponse) String() string {
 func (*GetPaymentResponse) ProtoMessage() {}
 
 func (x *GetPaymentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_payments_proto_msgTypes[20]
+	mi := &file_souk_v1_payments_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1260,7 +1372,7 @@ func (x *GetPaymentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPaymentResponse.ProtoReflect.Descriptor instead.
 func (*GetPaymentResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_payments_proto_rawDescGZIP(), []int{20}
+	return file_souk_v1_payments_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetPaymentResponse) GetPayment() *Payment {
@@ -1278,7 +1390,7 @@ type GetLedgerRequest struct {
 
 func (x *GetLedgerRequest) Reset() {
 	*x = GetLedgerRequest{}
-	mi := &file_souk_v1_payments_proto_msgTypes[21]
+	mi := &file_souk_v1_payments_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1402,7 @@ func (x *GetLedgerRequest) String() string {
 func (*GetLedgerRequest) ProtoMessage() {}
 
 func (x *GetLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_payments_proto_msgTypes[21]
+	mi := &file_souk_v1_payments_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1415,7 @@ func (x *GetLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLedgerRequest.ProtoReflect.Descriptor instead.
 func (*GetLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_souk_v1_payments_proto_rawDescGZIP(), []int{21}
+	return file_souk_v1_payments_proto_rawDescGZIP(), []int{23}
 }
 
 type GetLedgerResponse struct {
@@ -1316,7 +1428,7 @@ type GetLedgerResponse struct {
 
 func (x *GetLedgerResponse) Reset() {
 	*x = GetLedgerResponse{}
-	mi := &file_souk_v1_payments_proto_msgTypes[22]
+	mi := &file_souk_v1_payments_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1328,7 +1440,7 @@ func (x *GetLedgerResponse) String() string {
 func (*GetLedgerResponse) ProtoMessage() {}
 
 func (x *GetLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_payments_proto_msgTypes[22]
+	mi := &file_souk_v1_payments_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1341,7 +1453,7 @@ func (x *GetLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLedgerResponse.ProtoReflect.Descriptor instead.
 func (*GetLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_souk_v1_payments_proto_rawDescGZIP(), []int{22}
+	return file_souk_v1_payments_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetLedgerResponse) GetSums() []*LedgerSums {
@@ -1365,7 +1477,7 @@ type LedgerSums struct {
 
 func (x *LedgerSums) Reset() {
 	*x = LedgerSums{}
-	mi := &file_souk_v1_payments_proto_msgTypes[23]
+	mi := &file_souk_v1_payments_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1377,7 +1489,7 @@ func (x *LedgerSums) String() string {
 func (*LedgerSums) ProtoMessage() {}
 
 func (x *LedgerSums) ProtoReflect() protoreflect.Message {
-	mi := &file_souk_v1_payments_proto_msgTypes[23]
+	mi := &file_souk_v1_payments_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1390,7 +1502,7 @@ func (x *LedgerSums) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerSums.ProtoReflect.Descriptor instead.
 func (*LedgerSums) Descriptor() ([]byte, []int) {
-	return file_souk_v1_payments_proto_rawDescGZIP(), []int{23}
+	return file_souk_v1_payments_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LedgerSums) GetCurrency() string {
@@ -1471,6 +1583,14 @@ const file_souk_v1_payments_proto_rawDesc = "" +
 	"\x06amount\x18\x03 \x01(\v2\x0e.souk.v1.MoneyR\x06amount\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"@\n" +
 	"\x15RefundPaymentResponse\x12'\n" +
+	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"\x8f\x01\n" +
+	"\x14RefundInvoiceRequest\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x01 \x01(\tR\tcommandId\x12\x18\n" +
+	"\ainvoice\x18\x02 \x01(\tR\ainvoice\x12&\n" +
+	"\x06amount\x18\x03 \x01(\v2\x0e.souk.v1.MoneyR\x06amount\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"@\n" +
+	"\x15RefundInvoiceResponse\x12'\n" +
 	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"\xa9\x01\n" +
 	"\x14CreateInvoiceRequest\x12\x1d\n" +
 	"\n" +
@@ -1539,7 +1659,7 @@ const file_souk_v1_payments_proto_rawDesc = "" +
 	"\x18PAYMENT_STATUS_REFUNDING\x10\t\x12\x1b\n" +
 	"\x17PAYMENT_STATUS_REFUNDED\x10\n" +
 	"\x12\x1a\n" +
-	"\x16PAYMENT_STATUS_UNKNOWN\x10\v2\xf6\x06\n" +
+	"\x16PAYMENT_STATUS_UNKNOWN\x10\v2\xc6\a\n" +
 	"\x0fPaymentsService\x12W\n" +
 	"\x10AuthorizePayment\x12 .souk.v1.AuthorizePaymentRequest\x1a!.souk.v1.AuthorizePaymentResponse\x12Q\n" +
 	"\x0eConfirmPayment\x12\x1e.souk.v1.ConfirmPaymentRequest\x1a\x1f.souk.v1.ConfirmPaymentResponse\x12Q\n" +
@@ -1550,7 +1670,8 @@ const file_souk_v1_payments_proto_rawDesc = "" +
 	"\rAdjustInvoice\x12\x1d.souk.v1.AdjustInvoiceRequest\x1a\x1e.souk.v1.AdjustInvoiceResponse\x12E\n" +
 	"\n" +
 	"PayInvoice\x12\x1a.souk.v1.PayInvoiceRequest\x1a\x1b.souk.v1.PayInvoiceResponse\x12N\n" +
-	"\rCancelInvoice\x12\x1d.souk.v1.CancelInvoiceRequest\x1a\x1e.souk.v1.CancelInvoiceResponse\x12J\n" +
+	"\rCancelInvoice\x12\x1d.souk.v1.CancelInvoiceRequest\x1a\x1e.souk.v1.CancelInvoiceResponse\x12N\n" +
+	"\rRefundInvoice\x12\x1d.souk.v1.RefundInvoiceRequest\x1a\x1e.souk.v1.RefundInvoiceResponse\x12J\n" +
 	"\n" +
 	"GetPayment\x12\x1a.souk.v1.GetPaymentRequest\x1a\x1b.souk.v1.GetPaymentResponse\"\x03\x90\x02\x01\x12G\n" +
 	"\tGetLedger\x12\x19.souk.v1.GetLedgerRequest\x1a\x1a.souk.v1.GetLedgerResponse\"\x03\x90\x02\x01B)Z'example.org/souk/api/gen/souk/v1;soukv1b\x06proto3"
@@ -1568,7 +1689,7 @@ func file_souk_v1_payments_proto_rawDescGZIP() []byte {
 }
 
 var file_souk_v1_payments_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_souk_v1_payments_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_souk_v1_payments_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_souk_v1_payments_proto_goTypes = []any{
 	(PaymentStatus)(0),               // 0: souk.v1.PaymentStatus
 	(*AuthorizePaymentRequest)(nil),  // 1: souk.v1.AuthorizePaymentRequest
@@ -1581,71 +1702,77 @@ var file_souk_v1_payments_proto_goTypes = []any{
 	(*VoidPaymentResponse)(nil),      // 8: souk.v1.VoidPaymentResponse
 	(*RefundPaymentRequest)(nil),     // 9: souk.v1.RefundPaymentRequest
 	(*RefundPaymentResponse)(nil),    // 10: souk.v1.RefundPaymentResponse
-	(*CreateInvoiceRequest)(nil),     // 11: souk.v1.CreateInvoiceRequest
-	(*CreateInvoiceResponse)(nil),    // 12: souk.v1.CreateInvoiceResponse
-	(*AdjustInvoiceRequest)(nil),     // 13: souk.v1.AdjustInvoiceRequest
-	(*AdjustInvoiceResponse)(nil),    // 14: souk.v1.AdjustInvoiceResponse
-	(*PayInvoiceRequest)(nil),        // 15: souk.v1.PayInvoiceRequest
-	(*PayInvoiceResponse)(nil),       // 16: souk.v1.PayInvoiceResponse
-	(*CancelInvoiceRequest)(nil),     // 17: souk.v1.CancelInvoiceRequest
-	(*CancelInvoiceResponse)(nil),    // 18: souk.v1.CancelInvoiceResponse
-	(*Payment)(nil),                  // 19: souk.v1.Payment
-	(*GetPaymentRequest)(nil),        // 20: souk.v1.GetPaymentRequest
-	(*GetPaymentResponse)(nil),       // 21: souk.v1.GetPaymentResponse
-	(*GetLedgerRequest)(nil),         // 22: souk.v1.GetLedgerRequest
-	(*GetLedgerResponse)(nil),        // 23: souk.v1.GetLedgerResponse
-	(*LedgerSums)(nil),               // 24: souk.v1.LedgerSums
-	(*Money)(nil),                    // 25: souk.v1.Money
-	(*Answer)(nil),                   // 26: souk.v1.Answer
+	(*RefundInvoiceRequest)(nil),     // 11: souk.v1.RefundInvoiceRequest
+	(*RefundInvoiceResponse)(nil),    // 12: souk.v1.RefundInvoiceResponse
+	(*CreateInvoiceRequest)(nil),     // 13: souk.v1.CreateInvoiceRequest
+	(*CreateInvoiceResponse)(nil),    // 14: souk.v1.CreateInvoiceResponse
+	(*AdjustInvoiceRequest)(nil),     // 15: souk.v1.AdjustInvoiceRequest
+	(*AdjustInvoiceResponse)(nil),    // 16: souk.v1.AdjustInvoiceResponse
+	(*PayInvoiceRequest)(nil),        // 17: souk.v1.PayInvoiceRequest
+	(*PayInvoiceResponse)(nil),       // 18: souk.v1.PayInvoiceResponse
+	(*CancelInvoiceRequest)(nil),     // 19: souk.v1.CancelInvoiceRequest
+	(*CancelInvoiceResponse)(nil),    // 20: souk.v1.CancelInvoiceResponse
+	(*Payment)(nil),                  // 21: souk.v1.Payment
+	(*GetPaymentRequest)(nil),        // 22: souk.v1.GetPaymentRequest
+	(*GetPaymentResponse)(nil),       // 23: souk.v1.GetPaymentResponse
+	(*GetLedgerRequest)(nil),         // 24: souk.v1.GetLedgerRequest
+	(*GetLedgerResponse)(nil),        // 25: souk.v1.GetLedgerResponse
+	(*LedgerSums)(nil),               // 26: souk.v1.LedgerSums
+	(*Money)(nil),                    // 27: souk.v1.Money
+	(*Answer)(nil),                   // 28: souk.v1.Answer
 }
 var file_souk_v1_payments_proto_depIdxs = []int32{
-	25, // 0: souk.v1.AuthorizePaymentRequest.amount:type_name -> souk.v1.Money
-	26, // 1: souk.v1.AuthorizePaymentResponse.answer:type_name -> souk.v1.Answer
-	25, // 2: souk.v1.ConfirmPaymentRequest.amount:type_name -> souk.v1.Money
-	26, // 3: souk.v1.ConfirmPaymentResponse.answer:type_name -> souk.v1.Answer
-	26, // 4: souk.v1.CapturePaymentResponse.answer:type_name -> souk.v1.Answer
-	26, // 5: souk.v1.VoidPaymentResponse.answer:type_name -> souk.v1.Answer
-	25, // 6: souk.v1.RefundPaymentRequest.amount:type_name -> souk.v1.Money
-	26, // 7: souk.v1.RefundPaymentResponse.answer:type_name -> souk.v1.Answer
-	25, // 8: souk.v1.CreateInvoiceRequest.amount:type_name -> souk.v1.Money
-	26, // 9: souk.v1.CreateInvoiceResponse.answer:type_name -> souk.v1.Answer
-	25, // 10: souk.v1.AdjustInvoiceRequest.amount:type_name -> souk.v1.Money
-	26, // 11: souk.v1.AdjustInvoiceResponse.answer:type_name -> souk.v1.Answer
-	26, // 12: souk.v1.PayInvoiceResponse.answer:type_name -> souk.v1.Answer
-	26, // 13: souk.v1.CancelInvoiceResponse.answer:type_name -> souk.v1.Answer
-	0,  // 14: souk.v1.Payment.status:type_name -> souk.v1.PaymentStatus
-	25, // 15: souk.v1.Payment.amount:type_name -> souk.v1.Money
-	25, // 16: souk.v1.Payment.due:type_name -> souk.v1.Money
-	25, // 17: souk.v1.Payment.refunded:type_name -> souk.v1.Money
-	19, // 18: souk.v1.GetPaymentResponse.payment:type_name -> souk.v1.Payment
-	24, // 19: souk.v1.GetLedgerResponse.sums:type_name -> souk.v1.LedgerSums
-	1,  // 20: souk.v1.PaymentsService.AuthorizePayment:input_type -> souk.v1.AuthorizePaymentRequest
-	3,  // 21: souk.v1.PaymentsService.ConfirmPayment:input_type -> souk.v1.ConfirmPaymentRequest
-	5,  // 22: souk.v1.PaymentsService.CapturePayment:input_type -> souk.v1.CapturePaymentRequest
-	7,  // 23: souk.v1.PaymentsService.VoidPayment:input_type -> souk.v1.VoidPaymentRequest
-	9,  // 24: souk.v1.PaymentsService.RefundPayment:input_type -> souk.v1.RefundPaymentRequest
-	11, // 25: souk.v1.PaymentsService.CreateInvoice:input_type -> souk.v1.CreateInvoiceRequest
-	13, // 26: souk.v1.PaymentsService.AdjustInvoice:input_type -> souk.v1.AdjustInvoiceRequest
-	15, // 27: souk.v1.PaymentsService.PayInvoice:input_type -> souk.v1.PayInvoiceRequest
-	17, // 28: souk.v1.PaymentsService.CancelInvoice:input_type -> souk.v1.CancelInvoiceRequest
-	20, // 29: souk.v1.PaymentsService.GetPayment:input_type -> souk.v1.GetPaymentRequest
-	22, // 30: souk.v1.PaymentsService.GetLedger:input_type -> souk.v1.GetLedgerRequest
-	2,  // 31: souk.v1.PaymentsService.AuthorizePayment:output_type -> souk.v1.AuthorizePaymentResponse
-	4,  // 32: souk.v1.PaymentsService.ConfirmPayment:output_type -> souk.v1.ConfirmPaymentResponse
-	6,  // 33: souk.v1.PaymentsService.CapturePayment:output_type -> souk.v1.CapturePaymentResponse
-	8,  // 34: souk.v1.PaymentsService.VoidPayment:output_type -> souk.v1.VoidPaymentResponse
-	10, // 35: souk.v1.PaymentsService.RefundPayment:output_type -> souk.v1.RefundPaymentResponse
-	12, // 36: souk.v1.PaymentsService.CreateInvoice:output_type -> souk.v1.CreateInvoiceResponse
-	14, // 37: souk.v1.PaymentsService.AdjustInvoice:output_type -> souk.v1.AdjustInvoiceResponse
-	16, // 38: souk.v1.PaymentsService.PayInvoice:output_type -> souk.v1.PayInvoiceResponse
-	18, // 39: souk.v1.PaymentsService.CancelInvoice:output_type -> souk.v1.CancelInvoiceResponse
-	21, // 40: souk.v1.PaymentsService.GetPayment:output_type -> souk.v1.GetPaymentResponse
-	23, // 41: souk.v1.PaymentsService.GetLedger:output_type -> souk.v1.GetLedgerResponse
-	31, // [31:42] is the sub-list for method output_type
-	20, // [20:31] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	27, // 0: souk.v1.AuthorizePaymentRequest.amount:type_name -> souk.v1.Money
+	28, // 1: souk.v1.AuthorizePaymentResponse.answer:type_name -> souk.v1.Answer
+	27, // 2: souk.v1.ConfirmPaymentRequest.amount:type_name -> souk.v1.Money
+	28, // 3: souk.v1.ConfirmPaymentResponse.answer:type_name -> souk.v1.Answer
+	28, // 4: souk.v1.CapturePaymentResponse.answer:type_name -> souk.v1.Answer
+	28, // 5: souk.v1.VoidPaymentResponse.answer:type_name -> souk.v1.Answer
+	27, // 6: souk.v1.RefundPaymentRequest.amount:type_name -> souk.v1.Money
+	28, // 7: souk.v1.RefundPaymentResponse.answer:type_name -> souk.v1.Answer
+	27, // 8: souk.v1.RefundInvoiceRequest.amount:type_name -> souk.v1.Money
+	28, // 9: souk.v1.RefundInvoiceResponse.answer:type_name -> souk.v1.Answer
+	27, // 10: souk.v1.CreateInvoiceRequest.amount:type_name -> souk.v1.Money
+	28, // 11: souk.v1.CreateInvoiceResponse.answer:type_name -> souk.v1.Answer
+	27, // 12: souk.v1.AdjustInvoiceRequest.amount:type_name -> souk.v1.Money
+	28, // 13: souk.v1.AdjustInvoiceResponse.answer:type_name -> souk.v1.Answer
+	28, // 14: souk.v1.PayInvoiceResponse.answer:type_name -> souk.v1.Answer
+	28, // 15: souk.v1.CancelInvoiceResponse.answer:type_name -> souk.v1.Answer
+	0,  // 16: souk.v1.Payment.status:type_name -> souk.v1.PaymentStatus
+	27, // 17: souk.v1.Payment.amount:type_name -> souk.v1.Money
+	27, // 18: souk.v1.Payment.due:type_name -> souk.v1.Money
+	27, // 19: souk.v1.Payment.refunded:type_name -> souk.v1.Money
+	21, // 20: souk.v1.GetPaymentResponse.payment:type_name -> souk.v1.Payment
+	26, // 21: souk.v1.GetLedgerResponse.sums:type_name -> souk.v1.LedgerSums
+	1,  // 22: souk.v1.PaymentsService.AuthorizePayment:input_type -> souk.v1.AuthorizePaymentRequest
+	3,  // 23: souk.v1.PaymentsService.ConfirmPayment:input_type -> souk.v1.ConfirmPaymentRequest
+	5,  // 24: souk.v1.PaymentsService.CapturePayment:input_type -> souk.v1.CapturePaymentRequest
+	7,  // 25: souk.v1.PaymentsService.VoidPayment:input_type -> souk.v1.VoidPaymentRequest
+	9,  // 26: souk.v1.PaymentsService.RefundPayment:input_type -> souk.v1.RefundPaymentRequest
+	13, // 27: souk.v1.PaymentsService.CreateInvoice:input_type -> souk.v1.CreateInvoiceRequest
+	15, // 28: souk.v1.PaymentsService.AdjustInvoice:input_type -> souk.v1.AdjustInvoiceRequest
+	17, // 29: souk.v1.PaymentsService.PayInvoice:input_type -> souk.v1.PayInvoiceRequest
+	19, // 30: souk.v1.PaymentsService.CancelInvoice:input_type -> souk.v1.CancelInvoiceRequest
+	11, // 31: souk.v1.PaymentsService.RefundInvoice:input_type -> souk.v1.RefundInvoiceRequest
+	22, // 32: souk.v1.PaymentsService.GetPayment:input_type -> souk.v1.GetPaymentRequest
+	24, // 33: souk.v1.PaymentsService.GetLedger:input_type -> souk.v1.GetLedgerRequest
+	2,  // 34: souk.v1.PaymentsService.AuthorizePayment:output_type -> souk.v1.AuthorizePaymentResponse
+	4,  // 35: souk.v1.PaymentsService.ConfirmPayment:output_type -> souk.v1.ConfirmPaymentResponse
+	6,  // 36: souk.v1.PaymentsService.CapturePayment:output_type -> souk.v1.CapturePaymentResponse
+	8,  // 37: souk.v1.PaymentsService.VoidPayment:output_type -> souk.v1.VoidPaymentResponse
+	10, // 38: souk.v1.PaymentsService.RefundPayment:output_type -> souk.v1.RefundPaymentResponse
+	14, // 39: souk.v1.PaymentsService.CreateInvoice:output_type -> souk.v1.CreateInvoiceResponse
+	16, // 40: souk.v1.PaymentsService.AdjustInvoice:output_type -> souk.v1.AdjustInvoiceResponse
+	18, // 41: souk.v1.PaymentsService.PayInvoice:output_type -> souk.v1.PayInvoiceResponse
+	20, // 42: souk.v1.PaymentsService.CancelInvoice:output_type -> souk.v1.CancelInvoiceResponse
+	12, // 43: souk.v1.PaymentsService.RefundInvoice:output_type -> souk.v1.RefundInvoiceResponse
+	23, // 44: souk.v1.PaymentsService.GetPayment:output_type -> souk.v1.GetPaymentResponse
+	25, // 45: souk.v1.PaymentsService.GetLedger:output_type -> souk.v1.GetLedgerResponse
+	34, // [34:46] is the sub-list for method output_type
+	22, // [22:34] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_souk_v1_payments_proto_init() }
@@ -1660,7 +1787,7 @@ func file_souk_v1_payments_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_v1_payments_proto_rawDesc), len(file_souk_v1_payments_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

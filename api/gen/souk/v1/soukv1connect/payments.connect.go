@@ -60,6 +60,9 @@ const (
 	// PaymentsServiceCancelInvoiceProcedure is the fully-qualified name of the PaymentsService's
 	// CancelInvoice RPC.
 	PaymentsServiceCancelInvoiceProcedure = "/souk.v1.PaymentsService/CancelInvoice"
+	// PaymentsServiceRefundInvoiceProcedure is the fully-qualified name of the PaymentsService's
+	// RefundInvoice RPC.
+	PaymentsServiceRefundInvoiceProcedure = "/souk.v1.PaymentsService/RefundInvoice"
 	// PaymentsServiceGetPaymentProcedure is the fully-qualified name of the PaymentsService's
 	// GetPayment RPC.
 	PaymentsServiceGetPaymentProcedure = "/souk.v1.PaymentsService/GetPayment"
@@ -88,6 +91,8 @@ type PaymentsServiceClient interface {
 	PayInvoice(context.Context, *connect.Request[v1.PayInvoiceRequest]) (*connect.Response[v1.PayInvoiceResponse], error)
 	// CancelInvoice withdraws a pending invoice.
 	CancelInvoice(context.Context, *connect.Request[v1.CancelInvoiceRequest]) (*connect.Response[v1.CancelInvoiceResponse], error)
+	// RefundInvoice gives back something of what was paid at the depot.
+	RefundInvoice(context.Context, *connect.Request[v1.RefundInvoiceRequest]) (*connect.Response[v1.RefundInvoiceResponse], error)
 	// GetPayment returns a payment as of now.
 	GetPayment(context.Context, *connect.Request[v1.GetPaymentRequest]) (*connect.Response[v1.GetPaymentResponse], error)
 	// GetLedger returns what the provider did, added up by currency. It follows the payments by a moment.
@@ -159,6 +164,12 @@ func NewPaymentsServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithSchema(paymentsServiceMethods.ByName("CancelInvoice")),
 			connect.WithClientOptions(opts...),
 		),
+		refundInvoice: connect.NewClient[v1.RefundInvoiceRequest, v1.RefundInvoiceResponse](
+			httpClient,
+			baseURL+PaymentsServiceRefundInvoiceProcedure,
+			connect.WithSchema(paymentsServiceMethods.ByName("RefundInvoice")),
+			connect.WithClientOptions(opts...),
+		),
 		getPayment: connect.NewClient[v1.GetPaymentRequest, v1.GetPaymentResponse](
 			httpClient,
 			baseURL+PaymentsServiceGetPaymentProcedure,
@@ -187,6 +198,7 @@ type paymentsServiceClient struct {
 	adjustInvoice    *connect.Client[v1.AdjustInvoiceRequest, v1.AdjustInvoiceResponse]
 	payInvoice       *connect.Client[v1.PayInvoiceRequest, v1.PayInvoiceResponse]
 	cancelInvoice    *connect.Client[v1.CancelInvoiceRequest, v1.CancelInvoiceResponse]
+	refundInvoice    *connect.Client[v1.RefundInvoiceRequest, v1.RefundInvoiceResponse]
 	getPayment       *connect.Client[v1.GetPaymentRequest, v1.GetPaymentResponse]
 	getLedger        *connect.Client[v1.GetLedgerRequest, v1.GetLedgerResponse]
 }
@@ -236,6 +248,11 @@ func (c *paymentsServiceClient) CancelInvoice(ctx context.Context, req *connect.
 	return c.cancelInvoice.CallUnary(ctx, req)
 }
 
+// RefundInvoice calls souk.v1.PaymentsService.RefundInvoice.
+func (c *paymentsServiceClient) RefundInvoice(ctx context.Context, req *connect.Request[v1.RefundInvoiceRequest]) (*connect.Response[v1.RefundInvoiceResponse], error) {
+	return c.refundInvoice.CallUnary(ctx, req)
+}
+
 // GetPayment calls souk.v1.PaymentsService.GetPayment.
 func (c *paymentsServiceClient) GetPayment(ctx context.Context, req *connect.Request[v1.GetPaymentRequest]) (*connect.Response[v1.GetPaymentResponse], error) {
 	return c.getPayment.CallUnary(ctx, req)
@@ -266,6 +283,8 @@ type PaymentsServiceHandler interface {
 	PayInvoice(context.Context, *connect.Request[v1.PayInvoiceRequest]) (*connect.Response[v1.PayInvoiceResponse], error)
 	// CancelInvoice withdraws a pending invoice.
 	CancelInvoice(context.Context, *connect.Request[v1.CancelInvoiceRequest]) (*connect.Response[v1.CancelInvoiceResponse], error)
+	// RefundInvoice gives back something of what was paid at the depot.
+	RefundInvoice(context.Context, *connect.Request[v1.RefundInvoiceRequest]) (*connect.Response[v1.RefundInvoiceResponse], error)
 	// GetPayment returns a payment as of now.
 	GetPayment(context.Context, *connect.Request[v1.GetPaymentRequest]) (*connect.Response[v1.GetPaymentResponse], error)
 	// GetLedger returns what the provider did, added up by currency. It follows the payments by a moment.
@@ -333,6 +352,12 @@ func NewPaymentsServiceHandler(svc PaymentsServiceHandler, opts ...connect.Handl
 		connect.WithSchema(paymentsServiceMethods.ByName("CancelInvoice")),
 		connect.WithHandlerOptions(opts...),
 	)
+	paymentsServiceRefundInvoiceHandler := connect.NewUnaryHandler(
+		PaymentsServiceRefundInvoiceProcedure,
+		svc.RefundInvoice,
+		connect.WithSchema(paymentsServiceMethods.ByName("RefundInvoice")),
+		connect.WithHandlerOptions(opts...),
+	)
 	paymentsServiceGetPaymentHandler := connect.NewUnaryHandler(
 		PaymentsServiceGetPaymentProcedure,
 		svc.GetPayment,
@@ -367,6 +392,8 @@ func NewPaymentsServiceHandler(svc PaymentsServiceHandler, opts ...connect.Handl
 			paymentsServicePayInvoiceHandler.ServeHTTP(w, r)
 		case PaymentsServiceCancelInvoiceProcedure:
 			paymentsServiceCancelInvoiceHandler.ServeHTTP(w, r)
+		case PaymentsServiceRefundInvoiceProcedure:
+			paymentsServiceRefundInvoiceHandler.ServeHTTP(w, r)
 		case PaymentsServiceGetPaymentProcedure:
 			paymentsServiceGetPaymentHandler.ServeHTTP(w, r)
 		case PaymentsServiceGetLedgerProcedure:
@@ -414,6 +441,10 @@ func (UnimplementedPaymentsServiceHandler) PayInvoice(context.Context, *connect.
 
 func (UnimplementedPaymentsServiceHandler) CancelInvoice(context.Context, *connect.Request[v1.CancelInvoiceRequest]) (*connect.Response[v1.CancelInvoiceResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.PaymentsService.CancelInvoice is not implemented"))
+}
+
+func (UnimplementedPaymentsServiceHandler) RefundInvoice(context.Context, *connect.Request[v1.RefundInvoiceRequest]) (*connect.Response[v1.RefundInvoiceResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.PaymentsService.RefundInvoice is not implemented"))
 }
 
 func (UnimplementedPaymentsServiceHandler) GetPayment(context.Context, *connect.Request[v1.GetPaymentRequest]) (*connect.Response[v1.GetPaymentResponse], error) {
