@@ -109,7 +109,7 @@ func invariants(t *testing.T, at place, out *outside, settled bool) (kept, []str
 	if err := h.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "idle", func() bool {
+	awaitFor(t, 5*time.Minute, "idle", func() bool {
 		idle, err := h.Runtime.Idle(ctx)
 		return err == nil && idle
 	})
