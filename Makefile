@@ -14,13 +14,13 @@ RACE = ./backbone ./backbone/driver/... ./backbone/membus/... ./mall ./mall/even
 
 # Modules of their own, which use this one as somebody else's would.
 OUTSIDE = test/outside test/alacarte
-MODULES = . tools tools/buf tools/servers bench $(OUTSIDE)
+MODULES = . tools tools/buf tools/sbom tools/servers bench $(OUTSIDE)
 
 # Longer than the slowest package takes on two busy cores; a hang names itself after that.
 TEST_TIMEOUT ?= 25m
 
 # The steps of "make verify"; each is a target called verify-<step>.
-VERIFY = format generated api tidy sums docs
+VERIFY = format generated api tidy sums docs build
 
 .PHONY: help
 help: ## say what there is
@@ -34,6 +34,16 @@ up: ## run the mall: the online store and all services in one process, with a de
 build: ## build the program into bin/souk
 	$(GO) build -o bin/souk ./cmd/souk
 
+.PHONY: release
+release: ## build the program as it is released into dist, with its sum and the list of what it is made of
+	scripts/release dist/souk
+	cd dist && sha256sum souk >souk.sha256
+	scripts/sbom dist/souk >dist/souk.cdx.json
+
+.PHONY: reproducible
+reproducible: ## build the program twice, apart from each other, and compare; takes minutes
+	scripts/reproducible --apart
+
 .PHONY: servers
 servers: ## install the servers that tests start, where they are missing
 	@scripts/servers
@@ -44,14 +54,14 @@ servers: ## install the servers that tests start, where they are missing
 modules: ## load the modules of others that the tests and checks need; both then need no network
 	@for dir in $(MODULES); do (cd "$$dir" && $(GO) mod download && { $(GO) mod tidy -diff >/dev/null || true; }); done
 
-# The contract's tests call it; built here, its two minutes are nobody's time-out.
-.PHONY: buf
-buf:
-	@scripts/tool buf >/dev/null
+# Tests call them; built here, their minutes are nobody's time-out.
+.PHONY: called
+called:
+	@for tool in buf cyclonedx-gomod; do scripts/tool $$tool >/dev/null; done
 
 # The packages that take longest begin, so that others run beside them.
 .PHONY: test
-test: servers modules buf ## run all tests, and the pure packages once more under the race detector
+test: servers modules called ## run all tests, and the pure packages once more under the race detector
 	$(GO) test -timeout $(TEST_TIMEOUT) ./test/store ./test/... ./backbone/rabbitbus ./...
 	for dir in $(OUTSIDE); do (cd "$$dir" && $(GO) test -timeout $(TEST_TIMEOUT) ./...); done
 	$(GO) test -race -timeout $(TEST_TIMEOUT) $(RACE)
@@ -104,6 +114,11 @@ verify-tidy:
 .PHONY: verify-sums
 verify-sums:
 	$(GO) mod verify
+
+# Two folders give the same program; "make reproducible" also shares nothing between the two.
+.PHONY: verify-build
+verify-build:
+	scripts/reproducible
 
 # Package comments, services' cards and the links between documents are rules of internal/arch.
 .PHONY: verify-docs
@@ -163,7 +178,7 @@ cards: servers ## write the cards of the transports in docs/transports from runs
 	$(GO) generate ./internal/cards
 
 # Packages with tests that show more under SOUK_PROVE; see scripts/proved.
-PROVED = test/store test/market internal/bench
+PROVED = test/store test/market internal/bench internal/demo
 # What compares rates has the processors to itself.
 ALONE = ^TestF17_
 # Packages that are tested at the same time there: these wait for servers and leases more than they compute.

@@ -257,7 +257,7 @@ func (c *callRunner) record(ctx context.Context, call *claimedCall, end driver.C
 			return follow(b)
 		}})
 		switch {
-		case err == nil, errors.Is(err, driver.ErrConflict): // it is recorded, or no longer ours
+		case err == nil, errors.Is(err, driver.ErrClaimLost): // it is recorded, or no longer ours
 			return
 		case errors.Is(err, ErrStopped), ClassOf(err) == ClassPermanent, time.Until(call.until) < wait:
 			h.r.log.WarnContext(ctx, "what became of a call is not recorded; it is taken up again when its claim is over",

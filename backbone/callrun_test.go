@@ -203,6 +203,7 @@ func TestDropCallsThatAreOut(t *testing.T) {
 // flaky is a database that takes no end of a call, and no delay, as often as the test says.
 type flaky struct {
 	driver.Store
+	error  error
 	fails  atomic.Int64
 	failed chan struct{} // each time it does
 }
@@ -226,15 +227,15 @@ func (t *flakyTx) Apply(ctx context.Context, service string, w *driver.Writes) e
 func (t *flakyTx) Commit(ctx context.Context) error {
 	if t.ends && t.store.fails.Add(-1) >= 0 {
 		t.store.failed <- struct{}{}
-		return fmt.Errorf("%w: says the test", driver.ErrUnavailable)
+		return fmt.Errorf("%w: says the test", t.store.error)
 	}
 	return t.Tx.Commit(ctx)
 }
 
 // onFlaky runs a service on a database that fails to record what became of calls.
-func onFlaky(t *testing.T, fails int64, service *backbone.Service) (*world, *flaky) {
+func onFlaky(t *testing.T, fails int64, how error, service *backbone.Service) (*world, *flaky) {
 	t.Helper()
-	f := &flaky{failed: make(chan struct{}, 1000)}
+	f := &flaky{error: how, failed: make(chan struct{}, 1000)}
 	f.fails.Store(fails)
 	return runWith(t, filepath.Join(t.TempDir(), "test.db"), func(c *backbone.Config) {
 		f.Store = c.Store(service.Name)
@@ -243,28 +244,34 @@ func onFlaky(t *testing.T, fails int64, service *backbone.Service) (*world, *fla
 }
 
 // What became of a call is recorded once the database takes it, by who made the call: long before the claim is over, and
-// without another call. Red when it is tried once only.
+// without another call; also where others were faster so often that one attempt ends. Red when it is tried once only, and where every conflict
+// is taken for a claim that is lost.
 func TestOutcomeIsRecordedWhenTheDatabaseIsBack(t *testing.T) {
 	t.Parallel()
-	t.Run("the end", func(t *testing.T) {
-		t.Parallel()
-		outside := &clerk{}
-		w, f := onFlaky(t, 3, clerked(outside))
-		w.take("a", 1)
-		w.await("the end is recorded", func() bool {
-			calls, err := w.store.Calls(t.Context(), "tills", 0)
-			return err == nil && len(calls) == 0
+	for name, c := range map[string]struct {
+		fails int64
+		how   error
+	}{"the end": {3, driver.ErrUnavailable}, "the end, contested": {60, driver.ErrConflict}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			outside := &clerk{}
+			w, f := onFlaky(t, c.fails, c.how, clerked(outside))
+			w.take("a", 1)
+			w.await("the end is recorded", func() bool {
+				calls, err := w.store.Calls(t.Context(), "tills", 0)
+				return err == nil && len(calls) == 0
+			})
+			if got := outside.calls(); !slices.Equal(got, []string{"a1"}) || int64(len(f.failed)) != c.fails {
+				t.Errorf("the outside heard %q, and the database failed %d times", got, len(f.failed))
+			}
 		})
-		if got := outside.calls(); !slices.Equal(got, []string{"a1"}) || len(f.failed) != 3 {
-			t.Errorf("the outside heard %q, and the database failed %d times", got, len(f.failed))
-		}
-	})
+	}
 	t.Run("the delay", func(t *testing.T) {
 		t.Parallel()
 		outside := &clerk{fails: errors.New("no connection")}
 		service := clerked(outside)
 		service.Calls[0].Backoff = time.Hour
-		w, _ := onFlaky(t, 3, service)
+		w, _ := onFlaky(t, 3, driver.ErrUnavailable, service)
 		w.take("a", 1)
 		w.await("the delay is recorded", func() bool {
 			calls, err := w.store.Calls(t.Context(), "tills", 0)
@@ -279,12 +286,28 @@ func TestOutcomeIsRecordedWhenTheDatabaseIsBack(t *testing.T) {
 // A runtime that stops does not wait for a database that is away. Red when it tries on until the claim is over.
 func TestStopLeavesWhatCannotBeRecorded(t *testing.T) {
 	t.Parallel()
-	w, f := onFlaky(t, 1<<40, clerked(&clerk{}))
+	w, f := onFlaky(t, 1<<40, driver.ErrUnavailable, clerked(&clerk{}))
 	w.take("a", 1)
 	<-f.failed
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	if err := w.Stop(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+// A claim that is lost is nobody's to record any more, so it is not tried again. Red where it is tried as often as a conflict with other writers.
+func TestALostClaimIsLeft(t *testing.T) {
+	t.Parallel()
+	w, f := onFlaky(t, 1<<40, driver.ErrClaimLost, clerked(&clerk{}))
+	w.take("a", 1)
+	<-f.failed
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := w.Stop(ctx); err != nil { // it waits for calls that are out
+		t.Error(err)
+	}
+	if n := len(f.failed); n > 0 {
+		t.Errorf("it was tried %d times more", n)
 	}
 }

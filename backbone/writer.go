@@ -185,7 +185,7 @@ func (w *writer) work(units []*unit, depth int) {
 		}
 		if len(units) == 1 {
 			u := units[0]
-			if !errors.Is(err, driver.ErrConflict) {
+			if !errors.Is(err, driver.ErrConflict) || errors.Is(err, driver.ErrClaimLost) {
 				u.done(u, err)
 				break
 			}

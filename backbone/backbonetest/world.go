@@ -38,7 +38,7 @@ type Config struct {
 }
 
 // World runs services in process, on a database of the test's own, under a clock
-// that stands still until the test turns it. It is used by one goroutine, except
+// that stands still until the test turns it. It forgets nothing. It is used by one goroutine, except
 // for Runtime, Store, Reader and Clock.
 type World struct {
 	// Clock is the time of the world.
@@ -105,6 +105,9 @@ func (w *World) begin(t testing.TB) {
 	}
 	r.runtime, err = backbone.New(backbone.Config{
 		Parts: w.config.Parts, Store: of, Transport: r.bus, Clock: w.Clock, Logger: w.config.Logger, Hooks: w.hooks(),
+		// What is old by the world's clock would be removed whenever a minute is over by the one on the wall, so what a test of weeks finds would
+		// depend on how fast the machine is.
+		Retention: -1,
 	})
 	if err != nil {
 		err = errors.Join(err, store.Close())

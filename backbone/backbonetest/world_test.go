@@ -371,3 +371,18 @@ func TestOutside(t *testing.T) {
 	}()
 	o.Fatalf("it fails")
 }
+
+// Weeks later the world still knows which command was given, also after it has looked for what is to be removed. Red where that is gone which is old
+// by the world's clock.
+func TestNothingIsForgotten(t *testing.T) {
+	t.Parallel()
+	w := backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{post(herald{told})}})
+	w.Do(t, handIn{"p"}, backbone.WithID("once"))
+	w.Pass(t, 30*24*time.Hour)
+	if err := w.Runtime().Prune(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if a := w.Do(t, handIn{"p"}, backbone.WithID("once")); !a.Repeated {
+		t.Errorf("the same command is answered %+v", a)
+	}
+}

@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 )
@@ -14,6 +15,9 @@ var (
 	// exists already). Nothing of the transaction is left; running the units
 	// again on fresh state is right.
 	ErrConflict = errors.New("conflict with another writer")
+	// ErrClaimLost is an ErrConflict of EndedCalls: the call is gone, or somebody
+	// else has claimed it since. To run the unit again changes nothing.
+	ErrClaimLost = fmt.Errorf("the claim of a call is lost: %w", ErrConflict)
 	// ErrFull: the database has no room or is read-only. Nothing was committed.
 	ErrFull = errors.New("database is full")
 	// ErrUnavailable: the database cannot be reached or is locked by another
@@ -238,7 +242,7 @@ type Writes struct {
 	// FiredTimers removes exactly these generations; one that is gone is ErrConflict.
 	FiredTimers []Timer
 	AddCalls    []Call
-	// EndedCalls removes claimed calls; one whose epoch moved on is ErrConflict.
+	// EndedCalls removes claimed calls; one whose epoch moved on is ErrClaimLost.
 	EndedCalls []CallEnd
 	// DropCalls removes all calls of a name and stream, claimed or not; where there
 	// are none it is fine. It comes after EndedCalls and before AddCalls.

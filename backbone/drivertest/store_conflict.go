@@ -81,6 +81,9 @@ func testGuardConflicts(t *testing.T, open Opener) {
 			t.Fatalf("%s: got %v, want a conflict", name, err)
 		}
 		blamed(t, err, 2)
+		if lost := errors.Is(err, driver.ErrClaimLost); lost != (len(w.EndedCalls) > 0) {
+			t.Errorf("%s: got %v; whether that is a lost claim: %v", name, err, lost)
+		}
 	}
 	head, err := s.Head(ctx, service)
 	must(t, err)

@@ -30,6 +30,8 @@ var minVersion = [3]int{2, 14, 5}
 type ClientConfig struct {
 	// URL is the server's address, or a list with commas; default nats://127.0.0.1:4222.
 	URL string
+	// Login returns the user and the password of now, before each connection, for an address that holds none. Default: none.
+	Login func() (user, password string, err error)
 	// Prefix stands before the names of all streams, so that several systems can share an account: letters, digits and '-'.
 	Prefix string
 	// MaxAge is how long a topic keeps a message; default 24 hours. It must be below the window of the inboxes: a message

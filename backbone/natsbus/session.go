@@ -63,6 +63,14 @@ func connect(config *ClientConfig) (*session, error) {
 			close(s.ended)
 		}),
 	}
+	if config.Login != nil {
+		user, password, err := config.Login()
+		if err != nil {
+			cancel(err)
+			return nil, fmt.Errorf("natsbus: connect to %s: %w", config.place(), err)
+		}
+		options = append(options, nats.UserInfo(user, password))
+	}
 	nc, err := nats.Connect(config.URL, append(options, config.Options...)...)
 	if err != nil {
 		var wrong *url.Error

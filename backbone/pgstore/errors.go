@@ -26,15 +26,18 @@ func (e *Error) Unwrap() []error { return []error{e.Kind, e.Err} }
 func classify(err error) error {
 	var pg *pgconn.PgError
 	var named *Error
+	var connect *pgconn.ConnectError
 	switch {
 	case err == nil, errors.As(err, &named):
 		return err
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.As(err, &connect): // whatever the server says, of a password or of its own state: nothing was done
+		return &Error{driver.ErrUnavailable, err}
 	case errors.As(err, &pg):
 		if kind := kindOf(pg.Code); kind != nil {
 			return &Error{kind, err}
 		}
-		return err
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case connectionLost(err):
 		return &Error{driver.ErrUnavailable, err}
@@ -60,9 +63,8 @@ func kindOf(code string) error {
 // connectionLost reports whether an error came from the connection, not from the
 // server or from the encoding of an argument.
 func connectionLost(err error) bool {
-	var connect *pgconn.ConnectError
 	var network interface{ Timeout() bool }
-	return errors.As(err, &connect) || errors.As(err, &network) || pgconn.SafeToRetry(err) ||
+	return errors.As(err, &network) || pgconn.SafeToRetry(err) ||
 		strings.Contains(err.Error(), "unexpected EOF") || strings.Contains(err.Error(), "conn closed")
 }
 

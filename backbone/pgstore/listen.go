@@ -81,7 +81,7 @@ func (s *Store) Listen(ctx context.Context, services []string, wake func(service
 }
 
 func (s *Store) listenOnce(ctx context.Context, byChannel map[string]string, wake func(string, bool), connected func()) error {
-	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig.Copy())
+	conn, err := pgx.ConnectConfig(ctx, s.connection())
 	if err != nil {
 		return err
 	}

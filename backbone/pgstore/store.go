@@ -30,6 +30,11 @@ type Config struct {
 	// store does not wake others after a commit, so they find out when they look by
 	// themselves, and Migrate only sees that nothing is to be done, since tables are
 	// made within a session.
+	//
+	// A password that stands in a file (passfile, or PGPASSFILE) is read for each
+	// new connection, so that it can be changed while the store is open. While the
+	// server refuses it, a transaction or read that needs a new connection waits
+	// for up to 3 seconds for the two to agree again.
 	URL string
 	// Pool is used instead of URL; the store does not close it.
 	Pool *pgxpool.Pool
@@ -49,11 +54,13 @@ var dialect = sqlstore.Dialect{
 // Store is a PostgreSQL database.
 type Store struct {
 	sqlstore.Core
-	pool   *pgxpool.Pool
-	own    bool
-	pooled bool // another program gives out the connections, for a transaction each
-	log    *slog.Logger
-	latest atomic.Int64 // what Now returned last
+	pool    *pgxpool.Pool
+	own     bool
+	url     string // where own
+	pooled  bool   // another program gives out the connections, for a transaction each
+	log     *slog.Logger
+	latest  atomic.Int64 // what Now returned last
+	refusal atomic.Int64 // when the server refused a login last, in nanoseconds
 
 	mu       sync.Mutex
 	appended map[string]struct{} // services whose listeners are yet to be told
@@ -85,7 +92,12 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 		}
 		s.pooled = parsed.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeExec
 		gate := &reconnect{most: int(parsed.MaxConns)}
-		parsed.BeforeConnect, parsed.AfterConnect = gate.before, gate.after
+		parsed.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
+			c.Password = s.password(c.Password)
+			return gate.before(ctx, c)
+		}
+		parsed.AfterConnect = gate.after
+		s.url = config.URL
 		if s.pool, err = pgxpool.NewWithConfig(ctx, parsed); err != nil {
 			return nil, fmt.Errorf("open PostgreSQL: %w", err)
 		}
@@ -128,7 +140,7 @@ func tableName(service, table string) string { return pgx.Identifier{service, ta
 // Now implements driver.Store.
 func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	var now time.Time
-	if err := s.pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now); err != nil {
+	if err := s.let(ctx, func() error { return s.pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now) }); err != nil {
 		return time.Time{}, classify(err)
 	}
 	for {
@@ -144,7 +156,11 @@ func (s *Store) Now(ctx context.Context) (time.Time, error) {
 
 // Query implements driver.Store. Its rows hold a connection until they are closed.
 func (s *Store) Query(ctx context.Context, text string, args ...any) (driver.Rows, error) {
-	r, err := s.pool.Query(ctx, text, args...)
+	var r pgx.Rows
+	err := s.let(ctx, func() (err error) {
+		r, err = s.pool.Query(ctx, text, args...) //nolint:sqlclosecheck // whoever asked closes them
+		return err
+	})
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -281,7 +297,7 @@ func migrationsOf(schema driver.Schema) ([]sqlstore.MigrationSet, error) {
 }
 
 func (s *Store) migrate(ctx context.Context, schema driver.Schema) (err error) {
-	config := s.pool.Config().ConnConfig.Copy()
+	config := s.connection()
 	// Asked for within the session, not as it begins, which pools of connections refuse.
 	config.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
 		return conn.Exec(ctx, "SET search_path TO "+pgx.Identifier{schema.Service}.Sanitize()).Close()

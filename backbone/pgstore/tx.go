@@ -57,7 +57,11 @@ type proof struct {
 }
 
 func (s *Store) begin(ctx context.Context) (*tx, error) {
-	conn, err := s.pool.Acquire(ctx)
+	var conn *pgxpool.Conn
+	err := s.let(ctx, func() (err error) {
+		conn, err = s.pool.Acquire(ctx)
+		return err
+	})
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -477,7 +481,7 @@ func (q *session) settle(ctx context.Context, lost error) error {
 func (q *session) status(ctx context.Context, end bool) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTime)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, q.s.pool.Config().ConnConfig.Copy())
+	conn, err := pgx.ConnectConfig(ctx, q.s.connection())
 	if err != nil {
 		return "", err
 	}

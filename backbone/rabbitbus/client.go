@@ -23,6 +23,8 @@ const patience = 10 * time.Second
 type ClientConfig struct {
 	// URL is the address, amqp://user:password@host:port/vhost, or amqps for TLS.
 	URL string
+	// Login returns the user and the password of now, before each connection. Default: those of URL.
+	Login func() (user, password string, err error)
 	// TLS is for amqps addresses; default: the system's certificates.
 	TLS *tls.Config
 	// Name is shown by the server beside the connections; default: souk.

@@ -95,6 +95,14 @@ func (l *line) connect() (*conn, error) {
 		},
 	}
 	config.Properties.SetClientConnectionName(l.name)
+	if l.client.config.Login != nil {
+		user, password, err := l.client.config.Login()
+		if err != nil {
+			cn.kill(err)
+			return nil, fmt.Errorf("rabbitmq: connect: %w", err)
+		}
+		config.SASL = []amqp.Authentication{&amqp.PlainAuth{Username: user, Password: password}}
+	}
 	// A client that is closed during the greeting does not wait for its end.
 	stop := context.AfterFunc(l.client.closing, func() { cn.kill(errClosed) })
 	defer stop()

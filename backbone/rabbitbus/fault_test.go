@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -306,6 +307,45 @@ func TestOwnServer(t *testing.T) {
 		receive(t, c, g, 0, true).wait(10)
 		server.Control("set_vm_memory_high_watermark", "0.4")
 		send(t, c, numbered(topic, 0, 10, 10))
+	})
+
+	// FAILURES 43: the user has a new password, and its connections are cut. Red where the password is asked for once.
+	t.Run("a new password under load", func(t *testing.T) {
+		var password atomic.Pointer[string]
+		set := func(text string) { password.Store(&text) }
+		set("first")
+		server.Control("eval", `rabbit_auth_backend_internal:add_user(<<"mall">>, <<"first">>, <<"test">>),
+			rabbit_auth_backend_internal:set_permissions(<<"mall">>, <<"/">>, <<".*">>, <<".*">>, <<".*">>, <<"test">>).`)
+		c, err := rabbitbus.NewClient(rabbitbus.ClientConfig{
+			URL: "amqp://" + server.Addr() + "/", Login: func() (string, string, error) { return "mall", *password.Load(), nil },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		topic, g := one(t, c, url)
+		stop := make(chan struct{})
+		confirmed := make(chan int, 1)
+		go func() { confirmed <- keepSending(c, topic, stop) }()
+		receive(t, c, g, 0, false).wait(300)
+		server.Control("change_password", "mall", "second")
+		server.Control("close_all_user_connections", "mall", "the password has changed")
+		set("second")
+		eventually(t, "the client is let in again", func() bool { _, err := c.Backlog(t.Context(), g); return err == nil })
+		again := receive(t, c, g, 0, true) // from the first message on, since none was settled
+		again.wait(600)
+		close(stop)
+		total := <-confirmed
+		var got []int
+		eventually(t, "everything that was confirmed comes", func() bool {
+			got = bodies(t, again.wait(again.count()))
+			return slices.Contains(got, total-1)
+		})
+		sameNumbers(t, "after the change", withoutCopies(t, got)[:total], span(0, total))
 	})
 
 	t.Run("a tap leaves nothing behind", func(t *testing.T) {

@@ -60,6 +60,7 @@ func settle(w http.ResponseWriter, r *door.Request, commands Commands, open Open
 		if err != nil {
 			return err
 		}
+		backbone.CrashPoint("callback.taken")
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil

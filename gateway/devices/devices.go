@@ -148,6 +148,12 @@ func Open(c Config) (*Gateway, error) {
 		c.Tries = door.Rate{PerSecond: 20, Burst: 2000}
 	}
 	c.MostSessions, c.MostOfOne, c.MostFilters = cmp.Or(c.MostSessions, 20_000), cmp.Or(c.MostOfOne, 32), cmp.Or(c.MostFilters, 256)
+	switch {
+	case c.MostSessions < 1 || c.MostOfOne < 1 || c.MostFilters < 1:
+		return nil, errors.New("devices: the most sessions, of all and of one device, and the most filters of one are 1 at least")
+	case c.MostOfOne > c.MostSessions:
+		return nil, fmt.Errorf("devices: one device may not have %d sessions where all together may have %d", c.MostOfOne, c.MostSessions)
+	}
 	if c.Rate == (door.Rate{}) {
 		c.Rate = door.Rate{PerSecond: 5000, Burst: 10_000}
 	}

@@ -302,7 +302,9 @@ func (g *Gateway) take(l Login, w what, topic string, pk packets.Packet) (Outcom
 	g.mu.RLock()
 	commands := g.commands
 	g.mu.RUnlock()
+	backbone.CrashPoint("device.read")
 	a, err := commands.Do(ctx, c, backbone.WithID(id), backbone.By("device:"+l.Device))
+	backbone.CrashPoint("device.taken")
 	switch {
 	case errors.Is(err, backbone.ErrDifferentCommand):
 		g.Logger.Warn("another message came under the id of one that was taken: it is dropped", "device", l.Device, "topic", topic)

@@ -9,6 +9,8 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/hooks/storage"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"example.org/souk/backbone"
 )
 
 // What the MQTT server tells of sessions goes to their journal, and comes from there when it begins.
@@ -117,6 +119,7 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	switch pk.FixedHeader.Type {
 	case packets.Puback:
 		h.g.sessions.add(line{Session: cl.ID, Settled: pk.PacketID})
+		backbone.CrashPoint("device.has")
 	case packets.Publish, packets.Subscribe, packets.Unsubscribe:
 		waits, ok := cl.State.Inflight.Get(pk.PacketID)
 		if !ok || waits.FixedHeader.Type != packets.Publish {

@@ -10,6 +10,7 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"example.org/souk/backbone"
 	"example.org/souk/mall"
 	"example.org/souk/mall/event"
 )
@@ -223,7 +224,10 @@ func (g *Gateway) publish(topic string, body any, keep bool) error {
 		return errors.New("the MQTT server is not there")
 	}
 	missed := g.missed.Load()
-	err = errors.Join(g.server.InjectPacket(inline, pk), g.sessions.sync())
+	err = g.server.InjectPacket(inline, pk)
+	backbone.CrashPoint("device.told")
+	err = errors.Join(err, g.sessions.sync())
+	backbone.CrashPoint("device.kept")
 	if err == nil && g.missed.Load() != missed {
 		err = errMissed
 	}

@@ -274,3 +274,13 @@ func TestWhoSaysTooLittleOrTooMuch(t *testing.T) {
 		}
 	}
 }
+
+// Bounds that nobody could work with are refused.
+func TestSenselessBounds(t *testing.T) {
+	t.Parallel()
+	for _, c := range []Config{{MostSessions: -1}, {MostOfOne: -1}, {MostFilters: -1}, {MostSessions: 10, MostOfOne: 11}, {MostSessions: 31}} {
+		if _, err := Open(c); err == nil {
+			t.Errorf("%d of all, %d of one, %d filters are taken", c.MostSessions, c.MostOfOne, c.MostFilters)
+		}
+	}
+}

@@ -124,6 +124,7 @@ func (d *Door) first(a *answer, r *Request, key string, fingerprint [sha256.Size
 		}
 		p.write(a, r.URL.Path, r.traceID)
 	}
+	backbone.CrashPoint("answer.made")
 	if a.status >= 300 && a.status != http.StatusConflict {
 		a.release()
 		return nil
@@ -137,6 +138,7 @@ func (d *Door) first(a *answer, r *Request, key string, fingerprint [sha256.Size
 		d.log.ErrorContext(r.Context(), "answer to idempotency key not kept", "error", err, "trace_id", r.traceID)
 	}
 	kept = true
+	backbone.CrashPoint("answer.kept")
 	a.release()
 	return nil
 }

@@ -60,6 +60,8 @@ type Needed struct {
 type Config struct {
 	// URL is mqtt://user:password@host:port, or mqtts:// for TLS.
 	URL string
+	// Login returns the user and the password of now, before each connection. Default: those of URL.
+	Login func() (user, password string, err error)
 	// Instance names this mall on the bus, the same after each start, so that the bus keeps what comes while it is away.
 	Instance string
 	// Logger defaults to slog.Default().
@@ -104,6 +106,14 @@ func Open(c Config) (*Gateway, error) {
 
 func (g *Gateway) options(id string) *mqtt.ClientOptions {
 	o := mqtt.NewClientOptions().AddBroker(g.broker).SetClientID(id).SetUsername(g.user).SetPassword(g.password)
+	if g.Login != nil {
+		o.SetCredentialsProvider(func() (user, password string) {
+			if user, password, err := g.Login(); err == nil {
+				return user, password
+			}
+			return "", "" // which the bus refuses, and it is tried again
+		})
+	}
 	return o.SetProtocolVersion(4).SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(within).
 		SetWriteTimeout(within).SetKeepAlive(15 * time.Second).SetOrderMatters(false)
 }
@@ -124,7 +134,11 @@ func (g *Gateway) Send(ctx context.Context, n Needed) error {
 			Item     string `json:"item_id"`
 		}{n.Purchase, n.SKU}
 	}
-	return g.publish(ctx, topic, body)
+	if err := g.publish(ctx, topic, body); err != nil {
+		return err
+	}
+	backbone.CrashPoint("purchase.sent")
+	return nil
 }
 
 // publish opens the connection where there is none. A connection on which something failed is not used again, and a new one
@@ -277,7 +291,9 @@ func (g *Gateway) take(ctx context.Context, commands Commands, m mqtt.Message) {
 			return
 		}
 	}
+	backbone.CrashPoint("notice.taken")
 	m.Ack()
+	backbone.CrashPoint("notice.settled")
 	if err := g.publish(ctx, topicReceipt, answer); err != nil {
 		g.Logger.Warn("a notice was not answered", "purchase", n.Purchase, "error", err) // it comes again, and is a copy
 	}

@@ -46,9 +46,11 @@ type kafkaReading struct {
 	settled []atomic.Bool // by record
 }
 
+var errKafkaLogin = errors.New("signing in at Kafka is not supported")
+
 func newKafka(at *url.URL, instance string) (*kafka, error) {
 	if at.User != nil {
-		return nil, errors.New("signing in at Kafka is not supported")
+		return nil, errKafkaLogin
 	}
 	return &kafka{brokers: strings.Split(at.Host, ","), instance: instance}, nil
 }

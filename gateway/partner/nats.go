@@ -25,7 +25,8 @@ const (
 
 // natsServer is a NATS server, or a cluster of them, with JetStream.
 type natsServer struct {
-	url string
+	url   string
+	login Login // nil: the address holds it
 
 	mu     sync.Mutex
 	conn   *nats.Conn
@@ -34,8 +35,8 @@ type natsServer struct {
 	held   map[jetstream.Msg]bool // handed out and not settled
 }
 
-func newNATS(url string) *natsServer {
-	return &natsServer{url: url, held: map[jetstream.Msg]bool{}}
+func newNATS(url string, login Login) *natsServer {
+	return &natsServer{url: url, login: login, held: map[jetstream.Msg]bool{}}
 }
 
 // open returns the connection, which makes itself again when it is lost, with the streams there: a server that has no
@@ -47,8 +48,14 @@ func (n *natsServer) open(ctx context.Context) (jetstream.JetStream, error) {
 		return nil, errClosed
 	}
 	if n.conn == nil || n.conn.IsClosed() { // a server may send a client away for good
-		conn, err := nats.Connect(n.url, nats.Name("souk partner"), nats.Timeout(natsWithin), nats.MaxReconnects(-1),
-			nats.ReconnectWait(firstWait), nats.ReconnectBufSize(-1), nats.PingInterval(natsWithin), nats.IgnoreAuthErrorAbort())
+		options := []nats.Option{
+			nats.Name("souk partner"), nats.Timeout(natsWithin), nats.MaxReconnects(-1),
+			nats.ReconnectWait(firstWait), nats.ReconnectBufSize(-1), nats.PingInterval(natsWithin), nats.IgnoreAuthErrorAbort(),
+		}
+		if n.login != nil {
+			options = append(options, nats.UserInfoHandler(n.now))
+		}
+		conn, err := nats.Connect(n.url, options...)
 		if err != nil {
 			return nil, err
 		}
@@ -67,6 +74,15 @@ func (n *natsServer) open(ctx context.Context) (jetstream.JetStream, error) {
 	}
 	n.there = true
 	return js, nil
+}
+
+// now is the login of each connection; without one the server refuses it, and it is tried again.
+func (n *natsServer) now() (user, password string) {
+	user, password, err := n.login()
+	if err != nil {
+		return "", ""
+	}
+	return user, password
 }
 
 // doubt has the streams looked for again.

@@ -44,6 +44,9 @@ type Config struct {
 	// URLs are the addresses of brokers: amqp:// or amqps:// for RabbitMQ, kafka:// for Kafka, with several hosts set apart
 	// by commas, nats:// or tls:// for NATS.
 	URLs []string
+	// Logins return the user and the password of now at an address that holds none, before each connection; nil, or none for an
+	// address: those that it holds.
+	Logins map[string]Login
 	// Account is the customer that the orders from there belong to.
 	Account string
 	// Instance tells this mall from others that read from the same brokers, and is the same after each start. Required.
@@ -91,6 +94,9 @@ type message struct {
 	done        func()
 }
 
+// Login returns a user and its password.
+type Login func() (user, password string, err error)
+
 // Open reads the configuration. It connects to nobody yet: either side may come first.
 func Open(c Config) (*Gateway, error) {
 	if err := mall.ValidID(c.Account); err != nil {
@@ -117,11 +123,14 @@ func Open(c Config) (*Gateway, error) {
 		l := &link{name: (&url.URL{Scheme: at.Scheme, Host: at.Host, Path: at.Path}).String()}
 		switch at.Scheme {
 		case "amqp", "amqps":
-			l.broker, err = newRabbit(address)
+			l.broker, err = newRabbit(address, c.Logins[address])
 		case "kafka":
+			if c.Logins[address] != nil {
+				return nil, fmt.Errorf("partner %s: %w", l.name, errKafkaLogin)
+			}
 			l.broker, err = newKafka(at, c.Instance)
 		case "nats", "tls":
-			l.broker = newNATS(address)
+			l.broker = newNATS(address, c.Logins[address])
 		default:
 			return nil, fmt.Errorf("partner: there is no client for %s://; there is one for amqp://, amqps://, kafka://, nats:// and tls://", at.Scheme)
 		}

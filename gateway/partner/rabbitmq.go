@@ -26,7 +26,8 @@ var rabbitQueue = amqp.Table{"x-queue-type": "quorum", "x-delivery-limit": int32
 // rabbit is RabbitMQ. It reads on a connection and publishes on another, since RabbitMQ stops reading from one that
 // publishes when it is short of memory, acknowledgements included.
 type rabbit struct {
-	url string
+	url   string
+	login Login // nil: the address holds it
 
 	mu      sync.Mutex
 	in, out *amqp.Connection
@@ -34,18 +35,26 @@ type rabbit struct {
 	closed  bool
 }
 
-func newRabbit(url string) (*rabbit, error) {
+func newRabbit(url string, login Login) (*rabbit, error) {
 	_, err := amqp.ParseURI(url)
 	if err != nil {
 		return nil, errors.New("its address is not one of RabbitMQ") // without the address, which may hold a password
 	}
-	return &rabbit{url: url}, nil
+	return &rabbit{url: url, login: login}, nil
 }
 
 func (r *rabbit) dial(what string) (*amqp.Connection, error) {
-	return amqp.DialConfig(r.url, amqp.Config{
+	c := amqp.Config{
 		Heartbeat: rabbitWithin, Dial: amqp.DefaultDial(rabbitWithin), Properties: amqp.Table{"connection_name": "souk partner " + what},
-	})
+	}
+	if r.login != nil {
+		user, password, err := r.login()
+		if err != nil {
+			return nil, err
+		}
+		c.SASL = []amqp.Authentication{&amqp.PlainAuth{Username: user, Password: password}}
+	}
+	return amqp.DialConfig(r.url, c)
 }
 
 var errClosed = errors.New("the gateway is closed")

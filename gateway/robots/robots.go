@@ -62,6 +62,9 @@ const (
 	maxMessage = 64 << 10
 	// maxRate bounds how often a robot may say something, in messages a second. One that says more is sent away.
 	maxRate = 200
+	// maxOpen bounds the streams of one robot: that which it has, those that it lost and begins anew. Without it one login could
+	// take the places of all.
+	maxOpen = 4
 	// apart is how far positions are apart at least: ten a second, and some patience.
 	apart = 60 * time.Millisecond
 	// lookEvery is how often revoked logins and what changed elsewhere are looked for.
@@ -79,7 +82,8 @@ type Gateway struct {
 
 	mu       sync.Mutex
 	sessions map[string]*session
-	open     int // streams, those that are about to end included
+	open     int            // streams, those that are about to end included
+	openOf   map[string]int // the same, of each robot
 
 	feed feed
 }
@@ -99,7 +103,7 @@ func New(c Config) (*Gateway, error) {
 	fallback(&c.MaxRobots, 4096)
 	fallback(&c.SlowAfter, 10*time.Second)
 	fallback(&c.Tries, door.Rate{PerSecond: 20, Burst: 2000})
-	g := &Gateway{Config: c, sessions: map[string]*session{}, tries: door.NewLimiter(c.Tries, 65536)}
+	g := &Gateway{Config: c, sessions: map[string]*session{}, openOf: map[string]int{}, tries: door.NewLimiter(c.Tries, 65536)}
 	g.feed.robots = map[string]*Sighting{}
 	g.path, g.serve = robotsv1connect.NewRobotsServiceHandler(g, connect.WithReadMaxBytes(maxMessage), connect.WithRecover(g.survive))
 	return g, nil
@@ -137,7 +141,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "robots speak gRPC here, and give the password of their login", http.StatusUnauthorized)
 		return
 	}
-	defer g.leave()
+	defer g.leave(v.robot)
 	v.out = http.NewResponseController(w)
 	// The server bounds how long a request may take; a robot works for days. What it may send and take is bounded in the stream.
 	_ = v.out.SetReadDeadline(time.Time{}) // a writer without deadlines bounds nothing anyhow
@@ -168,14 +172,21 @@ func (g *Gateway) admit(r *http.Request) (*visit, error) {
 	if g.open >= g.MaxRobots {
 		return nil, connect.NewError(connect.CodeResourceExhausted, errors.New("there are too many robots here"))
 	}
+	if g.openOf[robot] >= maxOpen {
+		return nil, connect.NewError(connect.CodeResourceExhausted, errors.New("the robot has too many streams; end one"))
+	}
 	g.open++
+	g.openOf[robot]++
 	return &visit{robot: robot, login: login}, nil
 }
 
-func (g *Gateway) leave() {
+func (g *Gateway) leave(robot string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.open--
+	if g.openOf[robot]--; g.openOf[robot] == 0 {
+		delete(g.openOf, robot)
+	}
 }
 
 // survive ends the stream of a robot over which the gateway stumbled.
@@ -297,7 +308,8 @@ func (g *Gateway) exit(s *session) {
 
 // Counts is what the gateway has seen since it began.
 type Counts struct {
-	Robots    int    // streams that are open
+	Robots    int    // streams of robots that were welcomed
+	Open      int    // streams that are open
 	Positions uint64 // taken
 	Dropped   uint64 // positions that came too early after another
 }
@@ -306,5 +318,5 @@ type Counts struct {
 func (g *Gateway) Counts() Counts {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return Counts{Robots: len(g.sessions), Positions: g.positions.Load(), Dropped: g.dropped.Load()}
+	return Counts{Robots: len(g.sessions), Open: g.open, Positions: g.positions.Load(), Dropped: g.dropped.Load()}
 }

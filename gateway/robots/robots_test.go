@@ -78,6 +78,8 @@ type bench struct {
 	gateway  *robots.Gateway
 	commands *counted
 	closing  chan struct{}
+	http     *http.Client
+	url      string
 	client   robotsv1connect.RobotsServiceClient
 }
 
@@ -106,7 +108,8 @@ func begin(t *testing.T, change ...func(*robots.Config)) *bench {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: protocols}
-	b.client = robotsv1connect.NewRobotsServiceClient(&http.Client{Transport: transport}, server.URL, connect.WithGRPC())
+	b.http, b.url = &http.Client{Transport: transport}, server.URL
+	b.client = robotsv1connect.NewRobotsServiceClient(b.http, b.url, connect.WithGRPC())
 	t.Cleanup(func() {
 		cancel()
 		loop.Wait()
@@ -359,6 +362,48 @@ func TestLeasesAtABoundedRate(t *testing.T) {
 	if n := b.commands.of(command.RenewLeaseV1); n != before {
 		t.Errorf("the lease of a robot in error was renewed %d times", n-before)
 	}
+}
+
+// F10: one login has so many streams, so that it cannot take the places of all; what is ended makes room. A message that is too long
+// only when it is unpacked is too long. Red without maxOpen, when streams that ended still count, and without maxMessage.
+func TestF10_OneRobotTakesNoOthersPlace(t *testing.T) {
+	t.Parallel()
+	b := begin(t, func(c *robots.Config) { c.MaxRobots, c.SlowAfter = 6, time.Minute })
+	opens := func(id string) (*robot, context.CancelFunc) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
+		t.Cleanup(cancel)
+		r := &robot{b, b.client.Work(ctx)}
+		request := http.Request{Header: http.Header{}}
+		request.SetBasicAuth(id, id)
+		r.stream.RequestHeader()["Authorization"] = request.Header["Authorization"]
+		if err := r.stream.Send(nil); err != nil {
+			t.Fatal(err)
+		}
+		return r, cancel
+	}
+	var ends []context.CancelFunc
+	for range 4 {
+		_, end := opens("r1")
+		ends = append(ends, end)
+		b.until("it is counted", func() bool { return b.gateway.Counts().Open == len(ends) })
+	}
+	fifth, _ := opens("r1")
+	fifth.ends(connect.CodeResourceExhausted)
+	b.comes("r2")
+	for _, end := range ends {
+		end()
+	}
+	b.until("they have ended", func() bool { return b.gateway.Counts().Open == 1 })
+	b.comes("r1")
+
+	packed := robotsv1connect.NewRobotsServiceClient(b.http, b.url, connect.WithGRPC(), connect.WithSendGzip())
+	b.client = packed
+	bomb := b.comes("r1")
+	m := &robotsv1.WorkRequest{Say: &robotsv1.WorkRequest_Error{Error: &robotsv1.RobotError{Hint: strings.Repeat("x", 10<<20)}}}
+	if err := bomb.stream.Send(m); err != nil {
+		t.Fatal(err) // ten kilobytes on the wire
+	}
+	bomb.ends(connect.CodeResourceExhausted)
 }
 
 // What does not keep to the contract is sent away: no hello, too much at once, a retired robot; and everybody when the mall stops.

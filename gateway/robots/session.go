@@ -195,6 +195,7 @@ func (s *session) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	backbone.CrashPoint("robot.joined")
 	if err := answer.Err(); err != nil {
 		return connect.NewError(connect.CodePermissionDenied, err)
 	}
@@ -310,7 +311,9 @@ func (s *session) take(ctx context.Context, a *robotsv1.ActionStatus) (refusal s
 	}
 	var answer backbone.Answer
 	if err = c.Validate(); err == nil {
+		backbone.CrashPoint("robot.heard")
 		answer, err = s.g.Commands.Do(ctx, c, backbone.By(s.actor()), backbone.WithID(s.commandID(a.GetNumber())))
+		backbone.CrashPoint("robot.taken")
 	}
 	if err == nil {
 		err = answer.Err()
@@ -437,7 +440,9 @@ func (s *session) compare(ctx context.Context) error {
 		return s.stop(now)
 	case s.free && s.offered.due(ref, now):
 		s.stopped = sending{}
-		return s.say(&robotsv1.WorkResponse{Say: &robotsv1.WorkResponse_Order{Order: order(ref, task)}})
+		err := s.say(&robotsv1.WorkResponse{Say: &robotsv1.WorkResponse_Order{Order: order(ref, task)}})
+		backbone.CrashPoint("robot.told")
+		return err
 	}
 	return nil
 }

@@ -41,6 +41,7 @@ var rules = map[string]func(*tree) []Violation{
 	"samples": checkSamples,
 	"inits":   checkInits,
 	"links":   checkLinks,
+	"named":   checkNamed,
 }
 
 // Check applies every rule to the Go module at root and returns what breaks them, in the order of the files. Modules

@@ -144,6 +144,7 @@ func TestRulesCatch(t *testing.T) {
 		{"a wire name that is no constant", "samples", map[string]string{"mall/event/x.go": "package event\n\ntype Odd struct{}\n\nfunc (Odd) EventType() string { return \"odd\" }\n"}, []string{"mall/event/x.go:5: EventType must return a constant"}},
 
 		{"a link to nowhere", "links", map[string]string{"docs/a.md": "See [b](b.md#part), [web](https://x.example/y) and\n[c](../gone.md).\n", "docs/b.md": "[a](a.md) ![p](/go.mod) [here](#x)\n```\n[code](nowhere)\n```\n"}, []string{"docs/a.md:2: the link to ../gone.md leads nowhere"}},
+		{"a test that is not there", "named", map[string]string{"docs/a.md": "| right | `mall/points` TestX |\n| all | TestX*, TestY*, FuzzX, TestX |\n"}, []string{"docs/a.md:2: there is no test FuzzX", "docs/a.md:2: there is no test TestY*"}},
 		{"an init function", "inits", map[string]string{"x.go": "package souk\n\nfunc init() {}\n"}, []string{"x.go:3: "}},
 	}
 	tried := map[string]bool{"parse": true}

@@ -30,6 +30,9 @@ type mallFlags struct {
 	MQTTCert      string        `help:"File with the certificate of the MQTT server; default one that is made in the data directory." name:"mqtt-cert" env:"SOUK_MQTT_CERT_FILE" type:"path" placeholder:"FILE" and:"mqttcert"`
 	MQTTKey       string        `help:"File with its key." name:"mqtt-key" env:"SOUK_MQTT_KEY_FILE" type:"path" placeholder:"FILE" and:"mqttcert"`
 	MQTTChain     string        `help:"First level of the topics of older systems." name:"mqtt-chain" default:"souk" env:"SOUK_MQTT_CHAIN" placeholder:"CHAIN"`
+	MQTTSessions  int           `help:"Sessions of devices that may outlive their connections." name:"mqtt-sessions" default:"20000" env:"SOUK_MQTT_SESSIONS" placeholder:"NUMBER"`
+	MQTTEach      int           `help:"Sessions of one device, connected or waiting." name:"mqtt-sessions-each" default:"32" env:"SOUK_MQTT_SESSIONS_EACH" placeholder:"NUMBER"`
+	MQTTFilters   int           `help:"Filters of one device in all its sessions." name:"mqtt-filters-each" default:"256" env:"SOUK_MQTT_FILTERS_EACH" placeholder:"NUMBER"`
 	Logistics     string        `help:"URL of the message bus of the logistics department, mqtt:// or mqtts:// with user and password, off for none; default that of a supplier's stand-in as a process of its own." env:"SOUK_LOGISTICS" placeholder:"URL"`
 	Payment       string        `help:"URL of the payment provider; default a stand-in as a process of its own." env:"SOUK_PAYMENT" placeholder:"URL"`
 	PaymentKey    string        `help:"File with the API key of the payment provider." env:"SOUK_PAYMENT_KEY_FILE" type:"path" placeholder:"FILE"`
@@ -114,6 +117,19 @@ func (c *mallFlags) mqtt(http string) string {
 	return "127.0.0.1:1883"
 }
 
+// Validate refuses what no mall could work with, before anything is opened.
+func (c *mallFlags) Validate() error {
+	for name, n := range map[string]int{"--mqtt-sessions": c.MQTTSessions, "--mqtt-sessions-each": c.MQTTEach, "--mqtt-filters-each": c.MQTTFilters} {
+		if n < 1 {
+			return fmt.Errorf("%s is %d, and has to be 1 at least", name, n)
+		}
+	}
+	if c.MQTTEach > c.MQTTSessions {
+		return fmt.Errorf("--mqtt-sessions-each is %d, which is more than the %d of --mqtt-sessions", c.MQTTEach, c.MQTTSessions)
+	}
+	return nil
+}
+
 // config is what the flags say of a house.
 func (c *mallFlags) config(r *root, env Env) house.Config {
 	return house.Config{
@@ -125,7 +141,10 @@ func (c *mallFlags) config(r *root, env Env) house.Config {
 		Logger: slog.New(slog.NewJSONHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Added: env.Added,
 		CallerRate: c.CallerRate, BasketHold: c.BasketHold, OrderPatience: c.OrderPatience, StepPatience: c.StepPatience, Collection: c.Collection, RobotLease: c.RobotLease, Retention: c.Retention,
 		Broker: c.Broker, Partners: c.Partner, PartnerAccount: c.PartnerAcct, Logistics: c.Logistics,
-		MQTT: house.MQTTConfig{TLS: c.MQTTTLS, CertFile: c.MQTTCert, KeyFile: c.MQTTKey, Chain: c.MQTTChain},
+		MQTT: house.MQTTConfig{
+			TLS: c.MQTTTLS, CertFile: c.MQTTCert, KeyFile: c.MQTTKey, Chain: c.MQTTChain,
+			Sessions: c.MQTTSessions, SessionsEach: c.MQTTEach, FiltersEach: c.MQTTFilters,
+		},
 	}
 }
 

@@ -20,13 +20,15 @@ import (
 	"example.org/souk/mall/search"
 	mailstandin "example.org/souk/provider/mail/standin"
 	paystandin "example.org/souk/provider/payment/standin"
+	supplierstandin "example.org/souk/provider/supplier/standin"
 )
 
 // Outside is what others know of the mall: their own ledgers, and the newest seal of each service's log, which stands beside the databases.
 type Outside struct {
-	Payment paystandin.Report
-	Mail    mailstandin.Report
-	Head    func(service string) (backbone.Seal, error)
+	Payment  paystandin.Report
+	Mail     mailstandin.Report
+	Supplier []supplierstandin.Entry
+	Head     func(service string) (backbone.Seal, error)
 }
 
 // Findings is what Check found.
@@ -40,7 +42,7 @@ type Findings struct {
 func Check(ctx context.Context, h *house.House, out Outside) (Findings, error) {
 	c := &checker{h: h, out: out, status: map[string]orders.Status{}}
 	for _, part := range []func(context.Context) error{
-		c.logs, c.orders, c.lists, c.stock, c.walkOuts, c.money, c.letters, c.counts, c.trade, c.finds, c.leftovers,
+		c.logs, c.orders, c.lists, c.stock, c.supplies, c.walkOuts, c.money, c.letters, c.counts, c.trade, c.finds, c.leftovers,
 	} {
 		c.right = true
 		if err := part(ctx); err != nil {
@@ -265,6 +267,9 @@ func (c *checker) stock(ctx context.Context) error {
 			s = &shelf{}
 			shelves[id] = s
 		}
+		if m.Type == event.RestockNeededV1 && !owed[id] && s.due() { // a purchase was cancelled, and whoever looked next asked again
+			s.crossings++
+		}
 		if owed[id] && m.Type != event.InventoryUpdatedV1 {
 			delete(owed, id)
 			if m.Type != event.RestockNeededV1 {
@@ -279,10 +284,9 @@ func (c *checker) stock(ctx context.Context) error {
 				c.broken("more of %s was asked for twice", id)
 			}
 			s.asked = true
-		} else {
-			s.settle()
 		}
-		if m.Type != (inventory.PurchaseSettled{}).EventType() && !owed[id] && s.due() { // what was on order is on hand with the next event
+		s.settle()
+		if changesLevel[m.Type] && !owed[id] && s.due() {
 			owed[id] = true
 			s.crossings++
 		}
@@ -318,6 +322,12 @@ func (c *checker) stock(ctx context.Context) error {
 	return nil
 }
 
+// changesLevel are the events behind which a shelf that is below its threshold asks for more. That a purchase was settled is none of them: what
+// was on order is on hand with the next event, and where it was cancelled, who takes one more asks again.
+var changesLevel = map[string]bool{
+	event.StockReceivedV1: true, event.StockAdjustedV1: true, inventory.StockTaken{}.EventType(): true, inventory.ThresholdSet{}.EventType(): true,
+}
+
 // apply books one event of a shelf.
 func (s *shelf) apply(m *backbone.Message) error {
 	switch m.Type {
@@ -351,6 +361,53 @@ func booked[E any](m *backbone.Message, f func(E)) error {
 		f(e)
 	}
 	return err
+}
+
+// supplies: the supplier was told of each purchase once, as it stands in our log, and what it has on its books as delivered or called off came
+// in once.
+func (c *checker) supplies(ctx context.Context) error {
+	asked, sent := map[string]event.PurchaseProposed{}, map[string]int{}
+	var came, gone []string // deliveries and purchases, as often as we have them
+	for _, err := range []error{
+		events(ctx, c, "logistics", func(e event.PurchaseProposed) { asked[e.Purchase] = e }),
+		events(ctx, c, "logistics", func(e event.PurchaseSent) { sent[e.Purchase]++ }),
+		events(ctx, c, "logistics", func(e event.PurchaseCanceled) { gone = append(gone, e.Purchase) }),
+		events(ctx, c, "logistics", func(e event.GoodsReceived) {
+			came = append(came, fmt.Sprintf("%s of %d %s for %s", e.Delivery, e.Quantity, e.SKU, e.Purchase))
+		}),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	books := map[string]int{}
+	var delivered, canceled []string
+	for _, e := range c.out.Supplier {
+		switch e.What {
+		case supplierstandin.Ordered:
+			books[e.Purchase]++
+			if p := asked[e.Purchase]; p.SKU != e.Item || p.Quantity != e.Quantity {
+				c.broken("the supplier has purchase %s of %d %s on its books, and we have %+v", e.Purchase, e.Quantity, e.Item, p)
+			}
+		case supplierstandin.Delivered:
+			delivered = append(delivered, fmt.Sprintf("%s of %d %s for %s", e.Delivery, e.Quantity, e.Item, e.Purchase))
+		case supplierstandin.Canceled:
+			canceled = append(canceled, e.Purchase)
+		}
+	}
+	for id := range asked {
+		early := sent[id] == 0 && slices.Contains(gone, id) // the supplier called it off before we had noted that it was sent
+		if books[id] != 1 || sent[id] != 1 && !early {
+			c.broken("purchase %s was sent %d times, and the supplier has it %d times", id, sent[id], books[id])
+		}
+	}
+	for _, both := range [][2][]string{{came, delivered}, {gone, canceled}} {
+		if ours, theirs := slices.Sorted(slices.Values(both[0])), slices.Sorted(slices.Values(both[1])); !slices.Equal(ours, theirs) {
+			c.broken("what came in, or was called off, is %q, and on the supplier's books %q", ours, theirs)
+		}
+	}
+	c.looked("%d purchases: on the supplier's books once each, with %d deliveries, each come in once", len(asked), len(delivered))
+	return nil
 }
 
 // walkOuts: every departure is billed once, and what is due is charged once.

@@ -2,12 +2,14 @@ package demo
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -17,6 +19,7 @@ import (
 	"example.org/souk/device/gate"
 	"example.org/souk/device/robot"
 	"example.org/souk/device/shopper"
+	"example.org/souk/gateway/callback"
 	"example.org/souk/gateway/door"
 	"example.org/souk/gateway/kiosk"
 	"example.org/souk/internal/control"
@@ -24,6 +27,7 @@ import (
 	"example.org/souk/mall/depot"
 	mailstandin "example.org/souk/provider/mail/standin"
 	paystandin "example.org/souk/provider/payment/standin"
+	supplierstandin "example.org/souk/provider/supplier/standin"
 )
 
 // Config says what is played.
@@ -43,8 +47,7 @@ type Config struct {
 	DB string
 	// HTTP is the address of the pages, with DB of the online store alone; default a free port on loopback.
 	HTTP string
-	// Program runs souk, for what are processes of their own: the supplier's stand-in, and with chaos or DB the mall. Default the
-	// running executable.
+	// Program runs souk, where with chaos or DB the mall is a process of its own, or many. Default the running executable.
 	Program []string
 	// Out is told how it goes: every second, or all the time where it is a terminal.
 	Out      io.Writer
@@ -101,7 +104,7 @@ func Run(ctx context.Context, config Config) (_ Result, err error) {
 		return Result{}, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(data)) }()
-	p := &play{Config: config, data: filepath.Join(data, "mall"), result: Result{Seed: config.Seed}}
+	p := &play{Config: config, troubled: config.Chaos, data: filepath.Join(data, "mall"), result: Result{Seed: config.Seed}}
 	life, end := context.WithCancel(context.WithoutCancel(ctx)) // what is around the mall outlives ctx, until all has come to rest
 	defer func() { end(); p.around.Wait() }()
 	if err := p.openOutside(life, data); err != nil {
@@ -126,16 +129,19 @@ func Run(ctx context.Context, config Config) (_ Result, err error) {
 // play is a demo that runs.
 type play struct {
 	Config
-	data    string
-	result  Result
-	payment *paystandin.Provider
-	mail    *mailstandin.Catcher
-	house   house.Config
-	mall    theMall
-	around  sync.WaitGroup
+	troubled bool // gates, robots, people and the supplier make mistakes
+	data     string
+	result   Result
+	payment  *paystandin.Provider
+	mail     *mailstandin.Catcher
+	supplier *supplierstandin.Supplier
+	house    house.Config
+	mall     theMall
+	around   sync.WaitGroup
 
 	logins        []robot.Login
-	dismiss       func() // has the robots go
+	lapses        robot.Faults // of robots that make mistakes
+	dismiss       func()       // has the robots go
 	kills, pauses atomic.Int64
 	round         chan struct{} // closed once each process was killed
 
@@ -147,29 +153,74 @@ type play struct {
 // anyPort is an address on loopback with a port that the system chooses.
 const anyPort = "127.0.0.1:0"
 
-// openOutside starts the payment provider and the mail server, with ledgers of their own.
+// openOutside starts the payment provider, the mail server and the supplier, with ledgers of their own.
 func (p *play) openOutside(life context.Context, dir string) error {
-	payKey := filepath.Join(dir, "pay.key")
-	key, err := paystandin.KeyFile(payKey)
-	if err != nil {
+	web := p.HTTP
+	if web == "" {
+		web = anyPort
+	}
+	p.house = house.Config{
+		Data: p.data, DB: p.DB, HTTP: web, Logger: p.Logger, Currency: "EUR", MQTT: house.MQTTConfig{Address: anyPort},
+		CallerRate: 100_000, RobotLease: lease,
+	}
+	p.lapses = robot.Faults{Short: 5, Block: 2, Duplicates: 10, Drops: 5, Vanish: 1, VanishMS: 3000}
+	if err := p.openPayment(life, dir); err != nil {
 		return err
 	}
-	if p.payment, err = paystandin.New(paystandin.Config{Ledger: filepath.Join(dir, "pay.jsonl"), APIKey: key}); err != nil {
-		return err
-	}
-	p.around.Go(func() { p.note(p.payment.Run(life)) })
+	var err error
 	if p.mail, err = mailstandin.New(mailstandin.Config{Ledger: filepath.Join(dir, "mail.jsonl"), APIKey: mailstandin.NewAPIKey()}); err != nil {
 		return err
 	}
 	p.around.Go(func() { p.note(p.mail.Run(life)) })
-	p.house = house.Config{
-		Data: p.data, DB: p.DB, HTTP: p.HTTP, Logger: p.Logger, Currency: "EUR", MQTT: house.MQTTConfig{Address: anyPort},
-		Payment: house.PaymentConfig{URL: p.payment.URL(), KeyFile: payKey, Program: p.Program},
-		Mail:    house.MailConfig{SMTP: p.mail.Address(), Plain: true, From: "souk <shop@souk.example>"}, CallerRate: 100_000, RobotLease: lease,
+	p.house.Mail = house.MailConfig{SMTP: p.mail.Address(), Plain: true, From: "souk <shop@souk.example>"}
+	return p.openSupplier(life, dir)
+}
+
+// openPayment starts the payment provider. It calls back where the mall is one process and the address of the pages is for us to choose.
+func (p *play) openPayment(life context.Context, dir string) error {
+	c := paystandin.Config{Ledger: filepath.Join(dir, "pay.jsonl")}
+	at := house.PaymentConfig{KeyFile: filepath.Join(dir, "pay.key"), Program: p.Program}
+	var err error
+	if c.APIKey, err = paystandin.KeyFile(at.KeyFile); err != nil {
+		return err
 	}
-	if p.house.HTTP == "" {
-		p.house.HTTP = anyPort
+	if p.DB == "" && p.house.HTTP == anyPort {
+		steady := &addresses{given: map[string]bool{}}
+		if p.house.HTTP = steady.next(); steady.err != nil {
+			return steady.err
+		}
+		at.CallbackSecretFile, c.CallbackURL = filepath.Join(dir, "callback.secret"), "http://"+p.house.HTTP+callback.PaymentPath
+		if c.CallbackSecret, err = paystandin.KeyFile(at.CallbackSecretFile); err != nil {
+			return err
+		}
 	}
+	if p.payment, err = paystandin.New(c); err != nil {
+		return err
+	}
+	p.around.Go(func() { p.note(p.payment.Run(life)) })
+	at.URL = p.payment.URL()
+	p.house.Payment = at
+	return nil
+}
+
+// openSupplier starts the supplier.
+func (p *play) openSupplier(life context.Context, dir string) (err error) {
+	faults := supplierstandin.Faults{Seed: p.Seed, DelayMS: 2000}
+	if p.troubled {
+		faults.DelayMS, faults.PartPercent, faults.DuplicatePercent, faults.RefusePercent, faults.CancelPercent = 500, 30, 30, 20, 10
+	}
+	password := rand.Text()
+	p.supplier, err = supplierstandin.New(supplierstandin.Config{Ledger: filepath.Join(dir, "supplier.jsonl"), Password: password, Faults: faults})
+	if err != nil {
+		return err
+	}
+	p.around.Go(func() { p.note(p.supplier.Run(life)) })
+	at, err := url.Parse(p.supplier.URL())
+	if err != nil {
+		return err
+	}
+	at.User = url.UserPassword("souk", password)
+	p.house.Logistics = at.String()
 	return nil
 }
 
@@ -270,7 +321,7 @@ func (p *play) gates(ctx context.Context, people *sync.WaitGroup) error {
 		products = append(products, s.Product)
 	}
 	var faults gate.Faults
-	if p.Chaos {
+	if p.troubled {
 		faults = troubled
 	}
 	for i := range 2 {
@@ -308,7 +359,7 @@ func (p *play) kiosk(ctx context.Context, people *sync.WaitGroup) error {
 		return err
 	}
 	faults := shopper.Faults{Abandon: 5, Cancel: 5, NoShow: 5}
-	if p.Chaos {
+	if p.troubled {
 		faults.Duplicates, faults.Loss = 10, 5
 	}
 	people.Go(func() {
@@ -341,8 +392,8 @@ func (p *play) robots(life context.Context) error {
 // fetch has the robots work until stop is called, which returns when they are gone.
 func (p *play) fetch(life context.Context) (stop func()) {
 	faults := robot.Faults{Short: 2}
-	if p.Chaos {
-		faults = robot.Faults{Short: 5, Block: 2, Duplicates: 10, Drops: 5, Vanish: 1, VanishMS: 3000}
+	if p.troubled {
+		faults = p.lapses
 	}
 	working, end := context.WithCancel(life)
 	gone := make(chan struct{})
@@ -408,8 +459,30 @@ func (p *play) outstanding(ctx context.Context) (open string, err error) {
 	return open, p.mall.operate(ctx, "purchase list", control.Args{"open": "yes", "limit": "1000"}, note)
 }
 
-// check opens what the mall has kept and looks at it.
-func (p *play) check(ctx context.Context) (err error) {
+// check looks at what the mall has kept.
+func (p *play) check(ctx context.Context) error {
+	return p.look(ctx, func(h *house.House) error {
+		out := Outside{Head: p.mall.head, Supplier: p.supplier.Report()}
+		var err error
+		if out.Payment, err = p.payment.Report(); err != nil {
+			return err
+		}
+		if out.Mail, err = p.mail.Report(); err != nil {
+			return err
+		}
+		found, err := Check(ctx, h, out)
+		p.result.Looked, p.result.Broken = found.Looked, found.Broken
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, problem := range p.problems {
+			p.result.Broken = append(p.result.Broken, problem.Error())
+		}
+		return err
+	})
+}
+
+// look opens what the mall has kept. No mall runs on it.
+func (p *play) look(ctx context.Context, at func(*house.House) error) (err error) {
 	config := p.house
 	config.Quiet, config.Empty = true, true
 	h, err := house.Open(ctx, config)
@@ -422,19 +495,5 @@ func (p *play) check(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	out := Outside{Head: p.mall.head}
-	if out.Payment, err = p.payment.Report(); err != nil {
-		return err
-	}
-	if out.Mail, err = p.mail.Report(); err != nil {
-		return err
-	}
-	found, err := Check(ctx, h, out)
-	p.result.Looked, p.result.Broken = found.Looked, found.Broken
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, problem := range p.problems {
-		p.result.Broken = append(p.result.Broken, problem.Error())
-	}
-	return err
+	return at(h)
 }

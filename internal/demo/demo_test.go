@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -71,8 +72,8 @@ func TestSeedDecides(t *testing.T) {
 	}
 }
 
-// begun plays until all has come to rest and the mall has stopped, and checks nothing.
-func begun(t *testing.T, config Config) *play {
+// begun plays, with a witness, until all has come to rest and the mall has stopped, and checks nothing.
+func begun(t *testing.T, config Config) (*play, *witness) {
 	t.Helper()
 	config.Program, config.Out, config.Logger = souk(t), t.Output(), slog.New(slog.DiscardHandler)
 	life, end := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -87,16 +88,19 @@ func begun(t *testing.T, config Config) *play {
 	must(p.openOutside(life, t.TempDir()))
 	must(p.open(life))
 	must(p.robots(life))
+	w := p.watch(t, life)
 	must(p.live(t.Context(), life))
+	w.leave()
 	must(p.rest(life))
+	w.awaitTold(t)
 	must(p.mall.stop())
-	return p
+	return p, w
 }
 
 // The control of all that holds: whatever is not as it should be is found.
 func TestDamageIsFound(t *testing.T) {
 	t.Parallel()
-	p := begun(t, Config{Seed: 3, Speed: 25, Orders: 40})
+	p, w := begun(t, Config{Seed: 3, Speed: 25, Orders: 40})
 	whole := p.data
 	for _, c := range []struct{ what, damage, found string }{
 		{"nothing", "", ""},
@@ -108,6 +112,12 @@ func TestDamageIsFound(t *testing.T) {
 		{"a step", `UPDATE analytics_trades SET readied = 0`, "analytics' funnel has 0 at ready"},
 		{"the ledger", `UPDATE payments_ledger SET authorized = authorized + 1`, "our ledger says"},
 		{"a bill", `DELETE FROM fastlane_bb_log WHERE type = 'souk.fastlane.PaymentDue.v1'`, "and 0 bills"},
+		{"a delivery", `DELETE FROM logistics_bb_log WHERE type = 'souk.logistics.GoodsReceived.v1'`, "and on the supplier's books"},
+		{"a purchase", `DELETE FROM logistics_bb_log WHERE type = 'souk.logistics.PurchaseSent.v1'`, "was sent 0 times"},
+		{"a list", `DELETE FROM depot_bb_log WHERE type = 'souk.depot.ShoppingListCompleted.v1'`, "done 0 times"},
+		{"a departure", `DELETE FROM exitgate_bb_log WHERE instr(data, 'bag-000003') > 0`, "bag-000003 was acknowledged, and it left 0 times"},
+		{"what was issued", `DELETE FROM inventory_bb_log WHERE type = 'souk.inventory.StockIssued.v1'`, "issued 0 times"},
+		{"what is due", `UPDATE fastlane_bb_log SET data = replace(data, '"visit":"', '"visit":"x') WHERE type = 'souk.fastlane.PaymentDue.v1'`, "never told"},
 		{"a letter", `DELETE FROM notifications_bb_log WHERE type = 'souk.notifications.NotificationSent.v1'`, "which was never sent"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
@@ -120,15 +130,19 @@ func TestDamageIsFound(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := db.ExecContext(t.Context(), c.damage); err != nil {
+				result, err := db.ExecContext(t.Context(), c.damage)
+				if err != nil {
 					t.Fatal(err)
+				}
+				if n, err := result.RowsAffected(); err != nil || n == 0 {
+					t.Fatalf("nothing was damaged: %v", err)
 				}
 				if err := db.Close(); err != nil {
 					t.Fatal(err)
 				}
 			}
 			p.house.Data = p.data
-			if err := p.check(t.Context()); err != nil {
+			if err := errors.Join(p.check(t.Context()), w.check(t.Context())); err != nil {
 				t.Fatal(err)
 			}
 			found := strings.Join(p.result.Broken, "\n")

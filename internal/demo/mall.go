@@ -109,16 +109,23 @@ type apart struct {
 // newApart prepares a mall in one process.
 func newApart(c house.Config, program []string) *apart {
 	args := append([]string{"--data", c.Data, "up"}, flags(c)...)
-	return &apart{data: c.Data, all: process{name: "the mall", program: program, args: args, web: c.HTTP, gate: c.MQTT.Address}}
+	return &apart{data: c.Data, all: process{name: "the mall", program: program, args: args, env: secrets(c), web: c.HTTP, gate: c.MQTT.Address}}
 }
 
 // flags are those of a mall that knows what is outside of it.
 func flags(c house.Config) []string {
-	return []string{
+	list := []string{
 		"--payment", c.Payment.URL, "--payment-key", c.Payment.KeyFile, "--smtp", c.Mail.SMTP, "--smtp-plain",
 		"--caller-rate", fmt.Sprint(c.CallerRate), "--robot-lease", c.RobotLease.String(),
 	}
+	if c.Payment.CallbackSecretFile != "" {
+		list = append(list, "--payment-callback-secret", c.Payment.CallbackSecretFile)
+	}
+	return list
 }
+
+// secrets are what is told by the environment, where others do not see it.
+func secrets(c house.Config) []string { return []string{"SOUK_LOGISTICS=" + c.Logistics} }
 
 func (m *apart) start(ctx context.Context) error { return m.all.begin(ctx) }
 

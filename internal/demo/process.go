@@ -21,6 +21,7 @@ type process struct {
 	name    string
 	program []string // empty: the running executable
 	args    []string // without the addresses
+	env     []string // NAME=value, beside our own
 
 	mu        sync.Mutex
 	cmd       *exec.Cmd     // nil: it was killed, ended or not begun
@@ -57,6 +58,7 @@ func (p *process) begin(ctx context.Context) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	p.says = &tail{}
 	cmd.Stderr = p.says
+	cmd.Env = append(os.Environ(), p.env...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ func newSpread(c house.Config, program []string, seed uint64) (*spread, error) {
 	chance.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	steady := &addresses{given: map[string]bool{c.HTTP: true}}
 	for _, name := range names {
-		p := &process{name: name, program: program, web: steady.next()}
+		p := &process{name: name, program: program, env: secrets(c), web: steady.next()}
 		p.args = append([]string{"--data", m.dir(name), "--db", c.DB, "run", name}, flags(c)...)
 		switch {
 		case name == online.ServiceName && c.HTTP != anyPort:

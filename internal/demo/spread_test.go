@@ -2,6 +2,7 @@ package demo
 
 import (
 	"database/sql"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ func TestSpreadHoldsInChaos(t *testing.T) {
 		return
 	}
 	server := testserver.PostgresOwn(t, "max_connections=600")
-	p := begun(t, Config{Seed: 5, Speed: 2, Orders: 60, Chaos: true, DB: server.Database(t)})
+	p, w := begun(t, Config{Seed: 5, Speed: 2, Orders: 60, Chaos: true, DB: server.Database(t)})
 	for _, name := range house.PartNames() {
 		if p.result.Killed[name] == 0 {
 			t.Errorf("%s was never killed", name)
@@ -30,7 +31,7 @@ func TestSpreadHoldsInChaos(t *testing.T) {
 	if p.result.Accepted != p.result.Tried || p.result.Accepted < 60 || p.result.Pauses == 0 {
 		t.Errorf("%+v", p.result)
 	}
-	if err := p.check(t.Context()); err != nil || len(p.result.Broken) > 0 || len(p.result.Looked) < 12 {
+	if err := errors.Join(p.check(t.Context()), w.check(t.Context())); err != nil || len(p.result.Broken) > 0 || len(p.result.Looked) < 12 {
 		t.Fatalf("%v: %+v", err, p.result)
 	}
 	for _, damage := range []struct{ sql, found string }{

@@ -45,6 +45,7 @@ func (p provider) Ask(ctx context.Context, key string) (payments.Outcome, bool, 
 // said turns the provider's answer into the service's words. What the provider
 // refuses for good is an outcome too; every other failure is tried again.
 func said(r payment.Result, err error) (payments.Outcome, error) {
+	backbone.CrashPoint("payment.answered")
 	switch {
 	case err == nil && r.State == payment.Declined:
 		return payments.Outcome{Refused: true, Reason: r.Reason, Reference: r.Reference}, nil

@@ -19,7 +19,6 @@ import (
 	"example.org/souk/backbone/driver"
 	"example.org/souk/backbone/pgstore"
 	"example.org/souk/backbone/sqlitestore"
-	"example.org/souk/gateway/devices"
 	"example.org/souk/gateway/door"
 	"example.org/souk/gateway/partner"
 	"example.org/souk/internal/peers"
@@ -222,7 +221,7 @@ func (h *House) reachable(parts []*backbone.Service, run []string) error {
 		case h.cfg.Broker == "":
 			return fmt.Errorf("database: %s: without a broker the services read each other's logs all the time: name one with --broker, or the database", asked)
 		}
-		for _, part := range append(slices.Clone(pages), devices.ServiceName) {
+		for _, part := range onlookers {
 			if h.runs(part) && slices.Contains(shownBy(part, services), service) {
 				return fmt.Errorf("database: %s: %s shows what stands there: name it, or run %s elsewhere", asked, part, part)
 			}

@@ -28,6 +28,9 @@ type MQTTConfig struct {
 	CertFile, KeyFile string
 	// Chain is the first level of the topics of older systems; default "souk".
 	Chain string
+	// Sessions bounds the sessions that outlive their connections, SessionsEach those of one device, FiltersEach the filters of one device
+	// in all its sessions; defaults 20,000, 32 and 256.
+	Sessions, SessionsEach, FiltersEach int
 }
 
 func (c MQTTConfig) off() bool { return c.Address == "" || c.Address == "off" }
@@ -44,6 +47,7 @@ func (h *House) openDevices(ctx context.Context) (_ *devices.Gateway, err error)
 		Chain: h.cfg.MQTT.Chain, Logger: h.cfg.Logger, Keys: h.Keys, Settled: h.countDevices,
 		Shop:   visitors{h.Reader("entrance"), h.Reader("exitgate")},
 		Reader: h.Reader(devices.ServiceName), Intake: h.Several(), Sessions: filepath.Join(h.cfg.Data, "mqtt", "sessions.jsonl"),
+		MostSessions: h.cfg.MQTT.Sessions, MostOfOne: h.cfg.MQTT.SessionsEach, MostFilters: h.cfg.MQTT.FiltersEach,
 	}
 	if !h.cfg.MQTT.off() && h.runs(devices.ServiceName) {
 		if c.Listener, err = h.listenMQTT(ctx); err != nil {

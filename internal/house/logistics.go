@@ -66,7 +66,10 @@ func (h *House) meetSupplier(ctx context.Context) error {
 }
 
 func (h *House) meetLogistics(ctx context.Context, at string) (err error) {
-	c := gateway.Config{URL: at, Logger: h.cfg.Logger}
+	c := gateway.Config{Logger: h.cfg.Logger}
+	if c.URL, c.Login, err = login(at); err != nil {
+		return fmt.Errorf("logistics: %w", err)
+	}
 	if c.Instance, err = h.instance(ctx); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -53,6 +54,17 @@ func (h *House) openPartners(ctx context.Context) (_ *partner.Gateway, err error
 		return nil, nil
 	case slices.Contains(h.cfg.Without, partner.ServiceName):
 		return nil, errors.New("partners are named, and the part that speaks to them is left out: leave out one of the two")
+	}
+	c.Logins = map[string]partner.Login{}
+	c.URLs = slices.Clone(c.URLs)
+	for i, address := range c.URLs {
+		rest, now, err := login(address)
+		if err != nil {
+			return nil, fmt.Errorf("partner: %w", err)
+		}
+		if c.URLs[i] = rest; now != nil {
+			c.Logins[rest] = now
+		}
 	}
 	g, err := partner.Open(c)
 	h.partners = g

@@ -60,6 +60,7 @@ func (p post) Send(ctx context.Context, key string, n notifications.Notice) (cha
 		return string(by), classed(err, sms.ClassOf(err) == sms.Permanent)
 	}
 	err = p.mail.Send(ctx, mail.Message{ID: key, To: address, Subject: subject, Text: text})
+	backbone.CrashPoint("letter.sent")
 	return string(by), classed(err, mail.ClassOf(err) == mail.Permanent)
 }
 

@@ -222,12 +222,17 @@ func (h *House) followFeeds(ctx context.Context) {
 	}
 }
 
+// serverOfOthers is the server that other processes call.
+func serverOfOthers(programs http.Handler) *http.Server {
+	server := &http.Server{Handler: programs, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	bound(server)
+	return server
+}
+
 // serveOthers answers other processes, until the house stops.
 func (h *House) serveOthers(run context.Context, programs http.Handler) error {
-	server := &http.Server{
-		Handler: programs, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
-		BaseContext: func(net.Listener) context.Context { return run },
-	}
+	server := serverOfOthers(programs)
+	server.BaseContext = func(net.Listener) context.Context { return run }
 	h.servers = append(h.servers, server)
 	h.loops.Go(func() {
 		if err := server.Serve(h.between); !errors.Is(err, http.ErrServerClosed) {

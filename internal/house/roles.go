@@ -21,7 +21,7 @@ type Granted struct {
 	// Owns is the schema that belongs to it, "" for a gateway without tables.
 	Owns string `json:"owns"`
 	// Reads are the services whose logs it may read; the console reads all tables but the keys themselves, the ways in
-	// for staff and kiosks the tables of what they show.
+	// for staff, kiosks and devices the tables of what they show or go by.
 	Reads []string `json:"reads"`
 }
 
@@ -84,7 +84,7 @@ func (g *grants) list() []Granted {
 	list := []Granted{{Role: g.role(consolePart), Reads: g.seenBy(consolePart)}}
 	for _, s := range g.services {
 		reads := slices.DeleteFunc(slices.Clone(g.services), func(other string) bool { return other == s })
-		if slices.Contains(pages, s) {
+		if slices.Contains(onlookers, s) {
 			reads = g.seenBy(s)
 		}
 		list = append(list, Granted{g.role(s), s, reads})
@@ -94,6 +94,10 @@ func (g *grants) list() []Granted {
 
 // pages are the ways in that show what other services keep.
 var pages = []string{consolePart, kioskPart, staff.ServiceName}
+
+// onlookers are all parts that read tables which are not theirs: beside pages the way in of devices, which knows visitors by their cards and goods by
+// their barcodes.
+var onlookers = append(slices.Clone(pages), devices.ServiceName)
 
 // seenBy lists the services whose tables a page shows, its own aside.
 func (g *grants) seenBy(page string) []string { return shownBy(page, g.services) }
@@ -235,7 +239,7 @@ func (b *granting) give(service string) {
 		}
 		return
 	}
-	for _, reader := range pages {
+	for _, reader := range onlookers {
 		if !slices.Contains(b.seenBy(reader), service) {
 			continue
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strings"
-	"time"
 
 	"example.org/souk/gateway/door"
 	"example.org/souk/gateway/online"
@@ -30,7 +29,7 @@ func (h *House) servePrograms(server *http.Server, programs http.Handler) {
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetHTTP2(true) // where it speaks TLS
 	server.Protocols.SetUnencryptedHTTP2(true)
-	server.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 256, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second}
+	bound(server)
 	others := server.Handler
 	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, prefix := range rpc.Paths() {

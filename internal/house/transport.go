@@ -20,23 +20,30 @@ func openTransport(ctx context.Context, cfg Config, owner string, stores *databa
 	if cfg.Broker == "" {
 		return logbus.New(logbus.Config{Store: stores.of, Owner: owner, Logger: cfg.Logger}), nil
 	}
-	at, err := url.Parse(cfg.Broker)
+	address, now, err := login(cfg.Broker)
+	if err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+	at, err := url.Parse(address)
 	if err != nil {
 		return nil, fmt.Errorf("broker: its address is not a URL") // without the address, which may hold a password
 	}
 	var bus checked
 	switch at.Scheme {
 	case "kafka":
+		if now != nil {
+			return nil, errors.New("broker: signing in at Kafka is not supported")
+		}
 		bus, err = kafkabus.New(kafkabus.Config{
 			Client: kafkabus.ClientConfig{Brokers: strings.Split(at.Host, ",")}, Store: stores.of, Log: stores.log, Owner: owner, Logger: cfg.Logger,
 		})
 	case "nats", "tls":
 		bus, err = natsbus.New(natsbus.Config{
-			Client: natsbus.ClientConfig{URL: cfg.Broker}, Store: stores.of, Log: stores.log, Owner: owner, Logger: cfg.Logger,
+			Client: natsbus.ClientConfig{URL: address, Login: now}, Store: stores.of, Log: stores.log, Owner: owner, Logger: cfg.Logger,
 		})
 	case "amqp", "amqps":
 		bus, err = rabbitbus.New(rabbitbus.Config{
-			Client: rabbitbus.ClientConfig{URL: cfg.Broker}, Store: stores.of, Log: stores.log, Owner: owner, Logger: cfg.Logger,
+			Client: rabbitbus.ClientConfig{URL: address, Login: now}, Store: stores.of, Log: stores.log, Owner: owner, Logger: cfg.Logger,
 		})
 	default:
 		return nil, fmt.Errorf("broker: there is no transport for %s://; there is one for nats://, amqp://, amqps:// and kafka://", at.Scheme)

@@ -89,6 +89,13 @@ func (s *NATSServer) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.n.port
 // be copied and replaced.
 func (s *NATSServer) StoreDir() string { return filepath.Join(s.n.dir, "store") }
 
+// Reload gives the server other settings, which it reads while it runs: whose password has changed is sent away. It returns when the
+// server has read them.
+func (s *NATSServer) Reload(settings ...string) {
+	s.t.Helper()
+	s.control("reload", func() error { return s.n.reload(settings) })
+}
+
 // Kill kills the server (SIGKILL) and returns when it is gone.
 func (s *NATSServer) Kill() {
 	s.t.Helper()
@@ -188,8 +195,8 @@ func newNATS(parent string, settings []string) (*natsProcess, error) {
 
 var errNATSEnded = errors.New("the NATS server ended as soon as it was started")
 
-// start starts the server and waits until it answers.
-func (n *natsProcess) start() error {
+// write writes the settings and returns the name of their file.
+func (n *natsProcess) write() (file string, err error) {
 	var top, stream strings.Builder
 	for _, setting := range n.settings {
 		if inner, ok := strings.CutPrefix(setting, "jetstream "); ok {
@@ -200,8 +207,48 @@ func (n *natsProcess) start() error {
 	}
 	config := fmt.Sprintf("listen: \"127.0.0.1:%d\"\nserver_name: test\n%sjetstream {\n\tstore_dir: %q\n%s}\n",
 		n.port, top.String(), filepath.Join(n.dir, "store"), stream.String())
-	file := filepath.Join(n.dir, "nats.conf")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+	file = filepath.Join(n.dir, "nats.conf")
+	return file, os.WriteFile(file, []byte(config), 0o600)
+}
+
+// reload writes other settings and waits until the server says that it has read them.
+func (n *natsProcess) reload(settings []string) error {
+	if n.cmd == nil {
+		return errors.New("it does not run")
+	}
+	n.settings = settings
+	log := filepath.Join(n.dir, "log")
+	before, err := os.Stat(log)
+	if err != nil {
+		return err
+	}
+	if _, err := n.write(); err != nil {
+		return err
+	}
+	if err := send(n.cmd.Process.Pid, syscall.SIGHUP); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		text, err := os.ReadFile(log)
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(text[before.Size():]), reloaded) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the NATS server has not read its settings after %v; its log:\n%s", patience, n.log())
+		}
+	}
+}
+
+// reloaded is what the server says when it has read its settings again.
+const reloaded = "Reloaded server configuration"
+
+// start starts the server and waits until it answers.
+func (n *natsProcess) start() error {
+	file, err := n.write()
+	if err != nil {
 		return err
 	}
 	log, err := os.OpenFile(filepath.Join(n.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

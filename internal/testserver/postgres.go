@@ -108,6 +108,19 @@ func (s *Server) Psql(t testing.TB, address, statements string) (out, refused st
 	return p.Stdout(), p.Stderr()
 }
 
+// Guard has the server ask everybody but the administrator of its address for a password from now on.
+func (s *Server) Guard() {
+	s.t.Helper()
+	s.control("guard", func() error {
+		rules := "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+		file := filepath.Join(s.pg.data(), "pg_hba.conf")
+		if err := os.WriteFile(file, []byte(rules), 0o600); err != nil { // there is one, and it stays its owner's
+			return err
+		}
+		return s.pg.exec("SELECT pg_reload_conf()")
+	})
+}
+
 // Kill kills the server with all its processes, as a power cut would, and returns when they are gone.
 func (s *Server) Kill() {
 	s.t.Helper()

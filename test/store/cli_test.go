@@ -106,7 +106,10 @@ func TestCommandLine(t *testing.T) {
 			t.Errorf("after %s: %d %s", c.args, status, answer)
 		}
 	}
-	for args, want := range map[string]int{"order show NOPE": 1, "nonsense": 2, "dlq redrive orders no-key --why x": 1, "dlq redrive orders no-key": 2, "--help": 0, "sales --by colour": 2, "funnel --from noon": 1} {
+	for args, want := range map[string]int{
+		"order show NOPE": 1, "nonsense": 2, "dlq redrive orders no-key --why x": 1, "dlq redrive orders no-key": 2, "--help": 0, "sales --by colour": 2, "funnel --from noon": 1,
+		"up --mqtt-sessions 0": 2, "up --mqtt-filters-each=-1": 2, "run devices --mqtt-sessions 10 --mqtt-sessions-each 11": 2,
+	} {
 		if _, code := souk(t, binary, dir, strings.Fields(args)...); code != want {
 			t.Errorf("souk %s: exit %d, want %d", args, code, want)
 		}

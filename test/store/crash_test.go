@@ -5,14 +5,9 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,38 +17,14 @@ import (
 	"example.org/souk/internal/testserver"
 )
 
-// points reads the names of all crash points from the source.
-func points(t *testing.T) []string {
+// points are the crash points of the backbone. internal/demo walks to all others, so that none is left out.
+func points(t *testing.T) (names []string) {
 	t.Helper()
-	var names []string
-	err := filepath.WalkDir("../../backbone", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return err
+	for _, p := range testserver.CrashPoints(t) {
+		if p.Below("backbone") {
+			names = append(names, p.Name)
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
-		if err != nil {
-			return err
-		}
-		ast.Inspect(file, func(n ast.Node) bool {
-			call, ok := n.(*ast.CallExpr)
-			if !ok || len(call.Args) != 1 {
-				return true
-			}
-			if f, ok := call.Fun.(*ast.SelectorExpr); ok && f.Sel.Name == "CrashPoint" {
-				if lit, ok := call.Args[0].(*ast.BasicLit); ok {
-					if name, err := strconv.Unquote(lit.Value); err == nil {
-						names = append(names, name)
-					}
-				}
-			}
-			return true
-		})
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
-	slices.Sort(names)
 	return slices.Compact(names)
 }
 

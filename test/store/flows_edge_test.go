@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -37,11 +36,7 @@ func startEdge(t *testing.T, binary string) (*edge, []string) {
 	p := testserver.Start(t, binary, "provider", "supplier", "--hold", "--ledger", filepath.Join(dir, "ledger.jsonl"), "--password-file", e.password)
 	bus := strings.TrimPrefix(p.WaitLine("listening on"), "listening on mqtt://")
 	e.admin = strings.TrimPrefix(p.WaitLine("faults at"), "faults at ")
-	password, err := os.ReadFile(e.password)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e, []string{"--mqtt", "auto", "--logistics", "mqtt://souk:" + strings.TrimSpace(string(password)) + "@" + bus}
+	return e, []string{"--mqtt", "auto", "--logistics", "mqtt://souk@" + bus + "?password_file=" + e.password}
 }
 
 // ledger returns what the supplier has written down of one kind.

@@ -1,7 +1,9 @@
 package store
 
 import (
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"example.org/souk/internal/testserver"
@@ -9,11 +11,21 @@ import (
 
 // D7: the mall on PostgreSQL does what it does on SQLite: an order a hundred times takes effect once, shortages are
 // rejected, a cancel gives back once; and when the database is killed under load and comes back, everything that was
-// accepted comes to its end without a restart of the mall.
+// accepted comes to its end without a restart of the mall. Before that its password is changed under load, and every connection cut (FAILURES 43).
 func TestD7_OnPostgreSQL(t *testing.T) {
 	t.Parallel()
 	server := testserver.PostgresOwn(t)
-	db := server.Database(t)
+	admin := server.Database(t)
+	server.Guard()
+	server.Psql(t, admin, "CREATE ROLE mall LOGIN PASSWORD 'first'; ALTER DATABASE "+admin[strings.LastIndexByte(admin, '/')+1:strings.IndexByte(admin, '?')]+" OWNER TO mall;")
+	passfile := filepath.Join(t.TempDir(), "pgpass")
+	write := func(password string) {
+		if err := os.WriteFile(passfile, []byte("*:*:*:mall:"+password+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("first")
+	db := as(admin, "mall") + "&passfile=" + passfile
 	m := start(t, program(t), filepath.Join(t.TempDir(), "mall"), nil, "--db", db)
 	m.seed()
 	for range 20 {
@@ -33,9 +45,17 @@ func TestD7_OnPostgreSQL(t *testing.T) {
 		t.Errorf("%d available after the cancel, want 10", got)
 	}
 
-	accepted := m.load(t, 4, 300)
-	server.Restart()
+	accepted := m.load(t, 4, 100)
+	server.Psql(t, admin, "ALTER ROLE mall PASSWORD 'second'; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'mall';")
+	write("second")
 	ids := accepted()
+	if len(ids) == 0 {
+		t.Fatal("nothing was accepted while the password changed")
+	}
+	m.must(202, "POST", "/order", order("WITH-THE-NEW", "CUSTOMER_002", item{"PRODUCT_002", 5, 1}))
+	accepted = m.load(t, 4, 300)
+	server.Restart()
+	ids = append(ids, accepted()...)
 	if len(ids) == 0 {
 		t.Fatal("nothing was accepted")
 	}

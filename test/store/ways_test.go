@@ -1,6 +1,8 @@
 package store
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,14 +14,26 @@ var brokers = []struct {
 	name string
 	// open starts a server of this test's own and returns its URL for --broker, and what kills it and starts it again.
 	open func(t *testing.T) (url string, restart func())
+	// guarded does the same with a server that asks for a password, which change changes on both sides; nil where there is none.
+	guarded func(t *testing.T) (url string, restart, change func())
 }{
 	{"kafka", func(t *testing.T) (string, func()) {
 		server := testserver.KafkaOwn(t, 1)
 		return "kafka://" + strings.Join(server.Addresses(), ","), server.Restart
-	}},
+	}, nil},
 	{"nats", func(t *testing.T) (string, func()) {
 		server := testserver.NATSOwn(t)
 		return server.URL(), server.Restart
+	}, func(t *testing.T) (string, func(), func()) {
+		file := filepath.Join(t.TempDir(), "password")
+		with := func(password string) string {
+			if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return "accounts { M { jetstream: enabled, users: [{user: mall, password: " + password + "}] } }"
+		}
+		server := testserver.NATSOwn(t, with("first"))
+		return "nats://mall@" + server.Addr() + "?password_file=" + file, server.Restart, func() { server.Reload(with("second")) }
 	}},
 	{"rabbitmq", func(t *testing.T) (string, func()) {
 		server := testserver.RabbitOwn(t)
@@ -27,18 +41,24 @@ var brokers = []struct {
 			server.Flushed() // see the documentation of rabbitbus
 			server.Restart()
 		}
-	}},
+	}, nil},
 }
 
 // D7: over each broker the mall does what it does without one, and everything that must hold holds: with the broker killed
-// and started again in the middle of a load, and with souk killed as well.
+// and started again in the middle of a load, its password changed in another one, and with souk killed as well.
 func TestD7_OverBrokers(t *testing.T) {
 	t.Parallel()
 	binary := program(t)
 	for _, b := range brokers {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
-			url, restart := b.open(t)
+			var url string
+			var restart, change func()
+			if b.guarded != nil {
+				url, restart, change = b.guarded(t)
+			} else {
+				url, restart = b.open(t)
+			}
 			m := start(t, binary, t.TempDir(), nil, "--broker", url)
 			orders := m.busyDay()
 			if got := m.available("PRODUCT_001"); got != 5 {
@@ -48,6 +68,12 @@ func TestD7_OverBrokers(t *testing.T) {
 			restart()
 			ids := accepted()
 			m.settle()
+			if change != nil {
+				accepted := m.load(t, 4, 60)
+				change()
+				ids = append(ids, accepted()...)
+				m.settle() // what was accepted has gone over the broker with the new password
+			}
 			again := m.load(t, 4, 150)
 			m.proc.Kill9()
 			again()

@@ -84,12 +84,12 @@ var (
 		},
 	}
 	endCalls = &Shape{
-		Verb: Delete, Table: "bb_call", Guard: true,
+		Verb: Delete, Table: "bb_call", Guard: true, Refused: driver.ErrClaimLost,
 		Columns: []Column{{"id", Text}, {"epoch", Int}},
 	}
 	dropCalls  = &Shape{Verb: Delete, Table: "bb_call", Columns: []Column{{"stream", Text}, {"name", Text}}}
 	delayCalls = &Shape{
-		Verb: Update, Table: "bb_call", Guard: true, Set: 2,
+		Verb: Update, Table: "bb_call", Guard: true, Set: 2, Refused: driver.ErrClaimLost,
 		Columns: []Column{{"due", Int}, {"cause", Text}, {"id", Text}, {"epoch", Int}},
 		Tail:    ", lease_until = 0",
 	}

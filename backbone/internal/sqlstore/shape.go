@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -50,6 +51,8 @@ type Shape struct {
 	// Guard demands that every row of the batch changes exactly one row of the
 	// table. For an Insert with a Key it demands that no such row exists.
 	Guard bool
+	// Refused is the error of a guard that does not hold; nil is driver.ErrConflict.
+	Refused error
 	// Key is, for a guarded Insert, how many of the first columns are its key.
 	Key int
 	// SQL is, for Select, the whole statement: {rows} stands for the batch's rows
@@ -144,7 +147,7 @@ func (b *Batch) distinct() error {
 
 // Conflict blames a row of the batch for a guard that did not hold.
 func (b *Batch) Conflict(row int) error {
-	err := fmt.Errorf("%s: %w", b.Shape.Table, driver.ErrConflict)
+	err := fmt.Errorf("%s: %w", b.Shape.Table, cmp.Or(b.Shape.Refused, driver.ErrConflict))
 	if row < len(b.Units) {
 		return &driver.UnitError{Unit: b.Units[row], Err: err}
 	}

@@ -13,7 +13,7 @@ import (
 type Entry struct {
 	Seq      int       `json:"seq"` // dense from 1
 	At       time.Time `json:"at"`
-	What     string    `json:"what"` // ordered, unwanted, delivered, canceled, receipt
+	What     string    `json:"what"`
 	Purchase string    `json:"purchase"`
 	Item     string    `json:"item,omitempty"`
 	Quantity int64     `json:"quantity,omitempty"`
@@ -22,11 +22,11 @@ type Entry struct {
 
 // What happens to a purchase.
 const (
-	ordered   = "ordered"
-	unwanted  = "unwanted" // whoever ordered it does not want it any more
-	delivered = "delivered"
-	canceled  = "canceled" // we cannot deliver it
-	receipted = "receipt"  // the shop knows of a delivery, or of the cancellation
+	Ordered   = "ordered"
+	Unwanted  = "unwanted" // whoever ordered it does not want it any more
+	Delivered = "delivered"
+	Canceled  = "canceled" // we cannot deliver it
+	Receipted = "receipt"  // the shop knows of a delivery, or of the cancellation
 )
 
 // purchase is what became of one order.
@@ -71,14 +71,14 @@ func (l *ledger) post(e Entry) {
 		l.purchases[e.Purchase] = p
 	}
 	switch e.What {
-	case ordered:
+	case Ordered:
 		p.item, p.quantity = e.Item, e.Quantity
-	case unwanted:
+	case Unwanted:
 		p.ended = true
-	case delivered, canceled:
+	case Delivered, Canceled:
 		p.ended = true
 		p.open[e.Delivery] = e
-	case receipted:
+	case Receipted:
 		delete(p.open, e.Delivery)
 	}
 }

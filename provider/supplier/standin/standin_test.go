@@ -36,14 +36,14 @@ func TestLedgerOutlivesTheProcess(t *testing.T) {
 		}
 		return l
 	}
-	write(expect(0, 0), "p1", Entry{What: ordered, Item: "cup", Quantity: 20})
-	write(expect(1, 0), "p1", Entry{What: delivered, Item: "cup", Quantity: 20, Delivery: "p1-1"})
+	write(expect(0, 0), "p1", Entry{What: Ordered, Item: "cup", Quantity: 20})
+	write(expect(1, 0), "p1", Entry{What: Delivered, Item: "cup", Quantity: 20, Delivery: "p1-1"})
 	l := expect(0, 1)
 	if _, n := l.waiting(); n[0].Item != "cup" || n[0].Quantity != 20 {
 		t.Errorf("it says %+v", n[0])
 	}
-	write(l, "p1", Entry{What: receipted, Delivery: "p1-1"})
-	write(expect(0, 0), "p2", Entry{What: unwanted})
+	write(l, "p1", Entry{What: Receipted, Delivery: "p1-1"})
+	write(expect(0, 0), "p2", Entry{What: Unwanted})
 	// An order that comes after it was called off is not delivered.
 	l = expect(0, 0)
 	if _, err := l.write("p2", func(p *purchase) []Entry {
@@ -70,7 +70,7 @@ func TestAnswers(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = s.Close() })
-			if _, err := s.ledger.write("p1", func(*purchase) []Entry { return []Entry{{What: ordered, Item: "cup", Quantity: 5}} }); err != nil {
+			if _, err := s.ledger.write("p1", func(*purchase) []Entry { return []Entry{{What: Ordered, Item: "cup", Quantity: 5}} }); err != nil {
 				t.Fatal(err)
 			}
 			said := map[string]time.Time{}

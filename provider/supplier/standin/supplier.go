@@ -138,6 +138,9 @@ func (s *Supplier) URL() string { return "mqtt://" + s.port.Addr().String() }
 // Admin returns the address of the faults and the ledger.
 func (s *Supplier) Admin() string { return "http://" + s.door.Addr().String() }
 
+// Report returns the ledger, oldest entry first.
+func (s *Supplier) Report() []Entry { return s.ledger.report() }
+
 // Run takes orders and delivers until ctx ends, then closes the ports and the ledger. It is called once.
 func (s *Supplier) Run(ctx context.Context) error {
 	served := make(chan error, 1)
@@ -228,15 +231,15 @@ func (s *Supplier) answer(f Faults, id string) error {
 		case p == nil || p.ended:
 			return nil
 		case fault.Hits(f.CancelPercent, f.Seed, "cancel", id, 1):
-			return []Entry{{What: canceled, Item: p.item}}
+			return []Entry{{What: Canceled, Item: p.item}}
 		case p.quantity > 1 && fault.Hits(f.PartPercent, f.Seed, "part", id, 1):
 			half := p.quantity / 2
 			return []Entry{
-				{What: delivered, Item: p.item, Quantity: half, Delivery: id + "-1"},
-				{What: delivered, Item: p.item, Quantity: p.quantity - half, Delivery: id + "-2"},
+				{What: Delivered, Item: p.item, Quantity: half, Delivery: id + "-1"},
+				{What: Delivered, Item: p.item, Quantity: p.quantity - half, Delivery: id + "-2"},
 			}
 		}
-		return []Entry{{What: delivered, Item: p.item, Quantity: p.quantity, Delivery: id + "-1"}}
+		return []Entry{{What: Delivered, Item: p.item, Quantity: p.quantity, Delivery: id + "-1"}}
 	})
 	return err
 }
@@ -248,7 +251,7 @@ func (s *Supplier) say(e Entry) error {
 		Item     string `json:"item_id"`
 		Quantity int64  `json:"quantity"`
 	}{e.Delivery, e.Purchase, e.Item, e.Quantity})
-	if e.What == canceled {
+	if e.What == Canceled {
 		topic, body = topicCanceled, struct {
 			Purchase string `json:"purchase_id"`
 			Reason   string `json:"reason"`
@@ -357,14 +360,14 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 			if p != nil {
 				return nil // ordered before, or not wanted any more
 			}
-			return []Entry{{What: ordered, Item: said.Item, Quantity: said.Quantity}}
+			return []Entry{{What: Ordered, Item: said.Item, Quantity: said.Quantity}}
 		}
 	case topicUnwanted:
 		judge = func(p *purchase) []Entry {
 			if p != nil && p.ended {
 				return nil
 			}
-			return []Entry{{What: unwanted}}
+			return []Entry{{What: Unwanted}}
 		}
 	case topicReceipt:
 		judge = func(p *purchase) []Entry {
@@ -374,7 +377,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 			if _, open := p.open[said.Delivery]; !open {
 				return nil
 			}
-			return []Entry{{What: receipted, Delivery: said.Delivery}}
+			return []Entry{{What: Receipted, Delivery: said.Delivery}}
 		}
 	default:
 		return pk, nil
