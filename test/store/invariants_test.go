@@ -95,7 +95,7 @@ func (c *check) rows(service, query string) []string {
 // where it had settled also that nothing is left over, and with out that the outside saw the same.
 func invariants(t *testing.T, at place, out *outside, settled bool) (kept, []string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
 	h, err := house.Open(ctx, house.Config{Data: at.dir, DB: at.db, Broker: at.broker, Quiet: true, Empty: true})
 	if err != nil {
@@ -109,7 +109,7 @@ func invariants(t *testing.T, at place, out *outside, settled bool) (kept, []str
 	if err := h.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "idle", func() bool {
+	awaitFor(t, 5*time.Minute, "idle", func() bool {
 		idle, err := h.Runtime.Idle(ctx)
 		return err == nil && idle
 	})

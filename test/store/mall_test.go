@@ -303,8 +303,14 @@ func (m *mall) status(id string) string {
 // await polls until the condition holds; it fails the test after a minute, which only failures take.
 func await(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	if !testserver.Await(t.Context(), time.Minute, condition) {
-		t.Fatalf("%s: not within a minute", what)
+	awaitFor(t, time.Minute, what, condition)
+}
+
+// awaitFor is await with a time of one's own.
+func awaitFor(t *testing.T, longest time.Duration, what string, condition func() bool) {
+	t.Helper()
+	if !testserver.Await(t.Context(), longest, condition) {
+		t.Fatalf("%s: not within %v", what, longest)
 	}
 }
 
