@@ -140,7 +140,7 @@ func TestNotReadyWithoutWrites(t *testing.T) {
 	t.Parallel()
 	m := start(t, program(t), t.TempDir(), nil)
 	m.seed()
-	m.must(200, "GET", "/readyz", "")
+	await(t, "ready", func() bool { status, _ := m.call("GET", "/readyz", ""); return status == 200 })
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(m.dir, "souk.db")+"?_txlock=immediate&_pragma=busy_timeout(5000)")
 	if err != nil {
 		t.Fatal(err)
