@@ -59,13 +59,10 @@ modules: ## load the modules of others that the tests and checks need; both then
 called:
 	@for tool in buf cyclonedx-gomod; do scripts/tool $$tool >/dev/null; done
 
-# Packages that are tested at the same time: many wait for servers and leases more than they compute.
-AT_ONCE ?= 3
-
 # The packages that take longest begin, so that others run beside them.
 .PHONY: test
 test: servers modules called ## run all tests, and the pure packages once more under the race detector
-	$(GO) test -p $(AT_ONCE) -timeout $(TEST_TIMEOUT) ./test/store ./test/... ./backbone/rabbitbus ./...
+	$(GO) test -timeout $(TEST_TIMEOUT) ./test/store ./test/... ./backbone/rabbitbus ./...
 	for dir in $(OUTSIDE); do (cd "$$dir" && $(GO) test -timeout $(TEST_TIMEOUT) ./...); done
 	$(GO) test -race -timeout $(TEST_TIMEOUT) $(RACE)
 ifneq ($(SOUK_WITHOUT),)
@@ -184,6 +181,8 @@ cards: servers ## write the cards of the transports in docs/transports from runs
 PROVED = test/store test/market internal/bench internal/demo
 # What compares rates has the processors to itself.
 ALONE = ^TestF17_
+# Packages that are tested at the same time there: these wait for servers and leases more than they compute.
+AT_ONCE ?= 3
 
 .PHONY: prove-short
 prove-short: servers ## crash and simulation tests, the transports' whole suite, at most twenty minutes
