@@ -301,8 +301,8 @@ func (p *partition) close(slice int, l *line) {
 // is settled, the partition's checkpoint moves.
 func (p *partition) catchUp(ctx context.Context) error {
 	s := p.sub
-	s.before.enter()
-	defer s.before.leave()
+	s.history.enter()
+	defer s.history.leave()
 	for i := range s.Interests {
 		in := &s.Interests[i]
 		for p.from[in.Source] < s.joined[in.Source] {
@@ -321,7 +321,7 @@ func (p *partition) piece(ctx context.Context, in *driver.Interest) error {
 	if log == nil {
 		return fmt.Errorf("the log of %q cannot be read from here any more", in.Source)
 	}
-	found, err := s.before.piece(ctx, log, in, from, until)
+	found, err := s.history.piece(ctx, log, in, from, until)
 	if err != nil {
 		return err
 	}

@@ -23,14 +23,14 @@ const epochOf = ""
 // subscription is one Subscribe call.
 type subscription struct {
 	driver.Subscription
-	bus    *Bus
-	group  Group
-	store  driver.Store // of the service
-	leases string       // the name under which the partitions' checkpoints stand
-	sink   driver.Sink
-	joined map[string]int64 // up to here the log of a source is read instead of the broker
-	before before           // what the logs hold up to there
-	failed chan error
+	bus     *Bus
+	group   Group
+	store   driver.Store // of the service
+	leases  string       // the name under which the partitions' checkpoints stand
+	sink    driver.Sink
+	joined  map[string]int64 // up to here the log of a source is read instead of the broker
+	history history          // what the logs hold up to there
+	failed  chan error
 
 	recheck chan struct{}
 	yields  lease.Yields // of partitions

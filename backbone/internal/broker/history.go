@@ -17,9 +17,9 @@ const (
 	keptPieces = 16
 )
 
-// before is what the logs hold from before a group existed. The partitions that are worked here read it together: each
+// history is what the logs hold from before a group existed. The partitions that are worked here read it together: each
 // takes from a piece what is its own, and one that stays behind by more than keptPieces reads for itself.
-type before struct {
+type history struct {
 	mu      sync.Mutex
 	readers int
 	pieces  []*piece // oldest first
@@ -37,43 +37,43 @@ type piece struct {
 }
 
 // enter says that a partition begins to read; leave, that it has ended. With the last one the pieces go.
-func (b *before) enter() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.readers++
+func (h *history) enter() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.readers++
 }
 
-func (b *before) leave() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.readers--; b.readers == 0 {
-		b.pieces = nil
+func (h *history) leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.readers--; h.readers == 0 {
+		h.pieces = nil
 	}
 }
 
 // piece returns what log holds for an interest above a position, at most up to until.
-func (b *before) piece(ctx context.Context, log driver.Log, in *driver.Interest, after, until int64) (*piece, error) {
+func (h *history) piece(ctx context.Context, log driver.Log, in *driver.Interest, after, until int64) (*piece, error) {
 	for {
-		b.mu.Lock()
-		at := slices.IndexFunc(b.pieces, func(p *piece) bool { return p.interest == in && p.after == after })
+		h.mu.Lock()
+		at := slices.IndexFunc(h.pieces, func(p *piece) bool { return p.interest == in && p.after == after })
 		if at < 0 {
 			p := &piece{interest: in, after: after, read: make(chan struct{})}
-			b.pieces = append(b.pieces, p)
-			if len(b.pieces) > keptPieces {
-				b.pieces = slices.Delete(b.pieces, 0, 1)
+			h.pieces = append(h.pieces, p)
+			if len(h.pieces) > keptPieces {
+				h.pieces = slices.Delete(h.pieces, 0, 1)
 			}
-			b.mu.Unlock()
+			h.mu.Unlock()
 			p.fill(ctx, log, until)
 			if p.err != nil { // the next who asks tries again
-				b.mu.Lock()
-				b.pieces = slices.DeleteFunc(b.pieces, func(q *piece) bool { return q == p })
-				b.mu.Unlock()
+				h.mu.Lock()
+				h.pieces = slices.DeleteFunc(h.pieces, func(q *piece) bool { return q == p })
+				h.mu.Unlock()
 			}
 			close(p.read)
 			return p, p.err
 		}
-		p := b.pieces[at]
-		b.mu.Unlock()
+		p := h.pieces[at]
+		h.mu.Unlock()
 		select {
 		case <-p.read:
 		case <-ctx.Done():
