@@ -102,9 +102,11 @@ func (f floor) Latest(ctx context.Context, statuses []string, limit int) ([]staf
 	for _, o := range latest {
 		looked[o.Order] = true
 		if (len(statuses) == 0 || slices.Contains(statuses, o.Status)) && len(list) < limit {
-			line := staff.OrderLine{Order: o.Order, Customer: o.Customer, Status: o.Status, Total: o.Total, Placed: o.Placed, Paid: o.Paid, Missing: o.Undecided}
-			line.WhenShort, line.Substitutes = cmp.Or(o.WhenShort, mall.ShortAsk), o.Substitutes
-			if line.Settling, err = f.settling(ctx, line); err != nil {
+			line, err := f.line(ctx, staff.OrderLine{
+				Order: o.Order, Customer: o.Customer, Status: o.Status, Total: o.Total, Placed: o.Placed, Paid: o.Paid, Missing: o.Undecided,
+				WhenShort: o.WhenShort, Substitutes: o.Substitutes,
+			})
+			if err != nil {
 				return nil, err
 			}
 			list = append(list, line)
@@ -139,11 +141,18 @@ func (f floor) Latest(ctx context.Context, statuses []string, limit int) ([]staf
 	return list, nil
 }
 
-func (f floor) lineOf(ctx context.Context, o orders.View) (line staff.OrderLine, err error) {
-	line = staff.OrderLine{Order: o.ID, Customer: o.Customer, Status: o.Shown(), Total: o.Total, Paid: o.Paid, Missing: len(o.Undecided)}
-	line.WhenShort, line.Substitutes = cmp.Or(o.WhenShort, mall.ShortAsk), o.Substitutes
-	line.Settling, err = f.settling(ctx, line)
-	return line, err
+func (f floor) lineOf(ctx context.Context, o orders.View) (staff.OrderLine, error) {
+	return f.line(ctx, staff.OrderLine{
+		Order: o.ID, Customer: o.Customer, Status: o.Shown(), Total: o.Total, Paid: o.Paid, Missing: len(o.Undecided),
+		WhenShort: o.WhenShort, Substitutes: o.Substitutes,
+	})
+}
+
+// line adds to what is known of an order what it does not say itself: the wish of who has none, and whether it is being settled.
+func (f floor) line(ctx context.Context, o staff.OrderLine) (_ staff.OrderLine, err error) {
+	o.WhenShort = cmp.Or(o.WhenShort, mall.ShortAsk)
+	o.Settling, err = f.settling(ctx, o)
+	return o, err
 }
 
 // settling tells whether the money of an order that is ready is on its way: nothing is asked for at the depot, or it was given there and the
