@@ -286,7 +286,7 @@ func (p *pages) shop(v *visit) error {
 	q := v.r.URL.Query()
 	show := view{Title: "shop", Store: q.Get("store"), Category: q.Get("category"), Query: strings.TrimSpace(q.Get("q")), Visit: rand.Text()}
 	after := q.Get("after")
-	if show.Store != "" && mall.ValidID(show.Store) != nil || after != "" && mall.ValidID(after) != nil || len(show.Query) > 100 || utf8.RuneCountInString(show.Category) > 50 {
+	if show.Store != "" && mall.ValidID(show.Store) != nil || after != "" && mall.ValidID(after) != nil || len(show.Query) > 100 || utf8.RuneCountInString(show.Category) > command.MaxCategory {
 		return door.NotFound("page")
 	}
 	var err error

@@ -109,7 +109,7 @@ func (c AddProduct) Validate() error {
 		optionalText("description", c.Description, maxDescription, "\n\t"),
 		id("sku", c.SKU),
 		optionalID("barcode", c.Barcode),
-		optionalText("category", c.Category, maxCategory, ""),
+		optionalText("category", c.Category, MaxCategory, ""),
 		money("price", c.Price),
 		restock("restockThreshold", c.RestockThreshold, "restockQuantity", c.RestockQuantity),
 	)
@@ -163,8 +163,8 @@ type CategorizeProduct struct {
 	Category string `json:"category,omitempty"`
 }
 
-// maxCategory bounds the name of a category, in characters.
-const maxCategory = 50
+// MaxCategory bounds the name of a category, in characters.
+const MaxCategory = 50
 
 // CommandType returns the wire name.
 func (CategorizeProduct) CommandType() string { return CategorizeProductV1 }
@@ -176,7 +176,7 @@ func (c CategorizeProduct) Stream() string { return c.Product }
 func (c CategorizeProduct) Validate() error {
 	return cmp.Or(
 		id("product", c.Product),
-		optionalText("category", c.Category, maxCategory, ""),
+		optionalText("category", c.Category, MaxCategory, ""),
 	)
 }
 
