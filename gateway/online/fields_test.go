@@ -1,63 +1,19 @@
 package online_test
 
 import (
-	"encoding/json"
 	"errors"
-	"flag"
-	"fmt"
-	"maps"
 	"net/http/httptest"
-	"os"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/coder/websocket"
 
 	"example.org/souk/gateway/door"
+	"example.org/souk/gateway/door/doortest"
 	"example.org/souk/gateway/online"
 	"example.org/souk/mall"
 	"example.org/souk/mall/event"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write testdata/fields.txt as the answers stand")
-
-// told is what answers say, by the way in: the names of their fields, each with the names above it.
-type told map[string]map[string]bool
-
-func (s told) hear(t *testing.T, way string, body []byte) {
-	t.Helper()
-	var v any
-	if err := json.Unmarshal(body, &v); err != nil {
-		t.Fatalf("%s: %q: %v", way, body, err)
-	}
-	if s[way] == nil {
-		s[way] = map[string]bool{}
-	}
-	s.walk(way, "", v)
-}
-
-func (s told) walk(way, above string, v any) {
-	switch v := v.(type) {
-	case map[string]any:
-		for name, inner := range v {
-			s[way][above+name] = true
-			s.walk(way, above+name+".", inner)
-		}
-	case []any:
-		for _, inner := range v {
-			s.walk(way, above, inner)
-		}
-	}
-}
-
-func (s told) String() string {
-	var b strings.Builder
-	for _, way := range slices.Sorted(maps.Keys(s)) {
-		fmt.Fprintf(&b, "%s: %s\n", way, strings.Join(slices.Sorted(maps.Keys(s[way])), ", "))
-	}
-	return b.String()
-}
 
 // FAILURES 4: whatever stands behind the store, a customer is told these fields and no others, testdata/fields.txt has them all; and none of them has a
 // SKU, where goods lie, which price of the catalogue it was, what they were called for the stockroom, or who else is a customer. Red where an
@@ -69,12 +25,12 @@ func TestF10_ACustomerIsToldTheseFields(t *testing.T) {
 		{Product: "PRODUCT_001", SKU: "canary-sku-1", Name: "canary-name", Price: eur(1000), Quantity: 3, Store: "canary-store", StoreName: "canary-store", PriceVersion: 77001},
 		{Product: "PRODUCT_002", SKU: "canary-sku-2", Name: "canary-name", Price: eur(500), Quantity: 2, Store: "canary-store", StoreName: "canary-store", PriceVersion: 77001},
 	}
-	heard, all := told{}, ""
+	heard, all := doortest.Fields{}, ""
 	tried := map[string]bool{}
 	hear := func(way string, body []byte) {
 		t.Helper()
 		all += string(body)
-		heard.hear(t, way, body)
+		heard.Hear(t, way, body)
 	}
 	as := w.as(door.Customer, "CUSTOMER_001")
 	call := func(pattern, path, body string) *httptest.ResponseRecorder {
@@ -143,23 +99,5 @@ func TestF10_ACustomerIsToldTheseFields(t *testing.T) {
 			t.Errorf("a customer is told ...%s...", all[max(0, at-80):min(len(all), at+80)])
 		}
 	}
-	if *rewrite {
-		if err := os.WriteFile("testdata/fields.txt", []byte(heard.String()), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile("testdata/fields.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	listed := strings.SplitAfter(string(want), "\n")
-	for line := range strings.Lines(heard.String()) {
-		if !slices.Contains(listed, line) {
-			t.Errorf("answers have, and testdata/fields.txt has not: %s", line)
-		}
-		listed = slices.DeleteFunc(listed, func(l string) bool { return l == line })
-	}
-	if rest := strings.Join(listed, ""); rest != "" {
-		t.Errorf("testdata/fields.txt has, and answers have not: %s", rest)
-	}
+	heard.Compare(t)
 }

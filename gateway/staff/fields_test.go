@@ -3,10 +3,6 @@ package staff_test
 import (
 	"context"
 	"encoding/json"
-	"flag"
-	"fmt"
-	"maps"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -14,49 +10,11 @@ import (
 	"time"
 
 	"example.org/souk/backbone/backbonetest"
+	"example.org/souk/gateway/door/doortest"
 	"example.org/souk/gateway/staff"
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
 )
-
-var rewriteFields = flag.Bool("rewrite", false, "write testdata/fields.txt as the answers stand")
-
-// told is what answers say, by the way in: the names of their fields, each with the names above it.
-type told map[string]map[string]bool
-
-func (s told) hear(t *testing.T, way string, body []byte) {
-	t.Helper()
-	var v any
-	if err := json.Unmarshal(body, &v); err != nil {
-		t.Fatalf("%s: %q: %v", way, body, err)
-	}
-	if s[way] == nil {
-		s[way] = map[string]bool{}
-	}
-	s.walk(way, "", v)
-}
-
-func (s told) walk(way, above string, v any) {
-	switch v := v.(type) {
-	case map[string]any:
-		for name, inner := range v {
-			s[way][above+name] = true
-			s.walk(way, above+name+".", inner)
-		}
-	case []any:
-		for _, inner := range v {
-			s.walk(way, above, inner)
-		}
-	}
-}
-
-func (s told) String() string {
-	var b strings.Builder
-	for _, way := range slices.Sorted(maps.Keys(s)) {
-		fmt.Fprintf(&b, "%s: %s\n", way, strings.Join(slices.Sorted(maps.Keys(s[way])), ", "))
-	}
-	return b.String()
-}
 
 // whole is a shop that knows everything that it can know.
 type whole struct{ *shop }
@@ -99,7 +57,7 @@ func TestF10_StaffAreToldTheseFields(t *testing.T) {
 	r := connect(t, serve(t, w), w.must(200, w.clerk("c"), "GET", "/staff/snapshot", "")["as_of"].(string), w.clerk("c"))
 
 	s.World.Do(t, command.SetThreshold{SKU: "SKU_1", Location: mall.MainLocation, Threshold: 100})
-	heard, tried := told{}, map[string]bool{}
+	heard, tried := doortest.Fields{}, map[string]bool{}
 	manager := w.manager("m")
 	for _, c := range []struct{ pattern, path, body string }{
 		{"POST /staff/stores", "", `{"store":"S2","name":"Two"}`},
@@ -149,10 +107,10 @@ func TestF10_StaffAreToldTheseFields(t *testing.T) {
 		}
 		s.Settle(t)
 		tried[c.pattern] = true
-		heard.hear(t, c.pattern, rec.Body.Bytes())
+		heard.Hear(t, c.pattern, rec.Body.Bytes())
 	}
 	for _, path := range []string{"/staff/orders/O9", "/staff/stock?limit=x"} {
-		heard.hear(t, "refusals", w.do(manager, "GET", path, "").Body.Bytes())
+		heard.Hear(t, "refusals", w.do(manager, "GET", path, "").Body.Bytes())
 	}
 	w.gateway.Moved(staff.Position{Robot: "R1"})
 	// Logs are followed side by side, so these come in any order.
@@ -172,7 +130,7 @@ func TestF10_StaffAreToldTheseFields(t *testing.T) {
 		}
 		what := f.Kind + " " + f.Type
 		missing = slices.DeleteFunc(missing, func(m string) bool { return m == what })
-		heard.hear(t, "GET /staff/feed "+strings.TrimSpace(what), data)
+		heard.Hear(t, "GET /staff/feed "+strings.TrimSpace(what), data)
 	}
 	tried["GET /staff/feed"] = true
 	for _, rt := range w.door.Routes() {
@@ -181,23 +139,5 @@ func TestF10_StaffAreToldTheseFields(t *testing.T) {
 			t.Errorf("%s is not tried", rt.Pattern)
 		}
 	}
-	if *rewriteFields {
-		if err := os.WriteFile("testdata/fields.txt", []byte(heard.String()), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile("testdata/fields.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	listed := strings.SplitAfter(string(want), "\n")
-	for line := range strings.Lines(heard.String()) {
-		if !slices.Contains(listed, line) {
-			t.Errorf("answers have, and testdata/fields.txt has not: %s", line)
-		}
-		listed = slices.DeleteFunc(listed, func(l string) bool { return l == line })
-	}
-	if rest := strings.Join(listed, ""); rest != "" {
-		t.Errorf("testdata/fields.txt has, and answers have not: %s", rest)
-	}
+	heard.Compare(t)
 }
