@@ -11,8 +11,8 @@ import (
 	"example.org/souk/backbone/driver"
 )
 
-// callRunner makes the calls of one kind, outside any transaction: it claims rows,
-// makes the calls with their keys, and brings the outcomes back as commands to the
+// callRunner makes the calls of one kind, outside any transaction: it claims rows within the
+// writer's batches, makes the calls with their keys, and brings the outcomes back as commands to the
 // service itself.
 type callRunner struct {
 	host   *host
@@ -88,7 +88,11 @@ func (c *callRunner) claim(ctx context.Context) bool {
 	now, err := h.store.Now(ctx)   // not this process's: a claim of another would be over early
 	var calls []driver.Call
 	if err == nil {
-		calls, err = h.store.ClaimCalls(ctx, h.svc.Name, c.kind.name, now.UnixMicro(), lease, free)
+		err = h.internal(&unit{host: h, run: func(b *batch, u *unit) (err error) {
+			u.flushed = true
+			calls, err = b.tx.ClaimCalls(context.Background(), h.svc.Name, c.kind.name, now.UnixMicro(), lease, free)
+			return err
+		}})
 	}
 	if err != nil {
 		if ctx.Err() == nil {

@@ -34,6 +34,7 @@ type Runtime struct {
 	writers   []*writer
 
 	mu      sync.Mutex
+	beside  map[driver.Store]*writer // of what Transact does where no writer has the database to itself
 	started bool
 	stopped bool
 	cancel  context.CancelFunc
@@ -554,6 +555,7 @@ func (r *Runtime) Stop(ctx context.Context) error {
 		return nil
 	}
 	r.stopped = true
+	beside := r.beside
 	r.mu.Unlock()
 	r.closing.Store(true)
 	ended := make(chan struct{})
@@ -572,6 +574,9 @@ func (r *Runtime) Stop(ctx context.Context) error {
 		}
 		r.lanes.Wait()
 		for _, w := range r.writers {
+			w.close()
+		}
+		for _, w := range beside {
 			w.close()
 		}
 	}()
@@ -659,7 +664,11 @@ func (r *Runtime) Reader(service string) *Reader {
 	if store == nil {
 		return nil
 	}
-	return &Reader{service: service, store: store}
+	reader := NewReader(service, store)
+	if store.Powers().Exclusive {
+		reader.host = r.hosts[service]
+	}
+	return reader
 }
 
 // Changed returns a channel that receives a value (coalesced) after each commit to the
@@ -751,8 +760,10 @@ func (r *Runtime) Parts() []*Service { return r.cfg.Parts }
 
 func (r *Runtime) forget(units []*unit) {
 	for _, u := range units {
-		u.host.streams.drop()
-		u.host.instances.drop()
+		if u.host != nil {
+			u.host.streams.drop()
+			u.host.instances.drop()
+		}
 	}
 }
 

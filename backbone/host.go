@@ -186,31 +186,44 @@ func isRead(sql string) bool {
 	return strings.EqualFold(verb, "SELECT")
 }
 
-// generations is a cache that keeps what was used since the last two turnovers. It
-// is used on the writer's goroutine only.
+// generations is a cache that keeps what was used since the last two turnovers.
+// Readers and the writer use it at once.
 type generations[K comparable, V any] struct {
 	limit      int
+	mu         sync.Mutex
 	young, old map[K]V
 }
 
 func (g *generations[K, V]) get(k K) (v V, ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if v, ok = g.young[k]; ok {
 		return v, true
 	}
 	if v, ok = g.old[k]; ok {
-		g.put(k, v)
+		g.keep(k, v)
 	}
 	return v, ok
 }
 
 func (g *generations[K, V]) put(k K, v V) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.keep(k, v)
+}
+
+func (g *generations[K, V]) keep(k K, v V) {
 	if g.young == nil || len(g.young) >= g.limit/2 {
 		g.old, g.young = g.young, make(map[K]V, g.limit/8)
 	}
 	g.young[k] = v
 }
 
-func (g *generations[K, V]) drop() { g.young, g.old = nil, nil }
+func (g *generations[K, V]) drop() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.young, g.old = nil, nil
+}
 
 func (h *host) cachedStream(name string) *entry {
 	e, _ := h.streams.get(name)

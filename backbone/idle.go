@@ -229,7 +229,10 @@ func (r *Runtime) cut() string {
 }
 
 func (r *Runtime) writing() string {
-	for _, w := range r.writers {
+	r.mu.Lock()
+	writers := slices.AppendSeq(slices.Clone(r.writers), maps.Values(r.beside))
+	r.mu.Unlock()
+	for _, w := range writers {
 		if waiting, busy := w.waiting(); busy {
 			return fmt.Sprintf("a writer is at work and %d units wait for it", waiting)
 		}

@@ -13,10 +13,13 @@ import (
 type Reader struct {
 	service string
 	store   driver.Store
+	host    *host // whose states in memory are those of the log; nil where there is none
 }
 
 // NewReader reads a service in a database.
-func NewReader(service string, store driver.Store) *Reader { return &Reader{service, store} }
+func NewReader(service string, store driver.Store) *Reader {
+	return &Reader{service: service, store: store}
+}
 
 // Service returns the service's name.
 func (r *Reader) Service() string { return r.service }
@@ -60,16 +63,23 @@ func (r *Reader) Log(ctx context.Context, q ReadQuery) ([]*Message, error) {
 // none.
 func (r *Reader) Head(ctx context.Context) (int64, error) { return r.store.Head(ctx, r.service) }
 
-// Load folds the committed state of a stream. Version 0 means that the stream has
-// no events.
+// Load returns the committed state of a stream, from memory where the service runs
+// here and has the database to itself; nothing of it may be changed. Version 0 means
+// that the stream has no events.
 func Load[S any](ctx context.Context, r *Reader, a *Aggregate[S], id string) (state S, version int64, err error) {
 	return LoadAt(ctx, r, a, id, 0)
 }
 
 // LoadAt folds the state that the stream had at a version; 0 means the last.
 func LoadAt[S any](ctx context.Context, r *Reader, a *Aggregate[S], id string, at int64) (state S, version int64, err error) {
+	stream := a.Ref(id).Stream()
+	if r.host != nil {
+		if e := r.host.cachedStream(stream); e != nil && (at == 0 || at == e.version) {
+			return e.state.(S), e.version, nil
+		}
+	}
 	s := a.fresh()
-	q := driver.ReadQuery{Stream: a.Ref(id).Stream(), Kinds: []driver.Kind{driver.KindEvent, driver.KindPrivate}, Limit: 1000}
+	q := driver.ReadQuery{Stream: stream, Kinds: []driver.Kind{driver.KindEvent, driver.KindPrivate}, Limit: 1000}
 	for {
 		records, err := r.store.Read(ctx, r.service, q)
 		if err != nil {

@@ -24,7 +24,7 @@ var (
 // unit is one message, one direct command or one step of the backbone's own work:
 // what takes effect or fails as a whole.
 type unit struct {
-	host  *host
+	host  *host  // nil for what a program keeps beside its services
 	slice *slice // whose order it keeps; nil for none
 	gen   int64  // of the slice when the unit was made
 

@@ -172,6 +172,12 @@ type Tx interface {
 	// Sagas returns the rows that exist among the keys.
 	Sagas(ctx context.Context, service string, keys []SagaKey) (map[SagaKey]Saga, error)
 
+	// ClaimCalls claims calls of one name that are due and free at now, which is the
+	// database's clock (or whose lease has run out), the first of each stream only,
+	// raising their epochs. The lease ends by now plus lease. A call that was claimed
+	// before comes back with Attempts above 0.
+	ClaimCalls(ctx context.Context, service, name string, now int64, lease time.Duration, limit int) ([]Call, error)
+
 	// LockKeys has no other transaction pass that locks one of these keys of the
 	// service, until this one ends: what it reads of a key afterwards stays true.
 	// Transactions that lock all their keys in one call do not deadlock with each
@@ -502,11 +508,6 @@ type Slices interface {
 	// DueTimers returns timers whose due time has come, oldest first, and the due
 	// time of the next one after those (0 for none).
 	DueTimers(ctx context.Context, service string, now int64, limit int) ([]Timer, int64, error)
-
-	// ClaimCalls claims calls of one name that are due and free (or whose lease
-	// has run out), the first of each stream only, raising their epochs. A call
-	// that was claimed before comes back with Attempts above 0.
-	ClaimCalls(ctx context.Context, service, name string, now int64, lease time.Duration, limit int) ([]Call, error)
 
 	// Calls lists waiting calls, oldest first.
 	Calls(ctx context.Context, service string, limit int) ([]Call, error)

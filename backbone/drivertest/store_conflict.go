@@ -40,7 +40,7 @@ func testGuardConflicts(t *testing.T, open Opener) {
 		AddCalls:  []driver.Call{{ID: "k", Name: "mail", Stream: "x"}},
 		Park:      []driver.Parked{{Subscription: "sub", Key: "key", State: "dead"}},
 	}))
-	calls, err := s.ClaimCalls(ctx, service, "mail", 1, 1e9, 1)
+	calls, err := claimCalls(ctx, s, "mail", 1, 1e9, 1)
 	must(t, err)
 	parked, err := s.ParkedRows(ctx, service, "sub", "key", 0)
 	must(t, err)

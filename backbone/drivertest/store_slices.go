@@ -1,6 +1,8 @@
 package drivertest
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -339,15 +341,15 @@ func testCalls(t *testing.T, open Opener) {
 	}
 	const lease = 100 * time.Microsecond
 	equal(t, "waiting", ids(s.Calls(ctx, service, 0)), "1234")
-	equal(t, "not due", ids(s.ClaimCalls(ctx, service, "mail", 5, lease, 0)), "")
-	first, err := s.ClaimCalls(ctx, service, "mail", 30, lease, 0)
+	equal(t, "not due", ids(claimCalls(ctx, s, "mail", 5, lease, 0)), "")
+	first, err := claimCalls(ctx, s, "mail", 30, lease, 0)
 	equal(t, "the first of each stream", ids(first, err), "13")
 	if c := first[0]; c.Attempts != 0 || c.Epoch != 1 || c.Deadline != 1000 || string(c.Request) != "{}" || c.LeaseUntil != 130 {
 		t.Fatalf("claimed: %+v", c)
 	}
-	equal(t, "claimed ones are not free", ids(s.ClaimCalls(ctx, service, "mail", 129, lease, 0)), "")
+	equal(t, "claimed ones are not free", ids(claimCalls(ctx, s, "mail", 129, lease, 0)), "")
 	// The claimer died; after its lease the call comes back as tried before.
-	second, err := s.ClaimCalls(ctx, service, "mail", 130, lease, 1)
+	second, err := claimCalls(ctx, s, "mail", 130, lease, 1)
 	equal(t, "claimed again", ids(second, err), "1")
 	if c := second[0]; c.Attempts != 1 || c.Epoch != 2 {
 		t.Fatalf("claimed again: %+v", c)
@@ -357,8 +359,8 @@ func testCalls(t *testing.T, open Opener) {
 	}
 	want(t, end(first[0], true), driver.ErrConflict)
 	must(t, end(second[0], false))
-	equal(t, "delayed, and the next of its stream waits", ids(s.ClaimCalls(ctx, service, "mail", 400, lease, 0)), "3")
-	third, err := s.ClaimCalls(ctx, service, "mail", 500, lease, 1)
+	equal(t, "delayed, and the next of its stream waits", ids(claimCalls(ctx, s, "mail", 400, lease, 0)), "3")
+	third, err := claimCalls(ctx, s, "mail", 500, lease, 1)
 	must(t, err)
 	var delayed driver.Call
 	for _, c := range append(third, claimMail(t, s, 600)...) {
@@ -370,8 +372,8 @@ func testCalls(t *testing.T, open Opener) {
 		t.Fatalf("delayed: %+v", delayed)
 	}
 	must(t, end(delayed, true))
-	equal(t, "the next of its stream", ids(s.ClaimCalls(ctx, service, "mail", 601, lease, 0)), "2")
-	equal(t, "another name", ids(s.ClaimCalls(ctx, service, "pay", 601, lease, 0)), "4")
+	equal(t, "the next of its stream", ids(claimCalls(ctx, s, "mail", 601, lease, 0)), "2")
+	equal(t, "another name", ids(claimCalls(ctx, s, "pay", 601, lease, 0)), "4")
 	equal(t, "left", ids(s.Calls(ctx, service, 0)), "234")
 	// What is dropped is gone whoever has claimed it, and what the same batch adds stays.
 	must(t, write(ctx, s, &driver.Writes{
@@ -379,13 +381,26 @@ func testCalls(t *testing.T, open Opener) {
 		AddCalls:  []driver.Call{call("5", "mail", "x", 10)},
 	}))
 	equal(t, "left after the drop", ids(s.Calls(ctx, service, 0)), "345")
-	equal(t, "the next of its stream", ids(s.ClaimCalls(ctx, service, "mail", 601, lease, 0)), "5")
+	equal(t, "the next of its stream", ids(claimCalls(ctx, s, "mail", 601, lease, 0)), "5")
+}
+
+// claimCalls claims in a transaction of its own.
+func claimCalls(ctx context.Context, s driver.Store, name string, now int64, lease time.Duration, limit int) ([]driver.Call, error) {
+	tx, err := s.Begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	calls, err := tx.ClaimCalls(ctx, service, name, now, lease, limit)
+	if err != nil {
+		return nil, errors.Join(err, tx.Rollback())
+	}
+	return calls, tx.Commit(ctx)
 }
 
 // claimMail claims all that is due, for long.
 func claimMail(t *testing.T, s driver.Store, now int64) []driver.Call {
 	t.Helper()
-	calls, err := s.ClaimCalls(t.Context(), service, "mail", now, time.Hour, 0)
+	calls, err := claimCalls(t.Context(), s, "mail", now, time.Hour, 0)
 	must(t, err)
 	return calls
 }

@@ -118,14 +118,6 @@ func (s *FaultyStore) Checkpoints(ctx context.Context, service, name string) ([]
 	return s.Store.Checkpoints(ctx, service, name)
 }
 
-// ClaimCalls implements driver.Slices.
-func (s *FaultyStore) ClaimCalls(ctx context.Context, service, name string, now int64, lease time.Duration, limit int) ([]driver.Call, error) {
-	if err := s.alive(); err != nil {
-		return nil, err
-	}
-	return s.Store.ClaimCalls(ctx, service, name, now, lease, limit)
-}
-
 // SetValue implements driver.Slices.
 func (s *FaultyStore) SetValue(ctx context.Context, service, name string, value []byte) error {
 	if err := s.alive(); err != nil {

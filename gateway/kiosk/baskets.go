@@ -137,11 +137,10 @@ func (g *gateway) describeBaskets(a *api) {
 	})
 	add(a, huma.Operation{OperationID: "getBasket", Method: http.MethodGet, Path: "/baskets/{basket}", Tags: tags, Summary: "A basket as it stands"},
 		own, func(ctx context.Context, r *door.Request, in *BasketPath) (*basketOut, error) {
-			b, err := g.ownBasket(ctx, r, in.Basket)
-			if err != nil {
+			if err := g.owned(ctx, r, in.Basket); err != nil {
 				return nil, err
 			}
-			return g.answerBasket(ctx, b.ID)
+			return g.answerBasket(ctx, in.Basket)
 		})
 	add(a, huma.Operation{
 		OperationID: "followBasket", Method: http.MethodGet, Path: "/baskets/{basket}/events", Tags: tags, Summary: "Follow a basket live",
@@ -149,12 +148,11 @@ func (g *gateway) describeBaskets(a *api) {
 			"who comes back with Last-Event-ID is told at once if anything is another way.",
 		Responses: streamOf(a, basketBody{}, "basket"),
 	}, streaming, func(ctx context.Context, r *door.Request, in *followBasketIn) (*huma.StreamResponse, error) {
-		b, err := g.ownBasket(ctx, r, in.Basket)
-		if err != nil {
+		if err := g.owned(ctx, r, in.Basket); err != nil {
 			return nil, err
 		}
-		return g.follow(r, "basket", in.Last, []string{BasketTopic(b.ID), Prices}, func(ctx context.Context) (any, int64, error) {
-			body, err := g.answerBasket(ctx, b.ID)
+		return g.follow(r, "basket", in.Last, []string{BasketTopic(in.Basket), Prices}, func(ctx context.Context) (any, int64, error) {
+			body, err := g.answerBasket(ctx, in.Basket)
 			if err != nil {
 				return nil, 0, err
 			}
@@ -163,18 +161,17 @@ func (g *gateway) describeBaskets(a *api) {
 	})
 	add(a, huma.Operation{OperationID: "addItem", Method: http.MethodPost, Path: "/baskets/{basket}/items", Tags: tags, Summary: "Add pieces of a product"},
 		creating, func(ctx context.Context, r *door.Request, in *addIn) (*basketOut, error) {
-			b, err := g.ownBasket(ctx, r, in.Basket)
-			if err != nil {
+			if err := g.owned(ctx, r, in.Basket); err != nil {
 				return nil, err
 			}
 			var seen mall.Money
 			if in.Body.Price != nil {
 				seen = mall.Money(*in.Body.Price)
 			}
-			if err := g.addItem(ctx, whoOf(r), b.ID, in.Body.Product, in.Body.Quantity, seen, in.Key); err != nil {
+			if err := g.addItem(ctx, whoOf(r), in.Basket, in.Body.Product, in.Body.Quantity, seen, in.Key); err != nil {
 				return nil, err
 			}
-			return g.answerBasket(ctx, b.ID)
+			return g.answerBasket(ctx, in.Basket)
 		})
 	add(a, huma.Operation{
 		OperationID: "removeItem", Method: http.MethodDelete, Path: "/baskets/{basket}/items/{product}", Tags: tags, DefaultStatus: http.StatusOK,
@@ -219,14 +216,13 @@ func (g *gateway) describeBaskets(a *api) {
 	})
 	add(a, huma.Operation{OperationID: "cancelBasket", Method: http.MethodPost, Path: "/baskets/{basket}/cancel", Tags: tags, Summary: "Give a basket up"},
 		own, func(ctx context.Context, r *door.Request, in *BasketPath) (*basketOut, error) {
-			b, err := g.ownBasket(ctx, r, in.Basket)
-			if err != nil {
+			if err := g.owned(ctx, r, in.Basket); err != nil {
 				return nil, err
 			}
-			if err := g.giveUp(ctx, whoOf(r), b.ID, "given up by the customer"); err != nil {
+			if err := g.giveUp(ctx, whoOf(r), in.Basket, "given up by the customer"); err != nil {
 				return nil, err
 			}
-			return g.answerBasket(ctx, b.ID)
+			return g.answerBasket(ctx, in.Basket)
 		})
 	add(a, huma.Operation{
 		OperationID: "checkOut", Method: http.MethodPost, Path: "/baskets/{basket}/checkout", Tags: tags, DefaultStatus: http.StatusAccepted,
@@ -246,6 +242,18 @@ func (g *gateway) describeBaskets(a *api) {
 		o, err := g.order(ctx, c.Order)
 		return &checkoutOut{rest + "/orders/" + c.Order, o}, err
 	})
+}
+
+// owned refuses a basket that is not there for this caller.
+func (g *gateway) owned(ctx context.Context, r *door.Request, id string) error {
+	customer, ok, err := g.Baskets.Owner(ctx, id)
+	if err != nil {
+		return unavailable(err)
+	}
+	if !ok || !r.Caller.Owns(customer) {
+		return door.NotFound("basket")
+	}
+	return nil
 }
 
 // ownBasket returns a basket, if it is there for this caller.

@@ -68,6 +68,8 @@ type Stock interface {
 // Baskets shows baskets. What was decided is seen at once.
 type Baskets interface {
 	Basket(ctx context.Context, id string) (Basket, bool, error)
+	// Owner returns the customer whose basket it is; false for one that was never begun.
+	Owner(ctx context.Context, id string) (customer string, found bool, err error)
 }
 
 // Border fills in what the commands of baskets say of customers and products, from what the service knows, and refuses at once what it

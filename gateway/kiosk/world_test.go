@@ -143,6 +143,11 @@ func (s *shop) Available(_ context.Context, skus []string) (map[string]int64, er
 	return maps.Clone(s.stock), nil
 }
 
+func (s *shop) Owner(ctx context.Context, id string) (string, bool, error) {
+	b, found, err := s.Basket(ctx, id)
+	return b.Customer, found, err
+}
+
 func (s *shop) Basket(_ context.Context, id string) (kiosk.Basket, bool, error) {
 	done, err := s.read()
 	if err != nil {

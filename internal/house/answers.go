@@ -9,9 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"sync"
 	"time"
 
+	"example.org/souk/backbone"
 	"example.org/souk/backbone/driver"
 	"example.org/souk/gateway/door"
 )
@@ -31,29 +31,21 @@ func doorSchema() driver.Schema {
 	return driver.Schema{Service: doorTables, Migrations: migrations}
 }
 
-// answers is the table of answers by Idempotency-Key. What changes while a transaction is being committed goes into the next
-// one together, so that many callers pay for one flush of the disk. Safe for concurrent use.
+// answers is the table of answers by Idempotency-Key. Safe for concurrent use.
 type answers struct {
-	store driver.Store
-	table string
-	boot  string       // this process, until it ends
-	run   func(func()) // begins a goroutine
-
-	mu      sync.Mutex
-	waiting []*change
-	busy    bool // somebody commits what waits
+	store    driver.Store
+	transact transact
+	table    string
+	boot     string // this process, until it ends
 }
+
+// transact is backbone.Runtime.Transact.
+type transact func(ctx context.Context, store driver.Store, work func(context.Context, backbone.Transaction) error) error
 
 var _ door.Idempotency = (*answers)(nil)
 
-// change is one caller's part of a transaction.
-type change struct {
-	apply func(ctx context.Context, tx driver.Tx) error
-	done  chan error
-}
-
-func newAnswers(store driver.Store, run func(func())) *answers {
-	return &answers{store: store, table: store.Name(doorTables, "idempotency"), boot: rand.Text(), run: run}
+func newAnswers(store driver.Store, t transact) *answers {
+	return &answers{store: store, transact: t, table: store.Name(doorTables, "idempotency"), boot: rand.Text()}
 }
 
 // Claim implements door.Idempotency. A claim is kept as long as an answer, so that its key cannot be used for another request
@@ -66,7 +58,7 @@ func (a *answers) Claim(ctx context.Context, caller, key string, fingerprint [sh
 	if err != nil || !free {
 		return r, false, err
 	}
-	err = a.change(func(ctx context.Context, tx driver.Tx) (err error) {
+	err = a.change(func(ctx context.Context, tx backbone.Transaction) (err error) {
 		standing, claimed, err = a.look(ctx, tx.Query, caller, key, content, now)
 		if err != nil || !claimed {
 			return err
@@ -111,7 +103,7 @@ func (a *answers) look(ctx context.Context, query func(context.Context, string, 
 
 // Keep implements door.Idempotency. The first answer stays.
 func (a *answers) Keep(_ context.Context, caller, key string, r door.Remembered) error {
-	return a.change(func(ctx context.Context, tx driver.Tx) error {
+	return a.change(func(ctx context.Context, tx backbone.Transaction) error {
 		return tx.Exec(ctx, []driver.Statement{{
 			SQL: `INSERT INTO ` + a.table + ` AS i (caller, key, fingerprint, status, type, location, body, boot, until, expires)
 				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9)
@@ -124,7 +116,7 @@ func (a *answers) Keep(_ context.Context, caller, key string, r door.Remembered)
 
 // Release implements door.Idempotency.
 func (a *answers) Release(_ context.Context, caller, key string) error {
-	return a.change(func(ctx context.Context, tx driver.Tx) error {
+	return a.change(func(ctx context.Context, tx backbone.Transaction) error {
 		return tx.Exec(ctx, []driver.Statement{{
 			SQL:  `DELETE FROM ` + a.table + ` WHERE caller = $1 AND key = $2 AND status = 0 AND boot = $3`,
 			Args: []any{caller, key, a.boot},
@@ -134,7 +126,7 @@ func (a *answers) Release(_ context.Context, caller, key string) error {
 
 // prune forgets up to limit of the keys that have expired at now.
 func (a *answers) prune(now time.Time, limit int) error {
-	return a.change(func(ctx context.Context, tx driver.Tx) error {
+	return a.change(func(ctx context.Context, tx backbone.Transaction) error {
 		return tx.Exec(ctx, []driver.Statement{{
 			SQL:  `DELETE FROM ` + a.table + ` WHERE (caller, key) IN (SELECT caller, key FROM ` + a.table + ` WHERE expires <= $1 ORDER BY expires LIMIT $2)`,
 			Args: []any{now.UnixMicro(), limit},
@@ -144,55 +136,15 @@ func (a *answers) prune(now time.Time, limit int) error {
 
 // clear forgets all keys.
 func (a *answers) clear() error {
-	return a.change(func(ctx context.Context, tx driver.Tx) error {
+	return a.change(func(ctx context.Context, tx backbone.Transaction) error {
 		return tx.Exec(ctx, []driver.Statement{{SQL: `DELETE FROM ` + a.table}})
 	})
 }
 
 // change applies a change and returns when it is durable. It waits for that whatever becomes of the caller: a claim of whose
 // fate nobody heard would keep others out.
-func (a *answers) change(apply func(context.Context, driver.Tx) error) error {
-	c := &change{apply: apply, done: make(chan error, 1)}
-	a.mu.Lock()
-	a.waiting = append(a.waiting, c)
-	begin := !a.busy
-	a.busy = true
-	a.mu.Unlock()
-	if begin {
-		a.run(a.commit)
-	}
-	return <-c.done
-}
-
-// commit commits what waits until nothing does.
-func (a *answers) commit() {
-	for {
-		a.mu.Lock()
-		batch := a.waiting
-		a.waiting = nil
-		a.busy = len(batch) > 0
-		a.mu.Unlock()
-		if len(batch) == 0 {
-			return
-		}
-		err := a.transaction(context.Background(), batch)
-		for _, c := range batch {
-			c.done <- err
-		}
-	}
-}
-
-func (a *answers) transaction(ctx context.Context, batch []*change) error {
-	tx, err := a.store.Begin(ctx)
-	if err != nil {
-		return err
-	}
-	for _, c := range batch {
-		if err := c.apply(ctx, tx); err != nil {
-			return errors.Join(err, tx.Rollback())
-		}
-	}
-	return tx.Commit(ctx)
+func (a *answers) change(work func(context.Context, backbone.Transaction) error) error {
+	return a.transact(context.Background(), a.store, work)
 }
 
 // pruneAnswers forgets expired keys until ctx ends.

@@ -278,7 +278,7 @@ func (h *House) openDoor(ctx context.Context) (err error) {
 	if err := h.trustIssuer(ctx); err != nil {
 		return err
 	}
-	h.answers = newAnswers(h.stores.shared, h.loops.Go)
+	h.answers = newAnswers(h.stores.shared, h.Runtime.Transact)
 	h.Door, err = door.New(door.Config{
 		Authority: h.Authority, Logger: h.cfg.Logger, TLS: h.secure(), TestMode: h.cfg.TestMode, Idempotency: h.answers,
 		Homes:      map[door.Role]string{door.Device: "/kiosk", door.Customer: "/kiosk"},

@@ -148,21 +148,17 @@ func (t trolleys) Basket(ctx context.Context, id string) (kiosk.Basket, bool, er
 	}
 	b := kiosk.Basket{
 		ID: id, Customer: v.Customer, Status: string(v.Status), Total: v.Total, Expires: time.UnixMicro(v.Expires), Order: v.Order, Reason: v.Reason,
+		Version: v.Version,
 	}
 	for _, l := range v.Lines {
 		b.Lines = append(b.Lines, kiosk.Line{Item: l.Item, Sold: l.Sold, Now: l.Now})
 	}
-	b.Version, err = versionOf(ctx, t.baskets, "basket/"+id)
-	return b, true, err
+	return b, true, nil
 }
 
-// versionOf returns how many events a stream has.
-func versionOf(ctx context.Context, r *backbone.Reader, stream string) (int64, error) {
-	last, err := r.Log(ctx, backbone.ReadQuery{Stream: stream, Kinds: backbone.EventKinds(), Limit: 1, Descending: true})
-	if err != nil || len(last) == 0 {
-		return 0, err
-	}
-	return last[0].Version, nil
+// Owner implements kiosk.Baskets.
+func (t trolleys) Owner(ctx context.Context, id string) (string, bool, error) {
+	return baskets.Owner(ctx, t.baskets, id)
 }
 
 // pickups shows kiosks their orders.
@@ -176,7 +172,7 @@ func (p pickups) Order(ctx context.Context, id string) (kiosk.Order, bool, error
 	}
 	o := kiosk.Order{
 		ID: id, Customer: v.Customer, Status: strings.ToLower(v.Shown()), Items: v.Items, Total: v.Total, Payment: v.Payment, Paid: v.Paid,
-		Missing: v.Undecided, Reason: v.Reason, SKU: v.Order.Short.SKU,
+		Version: v.Version, Missing: v.Undecided, Reason: v.Reason, SKU: v.Order.Short.SKU,
 	}
 	for _, s := range v.History {
 		o.History = append(o.History, kiosk.Change{Status: strings.ToLower(s.Status), At: s.Time})
@@ -192,8 +188,7 @@ func (p pickups) Order(ctx context.Context, id string) (kiosk.Order, bool, error
 		i, found, err := payments.InvoiceOf(ctx, p.payments, id)
 		o.Owed = found && err == nil && i.Pending() // else an order is shown without what is asked for it
 	}
-	o.Version, err = versionOf(ctx, p.orders, "order/"+id)
-	return o, true, err
+	return o, true, nil
 }
 
 // History implements kiosk.Orders. It reads what the customer's feed says was placed, so that no table is kept of it.

@@ -86,6 +86,9 @@ func (h *House) runs(part string) bool {
 
 // Reader reads a service, wherever it runs.
 func (h *House) Reader(service string) *backbone.Reader {
+	if h.Runtime != nil && h.Runtime.Runs(service) {
+		return h.Runtime.Reader(service)
+	}
 	return backbone.NewReader(service, h.stores.of(service))
 }
 

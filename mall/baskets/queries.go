@@ -15,7 +15,8 @@ import (
 
 // View is all that there is to know about a basket.
 type View struct {
-	ID string
+	ID      string
+	Version int64 // how many events it has had
 	Basket
 	Lines []Line
 	Total mall.Money // of the prices that were accepted
@@ -38,7 +39,7 @@ func Get(ctx context.Context, r *backbone.Reader, id string) (View, bool, error)
 	if err != nil || version == 0 {
 		return View{}, false, err
 	}
-	v := View{ID: id, Basket: b}
+	v := View{ID: id, Version: version, Basket: b}
 	if v.Total, err = mall.Total(b.Items); err != nil {
 		return View{}, false, fmt.Errorf("basket %s: %w", id, err)
 	}
@@ -57,6 +58,12 @@ func Get(ctx context.Context, r *backbone.Reader, id string) (View, bool, error)
 		v.Lines = append(v.Lines, l)
 	}
 	return v, true, nil
+}
+
+// Owner returns the customer whose basket it is; false when it was never started.
+func Owner(ctx context.Context, r *backbone.Reader, id string) (string, bool, error) {
+	b, version, err := backbone.Load(ctx, r, baskets, id)
+	return b.Customer, version > 0, err
 }
 
 func products(items []mall.Item) []string {

@@ -16,7 +16,8 @@ const maxHistory = 200
 
 // View is all that there is to know about an order.
 type View struct {
-	ID string
+	ID      string
+	Version int64 // how many events it has had
 	Order
 	History []Step // oldest first
 }
@@ -34,11 +35,11 @@ func Get(ctx context.Context, r *backbone.Reader, id string) (View, bool, error)
 		return View{}, false, err
 	}
 	// The state is taken at the last event that was read, so that status and history agree.
-	state, _, err := backbone.LoadAt(ctx, r, orders, id, log[len(log)-1].Version)
+	state, version, err := backbone.LoadAt(ctx, r, orders, id, log[len(log)-1].Version)
 	if err != nil {
 		return View{}, false, err
 	}
-	return View{ID: id, Order: state, History: stepsOf(log)}, true, nil
+	return View{ID: id, Version: version, Order: state, History: stepsOf(log)}, true, nil
 }
 
 func stepsOf(log []*backbone.Message) []Step {

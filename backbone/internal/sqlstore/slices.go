@@ -326,41 +326,6 @@ func scanCall(rows driver.Rows, k *driver.Call) error {
 		&k.Cause, &k.Created)
 }
 
-// ClaimCalls implements driver.Slices. The lease ends by now plus lease, so now
-// is the database's clock.
-func (c *Core) ClaimCalls(ctx context.Context, service, name string, now int64, lease time.Duration, limit int) ([]driver.Call, error) {
-	var out []driver.Call
-	err := c.update(ctx, service, func(q Conn) error {
-		out = nil
-		lock := c.Dialect.ForUpdate
-		if lock != "" {
-			lock += " SKIP LOCKED"
-		}
-		ids, err := collect(ctx, q, c.sql(service, `SELECT k.id FROM {bb_call} k
-			WHERE k.name = $1 AND k.due <= $2 AND k.lease_until <= $2
-			AND NOT EXISTS (SELECT 1 FROM {bb_call} e WHERE e.stream = k.stream AND e.entry < k.entry)
-			ORDER BY k.due, k.entry LIMIT $3`+lock), []any{name, now, bound(limit)},
-			func(rows driver.Rows, id *string) error { return rows.Scan(id) })
-		if err != nil || len(ids) == 0 {
-			return err
-		}
-		args := []any{now + lease.Microseconds()}
-		for _, id := range ids {
-			args = append(args, id)
-		}
-		out, err = collect(ctx, q, c.sql(service, `UPDATE {bb_call} SET epoch = epoch + 1, attempts = attempts + 1, lease_until = $1
-			WHERE id IN (`+parameters(2, len(ids))+`)
-			RETURNING id, name, request, stream, meta, deadline, due, attempts - 1, epoch, lease_until, cause, created`), args, scanCall)
-		return err
-	})
-	return sorted(out, func(a, b *driver.Call) int {
-		if a.Due != b.Due {
-			return int(min(max(a.Due-b.Due, -1), 1))
-		}
-		return strings.Compare(a.ID, b.ID)
-	}), err
-}
-
 // Calls implements driver.Slices.
 func (c *Core) Calls(ctx context.Context, service string, limit int) ([]driver.Call, error) {
 	return list(ctx, c, service, "SELECT "+callColumns+" FROM {bb_call} ORDER BY entry LIMIT $1", []any{bound(limit)}, scanCall)

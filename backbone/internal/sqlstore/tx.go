@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"example.org/souk/backbone/driver"
 )
@@ -301,4 +302,36 @@ func compareText(pairs ...string) int {
 		}
 	}
 	return 0
+}
+
+// ClaimCalls implements driver.Tx.
+func (t *Tx) ClaimCalls(ctx context.Context, service, name string, now int64, lease time.Duration, limit int) ([]driver.Call, error) {
+	if err := t.Core.Check(service); err != nil {
+		return nil, err
+	}
+	lock := t.Core.Dialect.ForUpdate
+	if lock != "" {
+		lock += " SKIP LOCKED"
+	}
+	ids, err := collect(ctx, t.Conn, t.Core.sql(service, `SELECT k.id FROM {bb_call} k
+		WHERE k.name = $1 AND k.due <= $2 AND k.lease_until <= $2
+		AND NOT EXISTS (SELECT 1 FROM {bb_call} e WHERE e.stream = k.stream AND e.entry < k.entry)
+		ORDER BY k.due, k.entry LIMIT $3`+lock), []any{name, now, bound(limit)},
+		func(rows driver.Rows, id *string) error { return rows.Scan(id) })
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	args := []any{now + lease.Microseconds()}
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	calls, err := collect(ctx, t.Conn, t.Core.sql(service, `UPDATE {bb_call} SET epoch = epoch + 1, attempts = attempts + 1, lease_until = $1
+		WHERE id IN (`+parameters(2, len(ids))+`)
+		RETURNING id, name, request, stream, meta, deadline, due, attempts - 1, epoch, lease_until, cause, created`), args, scanCall)
+	return sorted(calls, func(a, b *driver.Call) int {
+		if a.Due != b.Due {
+			return int(min(max(a.Due-b.Due, -1), 1))
+		}
+		return strings.Compare(a.ID, b.ID)
+	}), err
 }
