@@ -73,3 +73,26 @@ func TestForeignHolder(t *testing.T) {
 	intact(t, s)
 	must(t, s.Close())
 }
+
+// To drop the calls of a stream is to look at those alone, however many wait. Red when another index over names looks as good.
+func TestCallsAreDroppedByTheirStream(t *testing.T) {
+	t.Parallel()
+	s := open(t, filepath.Join(t.TempDir(), "test.db"))
+	defer func() { must(t, s.Close()) }()
+	must(t, s.Migrate(t.Context(), []driver.Schema{{Service: "svc"}}))
+	rows, err := s.Query(t.Context(), "EXPLAIN QUERY PLAN DELETE FROM "+s.Name("svc", "bb_call")+" WHERE stream = $1 AND name = $2", "s", "n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		var id, parent, unused int
+		var plan string
+		if err := rows.Scan(&id, &parent, &unused, &plan); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(plan, "(stream=? AND name=?)") {
+			t.Error(plan)
+		}
+	}
+	must(t, errors.Join(rows.Err(), rows.Close()))
+}
