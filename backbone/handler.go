@@ -135,6 +135,26 @@ func (h *handlerRun) Query(ctx context.Context, sql string, args ...any) (Rows, 
 	return h.b.tx.Query(ctx, real, args...)
 }
 
+func (h *handlerRun) QueryCommitted(ctx context.Context, sql string, args ...any) (Rows, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if !isRead(sql) {
+		return nil, Permanent(fmt.Errorf("statement %q is no read: Exec queues what writes", sql))
+	}
+	real, err := h.sub.host.statement(sql, nil)
+	if err != nil {
+		return nil, Permanent(err)
+	}
+	h.mu.Lock()
+	over := h.over
+	h.mu.Unlock()
+	if over {
+		return nil, errTxOver
+	}
+	return h.sub.host.store.Query(ctx, real, args...)
+}
+
 // move puts what was queued into the batch.
 func (h *handlerRun) move(s *share) {
 	for _, st := range h.statements {

@@ -18,9 +18,15 @@ type Tx interface {
 	// braces: INSERT INTO {points} ... with $N parameters. It runs when the
 	// handler is done; an error is then charged to this message.
 	Exec(ctx context.Context, sql string, args ...any) error
-	// Query runs what was queued and then a statement that returns rows. From
-	// here to its end the handler holds the database's writer: be short.
+	// Query runs what was queued and then a statement that returns rows. The
+	// handler waits for the database's writer and holds it from here to its end:
+	// be short. The next message of its key waits until this one is committed.
 	Query(ctx context.Context, sql string, args ...any) (Rows, error)
+	// QueryCommitted runs a statement that returns rows on what was committed
+	// before, beside the writer. It sees neither what was queued nor what messages
+	// before this one wrote that are not committed yet. It is for what is looked
+	// up: nobody waits, and the messages of a key go on sharing transactions.
+	QueryCommitted(ctx context.Context, sql string, args ...any) (Rows, error)
 	// Do adds effects: Send, SetTimer, CancelTimer, MakeCall, DropCalls.
 	Do(effects ...Effect)
 }

@@ -158,7 +158,14 @@ func TestTransactFailsAlone(t *testing.T) {
 		open := store.close(t)
 		mine := errors.New("mine")
 		errs := make([]error, 5)
+		before := store.begun.Load()
 		var all sync.WaitGroup
+		all.Go(func() {
+			if err := r.Transact(t.Context(), store, note(store, 9)); err != nil {
+				t.Error(err)
+			}
+		})
+		eventually(t, "a transaction is about to begin", 10*time.Second, func() bool { return store.begun.Load() == before+1 })
 		for i := range errs {
 			all.Go(func() {
 				errs[i] = r.Transact(t.Context(), store, func(ctx context.Context, tx backbone.Transaction) error {
@@ -175,9 +182,9 @@ func TestTransactFailsAlone(t *testing.T) {
 				})
 			})
 		}
-		eventually(t, "all but one wait", 10*time.Second, func() bool {
+		eventually(t, "all wait", 10*time.Second, func() bool {
 			what, err := r.InFlight(t.Context())
-			return err == nil && what == "a writer is at work and 4 units wait for it"
+			return err == nil && what == "a writer is at work and 5 units wait for it"
 		})
 		open()
 		all.Wait()
@@ -186,7 +193,7 @@ func TestTransactFailsAlone(t *testing.T) {
 				t.Errorf("%d ended with %v", i, err)
 			}
 		}
-		if got := diaryOf(t, store); !slices.Equal(got, []int{0, 2, 4}) {
+		if got := diaryOf(t, store); !slices.Equal(got, []int{0, 2, 4, 9}) {
 			t.Errorf("the diary has %v", got)
 		}
 	})
@@ -212,4 +219,86 @@ func TestTransactEnds(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A handler that looks up what was committed waits for no writer, nor does the next of its key; one that reads within the
+// transaction waits, and sees what those before it wrote. Red when QueryCommitted takes the writer, or Query does not.
+func TestQueryCommitted(t *testing.T) {
+	t.Parallel()
+	const messages = 10
+	for name, committed := range map[string]bool{"committed": true, "within the transaction": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := &held{shut: make(chan struct{})}
+			close(store.shut)
+			var mu sync.Mutex
+			entered, returned := 0, 0
+			var seen []int
+			reader := &backbone.Service{
+				Name: "diary", Migrations: diary(nil).Migrations,
+				Subscribes: []backbone.Subscriber{backbone.On(func(ctx context.Context, tx backbone.Tx, e taken) error {
+					mu.Lock()
+					entered++
+					mu.Unlock()
+					query := tx.Query
+					if committed {
+						query = tx.QueryCommitted
+					}
+					rows, err := query(ctx, `SELECT COUNT(*) FROM {line}`)
+					if err != nil {
+						return err
+					}
+					defer rows.Close()
+					var n int
+					for rows.Next() {
+						if err := rows.Scan(&n); err != nil {
+							return err
+						}
+					}
+					mu.Lock()
+					seen = append(seen, n)
+					returned++
+					mu.Unlock()
+					return errors.Join(rows.Err(), tx.Exec(ctx, `INSERT INTO {line} (amount) VALUES ($1)`, e.Amount))
+				}).From(backbone.FromFirst)},
+			}
+			w := runWith(t, filepath.Join(t.TempDir(), "test.db"), func(c *backbone.Config) {
+				store.Store = c.Store("tills")
+				c.Store = func(string) driver.Store { return store }
+			}, tills(nil), reader)
+			if err := w.Pause(t.Context(), "diary"); err != nil {
+				t.Fatal(err)
+			}
+			for i := range messages {
+				w.take("A", int64(i))
+			}
+			open, before := store.close(t), store.begun.Load()
+			if err := w.Resume(t.Context(), "diary"); err != nil {
+				t.Fatal(err)
+			}
+			if committed {
+				w.await("all have looked while no transaction could begin", func() bool {
+					mu.Lock()
+					defer mu.Unlock()
+					return returned == messages
+				})
+			} else {
+				w.await("the first waits for the writer", func() bool { return store.begun.Load() > before })
+				mu.Lock()
+				if entered != 1 || returned != 0 {
+					t.Errorf("%d have begun and %d have read, want the first alone to wait", entered, returned)
+				}
+				mu.Unlock()
+			}
+			open()
+			w.await("all is written", func() bool { return len(lines(w)) == messages })
+			mu.Lock()
+			defer mu.Unlock()
+			for i, n := range seen[:messages] {
+				if want := map[bool]int{true: 0, false: i}[committed]; n != want {
+					t.Errorf("message %d has seen %d lines, want %d", i, n, want)
+				}
+			}
+		})
+	}
 }

@@ -13,7 +13,7 @@ import (
 func greetWhenArrived(ctx context.Context, tx backbone.Tx, e event.CustomerArrived) error {
 	c := GreetVisitor{Store: e.Store, Visit: e.Visit, Arrived: cmp.Or(e.At, tx.Message().Time.UnixMicro())}
 	if e.Customer != "" {
-		rows, err := tx.Query(ctx, `SELECT p.name, p.orders, (SELECT COUNT(*) FROM {pickups} AS w WHERE w.customer = p.customer AND w.ready = 1)
+		rows, err := tx.QueryCommitted(ctx, `SELECT p.name, p.orders, (SELECT COUNT(*) FROM {pickups} AS w WHERE w.customer = p.customer AND w.ready = 1)
 			FROM {people} AS p WHERE p.customer = $1`, e.Customer)
 		if err != nil {
 			return err
