@@ -22,6 +22,10 @@ type owner struct {
 
 const clean = "clean\n"
 
+// ErrInUse says that another process, or another Store of this one, has the
+// database. It comes with driver.ErrUnavailable.
+var ErrInUse = errors.New("database is in use")
+
 func lock(path string) (*owner, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -33,8 +37,8 @@ func lock(path string) (*owner, error) {
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		return nil, fmt.Errorf("database is in use by process %s (it holds %s): %w",
-			strings.TrimSpace(string(holder)), path, driver.ErrUnavailable)
+		return nil, fmt.Errorf("%w by process %s (it holds %s): %w",
+			ErrInUse, strings.TrimSpace(string(holder)), path, driver.ErrUnavailable)
 	}
 	before, err := io.ReadAll(io.LimitReader(file, 64))
 	if err == nil {

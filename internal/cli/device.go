@@ -282,7 +282,7 @@ func (c *deviceAdd) intoFile(ctx context.Context, env Env, r *root, a control.Ar
 	var text strings.Builder
 	for _, id := range ids {
 		a["device"] = id
-		err := control.Call(ctx, control.Mall{Data: r.Data, DB: r.DB, Added: env.Added}, "device add", a, func(row json.RawMessage) error {
+		err := control.Call(ctx, r.mall(env), "device add", a, func(row json.RawMessage) error {
 			var added struct{ Password string }
 			err := json.Unmarshal(row, &added)
 			if c.Count > 0 {

@@ -20,7 +20,12 @@ func (r *root) do(ctx context.Context, env Env, name string, a control.Args) err
 
 // doOr is do, and a table without rows says nothing instead.
 func (r *root) doOr(ctx context.Context, env Env, name string, a control.Args, nothing string) error {
-	return r.ask(ctx, env, control.Mall{Data: r.Data, DB: r.DB, Added: env.Added}, name, a, nothing)
+	return r.ask(ctx, env, r.mall(env), name, a, nothing)
+}
+
+// mall is the one that the flags mean.
+func (r *root) mall(env Env) control.Mall {
+	return control.Mall{Data: r.Data, DB: r.DB, Added: env.Added, Waiting: func(err error) { fmt.Fprintln(env.Stderr, "souk: waiting:", err) }}
 }
 
 // ask runs an operation on a mall and writes its rows.
@@ -39,7 +44,7 @@ func (r *root) ask(ctx context.Context, env Env, mall control.Mall, name string,
 
 // call runs an operation as the user of this machine, and hands on its rows.
 func (r *root) call(ctx context.Context, env Env, name string, a control.Args, row func(json.RawMessage) error) error {
-	return call(ctx, control.Mall{Data: r.Data, DB: r.DB, Added: env.Added}, name, a, row)
+	return call(ctx, r.mall(env), name, a, row)
 }
 
 func call(ctx context.Context, mall control.Mall, name string, a control.Args, row func(json.RawMessage) error) error {
@@ -264,7 +269,9 @@ type brokerFlag struct {
 }
 
 func (f *brokerFlag) read(ctx context.Context, env Env, r *root, name string, a control.Args) error {
-	return r.ask(ctx, env, control.Mall{Data: r.Data, DB: r.DB, Broker: f.Broker, Added: env.Added}, name, a, "there are no topics yet")
+	mall := r.mall(env)
+	mall.Broker = f.Broker
+	return r.ask(ctx, env, mall, name, a, "there are no topics yet")
 }
 
 type topicList struct {

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"example.org/souk/backbone"
+	"example.org/souk/backbone/sqlitestore"
 	"example.org/souk/internal/house"
 )
 
@@ -130,18 +131,26 @@ type Mall struct {
 	// Broker is the URL of the broker that carries its messages, for what is to be read there; a mall that runs knows its own.
 	Broker string
 	Added  []*backbone.Service
+	// Waiting is told, if it is there, what a call waits for because a mall begins or ends just now.
+	Waiting func(error)
 }
 
-// Call runs an operation on a mall.
+// Call runs an operation on a mall: on the one that runs, or else in this process.
 func Call(ctx context.Context, m Mall, name string, a Args, emit func(json.RawMessage) error) error {
 	if m.DB != "" {
 		return here(ctx, m, name, a, emit)
 	}
-	err := Ask(ctx, m.Data, name, a, emit)
-	if errors.Is(err, errNobody) {
-		return here(ctx, m, name, a, emit)
+	waiting := m.Waiting
+	if waiting == nil {
+		waiting = func(error) {}
 	}
-	return err
+	return turn(ctx, waiting, func() (inTheWay bool, err error) {
+		err = Ask(ctx, m.Data, name, a, emit)
+		if errors.Is(err, errNobody) {
+			err = here(ctx, m, name, a, emit)
+		}
+		return errors.Is(err, sqlitestore.ErrInUse), err
+	})
 }
 
 // errNobody says that no mall runs on a data directory.

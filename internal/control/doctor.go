@@ -89,7 +89,8 @@ func Examine(ctx context.Context, x Examination, emit func(Finding) error) error
 	defer give(nil)
 	silence := time.AfterFunc(patience, func() { give(errSilent) })
 	defer silence.Stop()
-	err := Call(asked, Mall{Data: x.Data, DB: x.DB, Added: x.Added}, "doctor", Args{"full": full}, func(row json.RawMessage) error {
+	mall := Mall{Data: x.Data, DB: x.DB, Added: x.Added, Waiting: give} // who is in the way is what it is asked for
+	err := Call(asked, mall, "doctor", Args{"full": full}, func(row json.RawMessage) error {
 		silence.Stop()
 		var f Finding
 		if err := json.Unmarshal(row, &f); err != nil {

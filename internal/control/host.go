@@ -5,13 +5,19 @@ import (
 	"errors"
 	"time"
 
+	"example.org/souk/backbone/sqlitestore"
 	"example.org/souk/internal/house"
 )
 
 // Host runs a house until ctx ends, then drains. The command line reaches it through the socket in its data directory. begun
-// is called once it takes orders.
+// is called once it takes orders. A command that works on the directory just now is waited for; a mall that runs there is not.
 func Host(ctx context.Context, config house.Config, begun func(*house.House) error) error {
-	h, err := house.Open(ctx, config)
+	var h *house.House
+	waiting := func(err error) { config.Logger.WarnContext(ctx, "waiting for the data directory", "error", err) }
+	err := turn(ctx, waiting, func() (inTheWay bool, err error) {
+		h, err = house.Open(ctx, config)
+		return errors.Is(err, sqlitestore.ErrInUse) && !Running(ctx, config.Data), err
+	})
 	if err != nil {
 		return err
 	}

@@ -207,6 +207,7 @@ func TestAnswersHaveOneWinner(t *testing.T) {
 		t.Errorf("%d transactions to see that a key is taken", n)
 	}
 }
+
 // until polls until the condition holds; it fails the test after 10 s.
 func until(t *testing.T, condition func() bool) {
 	t.Helper()
