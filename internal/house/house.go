@@ -111,6 +111,8 @@ type Config struct {
 	Added []*backbone.Service
 	// CallerRate bounds the requests a second of one caller; default 1,000.
 	CallerRate int
+	// ConnectionsEach bounds the connections of one address at each listener; default 4,096.
+	ConnectionsEach int
 	// Quiet serves no HTTP: the command line uses a data directory without it.
 	Quiet bool
 }
@@ -492,7 +494,7 @@ func (h *House) listen(ctx context.Context) error {
 		}
 	}
 	for _, a := range addresses {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a)
+		l, err := h.bind(ctx, listensWeb, a)
 		if err != nil {
 			return err
 		}
