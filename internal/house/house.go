@@ -400,6 +400,10 @@ func (h *House) Start(ctx context.Context) error {
 	if err := h.meetSupplier(ctx); err != nil {
 		return err
 	}
+	forgotten, err := h.forgetListed(ctx)
+	if err != nil {
+		return err
+	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	h.cancel = cancel
 	var programs http.Handler
@@ -427,6 +431,9 @@ func (h *House) Start(ctx context.Context) error {
 	}
 	if h.cfg.Quiet {
 		return nil
+	}
+	if len(forgotten) > 0 {
+		h.loops.Go(func() { h.tellListed(run, forgotten) })
 	}
 	if h.peers == nil {
 		h.loops.Go(func() { h.wake(run, "orders", &h.hub, 1000, customerOf) })
