@@ -576,6 +576,7 @@ func (p *pages) order(v *visit) error {
 	if err != nil {
 		return err
 	}
+	p.freeOfNothing(v, &o)
 	return p.write(v, http.StatusOK, "order.html", view{Title: "order", Order: &o, Live: "/kiosk/orders/" + o.Order + "/events"})
 }
 
@@ -630,6 +631,7 @@ func (p *pages) followOrder(v *visit) error {
 	}
 	return p.stay(v, []string{OrderTopic(o.Order), BasketTopic(o.Order)}, func(ctx context.Context) ([]byte, int64, error) {
 		now, err := p.gateway.order(ctx, o.Order)
+		p.freeOfNothing(v, &now)
 		return p.part(v.in, "order", view{Order: &now, Kiosk: v.r.Caller.Role != door.Customer}, now.Version, err)
 	})
 }

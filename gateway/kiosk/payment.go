@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"example.org/souk/gateway/door"
+	"example.org/souk/mall"
 	"example.org/souk/mall/command"
 )
 
@@ -48,6 +49,11 @@ type paying struct {
 	Wait    bool
 }
 
+// paymentID is the id of an attempt at paying what a basket comes to.
+func paymentID(basket string, total mall.Money, attempt int) string {
+	return derive("payment", basket, total.String(), strconv.Itoa(attempt))
+}
+
 // failed reports whether another attempt can be made.
 func failed(status string) bool {
 	return status == PaymentDeclined || status == PaymentOver || status == PaymentUnclear
@@ -64,7 +70,7 @@ func (p *pages) payment(ctx context.Context, b Basket, from url.Values) (*paying
 	last = min(last, maxAttempts)
 	show := &paying{Basket: b.ID, Amount: moneyOf(b.Total), Short: from.Get("whenShort"), Wait: from.Get("wait") != ""}
 	for n := 1; n <= last; n++ {
-		show.Attempt, show.ID = n, derive("payment", b.ID, b.Total.String(), strconv.Itoa(n))
+		show.Attempt, show.ID = n, paymentID(b.ID, b.Total, n)
 		now, found, err := p.Payments.Payment(ctx, show.ID)
 		if err != nil {
 			return nil, unavailable(err)
@@ -160,6 +166,19 @@ func (p *pages) forget(v *visit, basket string) {
 	b, found, err := p.Baskets.Basket(v.ctx, basket)
 	if err == nil && found && b.Status != BasketOpen && b.Payment != v.who.payment {
 		_ = p.free(v, v.who.payment)
+	}
+}
+
+// freeOfNothing gives back what was set aside here for an order that came to nothing before the payment was bound to it, such as for want of goods: the services
+// undo what is bound, and leave the rest to whoever had it set aside. It is asked for whenever the page shows such an order, until it is done.
+func (p *pages) freeOfNothing(v *visit, o *orderBody) {
+	if o.Payment == "" || o.Status == "completed" || !over(o) {
+		return
+	}
+	for n := 1; n <= maxAttempts; n++ {
+		if paymentID(o.Order, mall.Money(o.Total), n) == o.Payment {
+			_ = p.free(v, o.Payment)
+		}
 	}
 }
 

@@ -167,6 +167,31 @@ func TestWhatIsNotNeededIsFreed(t *testing.T) {
 	}
 }
 
+// An order that came to nothing before its payment was bound to it has the amount freed as the page shows it; one that somebody else had set aside is theirs. Red
+// when nothing is voided, and when anything is.
+func TestNothingStaysSetAsideForARejectedOrder(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes)
+	w.listen()
+	b := w.stand()
+	b.get("/kiosk/shop")
+	b.send("Add Brass lamp")
+	b.send("Pay 49.00 EUR now", "pay", "now")
+	b.send("Place the order")
+	w.paid(4900, kiosk.PaymentSetAside)
+	o := w.orderOf()
+	w.shop.becomes(o.ID, "rejected", nil)
+	b.get("/kiosk/orders/" + o.ID)
+	b.sees("We cannot carry this order out")
+	w.paid(4900, kiosk.PaymentOver)
+	w.shop.becomes(o.ID, "rejected", func(o *kiosk.Order) { o.Payment = "PAY_OF_THEIRS" })
+	w.shop.payments["PAY_OF_THEIRS"] = &kiosk.Payment{Status: kiosk.PaymentSetAside}
+	b.get("/kiosk/orders/" + o.ID)
+	if is := w.shop.payments["PAY_OF_THEIRS"].Status; is != kiosk.PaymentSetAside {
+		t.Errorf("what somebody else had set aside is %s", is)
+	}
+}
+
 // One whose outcome nobody knows is told to be settled; nothing is asked for that would not be ordered.
 func TestPaymentsThatAreNotClear(t *testing.T) {
 	t.Parallel()

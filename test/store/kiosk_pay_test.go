@@ -11,7 +11,7 @@ import (
 )
 
 // B4, B16: what somebody pays beforehand on the page of a kiosk is at the provider what the page says: nothing when it was declined, once when it was
-// approved, and free again when the order is canceled or when whoever began to pay walks away while the provider answers nobody.
+// approved, and free again when the order is canceled, when too little is there, or when whoever began to pay walks away while the provider answers nobody.
 func TestB4_PayingBeforehandAtAKiosk(t *testing.T) {
 	t.Parallel()
 	binary := program(t)
@@ -47,9 +47,9 @@ func TestB4_PayingBeforehandAtAKiosk(t *testing.T) {
 		}
 		return resp.Request.URL.RequestURI(), string(data)
 	}
-	fill := func(visiting string) {
+	fill := func(visiting, pieces string) {
 		t.Helper()
-		visit("/kiosk/add", url.Values{"product": {"PRODUCT_002"}, "quantity": {"2"}, "amount": {"500"}, "currency": {"EUR"}, "visit": {visiting}, "key": {visiting}})
+		visit("/kiosk/add", url.Values{"product": {"PRODUCT_002"}, "quantity": {pieces}, "amount": {"500"}, "currency": {"EUR"}, "visit": {visiting}, "key": {visiting}})
 	}
 	pay := func(attempt string) (at string) {
 		t.Helper()
@@ -73,7 +73,7 @@ func TestB4_PayingBeforehandAtAKiosk(t *testing.T) {
 		})
 	}
 
-	fill("first")
+	fill("first", "2")
 	out.troubleMoney(t, `{"decline_percent":100}`)
 	shows(pay("1"), "The payment was declined. Nothing was charged.")
 	total(0, 0)
@@ -96,11 +96,19 @@ func TestB4_PayingBeforehandAtAKiosk(t *testing.T) {
 	total(1000, 1000)
 
 	out.troubleMoney(t, `{"pause":true}`)
-	fill("second")
+	fill("second", "2")
 	shows(pay("1"), "waiting for the payment to be approved")
 	visit("/kiosk/leave", url.Values{})
 	out.troubleMoney(t, `{}`)
 	total(2000, 2000)
+
+	fill("third", "20") // of 15
+	await(t, "an order that was paid", func() bool {
+		at, _ = visit("/kiosk/checkout", url.Values{"pay": {"now"}})
+		return strings.HasPrefix(at, "/kiosk/orders/")
+	})
+	shows(at, "too little is there")
+	total(12000, 12000)
 	for key, n := range out.money(t).Executions {
 		if n != 1 {
 			t.Errorf("%s took effect %d times", key, n)
