@@ -295,6 +295,9 @@ func TestPayingByKeys(t *testing.T) {
 		do(chromedp.WaitVisible("#pay-now"))
 		says("#pay-now", in.now)
 		says("#order", in.later)
+		if over, err := chromedp.Run(limited, chromedp.Evaluate[string](`[...document.querySelectorAll(".checkout button")].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.id).join(" ")`)); err != nil || over != "" {
+			t.Errorf("%s: more text than button: %s %v", in.code, over, err)
+		}
 		shots.take("9-ways-to-pay-" + in.code)
 		press("#pay-now", "\r")
 		do(chromedp.WaitVisible("#settling"))
