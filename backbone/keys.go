@@ -197,7 +197,8 @@ func (k *Keys) Reveal(ctx context.Context, token string) (text string, ok bool, 
 // none afterwards either. Doing it again changes nothing.
 //
 // The database forgets the key with its next checkpoint or vacuum; a backup that
-// was taken before still has it, wrapped where there is a Master.
+// was taken before still has it, wrapped where there is a Master. Whoever puts one back
+// destroys it again; People tells whose are destroyed, as long as it is known.
 func (k *Keys) Destroy(ctx context.Context, person string) error {
 	if !ValidID(person) {
 		return fmt.Errorf("person %q is not a valid id", person)
@@ -350,6 +351,54 @@ func (k *Keys) LendKey(ctx context.Context, person string, create bool) (LentKey
 
 // DestroyKey implements KeyOwner; it is Destroy.
 func (k *Keys) DestroyKey(ctx context.Context, person string) error { return k.Destroy(ctx, person) }
+
+// People calls f for everybody who has a key or had one, in the order of their ids; destroyed is when it was destroyed, and the zero time while
+// it is alive. The table is read by and by: somebody who gets a key meanwhile may be left out. Where the table is another process's it fails.
+func (k *Keys) People(ctx context.Context, f func(person string, destroyed time.Time) error) error {
+	if k.cfg.Owner != nil {
+		return errors.New("the table of keys is another process's")
+	}
+	for after := ""; ; {
+		page, err := k.page(ctx, after)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for _, p := range page {
+			if err := f(p.person, p.destroyed); err != nil {
+				return err
+			}
+			after = p.person
+		}
+	}
+}
+
+// peoplePage is how many persons are read at once; f may write between two pages.
+const peoplePage = 1000
+
+type someone struct {
+	person    string
+	destroyed time.Time
+}
+
+func (k *Keys) page(ctx context.Context, after string) (list []someone, err error) {
+	rows, err := k.cfg.Store.Query(ctx, `SELECT person, destroyed FROM `+k.table()+` WHERE person > $1 ORDER BY person LIMIT $2`, after, peoplePage)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var p someone
+		var destroyed int64
+		if err := rows.Scan(&p.person, &destroyed); err != nil {
+			return nil, err
+		}
+		if destroyed > 0 {
+			p.destroyed = time.UnixMicro(destroyed).UTC()
+		}
+		list = append(list, p)
+	}
+	return list, rows.Err()
+}
 
 // key returns the person's key, from memory or from its owner.
 func (k *Keys) key(ctx context.Context, person string, create bool) (key personKey, state KeyState, err error) {

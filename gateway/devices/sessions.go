@@ -17,6 +17,8 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/hooks/storage"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"example.org/souk/backbone"
 )
 
 // sessions keeps in a file what the MQTT server has promised to devices that are away: that they are subscribed, what waits for them, and what
@@ -169,7 +171,9 @@ func (s *sessions) rewrite() error {
 	}
 	err = errors.Join(err, s.out.Flush(), next.Sync())
 	if err == nil {
+		backbone.CrashPoint("sessions.written")
 		err = os.Rename(s.path+".next", s.path)
+		backbone.CrashPoint("sessions.renamed")
 	}
 	if err != nil {
 		return err

@@ -418,6 +418,20 @@ func priceChanged(fields []door.FieldError) error {
 	return p
 }
 
+// pricesHold refuses a basket some of whose prices are others by now.
+func pricesHold(b Basket) error {
+	var changed []door.FieldError
+	for i, l := range b.Lines {
+		if b.Status == BasketOpen && l.Sold && l.Now.Price != l.Price {
+			changed = append(changed, differs("items["+strconv.Itoa(i)+"].price", l.Price, l.Now.Price))
+		}
+	}
+	if len(changed) > 0 {
+		return priceChanged(changed)
+	}
+	return nil
+}
+
 func (g *gateway) giveUp(ctx context.Context, w who, basket, reason string) error {
 	return g.do(ctx, w, derive("give-up", basket), command.CancelBasket{Basket: basket, Reason: reason})
 }
@@ -427,14 +441,8 @@ func (g *gateway) checkOut(ctx context.Context, w who, b Basket, c command.Check
 	if b.Status == BasketCheckedOut && b.Order == c.Order {
 		return nil // again
 	}
-	var changed []door.FieldError
-	for i, l := range b.Lines {
-		if b.Status == BasketOpen && l.Sold && l.Now.Price != l.Price {
-			changed = append(changed, differs("items["+strconv.Itoa(i)+"].price", l.Price, l.Now.Price))
-		}
-	}
-	if len(changed) > 0 {
-		return priceChanged(changed)
+	if err := pricesHold(b); err != nil {
+		return err
 	}
 	id := derive("check-out", b.ID, strconv.FormatInt(b.Version, 10), c.Payment, string(c.WhenShort), strconv.FormatBool(c.WaitForStock))
 	c, err := g.Border.Checkout(ctx, c)

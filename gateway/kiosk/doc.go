@@ -8,7 +8,7 @@
 // Register adds the routes to a door, which keeps the policy, the limits, the Idempotency-Keys and the form of problems.
 // Each operation stands in a table with its policy, and is described and read by huma from the Go types of what it takes and gives.
 // What lies behind is a handful of small interfaces that the root of the program fills: Commands, Catalogue, Stock, Baskets,
-// Border, Orders, People and Pulses.
+// Border, Orders, Payments, People and Pulses.
 //
 // Where services run in other processes, what is answered with 202 is taken in while they are away (intake.go): a checkout, and that an order be
 // canceled. All else needs an answer, and is refused with 503 until they are there.

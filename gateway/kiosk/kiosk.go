@@ -100,6 +100,7 @@ type Basket struct {
 	Total    mall.Money // at the prices that the customer has seen
 	Expires  time.Time  // it is kept until then
 	Order    string     // that it became; "" while it is not checked out
+	Payment  string     // that it was checked out with; "": it is paid at the depot
 	Reason   string     // why it was canceled
 	Version  int64      // counts what happened to it
 }
@@ -169,6 +170,7 @@ type Config struct {
 	Baskets   Baskets
 	Border    Border
 	Orders    Orders
+	Payments  Payments
 	People    People
 	Authority *door.Authority
 	Pulses    door.Pulses
@@ -211,9 +213,9 @@ func (systemClock) Now() time.Time { return time.Now() }
 
 // Register adds the gateway's routes and its page to a door.
 func Register(d *door.Door, c Config) error {
-	if c.Commands == nil || c.Catalogue == nil || c.Stock == nil || c.Baskets == nil || c.Border == nil || c.Orders == nil || c.People == nil ||
+	if c.Commands == nil || c.Catalogue == nil || c.Stock == nil || c.Baskets == nil || c.Border == nil || c.Orders == nil || c.Payments == nil || c.People == nil ||
 		c.Authority == nil || c.Pulses == nil {
-		return errors.New("kiosk: Commands, Catalogue, Stock, Baskets, Border, Orders, People, Authority and Pulses are required")
+		return errors.New("kiosk: Commands, Catalogue, Stock, Baskets, Border, Orders, Payments, People, Authority and Pulses are required")
 	}
 	if err := mall.ValidCurrency(c.Currency); err != nil {
 		return errors.Join(errors.New("kiosk: Currency"), err)

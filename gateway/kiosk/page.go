@@ -2,6 +2,7 @@ package kiosk
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"embed"
@@ -61,13 +62,15 @@ type view struct {
 	Basket   *basketBody
 	Order    *orderBody
 	Orders   []summaryBody
+	Paying   *paying
 }
 
 // shopper is who shops at the page: the customer whose own login it is, or whoever has a session at a kiosk.
 type shopper struct {
 	door.Principal
-	basket string // as the browser remembers it; "" where there is none
-	kiosk  bool
+	basket  string // as the browser remembers it; "" where there is none
+	payment string // that money was set aside with for the basket, as the browser remembers it
+	kiosk   bool
 }
 
 func (s *shopper) who(r *door.Request) who { return who{s.Actor(), r.Trace} }
@@ -84,7 +87,7 @@ func (g *gateway) showPages() error {
 	access := door.Access{door.Device: door.All, door.Staff: door.All, door.Customer: door.Own}
 	var routes []door.Route
 	for pattern, show := range map[string]func(*visit) error{
-		"GET /kiosk": p.start, "GET /kiosk/shop": p.shop, "GET /kiosk/orders": p.orders, "GET /kiosk/orders/{order}": p.order,
+		"GET /kiosk": p.start, "GET /kiosk/shop": p.shop, "GET /kiosk/orders": p.orders, "GET /kiosk/orders/{order}": p.order, "GET /kiosk/pay": p.payPage,
 		"POST /kiosk/card": p.card, "POST /kiosk/add": p.add, "POST /kiosk/take": p.take, "POST /kiosk/extend": p.extend,
 		"POST /kiosk/language": p.speak, "POST /kiosk/accept": p.accept, "POST /kiosk/drop": p.drop, "POST /kiosk/checkout": p.checkout, "POST /kiosk/leave": p.leave,
 		"POST /kiosk/orders/{order}/cancel": p.cancelOrder, "POST /kiosk/orders/{order}/short": p.decideShort, "POST /kiosk/orders/{order}/pay": p.payOrder,
@@ -96,6 +99,7 @@ func (g *gateway) showPages() error {
 	}
 	routes = append(routes,
 		door.Route{Pattern: "GET /kiosk/basket/events", Access: access, Stream: true, Handle: p.visited(p.followBasket)},
+		door.Route{Pattern: "GET /kiosk/pay/events", Access: access, Stream: true, Handle: p.visited(p.followPayment)},
 		door.Route{Pattern: "GET /kiosk/orders/{order}/events", Access: access, Stream: true, Handle: p.visited(p.followOrder)})
 	return g.door.Gate(Gate).Add(routes...)
 }
@@ -110,7 +114,8 @@ func (g *gateway) functions(t *tongue) template.FuncMap {
 		"status":  func(s string) string { return "status." + s },
 		"clock":   func(at time.Time) string { return at.Local().Format("15:04") },
 		"day":     func(at time.Time) string { return at.Local().Format(t.say("day.layout")) },
-		"stages":  stagesOf, "stage": func(o *orderBody) string { return t.stageOf(o) }, "over": over, "can": mayBeCanceled,
+		"stages":  stagesOf, "stage": func(o *orderBody) string { return t.stageOf(o) }, "over": over, "can": mayBeCanceled, "beforehand": beforehand,
+		"pays": func(s *paying) string { return t.say("pay." + s.Status) },
 		"pieces": func(items []lineBody) (n int64) {
 			for _, i := range items {
 				n += i.Quantity
@@ -175,13 +180,10 @@ func (p *pages) visited(show func(*visit) error) door.Handler {
 // recognise finds out who shops.
 func (p *pages) recognise(v *visit) error {
 	c := &v.r.Caller
-	basket := ""
-	if cookie, err := v.r.Cookie(p.cookie("basket")); err == nil && mall.ValidID(cookie.Value) == nil {
-		basket = cookie.Value
-	}
+	basket, payment := p.remembered(v, "basket"), p.remembered(v, "payment")
 	if c.Role == door.Customer {
 		c.Owns(c.Subject)
-		v.who = &shopper{c.Principal, basket, false}
+		v.who = &shopper{c.Principal, basket, payment, false}
 		return nil
 	}
 	cookie, err := v.r.Cookie(p.cookie("shopper"))
@@ -192,12 +194,21 @@ func (p *pages) recognise(v *visit) error {
 	if err != nil || principal.Role != door.Customer {
 		return nil //nolint:nilerr // the session is over
 	}
-	v.who = &shopper{principal, basket, true}
+	v.who = &shopper{principal, basket, payment, true}
 	next, err := p.Authority.Renew(&principal)
 	if err == nil && next != "" {
 		p.remember(v.w, "shopper", next)
 	}
 	return err
+}
+
+// remembered returns the id that the browser remembers by a cookie; "" where it remembers none.
+func (p *pages) remembered(v *visit, name string) string {
+	cookie, err := v.r.Cookie(p.cookie(name))
+	if err != nil || mall.ValidID(cookie.Value) != nil {
+		return ""
+	}
+	return cookie.Value
 }
 
 // cookie names a cookie of the page beside the door's own.
@@ -328,17 +339,22 @@ func (p *pages) ownedBasket(v *visit) (*basketBody, error) {
 	return &b, nil
 }
 
-// openBasket returns the open basket of who shops.
+// openBasket returns the open basket of who shops. A form that comes again when the browser has forgotten its basket names it.
 func (p *pages) openBasket(v *visit) (Basket, error) {
-	if v.who == nil || v.who.basket == "" {
-		return Basket{}, door.NewProblem(http.StatusConflict, "not_open", "There is no basket.")
+	closed := door.NewProblem(http.StatusConflict, "not_open", "There is no basket.")
+	if v.who == nil {
+		return Basket{}, closed
 	}
-	b, ok, err := p.Baskets.Basket(v.ctx, v.who.basket)
+	id := cmp.Or(v.who.basket, v.form.Get("basket"))
+	if mall.ValidID(id) != nil {
+		return Basket{}, closed
+	}
+	b, ok, err := p.Baskets.Basket(v.ctx, id)
 	if err != nil {
 		return b, unavailable(err)
 	}
 	if !ok || b.Customer != v.who.Subject {
-		return b, door.NewProblem(http.StatusConflict, "not_open", "There is no basket.")
+		return b, closed
 	}
 	return b, nil
 }
@@ -484,7 +500,7 @@ func (p *pages) drop(v *visit) error {
 	if err := p.giveUp(v.ctx, v.who.who(v.r), b.ID, "given up by the customer"); err != nil {
 		return err
 	}
-	p.remember(v.w, "basket", "")
+	p.forget(v, b.ID)
 	return v.to("/kiosk/shop", "dropped")
 }
 
@@ -496,10 +512,19 @@ func (p *pages) checkout(v *visit) error {
 	c := command.CheckoutBasket{
 		Basket: b.ID, Order: b.ID, WaitForStock: v.form.Get("wait") != "", WhenShort: mall.WhenShort(v.form.Get("whenShort")),
 	}
+	if v.form.Get("pay") == "now" && b.Status == BasketOpen {
+		payment, show, err := p.payBeforehand(v, b)
+		if err != nil {
+			return err
+		}
+		if c.Payment = payment; payment == "" {
+			return v.to(show.address("/kiosk/pay"), "")
+		}
+	}
 	if err := p.checkOut(v.ctx, v.who.who(v.r), b, c); err != nil {
 		return err
 	}
-	p.remember(v.w, "basket", "")
+	p.forget(v, b.ID)
 	return v.to("/kiosk/orders/"+c.Order, "")
 }
 
@@ -508,8 +533,10 @@ func (p *pages) leave(v *visit) error {
 	if b, err := p.openBasket(v); err == nil && b.Status == BasketOpen {
 		// What cannot be given up now expires by itself.
 		_ = p.giveUp(v.ctx, v.who.who(v.r), b.ID, "left at the kiosk")
+		p.forget(v, b.ID)
 	}
 	p.remember(v.w, "basket", "")
+	p.remember(v.w, "payment", "")
 	p.remember(v.w, "shopper", "")
 	p.remember(v.w, "language", "")
 	if v.who != nil && v.who.kiosk {
@@ -549,6 +576,7 @@ func (p *pages) order(v *visit) error {
 	if err != nil {
 		return err
 	}
+	p.freeOfNothing(v, &o)
 	return p.write(v, http.StatusOK, "order.html", view{Title: "order", Order: &o, Live: "/kiosk/orders/" + o.Order + "/events"})
 }
 
@@ -603,6 +631,7 @@ func (p *pages) followOrder(v *visit) error {
 	}
 	return p.stay(v, []string{OrderTopic(o.Order), BasketTopic(o.Order)}, func(ctx context.Context) ([]byte, int64, error) {
 		now, err := p.gateway.order(ctx, o.Order)
+		p.freeOfNothing(v, &now)
 		return p.part(v.in, "order", view{Order: &now, Kiosk: v.r.Caller.Role != door.Customer}, now.Version, err)
 	})
 }
@@ -672,6 +701,9 @@ func (t *tongue) stageOf(o *orderBody) string {
 	case "ready":
 		if o.Paid {
 			return t.say("so.ready-paid")
+		}
+		if beforehand(o) {
+			return t.say("so.ready-settling")
 		}
 		return t.say("so.ready")
 	case "completed":

@@ -32,21 +32,24 @@ func TestMain(m *testing.M) {
 
 // shop is what stands behind the gateway in these tests: a mall of its own, in memory, that decides as the services do.
 type shop struct {
-	mu       sync.Mutex
-	hub      door.Hub
-	now      time.Time
-	away     bool // nothing can be read
-	answers  map[string]string
-	products map[string]*kiosk.Product
-	stock    map[string]int64
-	people   map[string]bool // may buy
-	cards    map[string]string
-	names    map[string]string
-	baskets  map[string]*kiosk.Basket
-	orders   map[string]*kiosk.Order
-	placed   bool // orders are placed as soon as a basket is checked out
-	log      []command.Command
-	actors   []string
+	mu         sync.Mutex
+	hub        door.Hub
+	now        time.Time
+	away       bool // nothing can be read
+	answers    map[string]string
+	products   map[string]*kiosk.Product
+	stock      map[string]int64
+	people     map[string]bool // may buy
+	cards      map[string]string
+	names      map[string]string
+	baskets    map[string]*kiosk.Basket
+	orders     map[string]*kiosk.Order
+	payments   map[string]*kiosk.Payment
+	provider   string                     // the status that a payment comes into when it is asked for; "": nobody answers
+	authorized []command.AuthorizePayment // in their order
+	placed     bool                       // orders are placed as soon as a basket is checked out
+	log        []command.Command
+	actors     []string
 }
 
 var errAway = errors.New("database is away")
@@ -59,6 +62,7 @@ func newShop() *shop {
 		products: map[string]*kiosk.Product{}, stock: map[string]int64{"LAMP-01": 40, "TEA-01": 3, "RUG-01": 0},
 		people: map[string]bool{"amina": true, "bruno": true, "barred": false}, cards: map[string]string{"1001": "amina"}, names: map[string]string{"amina": "Amina"},
 		baskets: map[string]*kiosk.Basket{}, orders: map[string]*kiosk.Order{},
+		payments: map[string]*kiosk.Payment{}, provider: kiosk.PaymentSetAside,
 	}
 	for _, p := range []kiosk.Product{
 		{ID: "lamp", SKU: "LAMP-01", Name: "Brass lamp", Description: "Hammered by hand.", Category: "House & <b>", Price: eur(4900), Barcode: "4006381333931"},
@@ -181,6 +185,37 @@ func (s *shop) Order(_ context.Context, id string) (kiosk.Order, bool, error) {
 		return kiosk.Order{}, false, nil
 	}
 	return *o, true, nil
+}
+
+func (s *shop) Payment(_ context.Context, id string) (kiosk.Payment, bool, error) {
+	done, err := s.read()
+	if err != nil {
+		return kiosk.Payment{}, false, err
+	}
+	defer done()
+	p, ok := s.payments[id]
+	if !ok {
+		return kiosk.Payment{}, false, nil
+	}
+	return *p, true, nil
+}
+
+// said has the provider answer a payment.
+func (s *shop) said(id, status string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.payments[id].Status = status
+	s.hub.Notify(kiosk.PaymentTopic(id))
+}
+
+// asked returns which payments were asked for, with what became of each.
+func (s *shop) asked() (list []command.AuthorizePayment, statuses []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.authorized {
+		statuses = append(statuses, s.payments[c.Payment].Status)
+	}
+	return slices.Clone(s.authorized), statuses
 }
 
 func (s *shop) History(_ context.Context, customer, after string, limit int) (list []kiosk.Summary, err error) {
@@ -388,12 +423,17 @@ func (s *shop) decide(c backbone.Command) error {
 			if len(c.Prices) < len(b.Lines) {
 				return errNotSold
 			}
-			b.Status, b.Order = kiosk.BasketCheckedOut, c.Order
+			b.Status, b.Order, b.Payment = kiosk.BasketCheckedOut, c.Order, c.Payment
 			if s.placed {
 				s.place(c.Order)
 			}
 			return nil
 		})
+	case command.AuthorizePayment:
+		s.payments[c.Payment] = &kiosk.Payment{Status: cmp.Or(s.provider, kiosk.PaymentAsked)}
+		s.authorized = append(s.authorized, c)
+	case command.VoidPayment:
+		s.payments[c.Payment].Status = kiosk.PaymentOver
 	case command.CancelOrder:
 		return s.step(c.Order, "canceled", func(o *kiosk.Order) { o.Reason = c.Reason })
 	case command.DecideShort:
@@ -413,7 +453,7 @@ func (s *shop) decide(c backbone.Command) error {
 // place makes an order of a basket.
 func (s *shop) place(id string) {
 	b := s.baskets[id]
-	o := &kiosk.Order{ID: id, Customer: b.Customer, Status: "pending", Owed: true, Version: 1, History: []kiosk.Change{{Status: "pending", At: s.now}}}
+	o := &kiosk.Order{ID: id, Customer: b.Customer, Status: "pending", Payment: b.Payment, Owed: b.Payment == "", Version: 1, History: []kiosk.Change{{Status: "pending", At: s.now}}}
 	for _, l := range b.Lines {
 		cost, _ := l.Total()
 		o.Total, _ = o.Total.Add(cost)
@@ -475,7 +515,7 @@ func open(t *testing.T, change ...func(*kiosk.Config, *door.Config)) *world {
 	w := &world{t: t, shop: s, authority: authority, closing: make(chan struct{})}
 	config := door.Config{Authority: authority, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	c := kiosk.Config{
-		Commands: s, Catalogue: s, Stock: s, Baskets: s, Border: s, Orders: s, People: s, Authority: authority, Pulses: &s.hub, Closing: w.closing, Currency: "EUR",
+		Commands: s, Catalogue: s, Stock: s, Baskets: s, Border: s, Orders: s, Payments: s, People: s, Authority: authority, Pulses: &s.hub, Closing: w.closing, Currency: "EUR",
 	}
 	for _, f := range change {
 		f(&c, &config)

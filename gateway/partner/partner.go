@@ -265,6 +265,7 @@ func (in *intake) settle(ctx context.Context, j job) {
 		if err == nil {
 			in.Settled(in.link.name, outcome)
 			j.done()
+			backbone.CrashPoint("partner.settled")
 			return
 		}
 		if err.Error() != said {
@@ -285,7 +286,9 @@ func (in *intake) decide(ctx context.Context, j job) (Outcome, error) {
 	if err != nil {
 		return "", err
 	}
+	backbone.CrashPoint("partner.read")
 	a, err := in.commands.Do(ctx, c, backbone.WithID(j.command), backbone.By("partner:"+in.Account))
+	backbone.CrashPoint("partner.taken")
 	switch {
 	case errors.Is(err, backbone.ErrDifferentCommand):
 		return Redelivered, nil // it was decided before, when the catalogue said something else

@@ -106,6 +106,7 @@ func (p publisher) Call(ctx context.Context, _ backbone.CallRequest, r Publicati
 	if err := l.broker.publish(ctx, list); err != nil {
 		return nil, backbone.Transient(err)
 	}
+	backbone.CrashPoint("partner.told")
 	return nil, nil
 }
 

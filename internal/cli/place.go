@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
@@ -61,8 +63,59 @@ func itemsOf(lines []string) (items []control.Item, err error) {
 }
 
 type customerCommand struct {
-	Register customerRegister `cmd:"" help:"Take a customer in."`
-	Card     customerCard     `cmd:"" help:"Give a customer a loyalty card in place of the one before."`
+	Register  customerRegister  `cmd:"" help:"Take a customer in."`
+	Card      customerCard      `cmd:"" help:"Give a customer a loyalty card in place of the one before."`
+	Forget    customerForget    `cmd:"" help:"Forget a customer: what names them can never be read again. Or all of a list, after a database was put back."`
+	Forgotten customerForgotten `cmd:"" help:"Print who was forgotten, by hashes of their ids, for the next time that a backup is put back."`
+}
+
+type customerForget struct {
+	Customer string `arg:"" optional:"" help:"The customer's id."`
+	From     string `help:"A list, as souk customer forgotten prints it and forgotten.txt of a data directory is." type:"existingfile" placeholder:"FILE" xor:"who"`
+}
+
+// Help implements kong's long help.
+func (customerForget) Help() string {
+	return `Examples:
+  souk customer forget dora
+  souk --db postgres://localhost/mall customer forget --from /vault/forgotten.txt
+
+The key under which name, mail and phone are sealed is destroyed: no copy of them can
+be read any more, in logs, views and files alike. A backup that was taken before still
+has the key. With --from the keys of all in the list are destroyed where the database
+has them again, at once, and the mall forgets them as customers as far as it runs.`
+}
+
+// Run forgets.
+func (c *customerForget) Run(ctx context.Context, env Env, r *root) error {
+	switch {
+	case (c.Customer == "") == (c.From == ""):
+		return errors.New("name a customer, or a list with --from")
+	case c.Customer != "":
+		return r.do(ctx, env, "customer forget", control.Args{"customer": c.Customer})
+	}
+	list, err := os.ReadFile(c.From)
+	if err != nil {
+		return err
+	}
+	return r.do(ctx, env, "customer forget all", control.Args{"list": string(list)})
+}
+
+type customerForgotten struct{}
+
+// Help implements kong's long help.
+func (customerForgotten) Help() string {
+	return `Example:
+  souk customer forgotten > /vault/forgotten.txt
+
+A hash of the id and the time, one person a line: it tells nothing to who does not know
+the ids. Keep it apart from the backups, and newer than they are: what is in a backup
+cannot tell who was forgotten after it.`
+}
+
+// Run prints the list.
+func (c *customerForgotten) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "customer forgotten", control.Args{})
 }
 
 type customerRegister struct {

@@ -48,6 +48,7 @@ type mallFlags struct {
 	TLSKey        string        `help:"File with its key." name:"tls-key" env:"SOUK_TLS_KEY_FILE" type:"path" placeholder:"FILE" and:"tlscert"`
 	oidcFlags     `embed:"" prefix:"oidc-"`
 	CallerRate    int    `help:"Requests a second of one caller." default:"1000" env:"SOUK_CALLER_RATE"`
+	Connections   int    `help:"Connections of one address at each listener: of browsers and programs, of devices, of other processes. Behind a proxy all have one address." name:"connections-each" default:"4096" env:"SOUK_CONNECTIONS_EACH" placeholder:"NUMBER"`
 	MailFrom      string `help:"Sender of mail." default:"souk <shop@souk.example>" env:"SOUK_MAIL_FROM"`
 }
 
@@ -119,7 +120,7 @@ func (c *mallFlags) mqtt(http string) string {
 
 // Validate refuses what no mall could work with, before anything is opened.
 func (c *mallFlags) Validate() error {
-	for name, n := range map[string]int{"--mqtt-sessions": c.MQTTSessions, "--mqtt-sessions-each": c.MQTTEach, "--mqtt-filters-each": c.MQTTFilters} {
+	for name, n := range map[string]int{"--connections-each": c.Connections, "--mqtt-sessions": c.MQTTSessions, "--mqtt-sessions-each": c.MQTTEach, "--mqtt-filters-each": c.MQTTFilters} {
 		if n < 1 {
 			return fmt.Errorf("%s is %d, and has to be 1 at least", name, n)
 		}
@@ -139,7 +140,7 @@ func (c *mallFlags) config(r *root, env Env) house.Config {
 		SMS:     house.SMSConfig{URL: c.SMS, KeyFile: c.SMSKey},
 		TLS:     house.TLSConfig{On: c.TLS, CertFile: c.TLSCert, KeyFile: c.TLSKey}, OIDC: c.oidcFlags.config(),
 		Logger: slog.New(slog.NewJSONHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Added: env.Added,
-		CallerRate: c.CallerRate, BasketHold: c.BasketHold, OrderPatience: c.OrderPatience, StepPatience: c.StepPatience, Collection: c.Collection, RobotLease: c.RobotLease, Retention: c.Retention,
+		CallerRate: c.CallerRate, ConnectionsEach: c.Connections, BasketHold: c.BasketHold, OrderPatience: c.OrderPatience, StepPatience: c.StepPatience, Collection: c.Collection, RobotLease: c.RobotLease, Retention: c.Retention,
 		Broker: c.Broker, Partners: c.Partner, PartnerAccount: c.PartnerAcct, Logistics: c.Logistics,
 		MQTT: house.MQTTConfig{
 			TLS: c.MQTTTLS, CertFile: c.MQTTCert, KeyFile: c.MQTTKey, Chain: c.MQTTChain,

@@ -20,6 +20,7 @@ import (
 	"example.org/souk/mall/search"
 	mailstandin "example.org/souk/provider/mail/standin"
 	paystandin "example.org/souk/provider/payment/standin"
+	smsstandin "example.org/souk/provider/sms/standin"
 	supplierstandin "example.org/souk/provider/supplier/standin"
 )
 
@@ -27,6 +28,7 @@ import (
 type Outside struct {
 	Payment  paystandin.Report
 	Mail     mailstandin.Report
+	Texts    smsstandin.Report
 	Supplier []supplierstandin.Entry
 	Head     func(service string) (backbone.Seal, error)
 }
@@ -466,34 +468,36 @@ func (c *checker) money(ctx context.Context) error {
 	return nil
 }
 
-// letters: what was sent stands at the mail server under one Message-ID each, and nothing else does.
+// letters: what was sent stands at the mail server under one Message-ID each, or with the text message provider under one id each, and nothing else does.
 func (c *checker) letters(ctx context.Context) error {
-	sent := map[string]bool{}
-	err := events(ctx, c, "notifications", func(e event.NotificationSent) {
-		if e.Channel == event.ChannelEmail {
-			sent[e.Notification] = true
+	for channel, have := range map[string]map[string]int{event.ChannelEmail: c.out.Mail.Copies, event.ChannelSMS: c.out.Texts.Copies} {
+		sent := map[string]bool{}
+		err := events(ctx, c, "notifications", func(e event.NotificationSent) {
+			if e.Channel == channel {
+				sent[e.Notification] = true
+			}
+		})
+		if err != nil {
+			return err
 		}
-	})
-	if err != nil {
-		return err
+		taken := map[string]bool{}
+		for id := range have {
+			key, _, _ := strings.Cut(strings.TrimPrefix(id, "notification-"), "@")
+			if taken[key] {
+				c.broken("notification %s came by %s under two ids", key, channel)
+			}
+			taken[key] = true
+			if !sent[key] {
+				c.broken("who sends by %s has %s, which was never sent", channel, id)
+			}
+		}
+		for id := range sent {
+			if !taken[id] {
+				c.broken("notification %s was sent by %s, and who sends so does not have it", id, channel)
+			}
+		}
+		c.looked("%d letters by %s: one id each", len(sent), channel)
 	}
-	taken := map[string]bool{}
-	for id := range c.out.Mail.Copies {
-		key, _, _ := strings.Cut(strings.TrimPrefix(id, "notification-"), "@")
-		if taken[key] {
-			c.broken("notification %s came under two Message-IDs", key)
-		}
-		taken[key] = true
-		if !sent[key] {
-			c.broken("the mail server has %s, which was never sent", id)
-		}
-	}
-	for id := range sent {
-		if !taken[id] {
-			c.broken("notification %s was sent, and the mail server does not have it", id)
-		}
-	}
-	c.looked("%d letters: one Message-ID each", len(sent))
 	return nil
 }
 

@@ -30,13 +30,14 @@ type death struct {
 var shared = []string{"commit.before", "commit.after", "call.claimed", "call.made", "call.recorded", "timer.fired", "saga.step", "saga.reply"}
 
 // rare are points that are passed only now and then, so that nobody waits until they are for the fourth time.
-var rare = map[string]bool{"robot.joined": true, "purchase.sent": true, "notice.taken": true, "notice.settled": true, "timer.fired": true}
+var rare = map[string]bool{"robot.joined": true, "purchase.sent": true, "notice.taken": true, "notice.settled": true, "timer.fired": true, "sessions.written": true, "sessions.renamed": true}
 
-// edgePoints are the points to walk to: all that stand outside of the backbone, which test/store walks through, and those that are shared.
+// edgePoints are the points to walk to: all that stand outside of the backbone and of the gateway to partners, which test/store walks through, and
+// those that are shared.
 func edgePoints(t *testing.T) (names []string) {
 	t.Helper()
 	for _, p := range testserver.CrashPoints(t) {
-		if !p.Below("backbone") || slices.Contains(shared, p.Name) {
+		if !p.Below("backbone") && !p.Below("gateway/partner") || slices.Contains(shared, p.Name) {
 			names = append(names, p.Name)
 		}
 	}
@@ -134,6 +135,9 @@ func dieAt(t *testing.T, db string, seed uint64, deaths []death) {
 	must(m.start(life))
 	must(p.robots(life))
 	w := p.watch(t, life)
+	if slices.ContainsFunc(deaths, func(d death) bool { return strings.HasPrefix(d.point, "sessions.") }) {
+		w.fidget()
+	}
 	ctx, over := context.WithCancel(t.Context())
 	defer over()
 	lived := make(chan error, 1)

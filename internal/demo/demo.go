@@ -24,9 +24,11 @@ import (
 	"example.org/souk/gateway/kiosk"
 	"example.org/souk/internal/control"
 	"example.org/souk/internal/house"
+	"example.org/souk/mall"
 	"example.org/souk/mall/depot"
 	mailstandin "example.org/souk/provider/mail/standin"
 	paystandin "example.org/souk/provider/payment/standin"
+	smsstandin "example.org/souk/provider/sms/standin"
 	supplierstandin "example.org/souk/provider/supplier/standin"
 )
 
@@ -134,6 +136,7 @@ type play struct {
 	result   Result
 	payment  *paystandin.Provider
 	mail     *mailstandin.Catcher
+	texts    *smsstandin.Provider
 	supplier *supplierstandin.Supplier
 	house    house.Config
 	mall     theMall
@@ -153,7 +156,7 @@ type play struct {
 // anyPort is an address on loopback with a port that the system chooses.
 const anyPort = "127.0.0.1:0"
 
-// openOutside starts the payment provider, the mail server and the supplier, with ledgers of their own.
+// openOutside starts the payment provider, the mail server, the text message provider and the supplier, with ledgers of their own.
 func (p *play) openOutside(life context.Context, dir string) error {
 	web := p.HTTP
 	if web == "" {
@@ -173,7 +176,25 @@ func (p *play) openOutside(life context.Context, dir string) error {
 	}
 	p.around.Go(func() { p.note(p.mail.Run(life)) })
 	p.house.Mail = house.MailConfig{SMTP: p.mail.Address(), Plain: true, From: "souk <shop@souk.example>"}
+	if err := p.openTexts(life, dir); err != nil {
+		return err
+	}
 	return p.openSupplier(life, dir)
+}
+
+// openTexts starts the text message provider.
+func (p *play) openTexts(life context.Context, dir string) error {
+	p.house.SMS.KeyFile = filepath.Join(dir, "sms.key")
+	key, err := smsstandin.KeyFile(p.house.SMS.KeyFile)
+	if err != nil {
+		return err
+	}
+	if p.texts, err = smsstandin.New(smsstandin.Config{Ledger: filepath.Join(dir, "sms.jsonl"), APIKey: key}); err != nil {
+		return err
+	}
+	p.around.Go(func() { p.note(p.texts.Run(life)) })
+	p.house.SMS.URL = p.texts.URL()
+	return nil
 }
 
 // openPayment starts the payment provider. It calls back where the mall is one process and the address of the pages is for us to choose.
@@ -299,6 +320,13 @@ func (p *play) live(ctx, life context.Context) error {
 		return err
 	}
 	people.Go(func() { desk.run(playing, p.noteUnless) })
+	if err := p.mall.operate(playing, "customer register", control.Args{
+		"customer": texted, "name": "Tariq", "sms": "+4930123", "progress": string(mall.BySMS), "receipts": string(mall.BySMS), "actor": "demo",
+	}, nil); err != nil {
+		end()
+		people.Wait()
+		return err
+	}
 	b := &board{play: p, crowd: c}
 	people.Go(func() { b.run(playing) })
 	e := newErrands(p.Seed)
@@ -470,6 +498,7 @@ func (p *play) check(ctx context.Context) error {
 		if out.Mail, err = p.mail.Report(); err != nil {
 			return err
 		}
+		out.Texts = p.texts.Report()
 		found, err := Check(ctx, h, out)
 		p.result.Looked, p.result.Broken = found.Looked, found.Broken
 		p.mu.Lock()

@@ -118,6 +118,7 @@ func TestDamageIsFound(t *testing.T) {
 		{"a departure", `DELETE FROM exitgate_bb_log WHERE instr(data, 'bag-000003') > 0`, "bag-000003 was acknowledged, and it left 0 times"},
 		{"what was issued", `DELETE FROM inventory_bb_log WHERE type = 'souk.inventory.StockIssued.v1'`, "issued 0 times"},
 		{"what is due", `UPDATE fastlane_bb_log SET data = replace(data, '"visit":"', '"visit":"x') WHERE type = 'souk.fastlane.PaymentDue.v1'`, "never told"},
+		{"a text message", `DELETE FROM notifications_bb_log WHERE type = 'souk.notifications.NotificationSent.v1' AND instr(data, '"sms"') > 0`, "who sends by sms has"},
 		{"a letter", `DELETE FROM notifications_bb_log WHERE type = 'souk.notifications.NotificationSent.v1'`, "which was never sent"},
 	} {
 		t.Run(c.what, func(t *testing.T) {

@@ -116,6 +116,7 @@ func newApart(c house.Config, program []string) *apart {
 func flags(c house.Config) []string {
 	list := []string{
 		"--payment", c.Payment.URL, "--payment-key", c.Payment.KeyFile, "--smtp", c.Mail.SMTP, "--smtp-plain",
+		"--sms", c.SMS.URL, "--sms-key", c.SMS.KeyFile,
 		"--caller-rate", fmt.Sprint(c.CallerRate), "--robot-lease", c.RobotLease.String(),
 	}
 	if c.Payment.CallbackSecretFile != "" {

@@ -26,6 +26,8 @@ type witness struct {
 	said, taken atomic.Int64
 	leaving     chan struct{}
 	passing     sync.WaitGroup
+	store       string
+	come        func(device, kind string) mqtt.Client
 
 	mu   sync.Mutex
 	told map[string]map[string]bool // what was said to be due, by visit
@@ -53,13 +55,12 @@ func (p *play) watch(t *testing.T, life context.Context) *witness {
 			t.Fatal(err)
 		}
 	}
-	store := ""
 	come := func(device, kind string) mqtt.Client {
 		login, err := p.admit(life, device, kind)
 		if err != nil {
 			t.Fatal(err)
 		}
-		store = login.Store
+		w.store = login.Store
 		c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + strings.TrimPrefix(p.mall.mqtt(), "mqtt://")).SetClientID(device).
 			SetUsername(device).SetPassword(login.Password).SetCleanSession(false).SetProtocolVersion(4).SetKeepAlive(15 * time.Second).
 			SetAutoReconnect(true).SetMaxReconnectInterval(200 * time.Millisecond).SetDefaultPublishHandler(w.hear))
@@ -69,19 +70,45 @@ func (p *play) watch(t *testing.T, life context.Context) *witness {
 		t.Cleanup(func() { c.Disconnect(0) })
 		return c
 	}
+	w.come = come
 	w.till = come("till-1", "till")
-	if k := w.till.Subscribe("souk/v1/"+store+"/business/payment-due", 1, nil); k.Wait() && k.Error() != nil {
+	if k := w.till.Subscribe("souk/v1/"+w.store+"/business/payment-due", 1, nil); k.Wait() && k.Error() != nil {
 		t.Fatal(k.Error())
 	}
 	w.gate = come("gate-in-sight", "gate")
 	_, buyers := house.DemoShop()
 	for range 3 {
 		w.passing.Go(func() {
-			for w.pass("souk/v1/"+store+"/gate/gate-in-sight/event/customer-departed", buyers) {
+			for w.pass("souk/v1/"+w.store+"/gate/gate-in-sight/event/customer-departed", buyers) {
 			}
 		})
 	}
 	return w
+}
+
+// fidget has another till ask again and again for what it has, so that what is kept of sessions grows until it is written anew.
+func (w *witness) fidget() {
+	till := w.come("till-2", "till")
+	filters := map[string]byte{
+		"souk/v1/" + w.store + "/business/payment-due": 1, "souk/v1/" + w.store + "/business/restock-needed": 1,
+		"payment-due": 1, "RestockNeeded": 1, "CustomerArrival": 1, "customer-arrival": 1, "customer-departed": 1, "customer-departure": 1,
+	}
+	w.passing.Go(func() {
+		for {
+			select {
+			case <-w.leaving:
+				return
+			default:
+			}
+			if k := till.SubscribeMultiple(filters, func(mqtt.Client, mqtt.Message) {}); k.Wait() && k.Error() != nil {
+				select {
+				case <-w.leaving:
+					return
+				case <-time.After(50 * time.Millisecond): // it is away: it connects by itself
+				}
+			}
+		}
+	})
 }
 
 // pass says of one bag that it left, and returns when that is acknowledged.

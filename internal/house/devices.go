@@ -70,7 +70,7 @@ func (h *House) listenMQTT(ctx context.Context) (net.Listener, error) {
 			return nil, fmt.Errorf("certificate of the MQTT server: %w", err)
 		}
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", m.Address)
+	l, err := h.bind(ctx, listensDevices, m.Address)
 	if err != nil {
 		return nil, fmt.Errorf("port of devices: %w; choose another with --mqtt, or none with --mqtt off", err)
 	}

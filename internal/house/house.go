@@ -111,6 +111,8 @@ type Config struct {
 	Added []*backbone.Service
 	// CallerRate bounds the requests a second of one caller; default 1,000.
 	CallerRate int
+	// ConnectionsEach bounds the connections of one address at each listener; default 4,096.
+	ConnectionsEach int
 	// Quiet serves no HTTP: the command line uses a data directory without it.
 	Quiet bool
 }
@@ -398,6 +400,10 @@ func (h *House) Start(ctx context.Context) error {
 	if err := h.meetSupplier(ctx); err != nil {
 		return err
 	}
+	forgotten, err := h.forgetListed(ctx)
+	if err != nil {
+		return err
+	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	h.cancel = cancel
 	var programs http.Handler
@@ -425,6 +431,9 @@ func (h *House) Start(ctx context.Context) error {
 	}
 	if h.cfg.Quiet {
 		return nil
+	}
+	if len(forgotten) > 0 {
+		h.loops.Go(func() { h.tellListed(run, forgotten) })
 	}
 	if h.peers == nil {
 		h.loops.Go(func() { h.wake(run, "orders", &h.hub, 1000, customerOf) })
@@ -492,7 +501,7 @@ func (h *House) listen(ctx context.Context) error {
 		}
 	}
 	for _, a := range addresses {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a)
+		l, err := h.bind(ctx, listensWeb, a)
 		if err != nil {
 			return err
 		}

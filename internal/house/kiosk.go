@@ -29,7 +29,8 @@ func (h *House) kioskStand() kiosk.Config {
 	c := kiosk.Config{
 		Commands: h, Catalogue: wares{h.Reader("stores")}, Stock: shelves{h.Reader("inventory")},
 		Baskets: trolleys{h.Reader("baskets")}, Border: h.Baskets(), Orders: pickups{h.Reader("orders"), h.Reader(depot.ServiceName), h.Reader("payments")},
-		People: patrons{h.Keys, h.Reader("entrance"), h.Reader("customers")}, Authority: h.Authority, Pulses: &h.kiosks,
+		Payments: tills{h.Reader("payments")},
+		People:   patrons{h.Keys, h.Reader("entrance"), h.Reader("customers")}, Authority: h.Authority, Pulses: &h.kiosks,
 		Currency: h.cfg.Currency, Closing: h.closing, TLS: h.secure(),
 	}
 	if h.peers != nil {
@@ -147,7 +148,7 @@ func (t trolleys) Basket(ctx context.Context, id string) (kiosk.Basket, bool, er
 		return kiosk.Basket{}, false, err
 	}
 	b := kiosk.Basket{
-		ID: id, Customer: v.Customer, Status: string(v.Status), Total: v.Total, Expires: time.UnixMicro(v.Expires), Order: v.Order, Reason: v.Reason,
+		ID: id, Customer: v.Customer, Status: string(v.Status), Total: v.Total, Expires: time.UnixMicro(v.Expires), Order: v.Order, Payment: v.Payment, Reason: v.Reason,
 		Version: v.Version,
 	}
 	for _, l := range v.Lines {
@@ -232,6 +233,30 @@ func (p pickups) History(ctx context.Context, customer, after string, limit int)
 	return shown, nil
 }
 
+// tills shows kiosks how the payments stand that were authorized beforehand.
+type tills struct{ payments *backbone.Reader }
+
+// Payment implements kiosk.Payments.
+func (t tills) Payment(ctx context.Context, id string) (kiosk.Payment, bool, error) {
+	v, err := payments.Get(ctx, t.payments, id)
+	var p kiosk.Payment
+	switch v.Status {
+	case payments.Authorizing:
+		p.Status = kiosk.PaymentAsked
+	case payments.Authorized:
+		p.Status = kiosk.PaymentSetAside
+	case payments.Declined:
+		p.Status = kiosk.PaymentDeclined
+	case payments.Unclear:
+		p.Status = kiosk.PaymentUnclear
+	case payments.Voiding, payments.Voided:
+		p.Status = kiosk.PaymentOver
+	default:
+		p.Status = kiosk.PaymentUsed
+	}
+	return p, v.Status != payments.None, err
+}
+
 // patrons tells kiosks who people are.
 type patrons struct {
 	keys                *backbone.Keys
@@ -262,10 +287,11 @@ func (v patrons) Seal(ctx context.Context, customer, text string) (mall.Personal
 
 // wakers are the services whose events kiosks follow, with the topic that an event is of.
 var wakers = map[string]func(m *backbone.Message) string{
-	"stores":  func(*backbone.Message) string { return kiosk.Prices },
-	"baskets": func(m *backbone.Message) string { return kiosk.BasketTopic(idOf(m.Stream)) },
-	"orders":  func(m *backbone.Message) string { return kiosk.OrderTopic(idOf(m.Stream)) },
-	"depot":   func(m *backbone.Message) string { return kiosk.OrderTopic(idOf(m.Stream)) }, // a list has the id of its order
+	"stores":   func(*backbone.Message) string { return kiosk.Prices },
+	"baskets":  func(m *backbone.Message) string { return kiosk.BasketTopic(idOf(m.Stream)) },
+	"orders":   func(m *backbone.Message) string { return kiosk.OrderTopic(idOf(m.Stream)) },
+	"payments": func(m *backbone.Message) string { return kiosk.PaymentTopic(idOf(m.Stream)) },
+	"depot":    func(m *backbone.Message) string { return kiosk.OrderTopic(idOf(m.Stream)) }, // a list has the id of its order
 }
 
 // idOf is the id in the name of a stream.

@@ -27,6 +27,7 @@ type metrics struct {
 	requests *prometheus.HistogramVec
 	partners *partnerMetrics // nil: there are none
 	devices  *prometheus.CounterVec
+	refused  *prometheus.CounterVec // connections
 }
 
 // openMetrics makes the metrics and lets them observe the backbone beside the hooks of the configuration.
@@ -37,10 +38,10 @@ func (h *House) openMetrics() error {
 			Name: "souk_http_request_duration_seconds", Help: "Time that requests and calls took, by route or method and class of status. A stream counts when it ends.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
 		}, []string{"route", "status"}),
-		devices: newDeviceMetrics(),
+		devices: newDeviceMetrics(), refused: newRefused(),
 	}
 	registered := []prometheus.Collector{
-		m.requests, m.devices, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		m.requests, m.devices, m.refused, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	}
 	if h.partners != nil {
 		m.partners = newPartnerMetrics()

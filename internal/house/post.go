@@ -57,6 +57,7 @@ func (p post) Send(ctx context.Context, key string, n notifications.Notice) (cha
 	if by == mall.BySMS {
 		// The subject says it all, and no more fits.
 		err = p.sms.Send(ctx, sms.Message{ID: key, To: number, Text: subject})
+		backbone.CrashPoint("text.sent")
 		return string(by), classed(err, sms.ClassOf(err) == sms.Permanent)
 	}
 	err = p.mail.Send(ctx, mail.Message{ID: key, To: address, Subject: subject, Text: text})

@@ -109,7 +109,7 @@ func (h *House) join(ctx context.Context) error {
 	if listen == "" {
 		listen = "127.0.0.1:0"
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
+	l, err := h.bind(ctx, listensProcesses, listen)
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,11 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/door"
@@ -22,8 +25,11 @@ type RestoreConfig struct {
 	File string
 	// Keys is a copy of the directory of signing keys, which the backup does not hold; without it the mall makes new ones when
 	// it starts, and everybody signs in again.
-	Keys  string
-	Added []*backbone.Service
+	Keys string
+	// Forgotten is a list of persons who were forgotten since: their keys are destroyed again before the directory has the database. Without it
+	// whoever was forgotten since is known again.
+	Forgotten Forgotten
+	Added     []*backbone.Service
 }
 
 // Restored says what a restored directory holds.
@@ -31,6 +37,7 @@ type Restored struct {
 	Services int   // whose logs were verified
 	Verified int64 // sealed records
 	Unsealed int64 // younger than the last seals
+	Back     int   // persons of the list whose keys were in the backup, and are destroyed
 }
 
 // staging is where a restore prepares everything, inside the directory, so that whatever goes wrong leaves no database.
@@ -138,7 +145,27 @@ func verifyCopy(ctx context.Context, stage string, c RestoreConfig) (r Restored,
 		}
 		r.Services, r.Verified, r.Unsealed = r.Services+1, r.Verified+report.Records, r.Unsealed+report.Unsealed
 	}
-	return r, nil
+	if _, r.Back, err = h.ForgetAgain(ctx, c.Forgotten); err != nil {
+		return r, err
+	}
+	return r, h.listForgotten(ctx, c.Forgotten)
+}
+
+// listForgotten begins the list of a directory: with all that another list has, and whoever is forgotten here.
+func (h *House) listForgotten(ctx context.Context, also Forgotten) error {
+	list, err := h.WhoIsForgotten(ctx)
+	if err != nil {
+		return err
+	}
+	maps.Copy(list, also)
+	if len(list) == 0 {
+		return nil
+	}
+	var text strings.Builder
+	for _, hash := range slices.Sorted(maps.Keys(list)) {
+		text.WriteString(forgottenLine(hash, list[hash]))
+	}
+	return os.WriteFile(filepath.Join(h.cfg.Data, forgottenFile), []byte(text.String()), 0o600)
 }
 
 // integrity has SQLite look at every page of the database.

@@ -17,7 +17,7 @@ import (
 func (h *House) programs() (http.Handler, error) {
 	return rpc.New(rpc.Config{
 		Commands: h.Runtime, ReadCommand: h.Runtime.ReadCommand, Reader: h.Reader, Run: h.Runtime.Services(), Changed: h.Runtime.Changed, Control: steered{h.Runtime, h},
-		Catalogue: h.prices(), Baskets: h.Baskets(), Keys: h.Keys, Caller: h.caller, Clock: clock{}, Logger: h.cfg.Logger,
+		Catalogue: h.prices(), Baskets: h.Baskets(), Keys: keeper{h.Keys, h}, Caller: h.caller, Clock: clock{}, Logger: h.cfg.Logger,
 		Observe: h.metrics.observeCall, Opened: h.opened, Closing: h.closing, CallerRate: h.rate(1), AddressRate: h.rate(5),
 	})
 }

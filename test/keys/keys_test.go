@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -373,5 +374,41 @@ func TestManyAtOnceMakeOneKey(t *testing.T) {
 		if text, ok, err := b.Reveal(t.Context(), token); text != canary || !ok || err != nil {
 			t.Errorf("revealed %q, %v, %v", text, ok, err)
 		}
+	}
+}
+
+// Everybody who has a key or had one is told of once, in order, with when it was destroyed. Red when a page of the table is left out or told twice.
+func TestPeopleAreAllToldOf(t *testing.T) {
+	t.Parallel()
+	b := open(t, nil)
+	var want []string
+	for n := range 1001 { // one more than are read at once
+		person := fmt.Sprintf("C%04d", n)
+		want = append(want, person)
+		if n%500 == 0 {
+			b.seal(t, person, canary)
+		} else if err := b.Destroy(t.Context(), person); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got, alive []string
+	if err := b.People(t.Context(), func(person string, destroyed time.Time) error {
+		got = append(got, person)
+		switch {
+		case destroyed.IsZero():
+			alive = append(alive, person)
+		case !destroyed.Equal(b.clock.Now()):
+			t.Errorf("%s was destroyed at %v", person, destroyed)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got, want) || !slices.Equal(alive, []string{"C0000", "C0500", "C1000"}) {
+		t.Errorf("%d persons are told of, of 1001; alive are %v", len(got), alive)
+	}
+	stop := errors.New("enough")
+	if err := b.People(t.Context(), func(string, time.Time) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("stopped with %v", err)
 	}
 }

@@ -2,7 +2,10 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -150,6 +153,53 @@ func TestPartnersAtRabbitMQ(t *testing.T) {
 		}
 		untilTaken(t, m, "b", func(body string) { p.send(t, body) })
 		m.holds()
+	})
+
+	// FAILURES 43: the user of the mall gets a new password while the mall runs, first at the server and then in the file. Between the two nothing is lost,
+	// and afterwards the mall is let in by itself. Red where the file is read once.
+	t.Run("F10_PasswordChanges", func(t *testing.T) {
+		p.fresh(t)
+		const before, after = "t0psecret-before", "t0psecret-after"
+		server.Control("eval", `rabbit_auth_backend_internal:add_user(<<"mall">>, <<"`+before+`">>, <<"test">>),
+			rabbit_auth_backend_internal:set_permissions(<<"mall">>, <<"/">>, <<".*">>, <<".*">>, <<".*">>, <<"test">>).`)
+		file := filepath.Join(t.TempDir(), "password")
+		write := func(password string) {
+			t.Helper()
+			if err := errors.Join(os.WriteFile(file+".new", []byte(password+"\n"), 0o600), os.Rename(file+".new", file)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(before)
+		m := start(t, binary, t.TempDir(), nil, "--partner", "amqp://mall@"+server.Addr()+"/?password_file="+file)
+		m.seed()
+		m.taking(p)
+		placed := p.listen(t, "order.placed")
+		p.send(t, wish("before", "Laptop", 1))
+		m.awaitStatus(partnerOrder("before"), "APPROVED")
+
+		server.Control("change_password", "mall", after)
+		server.Control("close_all_user_connections", "mall", "the password has changed")
+		m.awaitUp(p, 0)
+		p.send(t, wish("between", "Laptop", 1))
+		m.must(202, "POST", "/order", order1)
+		m.awaitStatus("ORDER_001", "APPROVED")
+		if status := m.status(partnerOrder("between")); status != "" {
+			t.Errorf("it is let in with the password of before, and an order is %s", status)
+		}
+
+		write(after)
+		m.taking(p)
+		m.awaitStatus(partnerOrder("between"), "APPROVED")
+		await(t, "what was placed meanwhile is told", func() bool { return strings.Contains(placed(), `"order_id":"ORDER_001"`) })
+		p.send(t, wish("after", "Laptop", 1))
+		m.awaitStatus(partnerOrder("after"), "APPROVED")
+		m.stop()
+		if said := m.proc.Stdout() + m.proc.Stderr(); strings.Contains(said, "t0psecret") {
+			t.Errorf("the mall tells its password: %s", said)
+		}
+		if k := m.holds(); len(k.placed) != 4 {
+			t.Errorf("%d orders are placed, want 4", len(k.placed))
+		}
 	})
 
 	// C2: the server is killed and comes back. What plain clients have sent as transient messages is still there; the

@@ -235,6 +235,17 @@ func testPartners(t *testing.T, binary, crashing string, p partners) {
 		}
 	})
 
+	// F1: killed at the gateway's own crash points under load; with all brokers in make prove, with one of them in make prove-short.
+	t.Run("F1_CrashWalk", func(t *testing.T) {
+		_, quick := p.(*plain)
+		switch prove := os.Getenv("SOUK_PROVE"); {
+		case prove == "full":
+			walkPartners(t, crashing, p, []int{1, 2, 5, 17})
+		case prove != "" && quick:
+			walkPartners(t, crashing, p, []int{1, 5})
+		}
+	})
+
 	// C2: killed under load, every order is placed once.
 	t.Run("C2_KilledUnderLoad", func(t *testing.T) {
 		m := serve(t)

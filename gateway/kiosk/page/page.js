@@ -24,8 +24,18 @@ const show = (html) => {
   else if (decide && !show.decided) decide.focus();
   show.decided = Boolean(decide);
   tick();
+  goOn();
 };
 show.decided = Boolean(document.getElementById("decide-title"));
+
+// What needs no decision of anybody goes on by itself: an order whose payment is approved.
+let gone = false;
+function goOn() {
+  const form = document.querySelector("form[data-go]");
+  if (!form || gone) return;
+  gone = true;
+  form.requestSubmit();
+}
 
 if (live && live.dataset.live) {
   const source = new EventSource(live.dataset.live);
@@ -78,3 +88,4 @@ addEventListener("submit", (e) => {
   if (e.target.dataset.sent) e.preventDefault();
   e.target.dataset.sent = "yes";
 });
+goOn();

@@ -1,0 +1,338 @@
+package kiosk_test
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"example.org/souk/gateway/door"
+	"example.org/souk/gateway/kiosk"
+	"example.org/souk/internal/testserver"
+)
+
+// paid asks for one payment of an amount in the end, and for how all of them stand.
+func (w *world) paid(amount int64, want ...string) (id string) {
+	w.t.Helper()
+	list, statuses := w.shop.asked()
+	if !slices.Equal(statuses, want) {
+		w.t.Fatalf("payments are %v, want %v", statuses, want)
+	}
+	last := list[len(list)-1]
+	if last.Amount != eur(amount) || last.Customer == "" {
+		w.t.Errorf("asked for %+v", last)
+	}
+	return last.Payment
+}
+
+// orderOf returns the only order.
+func (w *world) orderOf() kiosk.Order {
+	w.t.Helper()
+	w.shop.mu.Lock()
+	defer w.shop.mu.Unlock()
+	if len(w.shop.orders) != 1 {
+		w.t.Fatalf("%d orders", len(w.shop.orders))
+	}
+	for _, o := range w.shop.orders {
+		return *o
+	}
+	return kiosk.Order{}
+}
+
+// B4, B16: who pays beforehand has the amount set aside once, however often the form comes, and the order has that payment. Without a script. Red when the
+// payment does not follow from the basket, and when an order is placed whose payment nobody has approved.
+func TestPayingBeforehand(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes)
+	w.listen()
+	b := w.stand()
+	b.get("/kiosk/shop")
+	b.send("Add Brass lamp")
+	b.sees("Pay 49.00 EUR now", "Order for 49.00 EUR, pay at pickup")
+	w.shop.provider = ""
+	basket, at := b.page, b.at
+	for range 3 { // the same form again
+		b.page, b.at = basket, at
+		b.send("Pay 49.00 EUR now", "pay", "now", "whenShort", "rest")
+		b.sees("Payment", "49.00 EUR", "waiting for the payment to be approved", "charged once at most")
+	}
+	if b.at.Path != "/kiosk/pay" {
+		t.Fatalf("at %s", b.at)
+	}
+	id := w.paid(4900, kiosk.PaymentAsked)
+	page := b.at.String()[len(b.base):]
+	b.get(strings.Replace(page, "attempt=1", "attempt=4", 1))
+	b.sees("waiting for the payment")
+	b.post("/kiosk/checkout", url.Values{"pay": {"now"}, "attempt": {"5"}}) // while the first is under way
+	w.paid(4900, kiosk.PaymentAsked)
+	if len(w.shop.orders) != 0 {
+		t.Fatal("an order without its payment")
+	}
+	w.shop.said(id, kiosk.PaymentSetAside)
+	b.get(page)
+	b.sees("The payment is approved")
+	page, at = b.page, b.at
+	for range 2 {
+		b.page, b.at = page, at
+		b.send("Place the order")
+	}
+	if o := w.orderOf(); o.Payment != id || !strings.HasSuffix(b.at.Path, o.ID) {
+		t.Errorf("at %s, and the order is paid with %q", b.at, o.Payment)
+	}
+	b.sees("Total, approved beforehand")
+	w.paid(4900, kiosk.PaymentSetAside) // the order has it, so nothing frees it
+	w.shop.becomes(w.orderOf().ID, "ready", nil)
+	b.get(b.at.Path)
+	b.sees("Your payment is being settled; nothing is to be paid there")
+	b.blind(`id="pay"`)
+}
+
+// A declined payment is told of, may be tried again or left for the depot, and never more than five times. Red when an attempt is one of those before.
+func TestADeclinedPayment(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes)
+	w.listen()
+	b := w.stand()
+	b.get("/kiosk/shop")
+	b.send("Add Brass lamp")
+	w.shop.provider = kiosk.PaymentDeclined
+	b.send("Pay 49.00 EUR now", "pay", "now")
+	declined := slices.Repeat([]string{kiosk.PaymentDeclined}, 4)
+	for n := range declined {
+		b.sees("The payment was declined. Nothing was charged.", "Pay at pickup instead", "Back to the basket")
+		w.paid(4900, declined[:n+1]...)
+		page, at := b.page, b.at
+		b.send("Try again")
+		b.page, b.at = page, at
+		b.send("Try again") // the same form again
+	}
+	b.sees("tried often enough")
+	b.blind(`id="again"`)
+	b.post("/kiosk/checkout", url.Values{"pay": {"now"}, "attempt": {"6"}})
+	w.paid(4900, append(declined, kiosk.PaymentDeclined)...)
+	b.send("Pay at pickup instead")
+	if o := w.orderOf(); o.Payment != "" || !o.Owed {
+		t.Errorf("an order with the payment %q", o.Payment)
+	}
+}
+
+// What was set aside for a basket that comes to something else, is given up, left behind or paid at the depot is freed. Red when nothing is voided.
+func TestWhatIsNotNeededIsFreed(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(w *world, b *browser){
+		"at the depot": func(_ *world, b *browser) {
+			b.send("Pay at pickup instead")
+			b.sees("We have your order")
+		},
+		"given up": func(_ *world, b *browser) {
+			b.get("/kiosk/shop")
+			b.send("Give the basket up")
+		},
+		"left": func(_ *world, b *browser) { b.send("Finish") },
+		"another one": func(w *world, b *browser) {
+			b.get("/kiosk/shop")
+			b.send("Add Mint tea, 250 g")
+			w.paid(4900, kiosk.PaymentAsked)
+			b.get("/kiosk/pay?attempt=1")
+			b.sees("The basket is another one now")
+			b.get("/kiosk/shop")
+			b.send("Pay 55.90 EUR now", "pay", "now")
+			list, statuses := w.shop.asked()
+			if len(list) != 2 || list[1].Amount != eur(5590) || statuses[1] != kiosk.PaymentAsked {
+				w.t.Fatalf("%v %v", list, statuses)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := open(t, homes)
+			w.listen()
+			b := w.stand()
+			b.get("/kiosk/shop")
+			b.send("Add Brass lamp")
+			w.shop.provider = ""
+			b.send("Pay 49.00 EUR now", "pay", "now")
+			w.paid(4900, kiosk.PaymentAsked)
+			end(w, b)
+			if _, statuses := w.shop.asked(); statuses[0] != kiosk.PaymentOver {
+				t.Errorf("the payment is %s", statuses[0])
+			}
+		})
+	}
+}
+
+// An order that came to nothing before its payment was bound to it has the amount freed as the page shows it; one that somebody else had set aside is theirs. Red
+// when nothing is voided, and when anything is.
+func TestNothingStaysSetAsideForARejectedOrder(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes)
+	w.listen()
+	b := w.stand()
+	b.get("/kiosk/shop")
+	b.send("Add Brass lamp")
+	b.send("Pay 49.00 EUR now", "pay", "now")
+	b.send("Place the order")
+	w.paid(4900, kiosk.PaymentSetAside)
+	o := w.orderOf()
+	w.shop.becomes(o.ID, "rejected", nil)
+	b.get("/kiosk/orders/" + o.ID)
+	b.sees("We cannot carry this order out")
+	w.paid(4900, kiosk.PaymentOver)
+	w.shop.becomes(o.ID, "rejected", func(o *kiosk.Order) { o.Payment = "PAY_OF_THEIRS" })
+	w.shop.payments["PAY_OF_THEIRS"] = &kiosk.Payment{Status: kiosk.PaymentSetAside}
+	b.get("/kiosk/orders/" + o.ID)
+	if is := w.shop.payments["PAY_OF_THEIRS"].Status; is != kiosk.PaymentSetAside {
+		t.Errorf("what somebody else had set aside is %s", is)
+	}
+}
+
+// One whose outcome nobody knows is told to be settled; nothing is asked for that would not be ordered.
+func TestPaymentsThatAreNotClear(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes)
+	w.listen()
+	b := w.stand()
+	b.get("/kiosk/shop")
+	b.send("Add Brass lamp")
+	w.shop.provider = kiosk.PaymentUnclear
+	b.send("Pay 49.00 EUR now", "pay", "now")
+	b.sees("It is being settled, and undone: nothing is charged.", "Try again")
+	w.paid(4900, kiosk.PaymentUnclear)
+	w.shop.costs("lamp", 5000)
+	b.post("/kiosk/checkout", url.Values{"pay": {"now"}, "attempt": {"2"}, "back": {"/kiosk/shop"}})
+	b.sees("A price has changed")
+	w.paid(4900, kiosk.PaymentUnclear)
+	b.send("Finish")
+	b.get("/kiosk/pay")
+	if b.status != http.StatusConflict {
+		t.Errorf("the next one sees a payment: %d", b.status)
+	}
+}
+
+// Twice at the same time is once.
+func TestTwoTouchesAreOnePayment(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes)
+	w.listen()
+	b := w.stand()
+	b.get("/kiosk/shop")
+	b.send("Add Brass lamp")
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			resp, err := b.client.PostForm(b.base+"/kiosk/checkout", url.Values{"pay": {"now"}, "whenShort": {"ask"}})
+			if err == nil {
+				err = resp.Body.Close()
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	w.paid(4900, kiosk.PaymentSetAside)
+}
+
+// In a browser, by keys alone and in each language: both ways of paying are there, the page follows the payment, a declined one puts whoever
+// cannot see it before the decision, and one that is approved becomes an order by itself. It is alone, so that no other browser keeps it from the keys.
+func TestPayingByKeys(t *testing.T) {
+	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter = time.Minute })
+	w.listen()
+	w.shop.provider = ""
+	ctx, end := chromedp.NewContext(testserver.Chromium(t))
+	defer end()
+	limited, cancel := context.WithTimeout(ctx, 45*time.Second)
+	defer cancel()
+	do := func(actions ...chromedp.Action[chromedp.Void]) {
+		t.Helper()
+		if err := chromedp.Do(limited, actions...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	says := func(selector, want string) {
+		t.Helper()
+		text, err := chromedp.Run(limited, chromedp.Text(selector))
+		if err != nil || !strings.Contains(text, want) {
+			t.Errorf("%s says %q, want %q: %v", selector, text, want, err)
+		}
+	}
+	press := func(until, keys string) {
+		t.Helper()
+		for range 60 {
+			at, err := chromedp.Run(limited, chromedp.Evaluate[bool](`document.activeElement?.matches('`+until+`') === true`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if at {
+				do(chromedp.KeyEvent(keys))
+				return
+			}
+			do(chromedp.KeyEvent("\t"))
+		}
+		t.Fatalf("no key leads to %s", until)
+	}
+	shots := screenshots{t, limited}
+	code, err := w.authority.Link(door.Grant{Role: door.Device, Subject: "kiosk-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(chromedp.EmulateViewport(1280, 800), chromedp.Navigate(w.url+"/sign-in/"+code), chromedp.Click("button"), chromedp.WaitVisible(".hero"))
+	for n, in := range []struct{ code, now, later, asked, declined, again, pickup, approved string }{
+		{"en", "Pay 49.00 EUR now", "pay at pickup", "follow the terminal", "was declined", "Try again", "Pay at pickup instead", "approved beforehand"},
+		{"de", "Jetzt 49.00 EUR bezahlen", "beim Abholen bezahlen", "Kartengerät", "wurde abgelehnt", "Noch einmal versuchen", "Stattdessen beim Abholen bezahlen", "vorab bewilligt"},
+		{"fr", "Payer 49.00 EUR maintenant", "payer au retrait", "terminal", "a été refusé", "Réessayer", "Payer plutôt au retrait", "autorisé d’avance"},
+	} {
+		do(chromedp.Navigate(w.url + "/kiosk/shop"))
+		press("#language-"+in.code, "\r")
+		do(chromedp.WaitVisible(`html[lang="` + in.code + `"] .cards`))
+		press(".card button", " ")
+		do(chromedp.WaitVisible("#pay-now"))
+		says("#pay-now", in.now)
+		says("#order", in.later)
+		if over, err := chromedp.Run(limited, chromedp.Evaluate[string](`[...document.querySelectorAll(".checkout button")].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.id).join(" ")`)); err != nil || over != "" {
+			t.Errorf("%s: more text than button: %s %v", in.code, over, err)
+		}
+		shots.take("9-ways-to-pay-" + in.code)
+		press("#pay-now", "\r")
+		do(chromedp.WaitVisible("#settling"))
+		says("#pay-status", in.asked)
+		says(".total", "49.00 EUR")
+		list, _ := w.shop.asked()
+		w.shop.said(list[2*n].Payment, kiosk.PaymentDeclined)
+		do(chromedp.WaitVisible("#again"))
+		says("#decide-title", in.declined)
+		says("#again", in.again)
+		says("#pickup", in.pickup)
+		focused, err := chromedp.Run(limited, chromedp.Evaluate[string](`document.activeElement.id`))
+		if err != nil || focused != "decide-title" {
+			t.Errorf("who cannot see it is at %q: %v", focused, err)
+		}
+		shots.take("10-declined-" + in.code)
+		press("#again", " ")
+		do(chromedp.WaitVisible("#settling"), chromedp.Reload(), chromedp.WaitVisible("#settling"))
+		if list, _ = w.shop.asked(); len(list) != 2*n+2 {
+			t.Fatalf("%d payments were asked for", len(list))
+		}
+		w.shop.said(list[2*n+1].Payment, kiosk.PaymentSetAside)
+		do(chromedp.WaitVisible("#stage"))
+		says("tfoot", in.approved)
+		press(`header form[action="/kiosk/leave"] button`, "\r")
+		do(chromedp.WaitVisible(".hero"))
+	}
+	w.shop.mu.Lock()
+	defer w.shop.mu.Unlock()
+	if len(w.shop.orders) != 3 {
+		t.Errorf("%d orders", len(w.shop.orders))
+	}
+	for _, o := range w.shop.orders {
+		if o.Payment == "" {
+			t.Errorf("order %s has no payment", o.ID)
+		}
+	}
+}

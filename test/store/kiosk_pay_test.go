@@ -1,0 +1,117 @@
+package store
+
+import (
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// B4, B16: what somebody pays beforehand on the page of a kiosk is at the provider what the page says: nothing when it was declined, once when it was
+// approved, and free again when the order is canceled, when too little is there, or when whoever began to pay walks away while the provider answers nobody.
+func TestB4_PayingBeforehandAtAKiosk(t *testing.T) {
+	t.Parallel()
+	binary := program(t)
+	out := startOutside(t, binary)
+	m := startWith(t, out, binary, t.TempDir(), nil)
+	m.seed()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar}
+	login := strings.TrimSpace(m.souk("token", "--role", "device", "--subject", "kiosk-1"))
+	visit := func(path string, form url.Values) (at, page string) {
+		t.Helper()
+		method, body := http.MethodGet, io.Reader(nil)
+		if form != nil {
+			method, body = http.MethodPost, strings.NewReader(form.Encode())
+		}
+		r, err := http.NewRequestWithContext(t.Context(), method, m.url+path, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+login)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		data, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.Request.URL.RequestURI(), string(data)
+	}
+	fill := func(visiting, pieces string) {
+		t.Helper()
+		visit("/kiosk/add", url.Values{"product": {"PRODUCT_002"}, "quantity": {pieces}, "amount": {"500"}, "currency": {"EUR"}, "visit": {visiting}, "key": {visiting}})
+	}
+	pay := func(attempt string) (at string) {
+		t.Helper()
+		for range 2 { // touched twice
+			at, _ = visit("/kiosk/checkout", url.Values{"pay": {"now"}, "attempt": {attempt}})
+		}
+		if !strings.HasPrefix(at, "/kiosk/pay?") && !strings.HasPrefix(at, "/kiosk/orders/") {
+			t.Fatalf("paying, and at %s", at)
+		}
+		return at
+	}
+	shows := func(at, want string) {
+		t.Helper()
+		await(t, at+" says "+want, func() bool { _, page := visit(at, nil); return strings.Contains(page, want) })
+	}
+	total := func(authorized, voided int64) {
+		t.Helper()
+		await(t, "what the provider has set aside", func() bool {
+			all := out.money(t).Totals["EUR"]
+			return all.Authorized == authorized && all.Voided == voided && all.Captured == 0
+		})
+	}
+
+	fill("first", "2")
+	out.troubleMoney(t, `{"decline_percent":100}`)
+	shows(pay("1"), "The payment was declined. Nothing was charged.")
+	total(0, 0)
+	out.troubleMoney(t, `{"pause":true}`)
+	at := pay("2")
+	shows(at, "waiting for the payment to be approved")
+	out.troubleMoney(t, `{}`)
+	shows(at, "The payment is approved")
+	total(1000, 0)
+	at, page := visit("/kiosk/checkout", url.Values{"pay": {"now"}, "attempt": {"2"}})
+	placed := regexp.MustCompile(`/kiosk/orders/([^/?]+)`).FindStringSubmatch(at)
+	if placed == nil {
+		t.Fatalf("approved, and at %s: %s", at, page)
+	}
+	shows(at, "Your order is confirmed")
+	shows(at, "Total, approved beforehand")
+	total(1000, 0)
+	visit(at+"/cancel", url.Values{})
+	shows(at, "Your order is cancelled")
+	total(1000, 1000)
+
+	out.troubleMoney(t, `{"pause":true}`)
+	fill("second", "2")
+	shows(pay("1"), "waiting for the payment to be approved")
+	visit("/kiosk/leave", url.Values{})
+	out.troubleMoney(t, `{}`)
+	total(2000, 2000)
+
+	fill("third", "20") // of 15
+	await(t, "an order that was paid", func() bool {
+		at, _ = visit("/kiosk/checkout", url.Values{"pay": {"now"}})
+		return strings.HasPrefix(at, "/kiosk/orders/")
+	})
+	shows(at, "too little is there")
+	total(12000, 12000)
+	for key, n := range out.money(t).Executions {
+		if n != 1 {
+			t.Errorf("%s took effect %d times", key, n)
+		}
+	}
+}
