@@ -20,7 +20,8 @@ const (
 )
 
 // Idempotency remembers answers by the caller's Idempotency-Key. The root of the program backs it by a table. Implementations are
-// safe for concurrent use; two claims of one key at once have one winner.
+// safe for concurrent use; of two claims of one key at once in one process one wins. A process cannot tell another one that works from
+// one that died, so the same request at both may run at both: what it commands has an id of its own and is done once.
 type Idempotency interface {
 	// Claim takes the key for a caller until the given instant, or returns what stands under it: another's claim, or an answer.
 	// What has expired at now does not stand any more, nor does, for the same fingerprint, the claim of a process that has ended; for

@@ -59,17 +59,22 @@ func (a *answers) Claim(ctx context.Context, caller, key string, fingerprint [sh
 		return r, false, err
 	}
 	err = a.change(func(ctx context.Context, tx backbone.Transaction) (err error) {
-		standing, claimed, err = a.look(ctx, tx.Query, caller, key, content, now)
-		if err != nil || !claimed {
+		standing, claimed = door.Remembered{}, false
+		rows, err := tx.Query(ctx, `INSERT INTO `+a.table+` AS i (caller, key, fingerprint, status, type, location, body, boot, until, expires)
+			VALUES ($1, $2, $3, 0, '', '', '', $4, $5, $6)
+			ON CONFLICT (caller, key) DO UPDATE SET fingerprint = excluded.fingerprint, status = 0, type = '', location = '', body = '',
+			boot = excluded.boot, until = excluded.until, expires = excluded.expires
+			WHERE i.expires <= $7 OR i.status = 0 AND i.fingerprint = excluded.fingerprint AND (i.boot <> excluded.boot OR i.until <= $7)
+			RETURNING 1`, caller, key, content, a.boot, until.UnixMicro(), now.Add(door.KeyLife).UnixMicro(), now.UnixMicro())
+		if err != nil {
 			return err
 		}
-		return tx.Exec(ctx, []driver.Statement{{
-			SQL: `INSERT INTO ` + a.table + ` (caller, key, fingerprint, status, type, location, body, boot, until, expires)
-				VALUES ($1, $2, $3, 0, '', '', '', $4, $5, $6)
-				ON CONFLICT (caller, key) DO UPDATE SET fingerprint = excluded.fingerprint, status = 0, type = '', location = '', body = '',
-				boot = excluded.boot, until = excluded.until, expires = excluded.expires`,
-			Args: []any{caller, key, content, a.boot, until.UnixMicro(), now.Add(door.KeyLife).UnixMicro()},
-		}})
+		claimed = rows.Next()
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil || claimed {
+			return err
+		}
+		standing, _, err = a.look(ctx, tx.Query, caller, key, content, now)
+		return err
 	})
 	if err != nil {
 		return door.Remembered{}, false, err
