@@ -127,15 +127,7 @@ type shelves struct{ inventory *backbone.Reader }
 
 // Available implements kiosk.Stock.
 func (s shelves) Available(ctx context.Context, skus []string) (map[string]int64, error) {
-	found := make(map[string]int64, len(skus))
-	for _, sku := range skus {
-		l, err := inventory.Get(ctx, s.inventory, sku, mall.MainLocation)
-		if err != nil {
-			return nil, err
-		}
-		found[sku] = l.Available
-	}
-	return found, nil
+	return inventory.Available(ctx, s.inventory, skus, mall.MainLocation)
 }
 
 // trolleys shows kiosks their baskets.

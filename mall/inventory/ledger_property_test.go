@@ -95,9 +95,13 @@ func TestRunningLedgerIsTheReplayedOne(t *testing.T) {
 				rt.Fatalf("%s is %s after its time: %v", o, got.Phase, err)
 			}
 		}
+		all, err := Available(t.Context(), w.Reader("inventory"), append([]string{"never-received"}, skus...), "")
+		if err != nil || len(all) != len(skus)+1 || all["never-received"] != 0 {
+			rt.Fatalf("available of all: %v, %v", all, err)
+		}
 		for _, s := range skus {
-			if l := levelOf(t, w, s); l.Held != 0 {
-				rt.Fatalf("after the end of all reservations: %+v", l)
+			if l := levelOf(t, w, s); l.Held != 0 || all[s] != l.Available {
+				rt.Fatalf("after the end of all reservations: %+v, of which %d can be ordered", l, all[s])
 			}
 		}
 	})

@@ -3,6 +3,8 @@ package inventory
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"example.org/souk/backbone"
 	"example.org/souk/mall"
@@ -29,6 +31,24 @@ func Get(ctx context.Context, r *backbone.Reader, sku, location string) (Level, 
 		return Level{SKU: sku, Location: location}, err
 	}
 	return list[0], nil
+}
+
+// Available returns how much can be ordered of each SKU at a location ("" for the main one), by one statement. What was never received has 0.
+func Available(ctx context.Context, r *backbone.Reader, skus []string, location string) (map[string]int64, error) {
+	found := make(map[string]int64, len(skus))
+	if len(skus) == 0 {
+		return found, nil
+	}
+	ids, marks := make([]any, len(skus)), make([]string, len(skus))
+	for i, sku := range skus {
+		found[sku] = 0
+		ids[i], marks[i] = mall.StockID(sku, orMain(location)), "$"+strconv.Itoa(i+1)
+	}
+	list, err := query(ctx, r, selectLevels+`WHERE id IN (`+strings.Join(marks, ", ")+`)`, ids...)
+	for _, l := range list {
+		found[l.SKU] = l.Available
+	}
+	return found, err
 }
 
 // List returns up to limit levels in the order of SKU and location, beginning after one pair; after "" and "" begins at
