@@ -29,7 +29,7 @@ func openGate(gate, key string) backbone.Command { return devices.OpenGate{Devic
 func (h *House) openStaff() (err error) {
 	f := floor{h}
 	h.staff, err = staff.Register(h.Door, staff.Config{
-		Commands: h, Shops: f, Stock: f, Orders: f, Payments: f, Purchases: f, Fleet: f, Devices: f, Trade: f, Logs: f, Own: h.Reader(staff.ServiceName),
+		Commands: h, Shops: f, Stock: f, Orders: f, Payments: f, Purchases: f, Fleet: f, Devices: f, Trade: f, Catalogue: f, Logs: f, Own: h.Reader(staff.ServiceName),
 	})
 	return err
 }
@@ -53,6 +53,16 @@ func (f floor) Shops(ctx context.Context, after string, limit int) ([]staff.Shop
 		list[i] = staff.Shop(s)
 	}
 	return list, err
+}
+
+// Find implements staff.Catalogue.
+func (f floor) Find(ctx context.Context, text string) (mall.Item, bool, error) {
+	reader := f.h.Reader("stores")
+	p, found, err := stores.Find(ctx, reader, text)
+	if err == nil && !found {
+		p, found, err = stores.FindBarcode(ctx, reader, "", text)
+	}
+	return mall.Item{Product: p.Product, SKU: p.SKU, Name: p.Name, Price: p.Price, Store: p.Store}, found, err
 }
 
 // Levels implements staff.Stock.
