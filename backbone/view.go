@@ -65,8 +65,9 @@ func (v TypedView[E]) KeyedBy(key func(E) string) View {
 	return v.View
 }
 
-// Apply has the view take in one event through tx: what a runtime does once for each event, here for whoever fills the tables of a view without one,
-// as tests do. An event of a type that the view does not show is an error.
+// Apply has the view take in one event through tx: what a runtime does once for each event, here for tests that fill the tables of a view without one
+// (backbonetest.Tables). A program has no use for it. It is exported since the tests of a service stand in the service's package, here as in any other
+// module, and nothing else leads from there to a projection. An event of a type that the view does not show is an error.
 func (v *View) Apply(ctx context.Context, tx ViewTx, e Event) error {
 	for i := range v.Projections {
 		if p := &v.Projections[i]; p.sub.event == e.EventType() {

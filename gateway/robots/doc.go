@@ -14,8 +14,8 @@
 // under the same number, and it counts once. A robot that is heard of has its lease renewed, three times a lease and when its
 // mode changes. One that says that it is in error is not counted on.
 //
-// Positions are shown to others in the process (Sightings, Watch) and kept nowhere: only the last of each robot is there, and one
-// that comes too early after another is dropped.
+// Positions are shown to others in the process (Sightings, Watch), which may tell other processes, and kept nowhere: only the last of each
+// robot is there, and one that comes too early after another is dropped.
 //
 // The gateway runs where the depot runs.
 package robots

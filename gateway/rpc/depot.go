@@ -3,11 +3,13 @@ package rpc
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"connectrpc.com/connect"
 
 	soukv1 "example.org/souk/api/gen/souk/v1"
 	"example.org/souk/api/gen/souk/v1/soukv1connect"
+	"example.org/souk/backbone"
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/depot"
@@ -26,6 +28,7 @@ var depotPolicy = map[string]Access{
 	"GetList":            lookers,
 	"ListLists":          lookers,
 	"ListRobots":         lookers,
+	"FollowRobots":       processes,
 }
 
 // depotFace answers for the depot. What robots do they say elsewhere.
@@ -126,6 +129,65 @@ func (h depotFace) ListRobots(ctx context.Context, r *connect.Request[soukv1.Lis
 		})
 	}
 	return done(answer, unread(err))
+}
+
+// Robots knows where the robots are whose streams are in this process. Nothing of it waits for whoever asks.
+type Robots interface {
+	// Sightings returns those that said something after a number, each once and as it is now, and the number to ask with next; 0 asks for
+	// all that came since the start.
+	Sightings(since uint64) (list []*soukv1.RobotSighting, last uint64)
+	// Watch returns a channel that receives a value (coalesced) after each change, and a function that ends it.
+	Watch() (changed <-chan struct{}, stop func())
+}
+
+// noRobots is a process in which there are none.
+type noRobots struct{}
+
+func (noRobots) Sightings(uint64) ([]*soukv1.RobotSighting, uint64) { return nil, 0 }
+func (noRobots) Watch() (<-chan struct{}, func())                   { return nil, func() {} }
+
+const (
+	// sightEvery is how often who follows robots is told of them. However many say something meanwhile, each is told once.
+	sightEvery = 100 * time.Millisecond
+	// sightedAtOnce bounds the robots of one answer of a stream.
+	sightedAtOnce = 1000
+)
+
+func (h depotFace) FollowRobots(ctx context.Context, _ *connect.Request[soukv1.FollowRobotsRequest], stream *connect.ServerStream[soukv1.FollowRobotsResponse]) error {
+	changed, stop := h.Robots.Watch()
+	defer stop()
+	pace := time.NewTicker(sightEvery)
+	defer pace.Stop()
+	seen, first := uint64(0), true
+	for {
+		list, last := h.Robots.Sightings(seen)
+		for len(list) > 0 || first {
+			n := min(len(list), sightedAtOnce)
+			if err := send(ctx, stream, &soukv1.FollowRobotsResponse{Robots: list[:n]}); err != nil {
+				return err
+			}
+			list, first = list[n:], false
+		}
+		seen = last
+		if err := wait(ctx, h.Closing, pace.C); err != nil {
+			return err
+		}
+		if err := wait(ctx, h.Closing, changed); err != nil {
+			return err
+		}
+	}
+}
+
+// wait receives from a channel, unless there is a reason to wait no more.
+func wait[T any](ctx context.Context, closing <-chan struct{}, c <-chan T) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-closing:
+		return backbone.ErrStopped
+	case <-c:
+		return nil
+	}
 }
 
 // page judges where a list begins and how long it may be.

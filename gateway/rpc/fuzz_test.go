@@ -87,7 +87,9 @@ func (b *bench) healthy(caller, what, method string, m protoreflect.MethodDescri
 }
 
 // endless ends only when its caller does; what it reads is in no other way than what others read.
-func endless(m protoreflect.MethodDescriptor) bool { return m.Name() == "FollowFeeds" }
+func endless(m protoreflect.MethodDescriptor) bool {
+	return m.Name() == "FollowFeeds" || m.Name() == "FollowRobots"
+}
 
 // B1: whatever a program sends to whichever method, nothing breaks inside. Red when an id or a time is not validated, and when an
 // error of the database is passed on as it is.

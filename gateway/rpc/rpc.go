@@ -71,6 +71,8 @@ type Config struct {
 	Catalogue Catalogue
 	// Baskets fills in what commands about baskets say, where their service runs.
 	Baskets baskets.Border
+	// Robots are those that speak with this process, where the depot runs. nil: none do.
+	Robots Robots
 	// Keys seals what comes in here. Without it only what is sealed already is taken. It lends keys where the service keys runs.
 	Keys Keys
 	// Caller fills who calls. nil is nobody; an error is told as unauthenticated and nothing more.
@@ -131,6 +133,7 @@ func New(c Config) (http.Handler, error) {
 		return nil, errors.New("rpc: Commands, Reader, Changed, Control and Caller are required")
 	}
 	fallback[backbone.Clock](&c.Clock, systemClock{})
+	fallback[Robots](&c.Robots, noRobots{})
 	fallback(&c.Logger, slog.Default())
 	fallback(&c.MaxMessage, 256<<10)
 	fallback(&c.Timeout, 10*time.Second)

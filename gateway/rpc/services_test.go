@@ -2,7 +2,9 @@ package rpc
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -24,6 +26,7 @@ import (
 	"example.org/souk/api/gen/souk/v1/soukv1connect"
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/backbonetest"
+	"example.org/souk/internal/testserver"
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/event"
@@ -523,6 +526,158 @@ func TestFeedsAreFollowed(t *testing.T) {
 			t.Errorf("ended with %v", err)
 		}
 		break
+	}
+}
+
+// fleet is where robots are.
+type fleet struct {
+	mu       sync.Mutex
+	n        uint64
+	of       map[string]numbered
+	watchers map[chan struct{}]bool
+}
+
+type numbered struct {
+	*soukv1.RobotSighting
+	n uint64
+}
+
+// move has so many robots say a place.
+func (f *fleet) move(robots int, to int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range robots {
+		f.n++
+		id := fmt.Sprintf("R%04d", i)
+		f.of[id] = numbered{&soukv1.RobotSighting{Robot: id, Online: true, At: &soukv1.Place{X: to}}, f.n}
+	}
+	for c := range f.watchers {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (f *fleet) Sightings(since uint64) (list []*soukv1.RobotSighting, last uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range f.of {
+		if r.n > since {
+			list = append(list, r.RobotSighting)
+		}
+	}
+	return list, f.n
+}
+
+func (f *fleet) Watch() (<-chan struct{}, func()) {
+	c := make(chan struct{}, 1)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.watchers[c] = true
+	return c, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.watchers, c)
+	}
+}
+
+func (f *fleet) watched() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.watchers)
+}
+
+// Who follows robots is told of all that are there, and then of each that has moved, as it is now: who is slow to read is told less, and the
+// newest all the same. Nothing is left of who has gone. Red when a stream keeps what was not read, when it tells again what it has told, and when
+// one without robots tells nothing at once.
+func TestRobotsAreFollowed(t *testing.T) {
+	t.Parallel()
+	const robots, rounds = 2500, 40
+	floor, closing := &fleet{of: map[string]numbered{}, watchers: map[chan struct{}]bool{}}, make(chan struct{})
+	floor.move(robots, 1)
+	b := begin(t, func(c *Config) { c.Robots, c.Closing = floor, closing })
+	follow := func(b *bench) (grpc.ClientStream, context.CancelFunc) {
+		ctx, leave := context.WithCancel(b.as("process:staff"))
+		stream, err := b.grpc.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, soukv1connect.DepotServiceFollowRobotsProcedure)
+		if err == nil {
+			err = stream.SendMsg(&soukv1.FollowRobotsRequest{})
+		}
+		if err == nil {
+			err = stream.CloseSend()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stream, leave
+	}
+	next := func(s grpc.ClientStream) []*soukv1.RobotSighting {
+		t.Helper()
+		m := &soukv1.FollowRobotsResponse{}
+		if err := s.RecvMsg(m); err != nil {
+			t.Fatal(err)
+		}
+		return m.GetRobots()
+	}
+	slow, _ := follow(b)
+	seen := map[string]int64{}
+	hear := func() (told int) {
+		for _, r := range next(slow) {
+			seen[r.GetRobot()] = r.GetAt().GetX()
+			told++
+		}
+		return told
+	}
+	for len(seen) < robots {
+		if n := hear(); n == 0 || n > sightedAtOnce {
+			t.Fatalf("%d robots at once", n)
+		}
+	}
+	// It reads nothing while everybody moves, ten times a second.
+	quick, leave := follow(b)
+	for round := range rounds {
+		floor.move(robots, int64(round)+2)
+		for at := int64(0); at < int64(round)+2; {
+			for _, r := range next(quick) {
+				at = r.GetAt().GetX()
+			}
+		}
+	}
+	leave()
+	told := 0
+	for newest := 0; newest < robots; {
+		told += hear()
+		newest = 0
+		for _, at := range seen {
+			if at == rounds+1 {
+				newest++
+			}
+		}
+	}
+	if told > robots*rounds/2 {
+		t.Errorf("%d places were kept for who did not look", told)
+	}
+	floor.move(1, rounds+2)
+	if list := next(slow); len(list) != 1 || list[0].GetAt().GetX() != rounds+2 {
+		t.Errorf("one has moved, and %d are told", len(list))
+	}
+	none := begin(t)
+	if s, _ := follow(none); len(next(s)) != 0 {
+		t.Error("robots where there are none")
+	}
+	close(closing)
+	for {
+		err := slow.RecvMsg(&soukv1.FollowRobotsResponse{})
+		if err == nil {
+			continue
+		}
+		if status.Code(err) != codes.Unavailable {
+			t.Errorf("ended with %v", err)
+		}
+		break
+	}
+	if !testserver.Await(t.Context(), 20*time.Second, func() bool { return floor.watched() == 0 }) {
+		t.Errorf("%d streams are left that nobody reads", floor.watched())
 	}
 }
 

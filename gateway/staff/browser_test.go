@@ -49,7 +49,7 @@ func TestThePageInABrowser(t *testing.T) {
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		for {
-			if met, err := chromedp.Run(limited, chromedp.Evaluate[bool](condition)); err != nil {
+			if met, err := chromedp.Run(limited, chromedp.Evaluate[bool]("!!("+condition+")")); err != nil {
 				t.Fatalf("%s: %v", condition, err)
 			} else if met {
 				return
@@ -109,25 +109,81 @@ func TestThePageInABrowser(t *testing.T) {
 	if stale := text("#stale"); !strings.Contains(stale, "This board is old: no news for 4") {
 		t.Errorf("stale: %q", stale)
 	}
+	substitute(t, limited, s, do, until)
 }
 
-// screenshots keeps pictures of the page where somebody wants to look at it.
-func screenshots(t *testing.T, ctx context.Context) {
+// substitute has somebody choose, with the keyboard alone, what comes instead of goods that were not found: what is misspelt is said where it stands and
+// stays, what was chosen is taken back, what is too dear is refused and changed, and the board has one call less.
+func substitute(t *testing.T, ctx context.Context, s *shop, do func(...chromedp.Action[chromedp.Void]), until func(string)) {
+	t.Helper()
+	keys := func(keys string) { t.Helper(); do(chromedp.KeyEvent(keys)) }
+	add := func(text string) { t.Helper(); keys(text + kb.Enter) } // the page begins where one more is typed
+	until(`document.querySelector("#calls .count")?.textContent === "2"`)
+	do(chromedp.Focus("#instead-O2"), chromedp.KeyEvent(kb.Enter))
+	until(`document.activeElement?.name === "find"`)
+	add("Grean tea")
+	until(`document.getElementById("wrong")?.textContent.includes("Grean tea.")`)
+	until(`document.activeElement?.name === "find" && document.activeElement?.value === "Grean tea" && document.activeElement?.getAttribute("aria-describedby") === "wrong"`)
+	do(chromedp.Evaluate[chromedp.Void](`document.activeElement?.select()`))
+	add("Gold tea")
+	until(`document.querySelector("#cost .chip")?.textContent === "⚠ too dear"`)
+	screenshot(t, ctx, "staff-substitutes.png")
+	do(chromedp.Focus("#send"), chromedp.KeyEvent(kb.Enter))
+	until(`document.getElementById("said")?.textContent === "Not done: the substitutes cost more than what they stand in for."`)
+	until(`document.activeElement?.id === "send"`)
+	do(chromedp.Focus("#remove-0"), chromedp.KeyEvent(kb.Enter))
+	until(`document.querySelector("#instead .none") !== null && document.activeElement?.name === "find"`)
+	keys("TEA_9" + kb.Tab + kb.Tab)
+	until(`document.activeElement?.name === "price"`)
+	add("500")
+	until(`document.querySelector("#cost")?.textContent.startsWith("5.00 EUR of at most 9.00 EUR") && document.activeElement?.name === "find"`)
+	add("TEA_2")
+	until(`document.querySelector("#cost")?.textContent.startsWith("9.00 EUR of")`)
+	for range 4 { // pieces, price, Add, and what sends it
+		keys(kb.Tab)
+	}
+	until(`document.activeElement?.id === "send"`)
+	keys(kb.Enter)
+	until(`document.querySelector("#order")?.textContent.includes("Nothing of this order waits for a decision.")`)
+	s.mu.Lock()
+	decided, ok := s.done[len(s.done)-1].(command.DecideShort)
+	s.mu.Unlock()
+	if !ok || decided.Order != "O2" || decided.Choice != mall.ShortSubstitute || len(decided.Substitutes) != 2 ||
+		decided.Substitutes[0] != (mall.Item{Product: "gold", SKU: "TEA_9", Name: "Gold tea", Price: eur(500), Quantity: 1}) ||
+		decided.Substitutes[1] != (mall.Item{Product: "green", SKU: "TEA_2", Name: "Green <tea>", Price: eur(400), Quantity: 1, Store: "S1"}) {
+		t.Errorf("decided: %+v", decided)
+	}
+	do(chromedp.Focus("#back"), chromedp.KeyEvent(kb.Enter))
+	do(chromedp.WaitVisible("#state.live"))
+	until(`document.querySelector("#calls .count")?.textContent === "1"`)
+}
+
+// screenshot keeps a picture of the page where somebody wants to look at it.
+func screenshot(t *testing.T, ctx context.Context, name string) {
 	t.Helper()
 	dir := os.Getenv("SOUK_SCREENSHOTS")
 	if dir == "" {
+		return
+	}
+	data, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// screenshots keeps pictures of the page at the widths of a desk and of a telephone.
+func screenshots(t *testing.T, ctx context.Context) {
+	t.Helper()
+	if os.Getenv("SOUK_SCREENSHOTS") == "" {
 		return
 	}
 	for name, width := range map[string]int64{"staff-wide.png": 1280, "staff-narrow.png": 480} {
 		if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, 900)); err != nil {
 			t.Fatal(err)
 		}
-		data, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		screenshot(t, ctx, name)
 	}
 }

@@ -2,7 +2,7 @@
 // see it live and act.
 //
 // Register adds its routes to a door (staff.go lists them with who may use each); Run follows the logs. What lies behind is a handful of small
-// interfaces that the root of the program fills: Commands, Shops, Stock, Orders, Payments, Purchases, Fleet, Devices, Trade, Logs.
+// interfaces that the root of the program fills: Commands, Shops, Stock, Orders, Payments, Purchases, Fleet, Devices, Trade, Catalogue, Logs.
 //
 // Live (feed.go, position.go): a snapshot says with as_of up to where it knows everything. A socket goes on from there with ?since=, in this
 // process or in any other: a position names a place in each service's log, and the logs are what every replica reads. Each event is a frame with the

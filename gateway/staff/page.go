@@ -16,7 +16,7 @@ import (
 	"example.org/souk/mall"
 )
 
-//go:embed page.html board.html sales.html page.css page.js
+//go:embed page.html board.html sales.html substitutes.html page.css page.js form.js
 var files embed.FS
 
 // pagePolicy keeps everything out that is not ours.
@@ -119,20 +119,25 @@ func (g *Gateway) board(w http.ResponseWriter, r *door.Request) error {
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"sign": sign, "word": word, "class": class, "person": person, "asked": asked, "took": took, "wish": wish,
-}).ParseFS(files, "page.html", "board.html", "sales.html"))
+}).ParseFS(files, "page.html", "board.html", "sales.html", "substitutes.html"))
 
 func (g *Gateway) render(w http.ResponseWriter, r *door.Request, name string) error {
 	s, err := g.look(r.Context())
 	if err != nil {
 		return err
 	}
+	return answerPage(w, name, shown{s, r.Caller.Role, r.Caller.Rank, r.Caller.Actor()})
+}
+
+// answerPage answers with a page that loads nothing but what is ours.
+func answerPage(w http.ResponseWriter, name string, data any) error {
 	var b bytes.Buffer
-	if err := pages.ExecuteTemplate(&b, name, shown{s, r.Caller.Role, r.Caller.Rank, r.Caller.Actor()}); err != nil {
+	if err := pages.ExecuteTemplate(&b, name, data); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", pagePolicy)
-	_, err = w.Write(b.Bytes())
+	_, err := w.Write(b.Bytes())
 	return err
 }
 

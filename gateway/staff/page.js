@@ -1,17 +1,11 @@
 "use strict";
-const $ = (id) => document.getElementById(id);
 const staleAfter = 30000, betweenBoards = 400, lagging = 2000;
 let asOf = $("as-of").dataset.asOf, seq = 0, heard = Date.now(), paused = false, socket = null, again = 1000;
 let wanted = false, fetching = false, last = 0;
-const keys = new Map(); // of what was asked for and has no answer yet: asked for again, it is done once
 
 function state(text, live) {
   $("state").textContent = paused ? "paused" : text;
   $("state").className = live && !paused ? "live" : "";
-}
-function say(text, bad) {
-  $("said").textContent = text;
-  $("said").className = bad ? "bad" : "";
 }
 
 // The server draws the board. What somebody is about to do is kept over a new one: the focus, what is open, what was typed.
@@ -114,39 +108,7 @@ setInterval(() => {
   if (silent > staleAfter) $("stale").textContent = "⚠ This board is old: no news for " + Math.round(silent / 1000) + " s.";
 }, 1000);
 
-document.addEventListener("submit", async (e) => {
-  const form = e.target, button = form.querySelector("button");
-  if (!form.dataset.post) return;
-  e.preventDefault();
-  let path = form.dataset.post;
-  const body = form.dataset.body ? JSON.parse(form.dataset.body) : {};
-  const amount = form.querySelector("[data-money]"), currency = form.querySelector("[data-currency]");
-  for (const field of form.querySelectorAll("input,select")) {
-    if ("path" in field.dataset) path = path.replace("{" + field.name + "}", encodeURIComponent(field.value));
-    else if (field === amount || field === currency) continue;
-    else body[field.name] = field.type === "number" ? Number(field.value) : field.value;
-  }
-  if (amount && amount.value) body.amount = { amount: Number(amount.value), currency: currency.value.toUpperCase() };
-  const sent = JSON.stringify(body), what = path + " " + sent;
-  if (!keys.has(what)) keys.set(what, crypto.randomUUID());
-  button.disabled = true;
-  try {
-    const answer = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json", "Idempotency-Key": keys.get(what) }, body: sent });
-    const said = await answer.json();
-    if (answer.status < 500) keys.delete(what);
-    if (answer.ok) {
-      say("Done: " + button.textContent + ".");
-      form.reset();
-      if (form.closest("details")) form.closest("details").open = false;
-    } else {
-      const fields = (said.errors || []).map((f) => f.field + " " + f.reason).join("; ");
-      say("Not done: " + (fields || said.detail || said.title) + ".", true);
-    }
-  } catch { say("Not done: the mall cannot be reached. Try again.", true); }
-  button.disabled = false;
-  button.focus();
-  changed();
-});
+document.addEventListener("answered", changed);
 document.addEventListener("keydown", (e) => {
   if (e.target.closest && e.target.closest("input,select,textarea") || e.ctrlKey || e.metaKey || e.altKey) return;
   if (e.key === "p") $("pause").click();

@@ -1,7 +1,6 @@
 package staff
 
 import (
-	"bytes"
 	"context"
 	"net/http"
 	"time"
@@ -55,19 +54,12 @@ func (g *Gateway) sales(w http.ResponseWriter, r *door.Request) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	var b bytes.Buffer
-	if err := pages.ExecuteTemplate(&b, "sales.html", struct {
+	return answerPage(w, "sales.html", struct {
 		Traded
 		Actor string
 		Rank  door.Rank
 		Time  time.Time
-	}{traded, r.Caller.Actor(), r.Caller.Rank, now}); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", pagePolicy)
-	_, err = w.Write(b.Bytes())
-	return err
+	}{traded, r.Caller.Actor(), r.Caller.Rank, now})
 }
 
 // took says for people how long something took.

@@ -193,6 +193,7 @@ type Config struct {
 	Fleet     Fleet
 	Devices   Devices
 	Trade     Trade
+	Catalogue Catalogue
 	// Own reads the gateway's own service.
 	Own  *backbone.Reader
 	Logs Logs
@@ -222,7 +223,7 @@ func (systemClock) Now() time.Time { return time.Now() }
 // Register adds the gateway's routes to a door. Sockets hear of what happens while Run runs.
 func Register(d *door.Door, c Config) (*Gateway, error) {
 	if c.Commands == nil || c.Shops == nil || c.Stock == nil || c.Orders == nil || c.Payments == nil || c.Purchases == nil ||
-		c.Fleet == nil || c.Devices == nil || c.Trade == nil || c.Own == nil || c.Logs == nil {
+		c.Fleet == nil || c.Devices == nil || c.Trade == nil || c.Catalogue == nil || c.Own == nil || c.Logs == nil {
 		return nil, errors.New("staff: everything that stands behind the gateway is required")
 	}
 	if c.Clock == nil {
@@ -268,6 +269,7 @@ func (g *Gateway) routes() []door.Route {
 		see("", g.page),
 		see("/page.css", asset("page.css", "text/css; charset=utf-8")),
 		see("/page.js", asset("page.js", "text/javascript; charset=utf-8")),
+		see("/form.js", asset("form.js", "text/javascript; charset=utf-8")),
 		see("/board", g.board),
 		see("/snapshot", g.snapshot),
 		feed,
@@ -286,6 +288,7 @@ func (g *Gateway) routes() []door.Route {
 		see("/orders/{order}", g.showOrder),
 		act("/orders/{order}/cancel", g.cancelOrder),
 		act("/orders/{order}/decide", g.decideShort),
+		see("/orders/{order}/substitutes", g.chooseSubstitutes),
 		act("/orders/{order}/pay", g.takePayment),
 		act("/orders/{order}/hand-over", g.handOver),
 

@@ -145,10 +145,21 @@ func (s *shop) Do(ctx context.Context, c backbone.Command, options ...backbone.D
 	for _, o := range options {
 		o(&m)
 	}
-	s.done, s.metas = append(s.done, c), append(s.metas, m)
-	if p, ok := c.(command.PayInvoice); ok {
-		for i := range s.orders {
-			s.orders[i].Paid = s.orders[i].Paid || s.orders[i].Order == p.Invoice
+	defer func() { s.done, s.metas = append(s.done, c), append(s.metas, m) }()
+	for i := range s.orders {
+		o := &s.orders[i]
+		switch c := c.(type) {
+		case command.PayInvoice:
+			o.Paid = o.Paid || o.Order == c.Invoice
+		case command.DecideShort:
+			cost, _ := mall.Total(c.Substitutes)
+			switch {
+			case o.Order != c.Order || c.Choice != mall.ShortSubstitute:
+			case cost.Amount > o.Total.Amount:
+				return backbone.Answer{Outcome: backbone.Refused, Refusal: backbone.Refuse("too_dear", "the substitutes cost more than what they stand in for")}, nil
+			default:
+				o.Short, o.Missing, o.Substitutes = nil, 0, c.Substitutes
+			}
 		}
 	}
 	return backbone.Answer{Outcome: backbone.Done}, nil
@@ -156,6 +167,19 @@ func (s *shop) Do(ctx context.Context, c backbone.Command, options ...backbone.D
 
 func (s *shop) Shops(context.Context, string, int) ([]staff.Shop, error) {
 	return []staff.Shop{{Store: "S1", Name: `Corner <b>"shop"</b>`, Location: "main", Participating: true}}, s.broken
+}
+
+func (s *shop) Find(_ context.Context, text string) (mall.Item, bool, error) {
+	for _, i := range []mall.Item{
+		{Product: "green", SKU: "TEA_2", Name: "Green <tea>", Price: eur(400), Store: "S1"},
+		{Product: "gold", SKU: "TEA_9", Name: "Gold tea", Price: eur(9900)},
+		{Product: "far", SKU: "TEA_3", Name: "Far tea", Price: mall.Money{Amount: 5, Currency: "JPY"}},
+	} {
+		if text == i.SKU || text == i.Name {
+			return i, true, s.broken
+		}
+	}
+	return mall.Item{}, false, s.broken
 }
 
 func (s *shop) Levels(ctx context.Context, afterSKU, _ string, _ int) (list []staff.Level, err error) {
@@ -270,7 +294,10 @@ func newShop(t *testing.T) *shop {
 	}})}
 	s.orders = []staff.Order{
 		{OrderLine: staff.OrderLine{Order: "O1", Customer: "C1", Status: "READY", Total: eur(4000), Placed: backbonetest.Epoch, Substitutes: []mall.Item{{Name: "Green <tea>", Quantity: 2}}}, History: []staff.Change{}},
-		{OrderLine: staff.OrderLine{Order: "O2", Customer: "C2", Status: "PICKING", Total: eur(900), Placed: backbonetest.Epoch, Missing: 1, WhenShort: mall.ShortSubstitute}},
+		{
+			OrderLine: staff.OrderLine{Order: "O2", Customer: "C2", Status: "PICKING", Total: eur(900), Placed: backbonetest.Epoch, Missing: 1, WhenShort: mall.ShortSubstitute},
+			Items:     []mall.Item{{Product: "black", SKU: "SKU_1", Name: "Black tea", Price: eur(450), Quantity: 2}}, Short: []mall.Line{{SKU: "SKU_1", Quantity: 2}},
+		},
 		{OrderLine: staff.OrderLine{Order: "O3", Customer: "C1", Status: "COMPLETED", Total: eur(100), Placed: backbonetest.Epoch, Paid: true}},
 	}
 	s.robots = []staff.Robot{
@@ -291,7 +318,7 @@ func open(t *testing.T, s *shop, change ...func(*staff.Config)) *world {
 		t.Fatal(err)
 	}
 	c := staff.Config{
-		Commands: s, Shops: s, Stock: s, Orders: s, Payments: s, Purchases: s, Fleet: s, Devices: s, Trade: s, Logs: s, Own: s.Reader("staff"), LookEvery: 5 * time.Millisecond,
+		Commands: s, Shops: s, Stock: s, Orders: s, Payments: s, Purchases: s, Fleet: s, Devices: s, Trade: s, Catalogue: s, Logs: s, Own: s.Reader("staff"), LookEvery: 5 * time.Millisecond,
 	}
 	for _, f := range change {
 		f(&c)
@@ -476,7 +503,7 @@ func TestB16_EveryRouteWithEveryCaller(t *testing.T) {
 			}
 		}
 	}
-	if routes != 36 {
+	if routes != 38 {
 		t.Errorf("%d routes", routes)
 	}
 }
@@ -563,7 +590,7 @@ func TestB12_ProblemsAreTold(t *testing.T) {
 	s.change(func() { s.refuse = backbone.ErrUnavailable })
 	w.refused(503, "unavailable", m, "POST", "/staff/orders/O1/cancel", `{"reason":"late"}`)
 	s.change(func() { s.refuse, s.broken = nil, errors.New(`SELECT secret FROM "orders"`) })
-	for _, path := range []string{"", "/board", "/snapshot", "/stores", "/stock", "/stock/x", "/orders", "/orders/O1", "/purchases", "/robots", "/lists", "/devices", "/payments/P1", "/invoices/O1"} {
+	for _, path := range []string{"", "/board", "/snapshot", "/stores", "/stock", "/stock/x", "/orders", "/orders/O1", "/orders/O2/substitutes", "/purchases", "/robots", "/lists", "/devices", "/payments/P1", "/invoices/O1"} {
 		w.refused(503, "unavailable", m, "GET", "/staff"+path, "")
 	}
 }
@@ -669,6 +696,73 @@ func TestThePage(t *testing.T) {
 				t.Errorf("%q is offered", not)
 			}
 		}
+	}
+}
+
+// What comes instead of goods that were not found is put together on a page of its own, which says what is wrong with it and decides nothing. Who
+// may only look chooses nothing. Red when a price is taken that is none, when something that was chosen is lost, and when the page offers to send nothing.
+func TestThePageOfSubstitutes(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	w := open(t, s)
+	const path = "/staff/orders/O2/substitutes"
+	page := func(query string) string {
+		t.Helper()
+		rec := w.do(w.clerk("ann"), "GET", path+"?"+query, "")
+		if rec.Code != 200 || !strings.HasPrefix(rec.Header().Get("Content-Security-Policy"), "default-src 'none'") || strings.Contains(rec.Body.String(), "ZgotmplZ") {
+			t.Fatalf("%s: %d %v %s", query, rec.Code, rec.Header(), rec.Body)
+		}
+		return rec.Body.String()
+	}
+	const chosen, send = `data-body="{&#34;choice&#34;`, `id="send"`
+	kept := "sku=TEA_2&n=2&each=400"
+	many := strings.Repeat(kept+"&", mall.MaxLines)
+	for _, c := range []struct {
+		query string
+		has   []string
+		lacks []string
+	}{
+		{"", []string{"2 × Black tea", "something like it, never dearer", "Nothing is chosen yet.", "At most 9.00 EUR", "autofocus"}, []string{send, `role="alert"`}},
+		{"find=Green+%3Ctea%3E&pieces=2", []string{"Green &lt;tea&gt;", send, "8.00 EUR of at most 9.00 EUR", "Remove Green &lt;tea&gt;", `&#34;quantity&#34;:2,&#34;store&#34;:&#34;S1&#34;`}, []string{"too dear"}},
+		{"find=+TEA_9+&price=450&" + kept, []string{"12.50 EUR of at most 9.00 EUR", "⚠ too dear", "Gold tea", "4.50 EUR", "4.00 EUR", send, `<input type="hidden" name="sku" value="TEA_9">`}, []string{`role="alert"`}},
+		{"find=white+tea&" + kept, []string{"this SKU, barcode or whole name: white tea.", `value="white tea" required maxlength="200" autocomplete="off" autofocus aria-invalid`, "Green &lt;tea&gt;", send}, nil},
+		{"find=", []string{"Say which goods come instead."}, []string{send}},
+		{"find=Far+tea", []string{"Far tea is sold in JPY, and the order is in EUR."}, []string{send}},
+		{"find=TEA_2&pieces=0", []string{"Pieces must be a whole number from 1 to 1000000.", `value="TEA_2"`}, []string{send}},
+		{"find=TEA_2&pieces=x", []string{"Pieces must be"}, []string{send}},
+		{"find=TEA_2&pieces=600000&sku=TEA_2&n=600000&each=1", []string{"Not added: substitutes must not ask for more than 1000000 of one sku"}, nil},
+		{"find=TEA_2&price=4.50", []string{"such as 450 for 4.50"}, []string{send}},
+		{"find=TEA_2&price=-1", []string{"such as 450 for 4.50"}, []string{send}},
+		{many + "find=TEA_9", []string{"No more than 100 goods"}, nil},
+		{"sku=GONE&n=1&each=5&" + kept, []string{"whole name: GONE.", "Green &lt;tea&gt;", send}, nil},
+	} {
+		got := page(c.query)
+		for _, part := range c.has {
+			if !strings.Contains(got, part) {
+				t.Errorf("?%.60s does not show %q:\n%s", c.query, part, got)
+			}
+		}
+		for _, part := range c.lacks {
+			if strings.Contains(got, part) {
+				t.Errorf("?%.60s shows %q", c.query, part)
+			}
+		}
+		if strings.Contains(got, chosen) != strings.Contains(got, send) {
+			t.Errorf("?%.60s offers to send nothing", c.query)
+		}
+	}
+	if len(s.done) != 0 {
+		t.Errorf("the page has done %v", s.done)
+	}
+	for _, query := range []string{"sku=A", "sku=A&n=1", "n=1&each=1", many + kept} {
+		w.refused(400, "invalid_field", w.clerk("ann"), "GET", path+"?"+query, "")
+	}
+	w.refused(404, "not_found", w.clerk("ann"), "GET", "/staff/orders/O9/substitutes", "")
+	if got := w.do(w.clerk("ann"), "GET", "/staff/orders/O1/substitutes?find=TEA_2", "").Body.String(); !strings.Contains(got, "Nothing of this order waits") || strings.Contains(got, "<form") {
+		t.Errorf("an order that misses nothing: %s", got)
+	}
+	if got := w.do(w.token(door.Grant{Role: door.Engineer, Subject: "e"}), "GET", path+"?find=TEA_2", "").Body.String(); !strings.Contains(got, "2 × Black tea") || strings.Contains(got, "<form") {
+		t.Errorf("who may only look: %s", got)
 	}
 }
 

@@ -39,13 +39,34 @@ type Findings struct {
 	Broken []string `json:"broken"` // what does not hold
 }
 
-// Check looks at a mall in which nothing is under way any more. It reads the logs of the services and compares what follows
-// from them with what the services show and what the outside has on its books.
+// Check looks at a mall in which nothing is under way any more, and whose robots and supplier have done what there was to do. It reads the logs of the
+// services and compares what follows from them with what the services show and what the outside has on its books.
 func Check(ctx context.Context, h *house.House, out Outside) (Findings, error) {
-	c := &checker{h: h, out: out, status: map[string]orders.Status{}}
-	for _, part := range []func(context.Context) error{
-		c.logs, c.orders, c.lists, c.stock, c.supplies, c.walkOuts, c.money, c.letters, c.counts, c.trade, c.finds, c.leftovers,
-	} {
+	c := newChecker(h, out)
+	return c.look(
+		ctx, c.logs, c.orders, c.lists, c.stock, c.supplies, c.walkOuts, c.money, c.letters, c.counts, c.trade, c.finds, c.leftovers,
+	)
+}
+
+// Agrees is what of Check holds of any mall in which nothing is under way, whatever its orders wait for and whatever was done to it: what its services
+// show of the stock, of orders and of trade is what follows from the logs, and the books of the payment provider and of the mail server say the same.
+// Without out nobody outside is compared.
+func Agrees(ctx context.Context, h *house.House, out *Outside) (Findings, error) {
+	if out == nil {
+		c := newChecker(h, Outside{})
+		return c.look(ctx, c.read, c.stock, c.counts, c.trade, c.finds)
+	}
+	c := newChecker(h, *out)
+	return c.look(ctx, c.read, c.stock, c.counts, c.trade, c.finds, c.money, c.letters)
+}
+
+func newChecker(h *house.House, out Outside) *checker {
+	return &checker{h: h, out: out, status: map[string]orders.Status{}}
+}
+
+// look does one part after another.
+func (c *checker) look(ctx context.Context, parts ...func(context.Context) error) (Findings, error) {
+	for _, part := range parts {
 		c.right = true
 		if err := part(ctx); err != nil {
 			return c.found, err
@@ -140,16 +161,11 @@ func (c *checker) logs(ctx context.Context) error {
 	return nil
 }
 
-// orders: each has ended or waits for something that may come, and was approved once at most.
-func (c *checker) orders(ctx context.Context) error {
+// read takes in which orders were placed and how each is: the service knows all of them.
+func (c *checker) read(ctx context.Context) error {
 	if err := events(ctx, c, "orders", func(e event.OrderPlaced) { c.placed = append(c.placed, e) }); err != nil {
 		return err
 	}
-	approvals := map[string]int{}
-	if err := events(ctx, c, "orders", func(e event.OrderApproved) { approvals[e.Order]++ }); err != nil {
-		return err
-	}
-	states := map[orders.Status]int{}
 	for _, p := range c.placed {
 		v, found, err := orders.Get(ctx, c.h.Reader("orders"), p.Order)
 		if err != nil {
@@ -160,12 +176,27 @@ func (c *checker) orders(ctx context.Context) error {
 			continue
 		}
 		c.status[p.Order] = v.Status
-		states[v.Status]++
-		if !v.Status.Terminal() && !waits[v.Status] {
-			c.broken("order %s is %s, and nothing is under way", p.Order, v.Status)
+	}
+	return nil
+}
+
+// orders: each has ended or waits for something that may come, and was approved once at most.
+func (c *checker) orders(ctx context.Context) error {
+	if err := c.read(ctx); err != nil {
+		return err
+	}
+	approvals := map[string]int{}
+	if err := events(ctx, c, "orders", func(e event.OrderApproved) { approvals[e.Order]++ }); err != nil {
+		return err
+	}
+	states := map[orders.Status]int{}
+	for id, status := range c.status {
+		states[status]++
+		if !status.Terminal() && !waits[status] {
+			c.broken("order %s is %s, and nothing is under way", id, status)
 		}
-		if n := approvals[p.Order]; n > 1 {
-			c.broken("order %s was approved %d times", p.Order, n)
+		if n := approvals[id]; n > 1 {
+			c.broken("order %s was approved %d times", id, n)
 		}
 	}
 	c.looked("%d orders: each has ended or waits for something that may come (%s)", len(c.placed), tally(states))

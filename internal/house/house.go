@@ -152,6 +152,7 @@ type House struct {
 	devices   *devices.Gateway   // nil: the command line has none
 	robots    *robots.Gateway    // nil where the depot does not run
 	staff     *staff.Gateway     // nil: staff come in elsewhere
+	sighted   sightings          // what staff see of robots
 	taking    sync.WaitGroup     // what the partners' messages are taken in by
 	servers   []*http.Server
 	listeners []net.Listener
@@ -408,7 +409,10 @@ func (h *House) Start(ctx context.Context) error {
 	h.cancel = cancel
 	var programs http.Handler
 	if !h.cfg.Quiet {
-		var err error
+		err := h.openRobots()
+		if err != nil {
+			return err
+		}
 		if programs, err = h.programs(); err != nil {
 			return err
 		}
@@ -442,8 +446,8 @@ func (h *House) Start(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := h.letRobotsIn(run); err != nil {
-		return err
+	if h.robots != nil {
+		h.loops.Go(func() { h.robots.Run(run) })
 	}
 	if h.runs(kioskPart) {
 		for service, topic := range wakers {
@@ -458,9 +462,7 @@ func (h *House) Start(ctx context.Context) error {
 	}
 	if h.staff != nil {
 		h.loops.Go(func() { _ = h.staff.Run(run) }) // it ends with run, and for no other reason
-		if h.robots != nil {
-			h.loops.Go(func() { h.showRobots(run) })
-		}
+		h.showRobots(run)
 	}
 	for _, l := range h.listeners {
 		server := h.Door.Server()

@@ -15,8 +15,8 @@ import (
 // the logins of devices cannot be read.
 func (h *House) Robots() *robots.Gateway { return h.robots }
 
-// letRobotsIn opens the way in for robots where the depot runs and logins can be read.
-func (h *House) letRobotsIn(ctx context.Context) (err error) {
+// openRobots makes the way in for robots where the depot runs and logins can be read.
+func (h *House) openRobots() (err error) {
 	if !h.Runtime.Runs(depot.ServiceName) || h.stores.of(devices.ServiceName) == nil {
 		return nil
 	}
@@ -24,9 +24,6 @@ func (h *House) letRobotsIn(ctx context.Context) (err error) {
 		Commands: h.Runtime, Reader: h.Reader(depot.ServiceName), Changed: h.Runtime.Changed, Logins: robotLogins{h.Reader(devices.ServiceName)},
 		Lease: h.cfg.RobotLease, Closing: h.closing, Clock: clock{}, Logger: h.cfg.Logger,
 	})
-	if err == nil {
-		h.loops.Go(func() { h.robots.Run(ctx) })
-	}
 	return err
 }
 

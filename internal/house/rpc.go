@@ -15,11 +15,15 @@ import (
 
 // programs is the way in for programs of the shop: the application services that run here, for other processes and for who bears a token.
 func (h *House) programs() (http.Handler, error) {
-	return rpc.New(rpc.Config{
+	c := rpc.Config{
 		Commands: h.Runtime, ReadCommand: h.Runtime.ReadCommand, Reader: h.Reader, Run: h.Runtime.Services(), Changed: h.Runtime.Changed, Control: steered{h.Runtime, h},
 		Catalogue: h.prices(), Baskets: h.Baskets(), Keys: keeper{h.Keys, h}, Caller: h.caller, Clock: clock{}, Logger: h.cfg.Logger,
 		Observe: h.metrics.observeCall, Opened: h.opened, Closing: h.closing, CallerRate: h.rate(1), AddressRate: h.rate(5),
-	})
+	}
+	if h.robots != nil {
+		c.Robots = sighted{h.robots}
+	}
+	return rpc.New(c)
 }
 
 // servePrograms lets a server of the door speak gRPC, which needs HTTP/2, and takes what is for the application services to

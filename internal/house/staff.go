@@ -9,7 +9,6 @@ import (
 
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/devices"
-	"example.org/souk/gateway/robots"
 	"example.org/souk/gateway/staff"
 	"example.org/souk/mall"
 	"example.org/souk/mall/analytics"
@@ -30,7 +29,7 @@ func openGate(gate, key string) backbone.Command { return devices.OpenGate{Devic
 func (h *House) openStaff() (err error) {
 	f := floor{h}
 	h.staff, err = staff.Register(h.Door, staff.Config{
-		Commands: h, Shops: f, Stock: f, Orders: f, Payments: f, Purchases: f, Fleet: f, Devices: f, Trade: f, Logs: f, Own: h.Reader(staff.ServiceName),
+		Commands: h, Shops: f, Stock: f, Orders: f, Payments: f, Purchases: f, Fleet: f, Devices: f, Trade: f, Catalogue: f, Logs: f, Own: h.Reader(staff.ServiceName),
 	})
 	return err
 }
@@ -54,6 +53,16 @@ func (f floor) Shops(ctx context.Context, after string, limit int) ([]staff.Shop
 		list[i] = staff.Shop(s)
 	}
 	return list, err
+}
+
+// Find implements staff.Catalogue.
+func (f floor) Find(ctx context.Context, text string) (mall.Item, bool, error) {
+	reader := f.h.Reader("stores")
+	p, found, err := stores.Find(ctx, reader, text)
+	if err == nil && !found {
+		p, found, err = stores.FindBarcode(ctx, reader, "", text)
+	}
+	return mall.Item{Product: p.Product, SKU: p.SKU, Name: p.Name, Price: p.Price, Store: p.Store}, found, err
 }
 
 // Levels implements staff.Stock.
@@ -228,13 +237,13 @@ func (f floor) Purchases(ctx context.Context, limit int) ([]staff.Purchase, erro
 // maxFleet bounds the robots that staff see.
 const maxFleet = 4096
 
-// Robots implements staff.Fleet. What a robot said of itself here is newer than what the depot keeps of it.
+// Robots implements staff.Fleet. What a robot said of itself is newer than what the depot keeps of it.
 func (f floor) Robots(ctx context.Context) ([]staff.Robot, error) {
 	if !f.has(depot.ServiceName) {
 		return nil, nil
 	}
 	fleet, err := depot.Robots(ctx, f.h.Reader(depot.ServiceName), "", maxFleet)
-	list, said := make([]staff.Robot, len(fleet)), f.said()
+	list, said := make([]staff.Robot, len(fleet)), f.h.sighted.said()
 	for i, b := range fleet {
 		list[i] = staff.Robot{Robot: b.Robot, State: b.State, Battery: b.Battery, At: b.At, List: b.List}
 		if s, ok := said[b.Robot]; ok {
@@ -242,20 +251,6 @@ func (f floor) Robots(ctx context.Context) ([]staff.Robot, error) {
 		}
 	}
 	return list, err
-}
-
-// said is what robots said of themselves in this process and have not gone since, by their ids.
-func (f floor) said() map[string]robots.Sighting {
-	said := map[string]robots.Sighting{}
-	if f.h.robots != nil {
-		all, _ := f.h.robots.Sightings(0)
-		for _, s := range all {
-			if s.Online && s.State != "" {
-				said[s.Robot] = s
-			}
-		}
-	}
-	return said
 }
 
 // Lists implements staff.Fleet.
@@ -273,35 +268,6 @@ func (f floor) Lists(ctx context.Context, limit int) ([]staff.List, error) {
 
 // has tells whether a service is in this mall, here or in another process.
 func (f floor) has(service string) bool { return slices.Contains(f.h.Services(), service) }
-
-// moveEvery is how often staff are told where robots are.
-const moveEvery = 100 * time.Millisecond
-
-// showRobots tells staff where the robots are that speak with this process, until ctx ends. However many say something, it looks at moveEvery.
-func (h *House) showRobots(ctx context.Context) {
-	changed, stop := h.robots.Watch()
-	defer stop()
-	tick := time.NewTicker(moveEvery)
-	defer tick.Stop()
-	last := uint64(0)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
-		}
-		var list []robots.Sighting
-		list, last = h.robots.Sightings(last)
-		for _, s := range list {
-			h.staff.Moved(staff.Position{Robot: s.Robot, At: s.At, Heading: int64(s.Heading), Battery: s.Battery})
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
 
 // Devices implements staff.Devices.
 func (f floor) Devices(ctx context.Context) ([]staff.Device, error) {

@@ -9,6 +9,7 @@ package soukv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -1503,11 +1504,190 @@ func (x *ListRobotsResponse) GetRobots() []*Robot {
 	return nil
 }
 
+type FollowRobotsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowRobotsRequest) Reset() {
+	*x = FollowRobotsRequest{}
+	mi := &file_souk_v1_depot_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowRobotsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowRobotsRequest) ProtoMessage() {}
+
+func (x *FollowRobotsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_depot_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowRobotsRequest.ProtoReflect.Descriptor instead.
+func (*FollowRobotsRequest) Descriptor() ([]byte, []int) {
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{27}
+}
+
+type FollowRobotsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Each once. The first answer has all that came since the process began, and may have none.
+	Robots        []*RobotSighting `protobuf:"bytes,1,rep,name=robots,proto3" json:"robots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowRobotsResponse) Reset() {
+	*x = FollowRobotsResponse{}
+	mi := &file_souk_v1_depot_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowRobotsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowRobotsResponse) ProtoMessage() {}
+
+func (x *FollowRobotsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_depot_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowRobotsResponse.ProtoReflect.Descriptor instead.
+func (*FollowRobotsResponse) Descriptor() ([]byte, []int) {
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *FollowRobotsResponse) GetRobots() []*RobotSighting {
+	if x != nil {
+		return x.Robots
+	}
+	return nil
+}
+
+// RobotSighting is what a robot said last of itself in one process. It stands in no log.
+type RobotSighting struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Robot string                 `protobuf:"bytes,1,opt,name=robot,proto3" json:"robot,omitempty"`
+	// Its stream is open here. If not, everything else is as it was when it ended.
+	Online bool `protobuf:"varint,2,opt,name=online,proto3" json:"online,omitempty"`
+	// As in Robot; empty: it has not said how it is, and its battery is not known.
+	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	// Percent.
+	Battery int64  `protobuf:"varint,4,opt,name=battery,proto3" json:"battery,omitempty"`
+	At      *Place `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
+	// Degrees from north, clockwise.
+	Heading int32 `protobuf:"varint,6,opt,name=heading,proto3" json:"heading,omitempty"`
+	// When it was heard of last, by the clock of the process.
+	Seen          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=seen,proto3" json:"seen,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RobotSighting) Reset() {
+	*x = RobotSighting{}
+	mi := &file_souk_v1_depot_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RobotSighting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RobotSighting) ProtoMessage() {}
+
+func (x *RobotSighting) ProtoReflect() protoreflect.Message {
+	mi := &file_souk_v1_depot_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RobotSighting.ProtoReflect.Descriptor instead.
+func (*RobotSighting) Descriptor() ([]byte, []int) {
+	return file_souk_v1_depot_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RobotSighting) GetRobot() string {
+	if x != nil {
+		return x.Robot
+	}
+	return ""
+}
+
+func (x *RobotSighting) GetOnline() bool {
+	if x != nil {
+		return x.Online
+	}
+	return false
+}
+
+func (x *RobotSighting) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *RobotSighting) GetBattery() int64 {
+	if x != nil {
+		return x.Battery
+	}
+	return 0
+}
+
+func (x *RobotSighting) GetAt() *Place {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *RobotSighting) GetHeading() int32 {
+	if x != nil {
+		return x.Heading
+	}
+	return 0
+}
+
+func (x *RobotSighting) GetSeen() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Seen
+	}
+	return nil
+}
+
 var File_souk_v1_depot_proto protoreflect.FileDescriptor
 
 const file_souk_v1_depot_proto_rawDesc = "" +
 	"\n" +
-	"\x13souk/v1/depot.proto\x12\asouk.v1\x1a\x12souk/v1/mall.proto\"v\n" +
+	"\x13souk/v1/depot.proto\x12\asouk.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12souk/v1/mall.proto\"v\n" +
 	"\bListStop\x12\x12\n" +
 	"\x04stop\x18\x01 \x01(\x03R\x04stop\x12\x14\n" +
 	"\x05store\x18\x02 \x01(\tR\x05store\x12\x10\n" +
@@ -1605,7 +1785,18 @@ const file_souk_v1_depot_proto_rawDesc = "" +
 	"\x05after\x18\x01 \x01(\tR\x05after\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\"<\n" +
 	"\x12ListRobotsResponse\x12&\n" +
-	"\x06robots\x18\x01 \x03(\v2\x0e.souk.v1.RobotR\x06robots2\xa1\a\n" +
+	"\x06robots\x18\x01 \x03(\v2\x0e.souk.v1.RobotR\x06robots\"\x15\n" +
+	"\x13FollowRobotsRequest\"F\n" +
+	"\x14FollowRobotsResponse\x12.\n" +
+	"\x06robots\x18\x01 \x03(\v2\x16.souk.v1.RobotSightingR\x06robots\"\xd7\x01\n" +
+	"\rRobotSighting\x12\x14\n" +
+	"\x05robot\x18\x01 \x01(\tR\x05robot\x12\x16\n" +
+	"\x06online\x18\x02 \x01(\bR\x06online\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x18\n" +
+	"\abattery\x18\x04 \x01(\x03R\abattery\x12\x1e\n" +
+	"\x02at\x18\x05 \x01(\v2\x0e.souk.v1.PlaceR\x02at\x12\x18\n" +
+	"\aheading\x18\x06 \x01(\x05R\aheading\x12.\n" +
+	"\x04seen\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04seen2\xf0\a\n" +
 	"\fDepotService\x12]\n" +
 	"\x12CreateShoppingList\x12\".souk.v1.CreateShoppingListRequest\x1a#.souk.v1.CreateShoppingListResponse\x12W\n" +
 	"\x10InitiateShopping\x12 .souk.v1.InitiateShoppingRequest\x1a!.souk.v1.InitiateShoppingResponse\x12E\n" +
@@ -1623,7 +1814,8 @@ const file_souk_v1_depot_proto_rawDesc = "" +
 	"\aGetList\x12\x17.souk.v1.GetListRequest\x1a\x18.souk.v1.GetListResponse\"\x03\x90\x02\x01\x12G\n" +
 	"\tListLists\x12\x19.souk.v1.ListListsRequest\x1a\x1a.souk.v1.ListListsResponse\"\x03\x90\x02\x01\x12J\n" +
 	"\n" +
-	"ListRobots\x12\x1a.souk.v1.ListRobotsRequest\x1a\x1b.souk.v1.ListRobotsResponse\"\x03\x90\x02\x01B)Z'example.org/souk/api/gen/souk/v1;soukv1b\x06proto3"
+	"ListRobots\x12\x1a.souk.v1.ListRobotsRequest\x1a\x1b.souk.v1.ListRobotsResponse\"\x03\x90\x02\x01\x12M\n" +
+	"\fFollowRobots\x12\x1c.souk.v1.FollowRobotsRequest\x1a\x1d.souk.v1.FollowRobotsResponse0\x01B)Z'example.org/souk/api/gen/souk/v1;soukv1b\x06proto3"
 
 var (
 	file_souk_v1_depot_proto_rawDescOnce sync.Once
@@ -1637,7 +1829,7 @@ func file_souk_v1_depot_proto_rawDescGZIP() []byte {
 	return file_souk_v1_depot_proto_rawDescData
 }
 
-var file_souk_v1_depot_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_souk_v1_depot_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_souk_v1_depot_proto_goTypes = []any{
 	(*ListStop)(nil),                   // 0: souk.v1.ListStop
 	(*CreateShoppingListRequest)(nil),  // 1: souk.v1.CreateShoppingListRequest
@@ -1666,56 +1858,65 @@ var file_souk_v1_depot_proto_goTypes = []any{
 	(*Robot)(nil),                      // 24: souk.v1.Robot
 	(*ListRobotsRequest)(nil),          // 25: souk.v1.ListRobotsRequest
 	(*ListRobotsResponse)(nil),         // 26: souk.v1.ListRobotsResponse
-	(*Answer)(nil),                     // 27: souk.v1.Answer
-	(*Place)(nil),                      // 28: souk.v1.Place
+	(*FollowRobotsRequest)(nil),        // 27: souk.v1.FollowRobotsRequest
+	(*FollowRobotsResponse)(nil),       // 28: souk.v1.FollowRobotsResponse
+	(*RobotSighting)(nil),              // 29: souk.v1.RobotSighting
+	(*Answer)(nil),                     // 30: souk.v1.Answer
+	(*Place)(nil),                      // 31: souk.v1.Place
+	(*timestamppb.Timestamp)(nil),      // 32: google.protobuf.Timestamp
 }
 var file_souk_v1_depot_proto_depIdxs = []int32{
 	0,  // 0: souk.v1.CreateShoppingListRequest.stops:type_name -> souk.v1.ListStop
-	27, // 1: souk.v1.CreateShoppingListResponse.answer:type_name -> souk.v1.Answer
-	27, // 2: souk.v1.InitiateShoppingResponse.answer:type_name -> souk.v1.Answer
-	27, // 3: souk.v1.CancelListResponse.answer:type_name -> souk.v1.Answer
-	28, // 4: souk.v1.PlaceStoreRequest.at:type_name -> souk.v1.Place
-	27, // 5: souk.v1.PlaceStoreResponse.answer:type_name -> souk.v1.Answer
-	27, // 6: souk.v1.AssignListResponse.answer:type_name -> souk.v1.Answer
-	27, // 7: souk.v1.RecoverItemsResponse.answer:type_name -> souk.v1.Answer
-	28, // 8: souk.v1.RegisterRobotRequest.home:type_name -> souk.v1.Place
-	27, // 9: souk.v1.RegisterRobotResponse.answer:type_name -> souk.v1.Answer
-	27, // 10: souk.v1.RetireRobotResponse.answer:type_name -> souk.v1.Answer
-	27, // 11: souk.v1.SteerRobotResponse.answer:type_name -> souk.v1.Answer
+	30, // 1: souk.v1.CreateShoppingListResponse.answer:type_name -> souk.v1.Answer
+	30, // 2: souk.v1.InitiateShoppingResponse.answer:type_name -> souk.v1.Answer
+	30, // 3: souk.v1.CancelListResponse.answer:type_name -> souk.v1.Answer
+	31, // 4: souk.v1.PlaceStoreRequest.at:type_name -> souk.v1.Place
+	30, // 5: souk.v1.PlaceStoreResponse.answer:type_name -> souk.v1.Answer
+	30, // 6: souk.v1.AssignListResponse.answer:type_name -> souk.v1.Answer
+	30, // 7: souk.v1.RecoverItemsResponse.answer:type_name -> souk.v1.Answer
+	31, // 8: souk.v1.RegisterRobotRequest.home:type_name -> souk.v1.Place
+	30, // 9: souk.v1.RegisterRobotResponse.answer:type_name -> souk.v1.Answer
+	30, // 10: souk.v1.RetireRobotResponse.answer:type_name -> souk.v1.Answer
+	30, // 11: souk.v1.SteerRobotResponse.answer:type_name -> souk.v1.Answer
 	19, // 12: souk.v1.GetListResponse.list:type_name -> souk.v1.ShoppingList
 	19, // 13: souk.v1.ListListsResponse.lists:type_name -> souk.v1.ShoppingList
-	28, // 14: souk.v1.Robot.home:type_name -> souk.v1.Place
-	28, // 15: souk.v1.Robot.at:type_name -> souk.v1.Place
+	31, // 14: souk.v1.Robot.home:type_name -> souk.v1.Place
+	31, // 15: souk.v1.Robot.at:type_name -> souk.v1.Place
 	24, // 16: souk.v1.ListRobotsResponse.robots:type_name -> souk.v1.Robot
-	1,  // 17: souk.v1.DepotService.CreateShoppingList:input_type -> souk.v1.CreateShoppingListRequest
-	3,  // 18: souk.v1.DepotService.InitiateShopping:input_type -> souk.v1.InitiateShoppingRequest
-	5,  // 19: souk.v1.DepotService.CancelList:input_type -> souk.v1.CancelListRequest
-	7,  // 20: souk.v1.DepotService.PlaceStore:input_type -> souk.v1.PlaceStoreRequest
-	9,  // 21: souk.v1.DepotService.AssignList:input_type -> souk.v1.AssignListRequest
-	11, // 22: souk.v1.DepotService.RecoverItems:input_type -> souk.v1.RecoverItemsRequest
-	13, // 23: souk.v1.DepotService.RegisterRobot:input_type -> souk.v1.RegisterRobotRequest
-	15, // 24: souk.v1.DepotService.RetireRobot:input_type -> souk.v1.RetireRobotRequest
-	17, // 25: souk.v1.DepotService.SteerRobot:input_type -> souk.v1.SteerRobotRequest
-	20, // 26: souk.v1.DepotService.GetList:input_type -> souk.v1.GetListRequest
-	22, // 27: souk.v1.DepotService.ListLists:input_type -> souk.v1.ListListsRequest
-	25, // 28: souk.v1.DepotService.ListRobots:input_type -> souk.v1.ListRobotsRequest
-	2,  // 29: souk.v1.DepotService.CreateShoppingList:output_type -> souk.v1.CreateShoppingListResponse
-	4,  // 30: souk.v1.DepotService.InitiateShopping:output_type -> souk.v1.InitiateShoppingResponse
-	6,  // 31: souk.v1.DepotService.CancelList:output_type -> souk.v1.CancelListResponse
-	8,  // 32: souk.v1.DepotService.PlaceStore:output_type -> souk.v1.PlaceStoreResponse
-	10, // 33: souk.v1.DepotService.AssignList:output_type -> souk.v1.AssignListResponse
-	12, // 34: souk.v1.DepotService.RecoverItems:output_type -> souk.v1.RecoverItemsResponse
-	14, // 35: souk.v1.DepotService.RegisterRobot:output_type -> souk.v1.RegisterRobotResponse
-	16, // 36: souk.v1.DepotService.RetireRobot:output_type -> souk.v1.RetireRobotResponse
-	18, // 37: souk.v1.DepotService.SteerRobot:output_type -> souk.v1.SteerRobotResponse
-	21, // 38: souk.v1.DepotService.GetList:output_type -> souk.v1.GetListResponse
-	23, // 39: souk.v1.DepotService.ListLists:output_type -> souk.v1.ListListsResponse
-	26, // 40: souk.v1.DepotService.ListRobots:output_type -> souk.v1.ListRobotsResponse
-	29, // [29:41] is the sub-list for method output_type
-	17, // [17:29] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	29, // 17: souk.v1.FollowRobotsResponse.robots:type_name -> souk.v1.RobotSighting
+	31, // 18: souk.v1.RobotSighting.at:type_name -> souk.v1.Place
+	32, // 19: souk.v1.RobotSighting.seen:type_name -> google.protobuf.Timestamp
+	1,  // 20: souk.v1.DepotService.CreateShoppingList:input_type -> souk.v1.CreateShoppingListRequest
+	3,  // 21: souk.v1.DepotService.InitiateShopping:input_type -> souk.v1.InitiateShoppingRequest
+	5,  // 22: souk.v1.DepotService.CancelList:input_type -> souk.v1.CancelListRequest
+	7,  // 23: souk.v1.DepotService.PlaceStore:input_type -> souk.v1.PlaceStoreRequest
+	9,  // 24: souk.v1.DepotService.AssignList:input_type -> souk.v1.AssignListRequest
+	11, // 25: souk.v1.DepotService.RecoverItems:input_type -> souk.v1.RecoverItemsRequest
+	13, // 26: souk.v1.DepotService.RegisterRobot:input_type -> souk.v1.RegisterRobotRequest
+	15, // 27: souk.v1.DepotService.RetireRobot:input_type -> souk.v1.RetireRobotRequest
+	17, // 28: souk.v1.DepotService.SteerRobot:input_type -> souk.v1.SteerRobotRequest
+	20, // 29: souk.v1.DepotService.GetList:input_type -> souk.v1.GetListRequest
+	22, // 30: souk.v1.DepotService.ListLists:input_type -> souk.v1.ListListsRequest
+	25, // 31: souk.v1.DepotService.ListRobots:input_type -> souk.v1.ListRobotsRequest
+	27, // 32: souk.v1.DepotService.FollowRobots:input_type -> souk.v1.FollowRobotsRequest
+	2,  // 33: souk.v1.DepotService.CreateShoppingList:output_type -> souk.v1.CreateShoppingListResponse
+	4,  // 34: souk.v1.DepotService.InitiateShopping:output_type -> souk.v1.InitiateShoppingResponse
+	6,  // 35: souk.v1.DepotService.CancelList:output_type -> souk.v1.CancelListResponse
+	8,  // 36: souk.v1.DepotService.PlaceStore:output_type -> souk.v1.PlaceStoreResponse
+	10, // 37: souk.v1.DepotService.AssignList:output_type -> souk.v1.AssignListResponse
+	12, // 38: souk.v1.DepotService.RecoverItems:output_type -> souk.v1.RecoverItemsResponse
+	14, // 39: souk.v1.DepotService.RegisterRobot:output_type -> souk.v1.RegisterRobotResponse
+	16, // 40: souk.v1.DepotService.RetireRobot:output_type -> souk.v1.RetireRobotResponse
+	18, // 41: souk.v1.DepotService.SteerRobot:output_type -> souk.v1.SteerRobotResponse
+	21, // 42: souk.v1.DepotService.GetList:output_type -> souk.v1.GetListResponse
+	23, // 43: souk.v1.DepotService.ListLists:output_type -> souk.v1.ListListsResponse
+	26, // 44: souk.v1.DepotService.ListRobots:output_type -> souk.v1.ListRobotsResponse
+	28, // 45: souk.v1.DepotService.FollowRobots:output_type -> souk.v1.FollowRobotsResponse
+	33, // [33:46] is the sub-list for method output_type
+	20, // [20:33] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_souk_v1_depot_proto_init() }
@@ -1730,7 +1931,7 @@ func file_souk_v1_depot_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_souk_v1_depot_proto_rawDesc), len(file_souk_v1_depot_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

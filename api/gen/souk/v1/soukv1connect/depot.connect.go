@@ -62,6 +62,9 @@ const (
 	DepotServiceListListsProcedure = "/souk.v1.DepotService/ListLists"
 	// DepotServiceListRobotsProcedure is the fully-qualified name of the DepotService's ListRobots RPC.
 	DepotServiceListRobotsProcedure = "/souk.v1.DepotService/ListRobots"
+	// DepotServiceFollowRobotsProcedure is the fully-qualified name of the DepotService's FollowRobots
+	// RPC.
+	DepotServiceFollowRobotsProcedure = "/souk.v1.DepotService/FollowRobots"
 )
 
 // DepotServiceClient is a client for the souk.v1.DepotService service.
@@ -90,6 +93,9 @@ type DepotServiceClient interface {
 	ListLists(context.Context, *connect.Request[v1.ListListsRequest]) (*connect.Response[v1.ListListsResponse], error)
 	// ListRobots returns robots in the order of their ids.
 	ListRobots(context.Context, *connect.Request[v1.ListRobotsRequest]) (*connect.Response[v1.ListRobotsResponse], error)
+	// FollowRobots tells where the robots are whose streams are in this process, as they are now: where one was before somebody took
+	// the last answer is lost. Who wants to see every robot follows every process that runs the depot.
+	FollowRobots(context.Context, *connect.Request[v1.FollowRobotsRequest]) (*connect.ServerStreamForClient[v1.FollowRobotsResponse], error)
 }
 
 // NewDepotServiceClient constructs a client for the souk.v1.DepotService service. By default, it
@@ -178,6 +184,12 @@ func NewDepotServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		followRobots: connect.NewClient[v1.FollowRobotsRequest, v1.FollowRobotsResponse](
+			httpClient,
+			baseURL+DepotServiceFollowRobotsProcedure,
+			connect.WithSchema(depotServiceMethods.ByName("FollowRobots")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -195,6 +207,7 @@ type depotServiceClient struct {
 	getList            *connect.Client[v1.GetListRequest, v1.GetListResponse]
 	listLists          *connect.Client[v1.ListListsRequest, v1.ListListsResponse]
 	listRobots         *connect.Client[v1.ListRobotsRequest, v1.ListRobotsResponse]
+	followRobots       *connect.Client[v1.FollowRobotsRequest, v1.FollowRobotsResponse]
 }
 
 // CreateShoppingList calls souk.v1.DepotService.CreateShoppingList.
@@ -257,6 +270,11 @@ func (c *depotServiceClient) ListRobots(ctx context.Context, req *connect.Reques
 	return c.listRobots.CallUnary(ctx, req)
 }
 
+// FollowRobots calls souk.v1.DepotService.FollowRobots.
+func (c *depotServiceClient) FollowRobots(ctx context.Context, req *connect.Request[v1.FollowRobotsRequest]) (*connect.ServerStreamForClient[v1.FollowRobotsResponse], error) {
+	return c.followRobots.CallServerStream(ctx, req)
+}
+
 // DepotServiceHandler is an implementation of the souk.v1.DepotService service.
 type DepotServiceHandler interface {
 	// CreateShoppingList tells what an order needs. It is the checkout's.
@@ -283,6 +301,9 @@ type DepotServiceHandler interface {
 	ListLists(context.Context, *connect.Request[v1.ListListsRequest]) (*connect.Response[v1.ListListsResponse], error)
 	// ListRobots returns robots in the order of their ids.
 	ListRobots(context.Context, *connect.Request[v1.ListRobotsRequest]) (*connect.Response[v1.ListRobotsResponse], error)
+	// FollowRobots tells where the robots are whose streams are in this process, as they are now: where one was before somebody took
+	// the last answer is lost. Who wants to see every robot follows every process that runs the depot.
+	FollowRobots(context.Context, *connect.Request[v1.FollowRobotsRequest], *connect.ServerStream[v1.FollowRobotsResponse]) error
 }
 
 // NewDepotServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -367,6 +388,12 @@ func NewDepotServiceHandler(svc DepotServiceHandler, opts ...connect.HandlerOpti
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	depotServiceFollowRobotsHandler := connect.NewServerStreamHandler(
+		DepotServiceFollowRobotsProcedure,
+		svc.FollowRobots,
+		connect.WithSchema(depotServiceMethods.ByName("FollowRobots")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/souk.v1.DepotService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case DepotServiceCreateShoppingListProcedure:
@@ -393,6 +420,8 @@ func NewDepotServiceHandler(svc DepotServiceHandler, opts ...connect.HandlerOpti
 			depotServiceListListsHandler.ServeHTTP(w, r)
 		case DepotServiceListRobotsProcedure:
 			depotServiceListRobotsHandler.ServeHTTP(w, r)
+		case DepotServiceFollowRobotsProcedure:
+			depotServiceFollowRobotsHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -448,4 +477,8 @@ func (UnimplementedDepotServiceHandler) ListLists(context.Context, *connect.Requ
 
 func (UnimplementedDepotServiceHandler) ListRobots(context.Context, *connect.Request[v1.ListRobotsRequest]) (*connect.Response[v1.ListRobotsResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.DepotService.ListRobots is not implemented"))
+}
+
+func (UnimplementedDepotServiceHandler) FollowRobots(context.Context, *connect.Request[v1.FollowRobotsRequest], *connect.ServerStream[v1.FollowRobotsResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("souk.v1.DepotService.FollowRobots is not implemented"))
 }
