@@ -21,8 +21,9 @@ type callRunner struct {
 	flight sync.WaitGroup
 	slots  chan struct{}
 
-	mu  sync.Mutex
-	out map[*claimedCall]struct{}
+	mu   sync.Mutex
+	out  map[*claimedCall]struct{}
+	gone map[string]bool // streams whose calls were dropped since a claim was carried out that has not come back; nil: there is none
 }
 
 // claimedCall is a call from its claim until what became of it is recorded.
@@ -84,16 +85,22 @@ func (c *callRunner) claim(ctx context.Context) bool {
 		}
 	}
 	lease := c.timeout() + 10*time.Second
-	until := time.Now().Add(lease) //souk:clock how long a claim lasts for whoever holds it
-	now, err := h.store.Now(ctx)   // not this process's: a claim of another would be over early
+	asked := time.Now()          //souk:clock how long the claim waits for the writer
+	now, err := h.store.Now(ctx) // not this process's: a claim of another would be over early
 	var calls []driver.Call
+	var until time.Time
 	if err == nil {
 		err = h.internal(&unit{host: h, run: func(b *batch, u *unit) (err error) {
 			u.flushed = true
-			calls, err = b.tx.ClaimCalls(context.Background(), h.svc.Name, c.kind.name, now.UnixMicro(), lease, free)
+			c.watchDrops()
+			waited := time.Since(asked)          //souk:clock see above
+			until = asked.Add(waited).Add(lease) // how long the claim lasts for whoever holds it
+			calls, err = b.tx.ClaimCalls(context.Background(), h.svc.Name, c.kind.name, now.Add(waited).UnixMicro(), lease, free)
+			u.nothing = len(calls) == 0
 			return err
 		}})
 	}
+	gone := c.dropsSince()
 	if err != nil {
 		if ctx.Err() == nil {
 			h.r.log.WarnContext(ctx, "claim calls", "service", h.svc.Name, "call", c.kind.name, "error", err)
@@ -102,6 +109,9 @@ func (c *callRunner) claim(ctx context.Context) bool {
 	}
 	driver.CrashPoint("call.claimed")
 	for i := range calls {
+		if gone[calls[i].Stream] {
+			continue
+		}
 		call := &claimedCall{Call: calls[i], until: until}
 		c.slots <- struct{}{}
 		c.enter(call)
@@ -125,11 +135,30 @@ func (c *callRunner) leave(call *claimedCall) {
 	delete(c.out, call)
 }
 
+// watchDrops begins to note the streams whose calls are dropped while a claim is under way.
+func (c *callRunner) watchDrops() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone = map[string]bool{}
+}
+
+// dropsSince returns what was noted since watchDrops, and notes no more.
+func (c *callRunner) dropsSince() map[string]bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	gone := c.gone
+	c.gone = nil
+	return gone
+}
+
 // dropped is told on the writer's goroutine that the calls of a stream are gone. What
 // is out then has no row any more: to record it would fail as a conflict, and with it
-// a whole batch, so it is not tried.
+// a whole batch, so it is not tried. What is being claimed is not made.
 func (c *callRunner) dropped(stream string) {
 	c.mu.Lock()
+	if c.gone != nil {
+		c.gone[stream] = true
+	}
 	for call := range c.out {
 		if call.Stream == stream {
 			call.dropped = true

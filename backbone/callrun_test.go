@@ -311,3 +311,103 @@ func TestALostClaimIsLeft(t *testing.T) {
 		t.Errorf("it was tried %d times more", n)
 	}
 }
+
+// gated is a database whose transactions begin one for each token, and that knows those in which calls were claimed and dropped.
+type gated struct {
+	driver.Store
+	begun  atomic.Int64
+	tokens chan struct{}
+	both   atomic.Bool
+}
+
+func (s *gated) Begin(ctx context.Context) (driver.Tx, error) {
+	s.begun.Add(1)
+	<-s.tokens
+	tx, err := s.Store.Begin(ctx)
+	return &gatedTx{Tx: tx, store: s}, err
+}
+
+type gatedTx struct {
+	driver.Tx
+	store   *gated
+	claimed bool
+}
+
+func (t *gatedTx) ClaimCalls(ctx context.Context, service, name string, now int64, lease time.Duration, limit int) ([]driver.Call, error) {
+	calls, err := t.Tx.ClaimCalls(ctx, service, name, now, lease, limit)
+	t.claimed = t.claimed || len(calls) > 0
+	return calls, err
+}
+
+func (t *gatedTx) Apply(ctx context.Context, service string, w *driver.Writes) error {
+	if t.claimed && len(w.DropCalls) > 0 {
+		t.store.both.Store(true)
+	}
+	return t.Tx.Apply(ctx, service, w)
+}
+
+// A call that is dropped by the transaction that claims it is not made. Red when what is dropped is looked for among the calls that are out alone.
+func TestClaimedAndDroppedAtOnce(t *testing.T) {
+	t.Parallel()
+	outside := &clerk{}
+	store := &gated{tokens: make(chan struct{}, 1000)}
+	service := clerked(outside)
+	for range 100 {
+		store.tokens <- struct{}{}
+	}
+	w := runWith(t, filepath.Join(t.TempDir(), "test.db"), func(c *backbone.Config) {
+		store.Store = c.Store("tills")
+		c.Store = func(string) driver.Store { return store }
+	}, service)
+	t.Cleanup(func() { close(store.tokens) })
+	waiting := func(n int) {
+		w.await(fmt.Sprint(n, " units wait"), func() bool {
+			what, err := w.InFlight(t.Context())
+			var waits int
+			_, scanned := fmt.Sscanf(what, "a writer is at work and %d units wait for it", &waits)
+			return err == nil && scanned == nil && waits >= n
+		})
+	}
+	// A claim that was due just then takes part in another transaction; then it is tried again.
+	for n := 0; ; n++ {
+		w.settle()
+		for len(store.tokens) > 0 {
+			<-store.tokens
+		}
+		before := store.begun.Load()
+		var all sync.WaitGroup
+		do := func(c backbone.Command) {
+			all.Go(func() {
+				if _, err := w.Do(t.Context(), c); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		till := fmt.Sprint("till", n)
+		do(take{till, 1})
+		w.await("the first begins", func() bool { return store.begun.Load() > before })
+		do(take{till + "b", 2})
+		waiting(1)
+		store.tokens <- struct{}{}
+		w.await("the second begins", func() bool { return store.begun.Load() > before+1 })
+		waiting(1)
+		do(ring{till})
+		waiting(2)
+		store.both.Store(false)
+		for range 500 {
+			store.tokens <- struct{}{}
+		}
+		all.Wait()
+		w.await("what came instead is called", func() bool { return slices.Contains(outside.calls(), till+"-rung") })
+		if !store.both.Load() {
+			if n == 20 {
+				t.Fatal("it never happened in one transaction")
+			}
+			continue
+		}
+		if slices.Contains(outside.calls(), till+"1") {
+			t.Errorf("the outside heard %q of what was dropped", outside.calls())
+		}
+		return
+	}
+}

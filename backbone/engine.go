@@ -774,15 +774,16 @@ func (r *Runtime) alarm(a Alarm) {
 	}
 }
 
-func (r *Runtime) observeBatch(b *batch, units int, err error) {
-	if r.cfg.Hooks.Batch == nil {
+// observeBatch tells of a batch, unless all that it did was to look.
+func (r *Runtime) observeBatch(b *batch, units []*unit, err error) {
+	if r.cfg.Hooks.Batch == nil || !slices.ContainsFunc(units, func(u *unit) bool { return !u.nothing }) {
 		return
 	}
 	records := 0
 	for _, s := range b.services {
 		records += len(s.writes.Records)
 	}
-	r.cfg.Hooks.Batch(BatchStats{Units: units, Records: records, Commit: b.committed, Total: time.Since(b.started), Reruns: b.reruns, Err: err})
+	r.cfg.Hooks.Batch(BatchStats{Units: len(units), Records: records, Commit: b.committed, Total: time.Since(b.started), Reruns: b.reruns, Err: err})
 }
 
 func (r *Runtime) observeDecided(h *host, command string, a *Answer, m Meta) {

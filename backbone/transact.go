@@ -18,12 +18,13 @@ type Transaction interface {
 // durable. It is for tables that a program keeps beside its services. Work that comes
 // while a transaction is under way shares the next one, and where this process has the
 // database to itself also with what its services write: many callers pay for one flush
-// of the disk, and none keeps the services' writer waiting.
+// of the disk. Everybody else's writing waits while work runs: be short.
 //
 // Work is run again where its transaction was lost, so it must not add to what an
 // earlier attempt left outside. An error of its own takes back what it did and is
 // returned; it does not touch others. When ctx ends first its error is returned, and
-// the work may still take effect. Other errors are ErrUnavailable and ErrStopped.
+// the work may still take effect. Other errors are ErrUnavailable, and ErrStopped before
+// Start and after Stop.
 func (r *Runtime) Transact(ctx context.Context, store driver.Store, work func(ctx context.Context, tx Transaction) error) error {
 	w, err := r.writerOf(store)
 	if err != nil {

@@ -48,6 +48,7 @@ type unit struct {
 	answer  Answer
 
 	duplicate bool // the message was handled before
+	nothing   bool // it has looked and there was nothing to do
 
 	index   int  // in its batch
 	flushed bool // something of it reached the database outside the final flush
@@ -57,7 +58,8 @@ type unit struct {
 func (u *unit) granted() bool { return u.handler != nil && u.handler.isGranted() }
 
 // writer commits units in batches: whatever waits when it becomes free. There is
-// one for a database that this process writes alone, else one a service.
+// one for a database that this process writes alone, else one a service, and one for
+// what stands beside them (Transact).
 type writer struct {
 	r     *Runtime
 	store driver.Store
@@ -264,11 +266,11 @@ func (w *writer) attempt(units []*unit, reruns int) (_ *batch, err error) {
 		if err != nil {
 			b.over = true
 			_ = tx.Rollback() // the first error is the one to report
-			w.r.observeBatch(b, len(units), err)
+			w.r.observeBatch(b, units, err)
 		}
 	}()
 	for i, u := range units {
-		u.index, u.err, u.flushed, u.duplicate = i, nil, false, false
+		u.index, u.err, u.flushed, u.duplicate, u.nothing = i, nil, false, false, false
 	}
 	if err := b.prefetch(units); err != nil {
 		return nil, err
@@ -329,7 +331,7 @@ func (w *writer) settle(b *batch, units []*unit) {
 		}
 	}
 	driver.CrashPoint("handover.after")
-	w.r.observeBatch(b, len(units), nil)
+	w.r.observeBatch(b, units, nil)
 	for _, u := range units {
 		u.done(u, u.err)
 	}

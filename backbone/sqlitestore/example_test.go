@@ -145,4 +145,5 @@ func ExampleSchema() {
 	// INSERT INTO "shop_bb_head" (one, position, pruned) VALUES (1, 0, 0);
 	// INSERT INTO "shop_bb_version" (version_id, is_applied) VALUES (1, TRUE);
 	// INSERT INTO "shop_bb_version" (version_id, is_applied) VALUES (3, TRUE);
+	// INSERT INTO "shop_bb_version" (version_id, is_applied) VALUES (4, TRUE);
 }

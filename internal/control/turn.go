@@ -25,6 +25,9 @@ func turn(ctx context.Context, waiting func(error), try func() (inTheWay bool, e
 		if !told {
 			waiting(err)
 		}
+		if ctx.Err() != nil { // a look that comes now would find everything in its way
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return err

@@ -129,14 +129,22 @@ func (a *answers) Release(_ context.Context, caller, key string) error {
 	})
 }
 
-// prune forgets up to limit of the keys that have expired at now.
-func (a *answers) prune(now time.Time, limit int) error {
-	return a.change(func(ctx context.Context, tx backbone.Transaction) error {
-		return tx.Exec(ctx, []driver.Statement{{
-			SQL:  `DELETE FROM ` + a.table + ` WHERE (caller, key) IN (SELECT caller, key FROM ` + a.table + ` WHERE expires <= $1 ORDER BY expires LIMIT $2)`,
-			Args: []any{now.UnixMicro(), limit},
-		}})
+// prune forgets up to limit of the keys that have expired at now, and reports whether there may be more.
+func (a *answers) prune(now time.Time, limit int) (more bool, err error) {
+	err = a.change(func(ctx context.Context, tx backbone.Transaction) error {
+		rows, err := tx.Query(ctx, `DELETE FROM `+a.table+` WHERE (caller, key) IN
+			(SELECT caller, key FROM `+a.table+` WHERE expires <= $1 ORDER BY expires LIMIT $2) RETURNING 1`, now.UnixMicro(), limit)
+		if err != nil {
+			return err
+		}
+		n := 0
+		for rows.Next() {
+			n++
+		}
+		more = n == limit
+		return errors.Join(rows.Err(), rows.Close())
 	})
+	return more, err
 }
 
 // clear forgets all keys.
@@ -152,6 +160,9 @@ func (a *answers) change(work func(context.Context, backbone.Transaction) error)
 	return a.transact(context.Background(), a.store, work)
 }
 
+// pruneAtOnce bounds the keys that are forgotten in one transaction, in which the services' writer waits.
+const pruneAtOnce = 1000
+
 // pruneAnswers forgets expired keys until ctx ends.
 func (h *House) pruneAnswers(ctx context.Context) {
 	tick := time.NewTicker(time.Minute)
@@ -162,8 +173,11 @@ func (h *House) pruneAnswers(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if err := h.answers.prune(clock{}.Now(), 10_000); err != nil && ctx.Err() == nil {
-			h.cfg.Logger.WarnContext(ctx, "expired idempotency keys are still there", "error", err)
+		for more := true; more && ctx.Err() == nil; {
+			var err error
+			if more, err = h.answers.prune(clock{}.Now(), pruneAtOnce); err != nil && ctx.Err() == nil {
+				h.cfg.Logger.WarnContext(ctx, "expired idempotency keys are still there", "error", err)
+			}
 		}
 	}
 }

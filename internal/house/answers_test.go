@@ -163,8 +163,13 @@ func TestAnswersArePruned(t *testing.T) {
 		limit int
 		left  int
 	}{{noon.Add(24*time.Hour - time.Second), 100, 10}, {noon.Add(24 * time.Hour), 100, 9}, {noon.Add(28 * time.Hour), 2, 7}, {noon.Add(28 * time.Hour), 100, 5}} {
-		if err := a.prune(step.at, step.limit); err != nil {
+		before := len(left())
+		more, err := a.prune(step.at, step.limit)
+		if err != nil {
 			t.Fatal(err)
+		}
+		if want := before-step.left == step.limit; more != want {
+			t.Errorf("at %s it says %t that there may be more", step.at, more)
 		}
 		if keys := left(); len(keys) != step.left {
 			t.Errorf("at %s, %d are left: %v, want %d", step.at, len(keys), keys, step.left)

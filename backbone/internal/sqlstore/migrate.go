@@ -31,8 +31,8 @@ const (
 //go:embed migrations/*.sql
 var ownMigrations embed.FS
 
-// newIndex finds the name of an index that is created.
-var newIndex = regexp.MustCompile(`INDEX (\{[a-z_]+\})`)
+// newIndex finds the name of an index that is created. One that is dropped is named like a table.
+var newIndex = regexp.MustCompile(`CREATE (?:UNIQUE )?INDEX (\{[a-z_]+\})`)
 
 // OwnMigrations returns the migrations of the backbone's own tables. types says
 // what a column type in angle brackets is in the database, table and index give
