@@ -18,7 +18,9 @@ var migrations embed.FS
 const ServiceName = "devices"
 
 const (
-	tellName = "tell"
+	// What is of use for seconds only is told apart from what may wait, so that it never stands behind thousands of those.
+	tellName    = "tell"
+	tellNowName = "tell-now"
 	// A welcome that comes late greets somebody else; the rest waits for a day.
 	welcomeFor = 10 * time.Second
 	tellFor    = 24 * time.Hour
@@ -53,7 +55,7 @@ func Service(g *Gateway) *backbone.Service {
 			backbone.Whenever(tellRestock),
 		},
 		Sends:      []backbone.Command{command.ScanCard{}, command.ScanExit{}},
-		Calls:      []backbone.CallType{backbone.CallTo(tellName, caller, toNobody)},
+		Calls:      []backbone.CallType{backbone.CallTo(tellName, caller, toNobody), backbone.CallTo(tellNowName, caller, toNobody)},
 		Views:      []backbone.View{logins},
 		Migrations: migrations,
 	}
@@ -76,25 +78,25 @@ func tellWelcome(e event.WelcomeShown, m backbone.Meta) []backbone.Effect {
 	if e.Arrived != 0 {
 		within -= m.Time.Sub(time.UnixMicro(e.Arrived))
 	}
-	return tell(m, e.Visit, within, Notice{Welcome: &e})
+	return tell(tellNowName, m, e.Visit, within, Notice{Welcome: &e})
 }
 
 func tellDue(e event.PaymentDue, m backbone.Meta) []backbone.Effect {
 	e.Lines = nil // what was in the bag concerns no device
-	return tell(m, e.Visit, tellFor, Notice{Due: &e})
+	return tell(tellName, m, e.Visit, tellFor, Notice{Due: &e})
 }
 
 func tellRestock(e event.RestockNeeded, m backbone.Meta) []backbone.Effect {
-	return tell(m, mall.StockID(e.SKU, e.Location), tellFor, Notice{Restock: &e})
+	return tell(tellName, m, mall.StockID(e.SKU, e.Location), tellFor, Notice{Restock: &e})
 }
 
 func tellGate(e GateOpened, m backbone.Meta) []backbone.Effect {
-	return tell(m, e.Device, openFor, Notice{Open: &e})
+	return tell(tellNowName, m, e.Device, openFor, Notice{Open: &e})
 }
 
-func tell(m backbone.Meta, stream string, within time.Duration, n Notice) []backbone.Effect {
+func tell(call string, m backbone.Meta, stream string, within time.Duration, n Notice) []backbone.Effect {
 	n.ID, n.Time, n.Until = m.ID, m.Time.UnixMicro(), m.Time.Add(within).UnixMicro()
-	return []backbone.Effect{backbone.MakeCall(tellName, "device-"+m.ID, stream, n, m.Time.Add(within))}
+	return []backbone.Effect{backbone.MakeCall(call, "device-"+m.ID, stream, n, m.Time.Add(within))}
 }
 
 type teller struct{ gateway *Gateway }
