@@ -342,13 +342,14 @@ func (p *pages) ownedBasket(v *visit) (*basketBody, error) {
 	return &b, nil
 }
 
-// openBasket returns the open basket of who shops. A form that comes again when the browser has forgotten its basket names it.
+// openBasket returns the basket that a form or an address names, or else the one that the browser remembers, if it belongs to who shops. What a page says of its
+// basket goes before what the browser remembers, which another page may have changed.
 func (p *pages) openBasket(v *visit) (Basket, error) {
 	closed := door.NewProblem(http.StatusConflict, "not_open", "There is no basket.")
 	if v.who == nil {
 		return Basket{}, closed
 	}
-	id := cmp.Or(v.who.basket, v.form.Get("basket"))
+	id := cmp.Or(v.form.Get("basket"), v.r.URL.Query().Get("basket"), v.who.basket)
 	if mall.ValidID(id) != nil {
 		return Basket{}, closed
 	}

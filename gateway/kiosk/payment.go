@@ -121,7 +121,7 @@ func (p *pages) payment(ctx context.Context, b Basket, from url.Values) (*paying
 
 // address is where the page of the payment stands.
 func (s *paying) address(path string) string {
-	q := url.Values{"attempt": {strconv.Itoa(s.Attempt)}, "whenShort": {s.Short}}
+	q := url.Values{"basket": {s.Basket}, "attempt": {strconv.Itoa(s.Attempt)}, "whenShort": {s.Short}}
 	if s.Wait {
 		q.Set("wait", "yes")
 	}
@@ -223,7 +223,9 @@ func (p *pages) void(v *visit, payment string) error {
 // remembers, also where the answer that would have had it remember a payment was lost. One that cannot be freed now is remembered until the customer leaves, and
 // lapses at its provider then, as all do that nobody takes.
 func (p *pages) forget(v *visit, b Basket) {
-	p.remember(v.w, "basket", "")
+	if v.who.basket == b.ID {
+		p.remember(v.w, "basket", "")
+	}
 	if show, err := p.payment(v.ctx, b, url.Values{"attempt": {strconv.Itoa(maxAttempts)}}); err == nil {
 		_, _ = p.free(v, attempt{b.ID, b.Total, show.Attempt})
 	}

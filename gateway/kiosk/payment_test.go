@@ -347,6 +347,48 @@ func TestNothingStaysSetAside(t *testing.T) {
 	}
 }
 
+// Two tabs of one browser: what a page says acts on the basket that the page shows, whichever the other one has begun, and leaves the other alone. Red when the
+// browser's basket goes before the form's, when ending one basket forgets another, and when what an open basket may be checked out with is freed.
+func TestTwoTabsAreTwoBaskets(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes)
+	w.listen()
+	b := w.stand()
+	b.get("/kiosk/shop")
+	b.send("Add Brass lamp")
+	shop := b.page
+	w.shop.provider = kiosk.PaymentDeclined
+	b.send("Pay 49.00 EUR now", "pay", "now")
+	page, at := b.page, b.at
+	b.remembers("basket", "") // so that the other tab begins one while this one's is open
+	b.get("/kiosk/shop")
+	b.send("Add Mint tea, 250 g")
+	second := b.cookie("basket")
+	w.shop.provider = ""
+	b.page, b.at = page, at
+	b.send("Try again")
+	b.sees("49.00 EUR", "waiting for the payment")
+	w.paid(4900, kiosk.PaymentDeclined, kiosk.PaymentAsked)
+	page, at = b.page, b.at
+	b.get("/kiosk/shop")
+	b.send("Pay 6.90 EUR now", "pay", "now")
+	b.sees("6.90 EUR")
+	w.paid(690, kiosk.PaymentDeclined, kiosk.PaymentAsked, kiosk.PaymentAsked)
+	b.get(at.String()[len(b.base):])
+	b.sees("49.00 EUR")
+	b.page = shop
+	b.send("Give the basket up")
+	w.paid(690, kiosk.PaymentDeclined, kiosk.PaymentOver, kiosk.PaymentAsked)
+	b.page, b.at = page, at
+	b.send("Pay at pickup instead")
+	b.sees("This basket is closed already")
+	if len(w.shop.orders) != 0 || b.cookie("basket") != second || w.shop.baskets[second].Status != kiosk.BasketOpen {
+		t.Errorf("%d orders, and the browser remembers %q, not %q", len(w.shop.orders), b.cookie("basket"), second)
+	}
+	b.send("Finish")
+	w.paid(690, kiosk.PaymentDeclined, kiosk.PaymentOver, kiosk.PaymentOver)
+}
+
 // One whose outcome nobody knows is told to be settled; nothing is asked for that would not be ordered.
 func TestPaymentsThatAreNotClear(t *testing.T) {
 	t.Parallel()
