@@ -68,9 +68,9 @@ type view struct {
 // shopper is who shops at the page: the customer whose own login it is, or whoever has a session at a kiosk.
 type shopper struct {
 	door.Principal
-	basket  string // as the browser remembers it; "" where there is none
-	payment string // that money was set aside with for the basket, as the browser remembers it
-	kiosk   bool
+	basket string  // as the browser remembers it; "" where there is none
+	paying attempt // by which money was set aside, as the browser remembers it
+	kiosk  bool
 }
 
 func (s *shopper) who(r *door.Request) who { return who{s.Actor(), r.Trace} }
@@ -180,10 +180,13 @@ func (p *pages) visited(show func(*visit) error) door.Handler {
 // recognise finds out who shops.
 func (p *pages) recognise(v *visit) error {
 	c := &v.r.Caller
-	basket, payment := p.remembered(v, "basket"), p.remembered(v, "payment")
+	basket, paying := p.remembered(v, "basket"), parseAttempt(p.remembered(v, "payment"))
+	if mall.ValidID(basket) != nil {
+		basket = ""
+	}
 	if c.Role == door.Customer {
 		c.Owns(c.Subject)
-		v.who = &shopper{c.Principal, basket, payment, false}
+		v.who = &shopper{c.Principal, basket, paying, false}
 		return nil
 	}
 	cookie, err := v.r.Cookie(p.cookie("shopper"))
@@ -194,7 +197,7 @@ func (p *pages) recognise(v *visit) error {
 	if err != nil || principal.Role != door.Customer {
 		return nil //nolint:nilerr // the session is over
 	}
-	v.who = &shopper{principal, basket, payment, true}
+	v.who = &shopper{principal, basket, paying, true}
 	next, err := p.Authority.Renew(&principal)
 	if err == nil && next != "" {
 		p.remember(v.w, "shopper", next)
@@ -202,10 +205,10 @@ func (p *pages) recognise(v *visit) error {
 	return err
 }
 
-// remembered returns the id that the browser remembers by a cookie; "" where it remembers none.
+// remembered returns what the browser says that it remembers by a cookie; "" where it remembers nothing.
 func (p *pages) remembered(v *visit, name string) string {
 	cookie, err := v.r.Cookie(p.cookie(name))
-	if err != nil || mall.ValidID(cookie.Value) != nil {
+	if err != nil {
 		return ""
 	}
 	return cookie.Value
@@ -339,13 +342,14 @@ func (p *pages) ownedBasket(v *visit) (*basketBody, error) {
 	return &b, nil
 }
 
-// openBasket returns the open basket of who shops. A form that comes again when the browser has forgotten its basket names it.
+// openBasket returns the basket that a form or an address names, or else the one that the browser remembers, if it belongs to who shops. What a page says of its
+// basket goes before what the browser remembers, which another page may have changed.
 func (p *pages) openBasket(v *visit) (Basket, error) {
 	closed := door.NewProblem(http.StatusConflict, "not_open", "There is no basket.")
 	if v.who == nil {
 		return Basket{}, closed
 	}
-	id := cmp.Or(v.who.basket, v.form.Get("basket"))
+	id := cmp.Or(v.form.Get("basket"), v.r.URL.Query().Get("basket"), v.who.basket)
 	if mall.ValidID(id) != nil {
 		return Basket{}, closed
 	}
@@ -500,7 +504,7 @@ func (p *pages) drop(v *visit) error {
 	if err := p.giveUp(v.ctx, v.who.who(v.r), b.ID, "given up by the customer"); err != nil {
 		return err
 	}
-	p.forget(v, b.ID)
+	p.forget(v, b)
 	return v.to("/kiosk/shop", "dropped")
 }
 
@@ -524,16 +528,20 @@ func (p *pages) checkout(v *visit) error {
 	if err := p.checkOut(v.ctx, v.who.who(v.r), b, c); err != nil {
 		return err
 	}
-	p.forget(v, b.ID)
+	p.forget(v, b)
 	return v.to("/kiosk/orders/"+c.Order, "")
 }
 
 // leave ends a session: what was not ordered is given up, and whoever comes next finds nothing of it.
 func (p *pages) leave(v *visit) error {
-	if b, err := p.openBasket(v); err == nil && b.Status == BasketOpen {
-		// What cannot be given up now expires by itself.
-		_ = p.giveUp(v.ctx, v.who.who(v.r), b.ID, "left at the kiosk")
-		p.forget(v, b.ID)
+	if b, err := p.openBasket(v); err == nil {
+		if b.Status == BasketOpen {
+			// What cannot be given up now expires by itself.
+			_ = p.giveUp(v.ctx, v.who.who(v.r), b.ID, "left at the kiosk")
+		}
+		p.forget(v, b)
+	} else if v.who != nil {
+		p.forgetPayment(v)
 	}
 	p.remember(v.w, "basket", "")
 	p.remember(v.w, "payment", "")

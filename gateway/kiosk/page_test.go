@@ -127,6 +127,25 @@ func (b *browser) send(button string, also ...string) {
 	b.t.Fatalf("%s has no form with %q:\n%s", b.at, button, b.page)
 }
 
+// cookie returns what the browser remembers by a cookie of the page; "" where it remembers nothing.
+func (b *browser) cookie(name string) string {
+	for _, c := range b.client.Jar.Cookies(b.at) {
+		if c.Name == "souk-"+name {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+// remembers sets a cookie by hand; "" takes it away.
+func (b *browser) remembers(name, value string) {
+	c := &http.Cookie{Name: "souk-" + name, Value: value, Path: "/"}
+	if value == "" {
+		c.MaxAge = -1
+	}
+	b.client.Jar.SetCookies(b.at, []*http.Cookie{c})
+}
+
 func (b *browser) sees(want ...string) {
 	b.t.Helper()
 	text := strings.Join(strings.Fields(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(b.page, " ")), " ")

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"example.org/souk/gateway/door"
 	"example.org/souk/mall"
@@ -20,7 +21,8 @@ type Payments interface {
 
 // Payment is a payment as it stands now.
 type Payment struct {
-	Status string // one of the statuses of payments
+	Status string     // one of the statuses of payments
+	Amount mall.Money // that was asked to be set aside
 }
 
 // The statuses of payments, as far as they matter before an order is placed.
@@ -49,9 +51,36 @@ type paying struct {
 	Wait    bool
 }
 
-// paymentID is the id of an attempt at paying what a basket comes to.
-func paymentID(basket string, total mall.Money, attempt int) string {
-	return derive("payment", basket, total.String(), strconv.Itoa(attempt))
+// attempt is one at paying what a basket comes to. A browser remembers it as such and not by the id of the payment: so nobody can name a payment that was
+// not made for a basket of theirs. The zero attempt is none.
+type attempt struct {
+	basket string
+	total  mall.Money
+	n      int // from 1 to maxAttempts
+}
+
+// payment returns the id of the attempt's payment.
+func (a attempt) payment() string {
+	return derive("payment", a.basket, a.total.String(), strconv.Itoa(a.n))
+}
+
+// String returns what parseAttempt reads.
+func (a attempt) String() string {
+	return strings.Join([]string{a.basket, strconv.FormatInt(a.total.Amount, 10), a.total.Currency, strconv.Itoa(a.n)}, ".")
+}
+
+// parseAttempt returns none for what is no attempt.
+func parseAttempt(text string) attempt {
+	parts := strings.Split(text, ".")
+	if len(parts) != 4 || mall.ValidID(parts[0]) != nil || mall.ValidCurrency(parts[2]) != nil {
+		return attempt{}
+	}
+	amount, err := strconv.ParseInt(parts[1], 10, 64)
+	n, err2 := strconv.Atoi(parts[3])
+	if err != nil || err2 != nil || amount <= 0 || n < 1 || n > maxAttempts {
+		return attempt{}
+	}
+	return attempt{parts[0], mall.Money{Amount: amount, Currency: parts[2]}, n}
 }
 
 // failed reports whether another attempt can be made.
@@ -70,7 +99,7 @@ func (p *pages) payment(ctx context.Context, b Basket, from url.Values) (*paying
 	last = min(last, maxAttempts)
 	show := &paying{Basket: b.ID, Amount: moneyOf(b.Total), Short: from.Get("whenShort"), Wait: from.Get("wait") != ""}
 	for n := 1; n <= last; n++ {
-		show.Attempt, show.ID = n, paymentID(b.ID, b.Total, n)
+		show.Attempt, show.ID = n, attempt{b.ID, b.Total, n}.payment()
 		now, found, err := p.Payments.Payment(ctx, show.ID)
 		if err != nil {
 			return nil, unavailable(err)
@@ -92,7 +121,7 @@ func (p *pages) payment(ctx context.Context, b Basket, from url.Values) (*paying
 
 // address is where the page of the payment stands.
 func (s *paying) address(path string) string {
-	q := url.Values{"attempt": {strconv.Itoa(s.Attempt)}, "whenShort": {s.Short}}
+	q := url.Values{"basket": {s.Basket}, "attempt": {strconv.Itoa(s.Attempt)}, "whenShort": {s.Short}}
 	if s.Wait {
 		q.Set("wait", "yes")
 	}
@@ -108,6 +137,11 @@ func (p *pages) payBeforehand(v *visit, b Basket) (payment string, show *paying,
 	if show, err = p.payment(v.ctx, b, v.form); err != nil {
 		return "", nil, err
 	}
+	if show.Status == "none" || show.Status == PaymentAsked || show.Status == PaymentSetAside {
+		if err := p.keep(v, attempt{b.ID, b.Total, show.Attempt}); err != nil {
+			return "", nil, err
+		}
+	}
 	switch show.Status {
 	case PaymentSetAside:
 		return show.ID, show, nil
@@ -116,15 +150,21 @@ func (p *pages) payBeforehand(v *visit, b Basket) (payment string, show *paying,
 		if err := p.do(v.ctx, v.who.who(v.r), derive("authorize", show.ID), c); err != nil {
 			return "", nil, err
 		}
-		if v.who.payment != "" && v.who.payment != show.ID {
-			// The basket comes to something else than what was set aside for it before.
-			if err := p.free(v, v.who.payment); err != nil {
-				return "", nil, err
-			}
-		}
-		p.remember(v.w, "payment", show.ID)
 	}
 	return "", show, nil
+}
+
+// keep has the browser remember an attempt before its payment is asked for, and frees before that what it remembers of another one: on an error it
+// remembers the former, and nothing was asked for.
+func (p *pages) keep(v *visit, a attempt) error {
+	if v.who.paying != a {
+		if _, err := p.free(v, v.who.paying); err != nil {
+			return err
+		}
+	}
+	v.who.paying = a
+	p.remember(v.w, "payment", a.String())
+	return nil
 }
 
 // orderable refuses a basket that would not be checked out as it is, before money is set aside for it.
@@ -143,8 +183,32 @@ func orderable(b Basket) error {
 	return pricesHold(b)
 }
 
-// free gives back what was set aside for a payment that no order can have any more.
-func (p *pages) free(v *visit, payment string) error {
+// free gives back what was set aside by an attempt, where the basket is the caller's and no order can have it any more. It leaves alone what the basket, which
+// is open and comes to the same still, may be checked out with, or was: a checkout may also be taken in. It reports whether nothing is left to be freed by the
+// browser that remembers the attempt.
+func (p *pages) free(v *visit, a attempt) (over bool, err error) {
+	if a == (attempt{}) {
+		return true, nil
+	}
+	b, found, err := p.Baskets.Basket(v.ctx, a.basket)
+	switch {
+	case err != nil:
+		return false, unavailable(err)
+	case !found || b.Customer != v.who.Subject:
+		return true, nil
+	case b.Status == BasketOpen && b.Total == a.total:
+		return false, nil
+	case b.Status == BasketCheckedOut && b.Payment == a.payment():
+		return true, nil // freeOfNothing frees it where the order comes to nothing
+	}
+	if err := p.void(v, a.payment()); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// void gives back what is set aside, or will be, for a payment that was made here.
+func (p *pages) void(v *visit, payment string) error {
 	now, found, err := p.Payments.Payment(v.ctx, payment)
 	if err != nil {
 		return unavailable(err)
@@ -155,29 +219,40 @@ func (p *pages) free(v *visit, payment string) error {
 	return p.do(v.ctx, v.who.who(v.r), derive("void", payment), command.VoidPayment{Payment: payment, Reason: "not needed"})
 }
 
-// forget ends what the browser remembers of a basket that has ended, and frees its payment unless the basket became an order that has it. One that cannot be
-// freed now lapses at its provider, as all do that nobody takes.
-func (p *pages) forget(v *visit, basket string) {
-	p.remember(v.w, "basket", "")
-	if v.who.payment == "" {
-		return
+// forget ends what the browser remembers of a basket of the caller's that has ended, and frees what was set aside for it and for whichever the browser
+// remembers, also where the answer that would have had it remember a payment was lost. One that cannot be freed now is remembered until the customer leaves, and
+// lapses at its provider then, as all do that nobody takes.
+func (p *pages) forget(v *visit, b Basket) {
+	if v.who.basket == b.ID {
+		p.remember(v.w, "basket", "")
 	}
-	p.remember(v.w, "payment", "")
-	b, found, err := p.Baskets.Basket(v.ctx, basket)
-	if err == nil && found && b.Status != BasketOpen && b.Payment != v.who.payment {
-		_ = p.free(v, v.who.payment)
+	if show, err := p.payment(v.ctx, b, url.Values{"attempt": {strconv.Itoa(maxAttempts)}}); err == nil {
+		_, _ = p.free(v, attempt{b.ID, b.Total, show.Attempt})
+	}
+	p.forgetPayment(v)
+}
+
+// forgetPayment frees what the browser remembers to be set aside.
+func (p *pages) forgetPayment(v *visit) {
+	if over, err := p.free(v, v.who.paying); over && err == nil && v.who.paying != (attempt{}) {
+		p.remember(v.w, "payment", "")
 	}
 }
 
 // freeOfNothing gives back what was set aside here for an order that came to nothing before the payment was bound to it, such as for want of goods: the services
-// undo what is bound, and leave the rest to whoever had it set aside. It is asked for whenever the page shows such an order, until it is done.
+// undo what is bound, and leave the rest to whoever had it set aside. It is asked for whenever the page shows such an order, until it is done. That the payment is
+// of here is seen by what it is over, which is not what the order comes to where that is why the order was rejected.
 func (p *pages) freeOfNothing(v *visit, o *orderBody) {
 	if o.Payment == "" || o.Status == "completed" || !over(o) {
 		return
 	}
+	paid, found, err := p.Payments.Payment(v.ctx, o.Payment)
+	if err != nil || !found {
+		return
+	}
 	for n := 1; n <= maxAttempts; n++ {
-		if paymentID(o.Order, mall.Money(o.Total), n) == o.Payment {
-			_ = p.free(v, o.Payment)
+		if (attempt{o.Order, paid.Amount, n}).payment() == o.Payment {
+			_ = p.void(v, o.Payment)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"example.org/souk/gateway/door"
 	"example.org/souk/gateway/kiosk"
 	"example.org/souk/internal/testserver"
+	"example.org/souk/mall/command"
 )
 
 // paid asks for one payment of an amount in the end, and for how all of them stand.
@@ -185,11 +186,207 @@ func TestNothingStaysSetAsideForARejectedOrder(t *testing.T) {
 	b.sees("We cannot carry this order out")
 	w.paid(4900, kiosk.PaymentOver)
 	w.shop.becomes(o.ID, "rejected", func(o *kiosk.Order) { o.Payment = "PAY_OF_THEIRS" })
-	w.shop.payments["PAY_OF_THEIRS"] = &kiosk.Payment{Status: kiosk.PaymentSetAside}
+	w.shop.payments["PAY_OF_THEIRS"] = &kiosk.Payment{Status: kiosk.PaymentSetAside, Amount: eur(4900)}
 	b.get("/kiosk/orders/" + o.ID)
 	if is := w.shop.payments["PAY_OF_THEIRS"].Status; is != kiosk.PaymentSetAside {
 		t.Errorf("what somebody else had set aside is %s", is)
 	}
+}
+
+// The same where the basket came to more between its payment and its checkout, which is why the payment was not bound. Red when what the order comes to says
+// whether it was paid here.
+func TestNothingStaysSetAsideForAnOrderOfAnotherTotal(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes)
+	w.listen()
+	b := w.stand()
+	b.get("/kiosk/shop")
+	b.send("Add Brass lamp")
+	b.send("Pay 49.00 EUR now", "pay", "now")
+	w.shop.meanwhile = func(b *kiosk.Basket) { b.Lines[0].Quantity++ } // in another tab
+	b.send("Place the order")
+	o := w.orderOf()
+	if o.Total != eur(9800) || o.Payment != w.paid(4900, kiosk.PaymentSetAside) {
+		t.Fatalf("an order over %s, paid with %q", o.Total, o.Payment)
+	}
+	w.shop.becomes(o.ID, "rejected", nil)
+	b.get("/kiosk/orders/" + o.ID)
+	w.paid(4900, kiosk.PaymentOver)
+}
+
+// Nobody frees what is set aside for somebody else, or for what they walked out with, whatever their browser says that it remembers. Red when an id is taken from
+// the browser, and when a basket's owner is not looked at.
+func TestNobodyFreesWhatIsNotTheirs(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes)
+	w.listen()
+	w.shop.provider = ""
+	theirs := w.stand()
+	theirs.get("/kiosk/shop")
+	theirs.send("Add Brass lamp")
+	theirs.send("Pay 49.00 EUR now", "pay", "now")
+	id := w.paid(4900, kiosk.PaymentAsked)
+	theirs.get("/kiosk/shop")
+	theirs.send("Add Mint tea, 250 g") // so that they would free it themselves
+	walkout := "walkout-visit-1"
+	w.shop.payments[walkout] = &kiosk.Payment{Status: kiosk.PaymentSetAside, Amount: eur(4900)}
+	remembered := theirs.cookie("payment")
+	if remembered == "" {
+		t.Fatal("their browser remembers nothing")
+	}
+	for end, button := range map[string]string{"given up": "Give the basket up", "left": "Finish", "ordered": "Order for 49.00 EUR", "paid": "Pay 49.00 EUR now"} {
+		for _, by := range []string{walkout, walkout + ".4900.EUR.1", id, id + ".4900.EUR.1", remembered} {
+			b := w.stand()
+			b.get("/kiosk/shop")
+			b.send("Add Brass lamp")
+			b.remembers("payment", by)
+			if b.send(button, "pay", map[string]string{"paid": "now"}[end]); b.status != http.StatusOK {
+				t.Errorf("%s: %d", end, b.status)
+			}
+			for payment, want := range map[string]string{walkout: kiosk.PaymentSetAside, id: kiosk.PaymentAsked} {
+				if is, _, err := w.shop.Payment(t.Context(), payment); err != nil || is.Status != want {
+					t.Fatalf("%s with %q, and %s is %s: %v", end, by, payment, is.Status, err)
+				}
+			}
+		}
+	}
+	theirs.send("Finish")
+	if is, _, err := w.shop.Payment(t.Context(), id); err != nil || is.Status != kiosk.PaymentOver {
+		t.Errorf("they themselves leave it %s: %v", is.Status, err)
+	}
+}
+
+// An order that waits for goods keeps what is set aside for it, also when the answer to its checkout was lost and the browser still remembers its payment as the
+// basket's. Red when the payment that a basket was checked out with is freed.
+func TestAnOrderKeepsWhatIsSetAsideForIt(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes)
+	w.listen()
+	b := w.stand()
+	b.get("/kiosk/shop")
+	b.send("Add Brass lamp")
+	b.send("Pay 49.00 EUR now", "pay", "now")
+	basket, payment := b.cookie("basket"), b.cookie("payment")
+	b.send("Place the order", "wait", "yes")
+	w.shop.becomes(w.orderOf().ID, "backordered", nil)
+	lost := func() { b.remembers("basket", basket); b.remembers("payment", payment) }
+	lost()
+	b.get("/kiosk/shop")
+	b.send("Add Mint tea, 250 g")
+	b.send("Pay 6.90 EUR now", "pay", "now")
+	w.paid(690, kiosk.PaymentSetAside, kiosk.PaymentSetAside)
+	b.send("Place the order")
+	w.paid(690, kiosk.PaymentSetAside, kiosk.PaymentSetAside)
+	lost()
+	b.send("Finish")
+	w.paid(690, kiosk.PaymentSetAside, kiosk.PaymentSetAside)
+}
+
+// What is set aside is freed also where the answer was lost that says so to the browser, where the basket has expired, and where the first try fails. Red when a payment is
+// remembered only as it is asked for, when leaving looks at open baskets alone, and when one is forgotten that could not be freed.
+func TestNothingStaysSetAside(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(w *world, b *browser){
+		"lost, and given up": func(_ *world, b *browser) {
+			b.remembers("payment", "")
+			b.get("/kiosk/shop")
+			b.send("Give the basket up")
+		},
+		"lost, and asked for again": func(_ *world, b *browser) {
+			b.remembers("payment", "")
+			b.get("/kiosk/shop")
+			b.send("Pay 49.00 EUR now", "pay", "now")
+			b.get("/kiosk/shop")
+			b.send("Add Mint tea, 250 g")
+			b.send("Finish")
+		},
+		"expired, and left": func(w *world, b *browser) {
+			w.shop.expires()
+			b.send("Finish")
+		},
+		"lost, expired, and left": func(w *world, b *browser) {
+			b.remembers("payment", "")
+			w.shop.expires()
+			b.send("Finish")
+		},
+		"expired, and left by a browser that knows the payment alone": func(w *world, b *browser) {
+			b.remembers("basket", "")
+			w.shop.expires()
+			b.send("Finish")
+		},
+		"expired, and something else ordered": func(w *world, b *browser) {
+			w.shop.expires()
+			b.get("/kiosk/shop")
+			b.send("Add Mint tea, 250 g")
+			b.send("Order for 6.90 EUR")
+		},
+		"its service was away": func(w *world, b *browser) {
+			b.get("/kiosk/shop")
+			b.send("Add Mint tea, 250 g")
+			w.shop.unserved = command.VoidPaymentV1
+			b.send("Pay 55.90 EUR now", "pay", "now")
+			w.paid(4900, kiosk.PaymentAsked)
+			w.shop.unserved = ""
+			b.send("Finish")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := open(t, homes)
+			w.listen()
+			b := w.stand()
+			b.get("/kiosk/shop")
+			b.send("Add Brass lamp")
+			w.shop.provider = ""
+			b.send("Pay 49.00 EUR now", "pay", "now")
+			w.paid(4900, kiosk.PaymentAsked)
+			end(w, b)
+			w.t = t
+			w.paid(4900, kiosk.PaymentOver)
+		})
+	}
+}
+
+// Two tabs of one browser: what a page says acts on the basket that the page shows, whichever the other one has begun, and leaves the other alone. Red when the
+// browser's basket goes before the form's, when ending one basket forgets another, and when what an open basket may be checked out with is freed.
+func TestTwoTabsAreTwoBaskets(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes)
+	w.listen()
+	b := w.stand()
+	b.get("/kiosk/shop")
+	b.send("Add Brass lamp")
+	shop := b.page
+	w.shop.provider = kiosk.PaymentDeclined
+	b.send("Pay 49.00 EUR now", "pay", "now")
+	page, at := b.page, b.at
+	b.remembers("basket", "") // so that the other tab begins one while this one's is open
+	b.get("/kiosk/shop")
+	b.send("Add Mint tea, 250 g")
+	second := b.cookie("basket")
+	w.shop.provider = ""
+	b.page, b.at = page, at
+	b.send("Try again")
+	b.sees("49.00 EUR", "waiting for the payment")
+	w.paid(4900, kiosk.PaymentDeclined, kiosk.PaymentAsked)
+	page, at = b.page, b.at
+	b.get("/kiosk/shop")
+	b.send("Pay 6.90 EUR now", "pay", "now")
+	b.sees("6.90 EUR")
+	w.paid(690, kiosk.PaymentDeclined, kiosk.PaymentAsked, kiosk.PaymentAsked)
+	b.get(at.String()[len(b.base):])
+	b.sees("49.00 EUR")
+	b.page = shop
+	b.send("Give the basket up")
+	w.paid(690, kiosk.PaymentDeclined, kiosk.PaymentOver, kiosk.PaymentAsked)
+	b.page, b.at = page, at
+	b.send("Pay at pickup instead")
+	b.sees("This basket is closed already")
+	if len(w.shop.orders) != 0 || b.cookie("basket") != second || w.shop.baskets[second].Status != kiosk.BasketOpen {
+		t.Errorf("%d orders, and the browser remembers %q, not %q", len(w.shop.orders), b.cookie("basket"), second)
+	}
+	b.send("Finish")
+	w.paid(690, kiosk.PaymentDeclined, kiosk.PaymentOver, kiosk.PaymentOver)
 }
 
 // One whose outcome nobody knows is told to be settled; nothing is asked for that would not be ordered.

@@ -48,6 +48,8 @@ type shop struct {
 	provider   string                     // the status that a payment comes into when it is asked for; "": nobody answers
 	authorized []command.AuthorizePayment // in their order
 	placed     bool                       // orders are placed as soon as a basket is checked out
+	unserved   string                     // type of the commands whose service is away
+	meanwhile  func(*kiosk.Basket)        // happens to a basket after a checkout has looked at it
 	log        []command.Command
 	actors     []string
 }
@@ -316,6 +318,9 @@ func (s *shop) Checkout(_ context.Context, c command.CheckoutBasket) (command.Ch
 		return c, err
 	}
 	defer done()
+	if s.meanwhile != nil {
+		s.meanwhile(s.baskets[c.Basket])
+	}
 	for _, l := range s.baskets[c.Basket].Lines {
 		if p := s.products[l.Product]; p.Sold {
 			c.Prices = append(c.Prices, mall.Quote{Product: p.ID, Price: p.Price, PriceVersion: p.PriceVersion})
@@ -339,6 +344,9 @@ func (s *shop) Do(_ context.Context, c backbone.Command, options ...backbone.DoO
 		return backbone.Answer{}, backbone.ErrUnavailable
 	}
 	defer done()
+	if c.CommandType() == s.unserved {
+		return backbone.Answer{}, backbone.ErrUnavailable
+	}
 	content, err := json.Marshal(c)
 	if err != nil {
 		return backbone.Answer{}, err
@@ -430,7 +438,7 @@ func (s *shop) decide(c backbone.Command) error {
 			return nil
 		})
 	case command.AuthorizePayment:
-		s.payments[c.Payment] = &kiosk.Payment{Status: cmp.Or(s.provider, kiosk.PaymentAsked)}
+		s.payments[c.Payment] = &kiosk.Payment{Status: cmp.Or(s.provider, kiosk.PaymentAsked), Amount: c.Amount}
 		s.authorized = append(s.authorized, c)
 	case command.VoidPayment:
 		s.payments[c.Payment].Status = kiosk.PaymentOver
@@ -484,6 +492,16 @@ func (s *shop) becomes(id, status string, also func(*kiosk.Order)) {
 		also = func(*kiosk.Order) {}
 	}
 	_ = s.step(id, status, also)
+}
+
+// expires ends all baskets, as nobody kept them longer.
+func (s *shop) expires() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.baskets {
+		b.Status, b.Reason = kiosk.BasketCanceled, mall.ReasonBasketExpired
+		b.Version++
+	}
 }
 
 // costs sets the price of a product.

@@ -2,6 +2,7 @@ package house
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,12 +44,12 @@ func ReadForgotten(r io.Reader) (Forgotten, error) {
 	list := Forgotten{}
 	lines := bufio.NewScanner(r)
 	for n := 1; lines.Scan(); n++ {
-		hash, when, _ := strings.Cut(strings.TrimSpace(lines.Text()), " ")
-		if hash == "" {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" {
 			continue
 		}
-		at, err := time.Parse(time.RFC3339, when)
-		if raw, wrong := hex.DecodeString(hash); err != nil || wrong != nil || len(raw) != sha256.Size {
+		hash, at, ok := parseForgotten(line)
+		if !ok {
 			return nil, fmt.Errorf("list of the forgotten: line %d is no hash with a time", n)
 		}
 		list[hash] = at
@@ -55,33 +57,74 @@ func ReadForgotten(r io.Reader) (Forgotten, error) {
 	return list, lines.Err()
 }
 
+// parseForgotten reads what forgottenLine returns. No part of it that is shorter is one.
+func parseForgotten(line string) (hash string, at time.Time, ok bool) {
+	hash, when, _ := strings.Cut(strings.TrimSpace(line), " ")
+	at, err := time.Parse(time.RFC3339, when)
+	raw, wrong := hex.DecodeString(hash)
+	return hash, at, err == nil && wrong == nil && len(raw) == sha256.Size
+}
+
 func forgottenLine(hash string, at time.Time) string {
 	return hash + " " + at.UTC().Format(time.RFC3339) + "\n"
 }
 
-// readForgottenFile reads a list from a file; one that is not there is empty.
-func readForgottenFile(path string) (Forgotten, error) {
-	f, err := os.Open(path)
+// wholeLines returns for how many bytes a list is whole: what follows is a line that was begun and not ended, as where the power failed. Nobody was told that
+// whom it meant was forgotten.
+func wholeLines(list []byte) int {
+	ended := bytes.LastIndexByte(list, '\n') + 1
+	if _, _, ok := parseForgotten(string(list[ended:])); ok {
+		return len(list) // all but the end of the line
+	}
+	return ended
+}
+
+// readForgottenFile reads the list of a data directory; one that is not there is empty. A last line that was begun and not ended is passed over.
+func readForgottenFile(data string, log *slog.Logger) (Forgotten, error) {
+	path := filepath.Join(data, forgottenFile)
+	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Forgotten{}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = f.Close() }()
-	return ReadForgotten(f)
+	whole := wholeLines(text)
+	if whole < len(text) {
+		log.Warn("the last line of the list of the forgotten was not written whole, and is passed over; whoever was being forgotten then is not, unless that was repeated",
+			"file", path, "bytes", len(text)-whole)
+	}
+	return ReadForgotten(bytes.NewReader(text[:whole]))
 }
 
-// noteForgotten adds a person to the list of a data directory. It is on the disk when it returns.
+// noteForgotten adds a person to the list of a data directory. It is on the disk when it returns; on an error the list is as it was. It must not be called twice
+// at a time.
 func noteForgotten(data, person string, at time.Time) (err error) {
-	f, err := os.OpenFile(filepath.Join(data, forgottenFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(filepath.Join(data, forgottenFile), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
-	if _, err = f.WriteString(forgottenLine(hashOf(person), at)); err == nil {
+	defer func() { err = errors.Join(err, f.Close()) }()
+	list, err := io.ReadAll(f)
+	if err != nil {
+		return err
+	}
+	whole, line := wholeLines(list), forgottenLine(hashOf(person), at)
+	if whole < len(list) {
+		if err := f.Truncate(int64(whole)); err != nil {
+			return err
+		}
+	}
+	if whole > 0 && list[whole-1] != '\n' {
+		line = "\n" + line
+	}
+	if _, err = f.WriteString(line); err == nil {
 		err = f.Sync()
 	}
-	return errors.Join(err, f.Close(), syncDirectory(data))
+	if err != nil {
+		return errors.Join(err, f.Truncate(int64(whole)))
+	}
+	return syncDirectory(data)
 }
 
 // keeper hands out the keys of persons, and notes whoever is forgotten where the table of keys is, before the key is destroyed.
@@ -93,7 +136,10 @@ type keeper struct {
 // DestroyKey implements backbone.KeyOwner.
 func (k keeper) DestroyKey(ctx context.Context, person string) error {
 	if k.h.keysConfig().Owner == nil {
-		if err := noteForgotten(k.h.cfg.Data, person, clock{}.Now()); err != nil {
+		k.h.noting.Lock()
+		err := noteForgotten(k.h.cfg.Data, person, clock{}.Now())
+		k.h.noting.Unlock()
+		if err != nil {
 			return fmt.Errorf("note who is forgotten: %w", err)
 		}
 	}
@@ -142,7 +188,7 @@ func (h *House) ForgetAgain(ctx context.Context, list Forgotten) (known []string
 	if err != nil {
 		return nil, 0, err
 	}
-	return known, back, keys.People(ctx, func(person string, destroyed time.Time) error {
+	err = keys.People(ctx, func(person string, destroyed time.Time) error {
 		if !list.Has(person) {
 			return nil
 		}
@@ -153,6 +199,7 @@ func (h *House) ForgetAgain(ctx context.Context, list Forgotten) (known []string
 		back++
 		return keys.Destroy(ctx, person)
 	})
+	return known, back, err
 }
 
 // TellForgotten has the service of customers, and by it all others, know of persons whose keys are destroyed. It returns of how many it was told
@@ -182,7 +229,7 @@ func (h *House) forgetListed(ctx context.Context) (known []string, err error) {
 	if h.keysConfig().Owner != nil || !h.runs(backbone.KeyService().Name) {
 		return nil, nil
 	}
-	list, err := readForgottenFile(filepath.Join(h.cfg.Data, forgottenFile))
+	list, err := readForgottenFile(h.cfg.Data, h.cfg.Logger)
 	if err != nil {
 		return nil, err
 	}

@@ -153,6 +153,7 @@ type House struct {
 	robots    *robots.Gateway    // nil where the depot does not run
 	staff     *staff.Gateway     // nil: staff come in elsewhere
 	sighted   sightings          // what staff see of robots
+	noting    sync.Mutex         // held while somebody is added to the list of the forgotten
 	taking    sync.WaitGroup     // what the partners' messages are taken in by
 	servers   []*http.Server
 	listeners []net.Listener

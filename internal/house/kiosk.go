@@ -231,7 +231,7 @@ type tills struct{ payments *backbone.Reader }
 // Payment implements kiosk.Payments.
 func (t tills) Payment(ctx context.Context, id string) (kiosk.Payment, bool, error) {
 	v, err := payments.Get(ctx, t.payments, id)
-	var p kiosk.Payment
+	p := kiosk.Payment{Amount: v.Amount}
 	switch v.Status {
 	case payments.Authorizing:
 		p.Status = kiosk.PaymentAsked

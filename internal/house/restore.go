@@ -165,7 +165,7 @@ func (h *House) listForgotten(ctx context.Context, also Forgotten) error {
 	for _, hash := range slices.Sorted(maps.Keys(list)) {
 		text.WriteString(forgottenLine(hash, list[hash]))
 	}
-	return os.WriteFile(filepath.Join(h.cfg.Data, forgottenFile), []byte(text.String()), 0o600)
+	return newFile(filepath.Join(h.cfg.Data, forgottenFile), strings.NewReader(text.String()))
 }
 
 // integrity has SQLite look at every page of the database.
@@ -238,18 +238,23 @@ func moveUp(stage, data string) error {
 	return syncDirectory(data)
 }
 
-// copyFile copies a file to a new one that only its owner can read, and flushes it.
-func copyFile(ctx context.Context, to, from string) (err error) {
+// copyFile copies a file to a new one, as newFile makes it.
+func copyFile(ctx context.Context, to, from string) error {
 	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = in.Close() }()
+	return newFile(to, cancellable{ctx, in})
+}
+
+// newFile makes a file that only its owner can read, and flushes it.
+func newFile(to string, from io.Reader) error {
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	if _, err = io.Copy(out, cancellable{ctx, in}); err == nil {
+	if _, err = io.Copy(out, from); err == nil {
 		err = out.Sync()
 	}
 	return errors.Join(err, out.Close())
