@@ -13,8 +13,12 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// settleTime is how long it may take to commit places.
-const settleTime = 3 * time.Second
+const (
+	// settleTime is how long it may take to commit places.
+	settleTime = 3 * time.Second
+	// gather is how long a change of what is consumed waits for others.
+	gather = 20 * time.Millisecond
+)
 
 // feed consumes what this process receives for one group: one client of the library, whatever the number of partitions.
 type feed struct {
@@ -25,7 +29,8 @@ type feed struct {
 	kicked chan struct{} // something was settled
 	ended  chan struct{} // nothing is consumed any more
 
-	ids map[string][16]byte // of the topics, as the library knows them; touched between two polls only
+	ids   map[string][16]byte             // of the topics, as the library knows them; touched between two polls only
+	begun map[string]map[int32]kgo.Offset // partitions that begin with the next poll; likewise
 
 	committing sync.Mutex // held while places are committed, so that an older one never overtakes a newer
 
@@ -33,6 +38,7 @@ type feed struct {
 	parts  map[part]*share
 	handed map[part]int64 // behind the newest record that was handed over in this process
 	todo   []func()       // to be done between two polls
+	due    bool           // it has waited for others to come
 	wake   func()         // ends the poll that is under way
 }
 
@@ -99,11 +105,18 @@ func (f *feed) consume() {
 	for f.c.ctx.Err() == nil {
 		ctx, cancel := context.WithTimeout(f.c.ctx, time.Second)
 		f.mu.Lock()
-		todo := f.todo
-		f.todo, f.wake = nil, cancel
+		var todo []func()
+		if f.due {
+			todo, f.todo, f.due = f.todo, nil, false
+		}
+		f.wake = cancel
 		f.mu.Unlock()
 		for _, do := range todo {
 			do()
+		}
+		if len(f.begun) > 0 {
+			f.cl.AddConsumePartitions(f.begun)
+			f.begun = nil
 		}
 		fetches := f.cl.PollFetches(ctx)
 		cancel()
@@ -162,17 +175,26 @@ func silenceError(silence time.Duration) error {
 	return fmt.Errorf("the cluster has not answered for %v: %w", silence.Round(time.Second), net.ErrClosed)
 }
 
-// between has fn done between two polls, and returns when it was, or when nothing is consumed any more.
+// between has fn done between two polls, and returns when it was, or when nothing is consumed any more. What is asked for at about the
+// same time is done between the same two: partitions begin together where a process begins, and one that begins after another, whose first
+// fetch found nothing, waits as long as the cluster holds that fetch open.
 func (f *feed) between(fn func()) {
 	done := make(chan struct{})
 	f.mu.Lock()
+	if len(f.todo) == 0 {
+		time.AfterFunc(gather, func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.due = true
+			if f.wake != nil {
+				f.wake()
+			}
+		})
+	}
 	f.todo = append(f.todo, func() {
 		fn()
 		close(done)
 	})
-	if f.wake != nil {
-		f.wake()
-	}
 	f.mu.Unlock()
 	select {
 	case <-done:
@@ -184,7 +206,6 @@ func (f *feed) between(fn func()) {
 func (f *feed) add(r *receiving) error {
 	var err error
 	f.between(func() {
-		offsets := map[string]map[int32]kgo.Offset{}
 		f.purge(r)
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -197,14 +218,16 @@ func (f *feed) add(r *receiving) error {
 		if len(f.parts) == 0 {
 			f.heard.now()
 		}
+		if f.begun == nil {
+			f.begun = map[string]map[int32]kgo.Offset{}
+		}
 		for p, s := range r.shares {
 			f.parts[p] = s
-			if offsets[p.topic] == nil {
-				offsets[p.topic] = map[int32]kgo.Offset{}
+			if f.begun[p.topic] == nil {
+				f.begun[p.topic] = map[int32]kgo.Offset{}
 			}
-			offsets[p.topic][p.partition] = kgo.NewOffset().At(s.next).WithEpoch(s.epoch)
+			f.begun[p.topic][p.partition] = kgo.NewOffset().At(s.next).WithEpoch(s.epoch)
 		}
-		f.cl.AddConsumePartitions(offsets)
 	})
 	return err
 }
@@ -232,6 +255,9 @@ func (f *feed) remove(r *receiving) {
 				return // it was never added
 			}
 			delete(f.parts, p)
+			if delete(f.begun[p.topic], p.partition); len(f.begun[p.topic]) == 0 {
+				delete(f.begun, p.topic)
+			}
 		}
 		f.cl.RemoveConsumePartitions(r.partitions())
 		f.cl.ResumeFetchPartitions(parts)
