@@ -36,7 +36,8 @@ func (k cashier) billWhenDeparted(ctx context.Context, tx backbone.Tx, e event.C
 	return nil
 }
 
-// pricesOf returns what a piece of each line's SKU cost at an instant.
+// pricesOf returns what a piece of each line's SKU cost at an instant. It reads within the transaction: prices and departures that were waiting for this service
+// may be handled side by side, and what the prices say is not committed then.
 func pricesOf(ctx context.Context, tx backbone.Tx, store string, lines []mall.Line, at int64) (map[string]mall.PricedLine, error) {
 	known := map[string]mall.PricedLine{}
 	if len(lines) == 0 {
@@ -48,7 +49,7 @@ func pricesOf(ctx context.Context, tx backbone.Tx, store string, lines []mall.Li
 		args = append(args, l.SKU)
 		skus = append(skus, "$"+strconv.Itoa(len(args)))
 	}
-	rows, err := tx.QueryCommitted(ctx, `SELECT p.sku, p.price, p.currency, p.version FROM {prices} AS p
+	rows, err := tx.Query(ctx, `SELECT p.sku, p.price, p.currency, p.version FROM {prices} AS p
 		WHERE p.store = $1 AND p.version = (SELECT MAX(q.version) FROM {prices} AS q WHERE q.product = p.product AND q.since <= $2)
 		AND p.sku IN (`+strings.Join(skus, ", ")+`) ORDER BY p.since`, args...)
 	if err != nil {
