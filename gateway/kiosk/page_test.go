@@ -347,21 +347,7 @@ func TestThePageIsAlive(t *testing.T) {
 	do(chromedp.Click(".way .button"), chromedp.WaitVisible(".cards"))
 	shots.take("2-shop")
 	// By keys alone: the first product is reached with the tabulator and added with the space bar.
-	press := func(until, keys string) {
-		t.Helper()
-		for range 40 {
-			at, err := chromedp.Run(limited, chromedp.Evaluate[bool](`document.activeElement?.matches('`+until+`') === true`))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if at {
-				do(chromedp.KeyEvent(keys))
-				return
-			}
-			do(chromedp.KeyEvent("\t"))
-		}
-		t.Fatalf("no key leads to %s", until)
-	}
+	press := func(until, keys string) { t.Helper(); pressAt(limited, t, 40, until, keys) }
 	press(`.card button`, " ")
 	do(chromedp.WaitVisible("#more-lamp"), chromedp.WaitVisible("#left"))
 	press(`#more-lamp`, "\r")
@@ -447,4 +433,26 @@ func (s screenshots) take(name string) {
 	if err := chromedp.Do(s.ctx, chromedp.EmulateViewport(1280, 800)); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// pressAt goes with the tabulator to what a selector matches, over most others at most, and presses keys there.
+func pressAt(ctx context.Context, t *testing.T, most int, selector, keys string) {
+	t.Helper()
+	for range most {
+		at, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`document.activeElement?.matches('`+selector+`') === true`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := "\t"
+		if at {
+			next = keys
+		}
+		if err := chromedp.Do(ctx, chromedp.KeyEvent(next)); err != nil {
+			t.Fatal(err)
+		}
+		if at {
+			return
+		}
+	}
+	t.Fatalf("no key leads to %s", selector)
 }

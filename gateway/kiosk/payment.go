@@ -227,7 +227,7 @@ func (p *pages) forget(v *visit, b Basket) {
 		p.remember(v.w, "basket", "")
 	}
 	if show, err := p.payment(v.ctx, b, url.Values{"attempt": {strconv.Itoa(maxAttempts)}}); err == nil {
-		_, _ = p.free(v, attempt{b.ID, b.Total, show.Attempt})
+		_, _ = p.free(v, attempt{b.ID, b.Total, show.Attempt}) // it lapses otherwise
 	}
 	p.forgetPayment(v)
 }

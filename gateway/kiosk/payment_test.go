@@ -46,15 +46,22 @@ func (w *world) orderOf() kiosk.Order {
 	return kiosk.Order{}
 }
 
-// B4, B16: who pays beforehand has the amount set aside once, however often the form comes, and the order has that payment. Without a script. Red when the
-// payment does not follow from the basket, and when an order is placed whose payment nobody has approved.
-func TestPayingBeforehand(t *testing.T) {
-	t.Parallel()
+// withLamp is a kiosk at which somebody has put a lamp into their basket.
+func withLamp(t *testing.T) (*world, *browser) {
+	t.Helper()
 	w := open(t, homes)
 	w.listen()
 	b := w.stand()
 	b.get("/kiosk/shop")
 	b.send("Add Brass lamp")
+	return w, b
+}
+
+// B4, B16: who pays beforehand has the amount set aside once, however often the form comes, and the order has that payment. Without a script. Red when the
+// payment does not follow from the basket, and when an order is placed whose payment nobody has approved.
+func TestPayingBeforehand(t *testing.T) {
+	t.Parallel()
+	w, b := withLamp(t)
 	b.sees("Pay 49.00 EUR now", "Order for 49.00 EUR, pay at pickup")
 	w.shop.provider = ""
 	basket, at := b.page, b.at
@@ -97,11 +104,7 @@ func TestPayingBeforehand(t *testing.T) {
 // A declined payment is told of, may be tried again or left for the depot, and never more than five times. Red when an attempt is one of those before.
 func TestADeclinedPayment(t *testing.T) {
 	t.Parallel()
-	w := open(t, homes)
-	w.listen()
-	b := w.stand()
-	b.get("/kiosk/shop")
-	b.send("Add Brass lamp")
+	w, b := withLamp(t)
 	w.shop.provider = kiosk.PaymentDeclined
 	b.send("Pay 49.00 EUR now", "pay", "now")
 	declined := slices.Repeat([]string{kiosk.PaymentDeclined}, 4)
@@ -152,11 +155,7 @@ func TestWhatIsNotNeededIsFreed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := open(t, homes)
-			w.listen()
-			b := w.stand()
-			b.get("/kiosk/shop")
-			b.send("Add Brass lamp")
+			w, b := withLamp(t)
 			w.shop.provider = ""
 			b.send("Pay 49.00 EUR now", "pay", "now")
 			w.paid(4900, kiosk.PaymentAsked)
@@ -172,11 +171,7 @@ func TestWhatIsNotNeededIsFreed(t *testing.T) {
 // when nothing is voided, and when anything is.
 func TestNothingStaysSetAsideForARejectedOrder(t *testing.T) {
 	t.Parallel()
-	w := open(t, homes)
-	w.listen()
-	b := w.stand()
-	b.get("/kiosk/shop")
-	b.send("Add Brass lamp")
+	w, b := withLamp(t)
 	b.send("Pay 49.00 EUR now", "pay", "now")
 	b.send("Place the order")
 	w.paid(4900, kiosk.PaymentSetAside)
@@ -197,11 +192,7 @@ func TestNothingStaysSetAsideForARejectedOrder(t *testing.T) {
 // whether it was paid here.
 func TestNothingStaysSetAsideForAnOrderOfAnotherTotal(t *testing.T) {
 	t.Parallel()
-	w := open(t, homes)
-	w.listen()
-	b := w.stand()
-	b.get("/kiosk/shop")
-	b.send("Add Brass lamp")
+	w, b := withLamp(t)
 	b.send("Pay 49.00 EUR now", "pay", "now")
 	w.shop.meanwhile = func(b *kiosk.Basket) { b.Lines[0].Quantity++ } // in another tab
 	b.send("Place the order")
@@ -260,11 +251,7 @@ func TestNobodyFreesWhatIsNotTheirs(t *testing.T) {
 // basket's. Red when the payment that a basket was checked out with is freed.
 func TestAnOrderKeepsWhatIsSetAsideForIt(t *testing.T) {
 	t.Parallel()
-	w := open(t, homes)
-	w.listen()
-	b := w.stand()
-	b.get("/kiosk/shop")
-	b.send("Add Brass lamp")
+	w, b := withLamp(t)
 	b.send("Pay 49.00 EUR now", "pay", "now")
 	basket, payment := b.cookie("basket"), b.cookie("payment")
 	b.send("Place the order", "wait", "yes")
@@ -332,11 +319,7 @@ func TestNothingStaysSetAside(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := open(t, homes)
-			w.listen()
-			b := w.stand()
-			b.get("/kiosk/shop")
-			b.send("Add Brass lamp")
+			w, b := withLamp(t)
 			w.shop.provider = ""
 			b.send("Pay 49.00 EUR now", "pay", "now")
 			w.paid(4900, kiosk.PaymentAsked)
@@ -351,11 +334,7 @@ func TestNothingStaysSetAside(t *testing.T) {
 // browser's basket goes before the form's, when ending one basket forgets another, and when what an open basket may be checked out with is freed.
 func TestTwoTabsAreTwoBaskets(t *testing.T) {
 	t.Parallel()
-	w := open(t, homes)
-	w.listen()
-	b := w.stand()
-	b.get("/kiosk/shop")
-	b.send("Add Brass lamp")
+	w, b := withLamp(t)
 	shop := b.page
 	w.shop.provider = kiosk.PaymentDeclined
 	b.send("Pay 49.00 EUR now", "pay", "now")
@@ -392,11 +371,7 @@ func TestTwoTabsAreTwoBaskets(t *testing.T) {
 // One whose outcome nobody knows is told to be settled; nothing is asked for that would not be ordered.
 func TestPaymentsThatAreNotClear(t *testing.T) {
 	t.Parallel()
-	w := open(t, homes)
-	w.listen()
-	b := w.stand()
-	b.get("/kiosk/shop")
-	b.send("Add Brass lamp")
+	w, b := withLamp(t)
 	w.shop.provider = kiosk.PaymentUnclear
 	b.send("Pay 49.00 EUR now", "pay", "now")
 	b.sees("It is being settled, and undone: nothing is charged.", "Try again")
@@ -415,11 +390,7 @@ func TestPaymentsThatAreNotClear(t *testing.T) {
 // Twice at the same time is once.
 func TestTwoTouchesAreOnePayment(t *testing.T) {
 	t.Parallel()
-	w := open(t, homes)
-	w.listen()
-	b := w.stand()
-	b.get("/kiosk/shop")
-	b.send("Add Brass lamp")
+	w, b := withLamp(t)
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
@@ -459,21 +430,7 @@ func TestPayingByKeys(t *testing.T) {
 			t.Errorf("%s says %q, want %q: %v", selector, text, want, err)
 		}
 	}
-	press := func(until, keys string) {
-		t.Helper()
-		for range 60 {
-			at, err := chromedp.Run(limited, chromedp.Evaluate[bool](`document.activeElement?.matches('`+until+`') === true`))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if at {
-				do(chromedp.KeyEvent(keys))
-				return
-			}
-			do(chromedp.KeyEvent("\t"))
-		}
-		t.Fatalf("no key leads to %s", until)
-	}
+	press := func(until, keys string) { t.Helper(); pressAt(limited, t, 60, until, keys) }
 	shots := screenshots{t, limited}
 	code, err := w.authority.Link(door.Grant{Role: door.Device, Subject: "kiosk-1"})
 	if err != nil {

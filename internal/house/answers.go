@@ -144,7 +144,7 @@ func (a *answers) prune(now time.Time, limit int) (more bool, err error) {
 		more = n == limit
 		return errors.Join(rows.Err(), rows.Close())
 	})
-	return more, err
+	return more && err == nil, err
 }
 
 // clear forgets all keys.

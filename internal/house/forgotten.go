@@ -155,8 +155,8 @@ func (h *House) Forget(ctx context.Context, customer string, options ...backbone
 	return keeper{h.Keys, h}.DestroyKey(ctx, customer)
 }
 
-// table returns the keys where they stand, also for an operator of a mall of several processes.
-func (h *House) table() (*backbone.Keys, error) {
+// keyTable returns the keys where they stand, also for an operator of a mall of several processes.
+func (h *House) keyTable() (*backbone.Keys, error) {
 	if h.keysConfig().Owner == nil {
 		return h.Keys, nil
 	}
@@ -165,7 +165,7 @@ func (h *House) table() (*backbone.Keys, error) {
 
 // WhoIsForgotten returns all whose keys are destroyed, as the database has them.
 func (h *House) WhoIsForgotten(ctx context.Context) (Forgotten, error) {
-	keys, err := h.table()
+	keys, err := h.keyTable()
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +184,7 @@ func (h *House) ForgetAgain(ctx context.Context, list Forgotten) (known []string
 	if len(list) == 0 {
 		return nil, 0, nil
 	}
-	keys, err := h.table()
+	keys, err := h.keyTable()
 	if err != nil {
 		return nil, 0, err
 	}
