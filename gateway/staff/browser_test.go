@@ -138,7 +138,7 @@ func substitute(t *testing.T, ctx context.Context, s *shop, do func(...chromedp.
 	add("500")
 	until(`document.querySelector("#cost")?.textContent.startsWith("5.00 EUR of at most 9.00 EUR") && document.activeElement?.name === "find"`)
 	add("TEA_2")
-	until(`document.querySelector("#cost")?.textContent.startsWith("9.00 EUR of")`)
+	until(`document.querySelector("#cost")?.textContent.startsWith("9.00 EUR of") && document.activeElement?.name === "find"`)
 	for range 4 { // pieces, price, Add, and what sends it
 		keys(kb.Tab)
 	}
