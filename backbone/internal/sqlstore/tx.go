@@ -273,13 +273,24 @@ func scanSaga(rows driver.Rows, s *driver.Saga) error {
 // sorted returns rows in the order of a key, so that batches lock rows in one
 // order; rows that are in order already are not copied.
 func sorted[T any](rows []T, compare func(a, b *T) int) []T {
-	by := func(a, b T) int { return compare(&a, &b) }
-	if slices.IsSortedFunc(rows, by) {
-		return rows
+	for i := 1; ; i++ {
+		if i >= len(rows) {
+			return rows
+		}
+		if compare(&rows[i-1], &rows[i]) > 0 {
+			break
+		}
 	}
-	rows = slices.Clone(rows)
-	slices.SortStableFunc(rows, by)
-	return rows
+	order := make([]*T, len(rows)) // of pointers, since compare would move each row that it is given to the heap
+	for i := range rows {
+		order[i] = &rows[i]
+	}
+	slices.SortStableFunc(order, compare)
+	out := make([]T, len(rows))
+	for i, row := range order {
+		out[i] = *row
+	}
+	return out
 }
 
 // latest returns rows sorted by a key, and of those with equal keys the last:
