@@ -124,7 +124,8 @@ func TestNoTimerIsLeft(t *testing.T) {
 	w, _ := lapsingMall(t, time.Hour)
 	end := w.Clock.Now().Add(time.Hour).UnixMicro()
 	for _, c := range []backbone.Command{
-		setAside("bound"), setAside("freed"), command.ChargeVisit{Payment: "visit", Visit: "v1", Customer: "c1", Amount: eur(700)},
+		setAside("bound"), setAside("freed"),
+		command.ChargeVisit{Payment: "visit", Visit: "v1", Customer: "c1", Amount: eur(700)},
 		command.EarmarkPayment{Payment: "bound", Order: "o1", Customer: "c1", Expires: end},
 		command.ConfirmPayment{Payment: "bound", Order: "o1", Customer: "c1", Amount: eur(5000)},
 		command.VoidPayment{Payment: "freed", Reason: "not needed"},

@@ -292,7 +292,8 @@ func TestMoneyAddsUp(t *testing.T) {
 			c := rapid.SampledFrom([]backbone.Command{
 				command.AuthorizePayment{Payment: "p1", Customer: "c1", Amount: eur(4000)},
 				confirmOf(max(o, "o1"), "c1", amount),
-				earmarkOf(max(o, "o1"), "c1", amount.Amount), LapsePayment{Payment: "p1", Kept: rapid.Int64Range(0, 4100).Draw(rt, "kept")},
+				earmarkOf(max(o, "o1"), "c1", amount.Amount),
+				LapsePayment{Payment: "p1", Kept: rapid.Int64Range(0, 4100).Draw(rt, "kept")},
 				command.CapturePayment{Payment: "p1"},
 				command.VoidPayment{Payment: "p1", Order: o, Reason: "r"},
 				command.RefundPayment{Payment: "p1", Amount: amount, Reason: "r"},
