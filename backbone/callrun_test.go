@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -411,3 +413,89 @@ func TestClaimedAndDroppedAtOnce(t *testing.T) {
 		return
 	}
 }
+
+// broken is a database that fails by itself, some times each, to claim calls and to fire timers.
+type broken struct {
+	driver.Store
+	claims, fires atomic.Int64
+}
+
+var errBroken = errors.New("the test has broken it")
+
+func (s *broken) Begin(ctx context.Context) (driver.Tx, error) {
+	tx, err := s.Store.Begin(ctx)
+	return &brokenTx{tx, s}, err
+}
+
+type brokenTx struct {
+	driver.Tx
+	store *broken
+}
+
+func (t *brokenTx) ClaimCalls(ctx context.Context, service, name string, now int64, lease time.Duration, limit int) ([]driver.Call, error) {
+	if t.store.claims.Add(-1) >= 0 {
+		return nil, errBroken
+	}
+	return t.Tx.ClaimCalls(ctx, service, name, now, lease, limit)
+}
+
+func (t *brokenTx) Apply(ctx context.Context, service string, w *driver.Writes) error {
+	if len(w.FiredTimers) > 0 && t.store.fires.Add(-1) >= 0 {
+		return errBroken
+	}
+	return t.Tx.Apply(ctx, service, w)
+}
+
+// A step of the backbone that fails by itself is told in the log, once each time, and taken up again: the call is made and the timer fires.
+// Red when whoever waits for a step tells of its failure, and who runs it does as well; and when neither does.
+func TestAFailedStepIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var told []string
+	outside := &clerk{}
+	service := clerked(outside)
+	service.Reacts = append(service.Reacts, backbone.Whenever(func(e taken, m backbone.Meta) []backbone.Effect {
+		if e.Till != "a" || e.Amount != 1 {
+			return nil
+		}
+		return []backbone.Effect{backbone.SetTimer("ring", m.Time, ring{"b"})}
+	}))
+	store := &broken{}
+	store.claims.Store(3)
+	store.fires.Store(2)
+	w := runWith(t, filepath.Join(t.TempDir(), "test.db"), func(c *backbone.Config) {
+		store.Store = c.Store("tills")
+		c.Store = func(string) driver.Store { return store }
+		c.Logger = slog.New(slog.NewTextHandler(lineWriter(func(line string) {
+			mu.Lock()
+			defer mu.Unlock()
+			if strings.Contains(line, errBroken.Error()) {
+				told = append(told, line)
+			}
+		}), nil))
+	}, service)
+	w.take("a", 1)
+	w.await("the call is made and the timer fires", func() bool {
+		got := outside.calls()
+		return slices.Contains(got, "a1") && slices.Contains(got, "b-rung")
+	})
+	w.settle()
+	mu.Lock()
+	defer mu.Unlock()
+	count := func(what string) (n int) {
+		for _, line := range told {
+			if strings.Contains(line, what) {
+				n++
+			}
+		}
+		return n
+	}
+	if count("claim calls") != 3 || count("timers") != 2 || len(told) != 5 {
+		t.Errorf("3 claims and 2 firings failed, and it was told:\n%s", strings.Join(told, ""))
+	}
+}
+
+// lineWriter is given what is written to it.
+type lineWriter func(string)
+
+func (w lineWriter) Write(p []byte) (int, error) { w(string(p)); return len(p), nil }

@@ -270,7 +270,8 @@ func (h *host) pulse() {
 }
 
 // internal submits units of the backbone's own, waits for their end and returns
-// the first error.
+// what failed by itself, or else the first error. Nothing is logged: the caller
+// tells of it, once.
 func (h *host) internal(units ...*unit) error {
 	ended := make(chan error, len(units))
 	for _, u := range units {
@@ -279,17 +280,25 @@ func (h *host) internal(units ...*unit) error {
 	if err := h.w.submit(units...); err != nil {
 		return err
 	}
-	var first error
+	var first, failed error
 	for range units {
 		err := <-ended
 		if first == nil {
 			first = err
 		}
-		if err != nil && !errors.Is(err, driver.ErrConflict) && ClassOf(err) != ClassInfrastructure {
-			h.r.log.Error("a step of the backbone failed", "service", h.svc.Name, "error", err)
+		if failedByItself(err) {
+			failed = errors.Join(failed, err)
 		}
 	}
+	if failed != nil {
+		return failed
+	}
 	return first
+}
+
+// failedByItself reports whether it is neither others nor the database for which a step of the backbone came to nothing.
+func failedByItself(err error) bool {
+	return err != nil && !errors.Is(err, driver.ErrConflict) && ClassOf(err) != ClassInfrastructure
 }
 
 const (
@@ -326,7 +335,10 @@ func (h *host) timers(ctx context.Context) {
 			for i := range due {
 				units[i] = h.fire(&due[i], now)
 			}
-			_ = h.internal(units...) // a conflict is a cancel that won; the rest is tried again with the next round
+			// A conflict is a cancel that won; the rest is tried again with the next round.
+			if err := h.internal(units...); failedByItself(err) {
+				h.r.log.WarnContext(ctx, "timers", "service", h.svc.Name, "error", err)
+			}
 			switch {
 			case len(due) == batch:
 				next = 0
@@ -465,5 +477,7 @@ func (h *host) askSaga(r *driver.Request) {
 		return // what is open still is taken up with the next look
 	}
 	h.r.alarm(Alarm{Service: h.svc.Name, Subject: "request", Text: fmt.Sprintf("%s of saga %s/%s: %v", r.Action, key.Name, key.ID, err)})
-	_ = h.internal(&unit{host: h, run: func(b *batch, u *unit) error { done(b, u); return nil }}) // what fails is taken up again
+	if err := h.internal(&unit{host: h, run: func(b *batch, u *unit) error { done(b, u); return nil }}); failedByItself(err) {
+		h.r.log.Warn("a request that could not be carried out is taken up again", "service", h.svc.Name, "error", err)
+	}
 }

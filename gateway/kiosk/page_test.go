@@ -2,6 +2,7 @@ package kiosk_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -322,88 +323,92 @@ func TestB1_NothingBreaksThePage(t *testing.T) {
 	}
 }
 
-// In a browser the page follows what happens by itself, can be used by keys alone, and asks whether somebody is there.
+// In a browser the page follows what happens by itself, and can be used by keys alone.
 func TestThePageIsAlive(t *testing.T) {
 	t.Parallel()
-	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter, c.WarnFor = 4*time.Second, 20*time.Second })
+	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter = time.Hour })
 	w.listen()
-	ctx, end := chromedp.NewContext(testserver.Chromium(t))
-	defer end()
-	limited, cancel := context.WithTimeout(ctx, 90*time.Second)
-	defer cancel()
-	do := func(actions ...chromedp.Action[chromedp.Void]) {
-		t.Helper()
-		if err := chromedp.Do(limited, actions...); err != nil {
-			t.Fatal(err)
-		}
+	page, shots := w.browse(t)
+	shots.take("1-start")
+	page.Touch(".way .button")
+	page.Visible(".cards")
+	shots.take("2-shop")
+	// By keys alone: the first product is reached with the tabulator and added with the space bar.
+	press := func(until, keys string) { t.Helper(); page.KeysTo(40, until, keys) }
+	press(`.card button`, " ")
+	page.Visible("#more-lamp")
+	page.Visible("#left")
+	press(`#more-lamp`, "\r")
+	page.Visible(`.count[aria-label="2 pieces"]`)
+	shots.take("3-basket")
+	w.shop.costs("lamp", 5250)
+	page.Visible("#accept")
+	shots.take("4-price-changed")
+	page.Touch("#accept")
+	page.Gone("#accept")
+	page.Visible("#order")
+	if small := page.Value(`[...document.querySelectorAll("button, a.button, a.chip, .brand, fieldset label, .wait")]` +
+		`.filter((e) => { const r = e.getBoundingClientRect(); return r.width > 0 && (r.height < 44 || r.width < 44); }).map((e) => e.outerHTML).join("\n")`); small != "" {
+		t.Errorf("too small to touch:\n%s", small)
 	}
-	shots := screenshots{t, limited}
+	page.Touch("#order")
+	page.Visible("#stage")
+	id := w.orderOf().ID
+	w.shop.becomes(id, "approved", nil)
+	page.Visible(".stage.approved")
+	w.shop.becomes(id, "picking", func(o *kiosk.Order) { o.Picked, o.Stops = 1, 2 })
+	page.Visible(".stage.picking")
+	shots.take("6-order")
+	w.shop.becomes(id, "short", func(o *kiosk.Order) { o.Missing = append(o.Missing, mall.Line{SKU: "LAMP-01", Quantity: 1}) })
+	page.Visible(".decide")
+	if focused := page.Value(`document.activeElement.id`); focused != "decide-title" {
+		t.Errorf("who cannot see it is at %q", focused)
+	}
+	shots.take("7-short")
+	page.Touch("#rest")
+	page.Visible(".stage.picking")
+	w.shop.becomes(id, "ready", nil)
+	page.Visible("#pay")
+	shots.take("8-ready")
+	page.Touch("#pay")
+	page.Gone("#pay")
+	page.Visible("#stage")
+	if cookies := page.Value(`document.cookie`); cookies != "" {
+		t.Errorf("a script can read %q", cookies)
+	}
+}
+
+// When nobody is there the page asks whether somebody is. A touch is enough of an answer; where there is none the page begins anew.
+func TestThePageAsksWhetherSomebodyIsThere(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter, c.WarnFor = 2*time.Second, 20*time.Second })
+	w.listen()
+	page, shots := w.browse(t)
+	page.Go(w.url + "/kiosk/shop")
+	page.Visible("#idle[open]")
+	var left int
+	if _, err := fmt.Sscan(page.Text("#idle-left"), &left); err != nil || left < 1 || left > 20 {
+		t.Errorf("%d s to answer, %v", left, err)
+	}
+	shots.take("5-idle")
+	page.Touch("#idle .big")
+	page.Until(`!document.getElementById("idle").open`)
+	page.Visible("#idle[open]")
+	page.Visible(".hero")
+}
+
+// browse opens the page of a kiosk that has signed in.
+func (w *world) browse(t *testing.T) (*testserver.Page, screenshots) {
+	t.Helper()
 	code, err := w.authority.Link(door.Grant{Role: door.Device, Subject: "kiosk-1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	do(chromedp.EmulateViewport(1280, 800), chromedp.Navigate(w.url+"/sign-in/"+code), chromedp.Click("button"), chromedp.WaitVisible(".hero"))
-	shots.take("1-start")
-	do(chromedp.Click(".way .button"), chromedp.WaitVisible(".cards"))
-	shots.take("2-shop")
-	// By keys alone: the first product is reached with the tabulator and added with the space bar.
-	press := func(until, keys string) { t.Helper(); pressAt(limited, t, 40, until, keys) }
-	press(`.card button`, " ")
-	do(chromedp.WaitVisible("#more-lamp"), chromedp.WaitVisible("#left"))
-	press(`#more-lamp`, "\r")
-	do(chromedp.WaitVisible(`.count[aria-label="2 pieces"]`))
-	shots.take("3-basket")
-	w.shop.costs("lamp", 5250)
-	do(chromedp.WaitVisible("#accept"))
-	shots.take("4-price-changed")
-	do(chromedp.Click("#accept"), chromedp.WaitNotPresent("#accept"), chromedp.WaitVisible("#order"))
-	small, err := chromedp.Run(limited, chromedp.Evaluate[string](`[...document.querySelectorAll("button, a.button, a.chip, .brand, fieldset label, .wait")]`+
-		`.filter((e) => { const r = e.getBoundingClientRect(); return r.width > 0 && (r.height < 44 || r.width < 44); }).map((e) => e.outerHTML).join("\n")`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if small != "" {
-		t.Errorf("too small to touch:\n%s", small)
-	}
-	// Nobody is there: the page asks, and a touch is enough of an answer.
-	do(chromedp.WaitVisible("#idle[open]"))
-	left, err := chromedp.Run(limited, chromedp.Text("#idle-left"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if left != "20" && left != "19" {
-		t.Errorf("%s s to answer", left)
-	}
-	shots.take("5-idle")
-	do(chromedp.Click("#idle .big"), chromedp.WaitNotVisible("#idle"))
-	do(chromedp.Click("#order"), chromedp.WaitVisible("#stage"))
-	var id string
-	for basket := range w.shop.baskets {
-		id = basket
-	}
-	w.shop.becomes(id, "approved", nil)
-	do(chromedp.WaitVisible(".stage.approved"))
-	w.shop.becomes(id, "picking", func(o *kiosk.Order) { o.Picked, o.Stops = 1, 2 })
-	do(chromedp.WaitVisible(".stage.picking"))
-	shots.take("6-order")
-	w.shop.becomes(id, "short", func(o *kiosk.Order) { o.Missing = append(o.Missing, mall.Line{SKU: "LAMP-01", Quantity: 1}) })
-	do(chromedp.WaitVisible(".decide"))
-	focused, err := chromedp.Run(limited, chromedp.Evaluate[string](`document.activeElement.id`))
-	if err != nil || focused != "decide-title" {
-		t.Errorf("who cannot see it is at %q: %v", focused, err)
-	}
-	shots.take("7-short")
-	do(chromedp.Click("#rest"), chromedp.WaitVisible(".stage.picking"))
-	w.shop.becomes(id, "ready", nil)
-	do(chromedp.WaitVisible("#pay"))
-	shots.take("8-ready")
-	do(chromedp.Click("#pay"), chromedp.WaitNotPresent("#pay"))
-	// Nobody answers: the page begins anew.
-	do(chromedp.WaitVisible("#idle[open]"), chromedp.WaitVisible(".hero"))
-	cookies, err := chromedp.Run(limited, chromedp.Evaluate[string](`document.cookie`))
-	if err != nil || cookies != "" {
-		t.Errorf("a script can read %q: %v", cookies, err)
-	}
+	page := testserver.OpenPage(t, 3*time.Minute)
+	page.Go(w.url + "/sign-in/" + code)
+	page.Touch("button")
+	page.Visible(".hero")
+	return page, screenshots{t, page.Context()}
 }
 
 // screenshots takes pictures of a page in the sizes of kiosks and phones, where SOUK_SCREENSHOTS names a folder.
@@ -433,26 +438,4 @@ func (s screenshots) take(name string) {
 	if err := chromedp.Do(s.ctx, chromedp.EmulateViewport(1280, 800)); err != nil {
 		s.t.Fatal(err)
 	}
-}
-
-// pressAt goes with the tabulator to what a selector matches, over most others at most, and presses keys there.
-func pressAt(ctx context.Context, t *testing.T, most int, selector, keys string) {
-	t.Helper()
-	for range most {
-		at, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`document.activeElement?.matches('`+selector+`') === true`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		next := "\t"
-		if at {
-			next = keys
-		}
-		if err := chromedp.Do(ctx, chromedp.KeyEvent(next)); err != nil {
-			t.Fatal(err)
-		}
-		if at {
-			return
-		}
-	}
-	t.Fatalf("no key leads to %s", selector)
 }

@@ -221,13 +221,13 @@ func (p *pages) void(v *visit, payment string) error {
 
 // forget ends what the browser remembers of a basket of the caller's that has ended, and frees what was set aside for it and for whichever the browser
 // remembers, also where the answer that would have had it remember a payment was lost. One that cannot be freed now is remembered until the customer leaves, and
-// lapses at its provider then, as all do that nobody takes.
+// is freed by payments after a time then, as all are that nobody takes.
 func (p *pages) forget(v *visit, b Basket) {
 	if v.who.basket == b.ID {
 		p.remember(v.w, "basket", "")
 	}
 	if show, err := p.payment(v.ctx, b, url.Values{"attempt": {strconv.Itoa(maxAttempts)}}); err == nil {
-		_, _ = p.free(v, attempt{b.ID, b.Total, show.Attempt}) // it lapses otherwise
+		_, _ = p.free(v, attempt{b.ID, b.Total, show.Attempt}) // payments frees it otherwise
 	}
 	p.forgetPayment(v)
 }

@@ -1,7 +1,6 @@
 package kiosk_test
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,7 +13,6 @@ import (
 
 	"example.org/souk/gateway/door"
 	"example.org/souk/gateway/kiosk"
-	"example.org/souk/internal/testserver"
 	"example.org/souk/mall/command"
 )
 
@@ -408,76 +406,62 @@ func TestTwoTouchesAreOnePayment(t *testing.T) {
 }
 
 // In a browser, by keys alone and in each language: both ways of paying are there, the page follows the payment, a declined one puts whoever
-// cannot see it before the decision, and one that is approved becomes an order by itself. It is alone, so that no other browser keeps it from the keys.
+// cannot see it before the decision, and one that is approved becomes an order by itself.
 func TestPayingByKeys(t *testing.T) {
-	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter = time.Minute })
+	t.Parallel()
+	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter = time.Hour })
 	w.listen()
 	w.shop.provider = ""
-	ctx, end := chromedp.NewContext(testserver.Chromium(t))
-	defer end()
-	limited, cancel := context.WithTimeout(ctx, 45*time.Second)
-	defer cancel()
-	do := func(actions ...chromedp.Action[chromedp.Void]) {
-		t.Helper()
-		if err := chromedp.Do(limited, actions...); err != nil {
-			t.Fatal(err)
-		}
-	}
+	page, shots := w.browse(t)
 	says := func(selector, want string) {
 		t.Helper()
-		text, err := chromedp.Run(limited, chromedp.Text(selector))
-		if err != nil || !strings.Contains(text, want) {
-			t.Errorf("%s says %q, want %q: %v", selector, text, want, err)
+		if text := page.Text(selector); !strings.Contains(text, want) {
+			t.Errorf("%s says %q, want %q", selector, text, want)
 		}
 	}
-	press := func(until, keys string) { t.Helper(); pressAt(limited, t, 60, until, keys) }
-	shots := screenshots{t, limited}
-	code, err := w.authority.Link(door.Grant{Role: door.Device, Subject: "kiosk-1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	do(chromedp.EmulateViewport(1280, 800), chromedp.Navigate(w.url+"/sign-in/"+code), chromedp.Click("button"), chromedp.WaitVisible(".hero"))
+	press := func(until, keys string) { t.Helper(); page.KeysTo(60, until, keys) }
 	for n, in := range []struct{ code, now, later, asked, declined, again, pickup, approved string }{
 		{"en", "Pay 49.00 EUR now", "pay at pickup", "follow the terminal", "was declined", "Try again", "Pay at pickup instead", "approved beforehand"},
 		{"de", "Jetzt 49.00 EUR bezahlen", "beim Abholen bezahlen", "Kartengerät", "wurde abgelehnt", "Noch einmal versuchen", "Stattdessen beim Abholen bezahlen", "vorab bewilligt"},
 		{"fr", "Payer 49.00 EUR maintenant", "payer au retrait", "terminal", "a été refusé", "Réessayer", "Payer plutôt au retrait", "autorisé d’avance"},
 	} {
-		do(chromedp.Navigate(w.url + "/kiosk/shop"))
+		page.Go(w.url + "/kiosk/shop")
 		press("#language-"+in.code, "\r")
-		do(chromedp.WaitVisible(`html[lang="` + in.code + `"] .cards`))
+		page.Visible(`html[lang="` + in.code + `"] .cards`)
 		press(".card button", " ")
-		do(chromedp.WaitVisible("#pay-now"))
+		page.Visible("#pay-now")
 		says("#pay-now", in.now)
 		says("#order", in.later)
-		if over, err := chromedp.Run(limited, chromedp.Evaluate[string](`[...document.querySelectorAll(".checkout button")].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.id).join(" ")`)); err != nil || over != "" {
-			t.Errorf("%s: more text than button: %s %v", in.code, over, err)
+		if over := page.Value(`[...document.querySelectorAll(".checkout button")].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.id).join(" ")`); over != "" {
+			t.Errorf("%s: more text than button: %s", in.code, over)
 		}
 		shots.take("9-ways-to-pay-" + in.code)
 		press("#pay-now", "\r")
-		do(chromedp.WaitVisible("#settling"))
+		page.Visible("#settling")
 		says("#pay-status", in.asked)
 		says(".total", "49.00 EUR")
 		list, _ := w.shop.asked()
 		w.shop.said(list[2*n].Payment, kiosk.PaymentDeclined)
-		do(chromedp.WaitVisible("#again"))
+		page.Visible("#again")
 		says("#decide-title", in.declined)
 		says("#again", in.again)
 		says("#pickup", in.pickup)
-		focused, err := chromedp.Run(limited, chromedp.Evaluate[string](`document.activeElement.id`))
-		if err != nil || focused != "decide-title" {
-			t.Errorf("who cannot see it is at %q: %v", focused, err)
+		if focused := page.Value(`document.activeElement.id`); focused != "decide-title" {
+			t.Errorf("who cannot see it is at %q", focused)
 		}
 		shots.take("10-declined-" + in.code)
 		press("#again", " ")
-		do(chromedp.WaitVisible("#settling"), chromedp.Reload(), chromedp.WaitVisible("#settling"))
+		page.Visible("#settling")
+		page.Do(chromedp.Reload())
+		page.Visible("#settling")
 		if list, _ = w.shop.asked(); len(list) != 2*n+2 {
 			t.Fatalf("%d payments were asked for", len(list))
 		}
 		w.shop.said(list[2*n+1].Payment, kiosk.PaymentSetAside)
-		do(chromedp.WaitVisible("#stage"))
+		page.Visible("#stage")
 		says("tfoot", in.approved)
 		press(`header form[action="/kiosk/leave"] button`, "\r")
-		do(chromedp.WaitVisible(".hero"))
+		page.Visible(".hero")
 	}
 	w.shop.mu.Lock()
 	defer w.shop.mu.Unlock()

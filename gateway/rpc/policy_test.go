@@ -117,6 +117,7 @@ var notOffered = map[string]string{
 	command.ShortenOrderV1:           "a reaction to the depot",
 	command.ReadyOrderV1:             "a reaction to the depot",
 	command.PayOrderV1:               "a reaction to payments",
+	command.EarmarkPaymentV1:         "a reaction to an order that was placed",
 	command.ExpireUncollectedOrderV1: "the order's own timer",
 	command.IssueReservedStockV1:     "a reaction to an order that was collected",
 

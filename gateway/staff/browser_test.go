@@ -2,9 +2,19 @@ package staff_test
 
 import (
 	"context"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,61 +41,34 @@ func TestThePageInABrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, end := chromedp.NewContext(testserver.Chromium(t))
-	defer end()
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1280, 900), chromedp.Navigate(addr+"/sign-in/"+code)); err != nil {
-		t.Fatal(err)
-	}
-	limited, cancel := context.WithTimeout(ctx, 90*time.Second)
-	defer cancel()
-	do := func(actions ...chromedp.Action[chromedp.Void]) {
-		t.Helper()
-		if err := chromedp.Do(limited, actions...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	until := func(condition string) {
-		t.Helper()
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			if met, err := chromedp.Run(limited, chromedp.Evaluate[bool]("!!("+condition+")")); err != nil {
-				t.Fatalf("%s: %v", condition, err)
-			} else if met {
-				return
-			}
-			<-tick.C
-		}
-	}
+	page := testserver.OpenPage(t, 3*time.Minute)
+	page.Go(addr + "/sign-in/" + code)
+	page.Touch("button")
+	page.Until(`location.pathname === "/"`)
+	page.Go(addr + "/staff")
+	page.Visible("#state.live")
 	text := func(selector string) string {
 		t.Helper()
-		v, err := chromedp.Run(limited, chromedp.Text(selector))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.Join(strings.Fields(v), " ")
+		return strings.Join(strings.Fields(page.Text(selector)), " ")
 	}
-	do(chromedp.Click("button"))
-	until(`location.pathname === "/"`)
-	do(chromedp.Navigate(addr+"/staff"), chromedp.WaitVisible("#state.live"))
 	if low := text("#stock"); !strings.Contains(low, "SKU_1 main 1 0 0 ▼ 1 5") {
 		t.Errorf("stock: %s", low)
 	}
-	screenshots(t, limited)
+	screenshots(t, page.Context())
 
 	// What happens is seen.
 	s.receive(t, "SKU_1")
-	until(`document.querySelector("#stock .chip").textContent === "▼ 2"`)
+	page.Until(`document.querySelector("#stock .chip").textContent === "▼ 2"`)
 	w.gateway.Moved(staff.Position{Robot: "R1", At: mall.Place{X: 7, Y: 9}, Battery: 70})
-	until(`document.querySelector("[data-robot=R1] .place").textContent === "7, 9"`)
+	page.Until(`document.querySelector("[data-robot=R1] .place").textContent === "7, 9"`)
 
 	// The keyboard is enough; the focus stays where it was although the board is drawn anew.
-	do(chromedp.Focus("#hand-O1"), chromedp.KeyEvent(kb.Enter))
-	until(`document.getElementById("said").textContent.startsWith("Done: Take")`)
-	until(`document.querySelector("#pickup").textContent.includes("✓ paid")`)
-	until(`document.activeElement.id === "hand-O1"`)
-	do(chromedp.Focus("#give-A1"), chromedp.KeyEvent(kb.Enter))
-	until(`document.querySelector("#approvals .chip").textContent === "✓ done"`)
+	page.KeysAt("#hand-O1", kb.Enter)
+	page.Until(`document.getElementById("said").textContent.startsWith("Done: Take")`)
+	page.Until(`document.querySelector("#pickup").textContent.includes("✓ paid")`)
+	page.Until(`document.activeElement.id === "hand-O1"`)
+	page.KeysAt("#give-A1", kb.Enter)
+	page.Until(`document.querySelector("#approvals .chip").textContent === "✓ done"`)
 	s.mu.Lock()
 	acted := len(s.done)
 	s.mu.Unlock()
@@ -94,62 +77,60 @@ func TestThePageInABrowser(t *testing.T) {
 	}
 
 	// Paused, nothing moves; then it catches up.
-	do(chromedp.Click("#pause"))
-	until(`document.getElementById("state").textContent === "paused"`)
+	page.Touch("#pause")
+	page.Until(`document.getElementById("state").textContent === "paused"`)
 	s.receive(t, "SKU_1")
-	until(`seq >= 5`)
+	page.Until(`seq >= 5`)
 	if low := text("#stock .chip"); low != "▼ 2" {
 		t.Errorf("while it is paused: %s", low)
 	}
-	do(chromedp.KeyEvent("p"))
-	until(`document.querySelector("#stock .chip").textContent === "▼ 3"`)
+	page.Keys("p")
+	page.Until(`document.querySelector("#stock .chip").textContent === "▼ 3"`)
 
-	until(`(heard = Date.now() - 40000) > 0`)
-	do(chromedp.WaitVisible("#stale"))
+	page.Until(`(heard = Date.now() - 40000) > 0`)
+	page.Visible("#stale")
 	if stale := text("#stale"); !strings.Contains(stale, "This board is old: no news for 4") {
 		t.Errorf("stale: %q", stale)
 	}
-	substitute(t, limited, s, do, until)
+	substitute(t, page, s)
 }
 
 // substitute has somebody choose, with the keyboard alone, what comes instead of goods that were not found: what is misspelt is said where it stands and
 // stays, what was chosen is taken back, what is too dear is refused and changed, and the board has one call less.
-func substitute(t *testing.T, ctx context.Context, s *shop, do func(...chromedp.Action[chromedp.Void]), until func(string)) {
+func substitute(t *testing.T, page *testserver.Page, s *shop) {
 	t.Helper()
-	keys := func(keys string) { t.Helper(); do(chromedp.KeyEvent(keys)) }
-	add := func(text string) { t.Helper(); keys(text + kb.Enter) } // the page begins where one more is typed
-	// A page that is still loading moves the focus to where it begins, and has no script yet that sends what is pressed.
+	add := func(text string) { t.Helper(); page.Keys(text + kb.Enter) } // the page begins where one more is typed
 	begun := func(condition string) {
 		t.Helper()
-		until(`document.readyState === "complete" && document.activeElement?.name === "find" && (` + condition + `)`)
+		page.Loaded(`document.activeElement?.name === "find" && (` + condition + `)`)
 	}
-	until(`document.querySelector("#calls .count")?.textContent === "2"`)
-	do(chromedp.Focus("#instead-O2"), chromedp.KeyEvent(kb.Enter))
+	page.Until(`document.querySelector("#calls .count")?.textContent === "2"`)
+	page.KeysAt("#instead-O2", kb.Enter)
 	begun(`true`)
 	add("Grean tea")
 	begun(`document.getElementById("wrong")?.textContent.includes("Grean tea.")`)
-	until(`document.activeElement?.value === "Grean tea" && document.activeElement?.getAttribute("aria-describedby") === "wrong"`)
-	do(chromedp.Evaluate[chromedp.Void](`document.activeElement?.select()`))
+	page.Until(`document.activeElement?.value === "Grean tea" && document.activeElement?.getAttribute("aria-describedby") === "wrong"`)
+	page.Do(chromedp.Evaluate[chromedp.Void](`document.activeElement?.select()`))
 	add("Gold tea")
 	begun(`document.querySelector("#cost .chip")?.textContent === "⚠ too dear"`)
-	screenshot(t, ctx, "staff-substitutes.png")
-	do(chromedp.Focus("#send"), chromedp.KeyEvent(kb.Enter))
-	until(`document.getElementById("said")?.textContent === "Not done: the substitutes cost more than what they stand in for."`)
-	until(`document.activeElement?.id === "send"`)
-	do(chromedp.Focus("#remove-0"), chromedp.KeyEvent(kb.Enter))
+	screenshot(t, page.Context(), "staff-substitutes.png")
+	page.KeysAt("#send", kb.Enter)
+	page.Until(`document.getElementById("said")?.textContent === "Not done: the substitutes cost more than what they stand in for."`)
+	page.Until(`document.activeElement?.id === "send"`)
+	page.KeysAt("#remove-0", kb.Enter)
 	begun(`document.querySelector("#instead .none") !== null`)
-	keys("TEA_9" + kb.Tab + kb.Tab)
-	until(`document.activeElement?.name === "price"`)
+	page.Keys("TEA_9" + kb.Tab + kb.Tab)
+	page.Until(`document.activeElement?.name === "price"`)
 	add("500")
 	begun(`document.querySelector("#cost")?.textContent.startsWith("5.00 EUR of at most 9.00 EUR")`)
 	add("TEA_2")
 	begun(`document.querySelector("#cost")?.textContent.startsWith("9.00 EUR of")`)
 	for range 4 { // pieces, price, Add, and what sends it
-		keys(kb.Tab)
+		page.Keys(kb.Tab)
 	}
-	until(`document.activeElement?.id === "send"`)
-	keys(kb.Enter)
-	until(`document.readyState === "complete" && document.querySelector("#order")?.textContent.includes("Nothing of this order waits for a decision.")`)
+	page.Until(`document.activeElement?.id === "send"`)
+	page.Keys(kb.Enter)
+	page.Loaded(`document.querySelector("#order")?.textContent.includes("Nothing of this order waits for a decision.")`)
 	s.mu.Lock()
 	decided, ok := s.done[len(s.done)-1].(command.DecideShort)
 	s.mu.Unlock()
@@ -158,9 +139,102 @@ func substitute(t *testing.T, ctx context.Context, s *shop, do func(...chromedp.
 		decided.Substitutes[1] != (mall.Item{Product: "green", SKU: "TEA_2", Name: "Green <tea>", Price: eur(400), Quantity: 1, Store: "S1"}) {
 		t.Errorf("decided: %+v", decided)
 	}
-	do(chromedp.Focus("#back"), chromedp.KeyEvent(kb.Enter))
-	do(chromedp.WaitVisible("#state.live"))
-	until(`document.querySelector("#calls .count")?.textContent === "1"`)
+	page.KeysAt("#back", kb.Enter)
+	page.Visible("#state.live")
+	page.Until(`document.querySelector("#calls .count")?.textContent === "1"`)
+}
+
+// A form that is sent while the page's script is still on its way, or never comes, does nothing: the page stays as it is, with all that was typed, and nothing of it
+// stands in an address. Once the script is there the same form is sent. Red when a form is without its method: then the browser gets the page anew, with the
+// fields in its address.
+func TestFormsBeforeTheirScript(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	w := open(t, s)
+	to, err := url.Parse("http://" + serve(t, w))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var asked []string // for anything but what a page is made of
+	comes := make(chan struct{})
+	mall := httputil.NewSingleHostReverseProxy(to)
+	mall.ErrorLog = log.New(io.Discard, "", 0) // a page that is left is left in the middle
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/staff/form.js":
+			select {
+			case <-comes:
+			case <-r.Context().Done():
+			}
+		case strings.HasPrefix(r.URL.Path, "/staff") && path.Ext(r.URL.Path) == "":
+			mu.Lock()
+			asked = append(asked, r.Method+" "+r.URL.String())
+			mu.Unlock()
+		}
+		mall.ServeHTTP(w, r)
+	}))
+	t.Cleanup(slow.Close)
+	code, err := w.authority.Link(door.Grant{Role: door.Staff, Rank: door.Manager, Subject: "bob"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := testserver.OpenPage(t, 3*time.Minute)
+	page.Go(slow.URL + "/sign-in/" + code)
+	page.Touch("button")
+	page.Loaded(`location.pathname === "/"`)
+	for _, at := range []string{"/staff", "/staff/orders/O2/substitutes?find=TEA_2&pieces=1"} {
+		page.Do(chromedp.Evaluate[chromedp.Void](`location.assign("` + at + `")`))
+		// The script is waited for when all of the page has been read.
+		page.Until(`location.href === "` + slow.URL + at + `" && document.readyState === "interactive" && document.querySelector("form[data-post]") !== null`)
+		page.Do(chromedp.Evaluate[chromedp.Void](`(() => {
+			for (const form of document.querySelectorAll("form[data-post]")) {
+				for (const field of form.querySelectorAll("input")) field.value = field.type === "number" ? "7" : "typed";
+				form.noValidate = true;
+				form.querySelector("button").click();
+			}
+			window.here = true;
+			fetch("/staff/after").finally(() => { window.after = true; }); // whatever was to be sent is on its way by then
+		})()`))
+		page.Until(`window.after || !window.here`)
+		if left := page.Value(`[location.href, window.here, [...document.querySelectorAll("form[data-post] input:not([type=number])")].every((i) => i.value === "typed")].join(" ")`); left != slow.URL+at+" true true" {
+			t.Errorf("%s: afterwards it is %s", at, left)
+		}
+	}
+	mu.Lock()
+	s.mu.Lock()
+	if want := []string{"GET /staff", "GET /staff/after", "GET /staff/orders/O2/substitutes?find=TEA_2&pieces=1", "GET /staff/after"}; !slices.Equal(asked, want) || len(s.done) != 0 {
+		t.Errorf("without a script it was asked for %q, and %d commands were given", asked, len(s.done))
+	}
+	s.mu.Unlock()
+	mu.Unlock()
+
+	page.Do(chromedp.Evaluate[chromedp.Void](`location.assign("/staff")`))
+	page.Until(`location.pathname === "/staff" && document.querySelector("#hand-O1") !== null`)
+	page.Do(chromedp.Evaluate[chromedp.Void](`document.querySelector("#hand-O1").click()`))
+	close(comes)
+	page.KeysAt("#hand-O1", kb.Enter)
+	page.Until(`document.getElementById("said").textContent.startsWith("Done: Take")`)
+}
+
+// A form that a script sends does nothing by itself; any other says how it is sent.
+func TestEveryFormSaysHowItIsSent(t *testing.T) {
+	t.Parallel()
+	pages, err := filepath.Glob("*.html")
+	if err != nil || len(pages) == 0 {
+		t.Fatal(pages, err)
+	}
+	for _, name := range pages {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, form := range regexp.MustCompile(`<form[^>]*`).FindAllString(string(text), -1) {
+			if strings.Contains(form, "data-post") != strings.Contains(form, ` method="dialog"`) || !strings.Contains(form, " method=") {
+				t.Errorf("%s: %s", name, form)
+			}
+		}
+	}
 }
 
 // screenshot keeps a picture of the page where somebody wants to look at it.

@@ -20,6 +20,7 @@ type mallFlags struct {
 	Partner       []string      `help:"URL of a broker that partners order through and are told of orders: amqp:// for RabbitMQ, kafka:// for Kafka, nats:// for NATS. May be given several times; in the environment they stand apart by spaces." sep:" " env:"SOUK_PARTNERS" placeholder:"URL"`
 	PartnerAcct   string        `help:"Customer that the orders of partners belong to." name:"partner-account" default:"PARTNER_001" env:"SOUK_PARTNER_ACCOUNT" placeholder:"CUSTOMER"`
 	BasketHold    time.Duration `help:"How long a basket is kept unless its customer extends it." default:"30m" env:"SOUK_BASKET_HOLD"`
+	PaymentHold   time.Duration `help:"How long what a customer had set aside is kept while no order takes it; then the payment is voided." default:"30m" env:"SOUK_PAYMENT_HOLD"`
 	OrderPatience time.Duration `help:"How long an order may wait for its approval before it expires." default:"24h" env:"SOUK_ORDER_PATIENCE"`
 	RobotLease    time.Duration `help:"How long a robot is counted on that is not heard of; then another gets what it has not picked." default:"30s" env:"SOUK_ROBOT_LEASE"`
 	StepPatience  time.Duration `help:"How long a step of the checkout waits for another service's answer; then it asks again, or undoes the order where a payment is not confirmed." default:"30s" env:"SOUK_STEP_PATIENCE"`
@@ -140,7 +141,7 @@ func (c *mallFlags) config(r *root, env Env) house.Config {
 		SMS:     house.SMSConfig{URL: c.SMS, KeyFile: c.SMSKey},
 		TLS:     house.TLSConfig{On: c.TLS, CertFile: c.TLSCert, KeyFile: c.TLSKey}, OIDC: c.oidcFlags.config(),
 		Logger: slog.New(slog.NewJSONHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Added: env.Added,
-		CallerRate: c.CallerRate, ConnectionsEach: c.Connections, BasketHold: c.BasketHold, OrderPatience: c.OrderPatience, StepPatience: c.StepPatience, Collection: c.Collection, RobotLease: c.RobotLease, Retention: c.Retention,
+		CallerRate: c.CallerRate, ConnectionsEach: c.Connections, BasketHold: c.BasketHold, PaymentHold: c.PaymentHold, OrderPatience: c.OrderPatience, StepPatience: c.StepPatience, Collection: c.Collection, RobotLease: c.RobotLease, Retention: c.Retention,
 		Broker: c.Broker, Partners: c.Partner, PartnerAccount: c.PartnerAcct, Logistics: c.Logistics,
 		MQTT: house.MQTTConfig{
 			TLS: c.MQTTTLS, CertFile: c.MQTTCert, KeyFile: c.MQTTKey, Chain: c.MQTTChain,

@@ -50,7 +50,8 @@ func newAnswers(store driver.Store, t transact) *answers {
 
 // Claim implements door.Idempotency. A claim is kept as long as an answer, so that its key cannot be used for another request
 // after a crash; once it has expired, or its process is gone, the same request takes it over, and any once it was given back. Running that
-// again is safe, since commands are known by ids of their own.
+// again is safe, since commands are known by ids of their own. Where ctx ends before the claim is durable it is given back as soon as it
+// may have been made.
 func (a *answers) Claim(ctx context.Context, caller, key string, fingerprint [sha256.Size]byte, now, until time.Time) (standing door.Remembered, claimed bool, err error) {
 	content := hex.EncodeToString(fingerprint[:])
 	// Most of what comes again was answered, and to see that needs no transaction.
@@ -58,8 +59,12 @@ func (a *answers) Claim(ctx context.Context, caller, key string, fingerprint [sh
 	if err != nil || !free {
 		return r, false, err
 	}
-	err = a.change(func(ctx context.Context, tx backbone.Transaction) (err error) {
-		standing, claimed = door.Remembered{}, false
+	var found struct { // the work may go on when nobody waits for it any more
+		standing door.Remembered
+		claimed  bool
+	}
+	err = a.transact(ctx, a.store, func(ctx context.Context, tx backbone.Transaction) (err error) {
+		found.standing, found.claimed = door.Remembered{}, false
 		rows, err := tx.Query(ctx, `INSERT INTO `+a.table+` AS i (caller, key, fingerprint, status, type, location, body, boot, until, expires, since)
 			VALUES ($1, $2, $3, 0, '', '', '', $4, $5, $6, $7)
 			ON CONFLICT (caller, key) DO UPDATE SET fingerprint = excluded.fingerprint, status = 0, type = '', location = '', body = '',
@@ -71,20 +76,23 @@ func (a *answers) Claim(ctx context.Context, caller, key string, fingerprint [sh
 			return err
 		}
 		var since int64
-		if claimed = rows.Next(); claimed {
+		if found.claimed = rows.Next(); found.claimed {
 			err = rows.Scan(&since)
 		}
-		if err := errors.Join(err, rows.Err(), rows.Close()); err != nil || claimed {
-			standing.Since = time.UnixMicro(since)
+		if err := errors.Join(err, rows.Err(), rows.Close()); err != nil || found.claimed {
+			found.standing.Since = time.UnixMicro(since)
 			return err
 		}
-		standing, _, err = a.look(ctx, tx.Query, caller, key, content, now)
+		found.standing, _, err = a.look(ctx, tx.Query, caller, key, content, now)
 		return err
 	})
 	if err != nil {
+		if ctx.Err() != nil {
+			_ = a.transact(ctx, a.store, a.released(caller, key)) // is done behind the claim; nobody waits for it
+		}
 		return door.Remembered{}, false, err
 	}
-	return standing, claimed, nil
+	return found.standing, found.claimed, nil
 }
 
 // look returns what stands under a key, and whether it is free for a request of this content.
@@ -130,12 +138,16 @@ func (a *answers) Keep(_ context.Context, caller, key string, r door.Remembered)
 
 // Release implements door.Idempotency.
 func (a *answers) Release(_ context.Context, caller, key string) error {
-	return a.change(func(ctx context.Context, tx backbone.Transaction) error {
+	return a.change(a.released(caller, key))
+}
+
+func (a *answers) released(caller, key string) func(context.Context, backbone.Transaction) error {
+	return func(ctx context.Context, tx backbone.Transaction) error {
 		return tx.Exec(ctx, []driver.Statement{{
 			SQL:  `UPDATE ` + a.table + ` SET boot = '', until = 0 WHERE caller = $1 AND key = $2 AND status = 0 AND boot = $3`,
 			Args: []any{caller, key, a.boot},
 		}})
-	})
+	}
 }
 
 // prune forgets up to limit of the keys that have expired at now, and reports whether there may be more.
@@ -163,8 +175,8 @@ func (a *answers) clear() error {
 	})
 }
 
-// change applies a change and returns when it is durable. It waits for that whatever becomes of the caller: a claim of whose
-// fate nobody heard would keep others out.
+// change applies a change and returns when it is durable. It waits for that whatever becomes of the caller: what has happened is to be
+// answered alike when it is asked for again.
 func (a *answers) change(work func(context.Context, backbone.Transaction) error) error {
 	return a.transact(context.Background(), a.store, work)
 }

@@ -3,6 +3,7 @@ package house
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -22,10 +23,14 @@ import (
 type counting struct {
 	driver.Store
 	begun atomic.Int64
+	let   atomic.Pointer[chan struct{}] // transactions begin when it is closed; nil: at once
 }
 
 func (c *counting) Begin(ctx context.Context) (driver.Tx, error) {
 	c.begun.Add(1)
+	if let := c.let.Load(); let != nil {
+		<-*let
+	}
 	return c.Store.Begin(ctx)
 }
 
@@ -161,6 +166,36 @@ func TestAnswersKnowSinceWhen(t *testing.T) {
 }
 
 // What has expired is pruned, in bites, and nothing else is. Red when prune looks at another instant than it is given.
+// Whoever asks for a key while the database stands still is told so when their time is over, and keeps nobody from the key afterwards. Red when the claim
+// is waited for whatever becomes of the caller, and when it stays behind without them.
+func TestAClaimEndsWithItsCaller(t *testing.T) {
+	t.Parallel()
+	a, store, end := table(t, filepath.Join(t.TempDir(), "souk.db"))
+	defer end()
+	let := make(chan struct{})
+	store.let.Store(&let)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := a.Claim(ctx, "c", "k", one, noon, noon.Add(30*time.Second))
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("it was told %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for the database")
+	}
+	close(let)
+	store.let.Store(nil)
+	if got := claim(t, a, two, noon); got != "claimed" {
+		t.Errorf("the next one finds the key %s", got)
+	}
+}
+
 func TestAnswersArePruned(t *testing.T) {
 	t.Parallel()
 	a, _, _ := table(t, filepath.Join(t.TempDir(), "souk.db"))

@@ -62,6 +62,8 @@ type Config struct {
 	Collection time.Duration
 	// BasketHold is how long a basket is kept unless it is extended; default 30 minutes.
 	BasketHold time.Duration
+	// PaymentHold is how long an authorized payment is kept that no order takes; default 30 minutes.
+	PaymentHold time.Duration
 	// RobotLease is how long a robot is counted on that is not heard of; see depot.Config.
 	RobotLease time.Duration
 	// Retention is how long answers to commands are kept, and commands, replies and

@@ -30,6 +30,7 @@ import (
 type Ports struct {
 	Orders   orders.Config
 	Baskets  baskets.Config
+	Payments payments.Config
 	Depot    depot.Config
 	Provider payments.Provider
 	Sender   notifications.Sender
@@ -48,7 +49,7 @@ type Ports struct {
 // Parts lists every service of the mall, in the order in which the map shows them,
 // and those that were added.
 func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
-	p.Orders.Depot, p.Orders.Baskets = true, true
+	p.Orders.Depot, p.Orders.Baskets, p.Payments.Depot = true, true, true
 	parts := []*backbone.Service{
 		stores.Service(),
 		customers.Service(),
@@ -56,7 +57,7 @@ func Parts(p Ports, added ...*backbone.Service) []*backbone.Service {
 		orders.Service(p.Orders),
 		inventory.Service(),
 		depot.Service(p.Depot),
-		payments.Service(p.Provider, payments.Config{Depot: true}),
+		payments.Service(p.Provider, p.Payments),
 		notifications.Service(p.Sender),
 		analytics.Service(),
 		search.Service(),

@@ -16,6 +16,7 @@ import (
 	"example.org/souk/mall/baskets"
 	"example.org/souk/mall/depot"
 	"example.org/souk/mall/orders"
+	"example.org/souk/mall/payments"
 	"example.org/souk/provider/mail"
 	"example.org/souk/provider/payment"
 	"example.org/souk/provider/sms"
@@ -121,7 +122,8 @@ func (s *standIn) stop() {
 func (h *House) ports(ctx context.Context) (p Ports, err error) {
 	p = Ports{
 		Intake: h.Several(), Currency: h.cfg.Currency, Baskets: baskets.Config{Hold: h.cfg.BasketHold}, Depot: depot.Config{Lease: h.cfg.RobotLease},
-		Orders: orders.Config{Patience: h.cfg.OrderPatience, StepPatience: h.cfg.StepPatience, Collection: h.cfg.Collection},
+		Payments: payments.Config{Hold: h.cfg.PaymentHold},
+		Orders:   orders.Config{Patience: h.cfg.OrderPatience, StepPatience: h.cfg.StepPatience, Collection: h.cfg.Collection},
 	}
 	if p.Devices, err = h.openDevices(ctx); err != nil {
 		return p, err

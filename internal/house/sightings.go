@@ -2,6 +2,7 @@ package house
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -83,7 +84,8 @@ func (h *House) showRobots(ctx context.Context) {
 		h.loops.Go(func() { h.watchRobots(ctx) })
 	}
 	if h.peers != nil {
-		h.loops.Go(func() { h.followRobots(ctx) })
+		f := following{list: h.peers.Processes, follow: h.followRobotsOf, self: h.owner, log: h.cfg.Logger}
+		h.loops.Go(func() { f.run(ctx) })
 	}
 }
 
@@ -119,8 +121,20 @@ func (h *House) watchRobots(ctx context.Context) {
 // findEvery is how often processes are looked for whose robots are not followed: new ones, and those that could not be reached.
 const findEvery = time.Second
 
-// followRobots takes what robots say in all other processes, until ctx ends. A process is followed until its stream ends.
-func (h *House) followRobots(ctx context.Context) {
+// askAgain is after how long, at most, a process is asked again that does not know how to be followed: one of a version before, or whose robots'
+// gateway is not there. It may be another one at the same address by then.
+const askAgain = time.Minute
+
+// following is who follows all other processes that robots may speak with.
+type following struct {
+	list   func(context.Context) ([]peers.Process, error)
+	follow func(context.Context, peers.Process) error // returns when the process cannot be followed any more
+	self   string
+	log    *slog.Logger
+}
+
+// run takes what robots say in all other processes, until ctx ends. A process is followed until its stream ends.
+func (f following) run(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	var followed sync.Map // ids of processes
@@ -128,13 +142,13 @@ func (h *House) followRobots(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		bounded, cancel := context.WithTimeout(ctx, findEvery)
-		list, err := h.peers.Processes(bounded)
+		list, err := f.list(bounded)
 		cancel()
 		if err != nil && ctx.Err() == nil {
-			h.cfg.Logger.WarnContext(ctx, "robots that speak with a new process may not be seen", "error", err)
+			f.log.WarnContext(ctx, "robots that speak with a new process may not be seen", "error", err)
 		}
 		for _, p := range list {
-			if p.ID == h.owner || !slices.Contains(p.Parts, depot.ServiceName) {
+			if p.ID == f.self || !slices.Contains(p.Parts, depot.ServiceName) {
 				continue
 			}
 			if _, already := followed.LoadOrStore(p.ID, true); already {
@@ -142,16 +156,32 @@ func (h *House) followRobots(ctx context.Context) {
 			}
 			all.Go(func() {
 				defer followed.Delete(p.ID)
-				err := h.followRobotsOf(ctx, p)
-				if ctx.Err() == nil {
-					h.cfg.Logger.InfoContext(ctx, "robots are where the depot noted them until their process can be followed again", "process", p.ID, "error", err)
-				}
+				f.of(ctx, p)
 			})
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		}
+	}
+}
+
+// of follows one process until it ends, or cannot be reached. One that does not know how to be followed is asked again at growing distances.
+func (f following) of(ctx context.Context, p peers.Process) {
+	for wait, first := 2*findEvery, true; ; wait, first = min(2*wait, askAgain), false {
+		err := f.follow(ctx, p)
+		unknown := connect.CodeOf(err) == connect.CodeUnimplemented
+		if ctx.Err() == nil && (first || !unknown) {
+			f.log.InfoContext(ctx, "robots are where the depot noted them until their process can be followed again", "process", p.ID, "error", err)
+		}
+		if !unknown {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
 		}
 	}
 }

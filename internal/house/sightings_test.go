@@ -1,14 +1,79 @@
 package house
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"connectrpc.com/connect"
 
 	"example.org/souk/gateway/robots"
 	"example.org/souk/gateway/staff"
+	"example.org/souk/internal/peers"
 	"example.org/souk/mall"
+	"example.org/souk/mall/depot"
 )
+
+// A process of a version before does not know how to be followed: it is asked again ever more seldom, once a minute in the end, and that is told once. When it
+// is replaced the next one is followed at once; one that could not be reached is tried each second, and one that is followed is left alone. Red
+// when every process is asked each second, and when one that does not know is never asked again.
+func TestAProcessThatCannotBeFollowed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var mu sync.Mutex
+		asked := map[string][]time.Duration{} // since the start
+		began := time.Now()
+		parts := []string{depot.ServiceName}
+		var told bytes.Buffer
+		f := following{
+			list: func(context.Context) ([]peers.Process, error) {
+				list := []peers.Process{{ID: "self", Parts: parts}, {ID: "other", Parts: []string{"orders"}}, {ID: "old", Parts: parts}, {ID: "new", Parts: parts}, {ID: "gone", Parts: parts}}
+				if time.Since(began) > time.Hour {
+					list = append(list, peers.Process{ID: "next", Parts: parts})
+				}
+				return list, nil
+			},
+			follow: func(ctx context.Context, p peers.Process) error {
+				mu.Lock()
+				asked[p.ID] = append(asked[p.ID], time.Since(began))
+				mu.Unlock()
+				switch p.ID {
+				case "old":
+					return fmt.Errorf("ask: %w", connect.NewError(connect.CodeUnimplemented, errors.New("no such method")))
+				case "gone":
+					return connect.NewError(connect.CodeUnavailable, errors.New("no connection"))
+				}
+				<-ctx.Done()
+				return ctx.Err()
+			},
+			self: "self", log: slog.New(slog.NewTextHandler(&told, nil)),
+		}
+		done := make(chan struct{})
+		go func() { f.run(ctx); close(done) }()
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		cancel()
+		<-done
+		old := asked["old"]
+		if len(old) < 115 || len(old) > 130 || old[1] != 2*time.Second || old[len(old)-1]-old[len(old)-2] != time.Minute {
+			t.Errorf("one that does not know how was asked %d times: %v", len(old), old[:min(len(old), 10)])
+		}
+		if n := strings.Count(told.String(), "process=old"); n != 1 {
+			t.Errorf("that was told %d times", n)
+		}
+		if len(asked["gone"]) < 7000 || len(asked["new"]) != 1 || len(asked["next"]) != 1 || asked["self"] != nil || asked["other"] != nil {
+			t.Errorf("asked %d times, %v, %v, %v, %v", len(asked["gone"]), asked["new"], asked["next"], asked["self"], asked["other"])
+		}
+	})
+}
 
 // Of what several processes know of one robot the newest counts, in whichever order it comes, and a process that has lost a robot takes nothing away
 // from the one that has it. Red when what comes last counts, when a process that ended is believed, and when there is no bound.

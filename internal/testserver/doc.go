@@ -9,6 +9,7 @@
 //	kafka := testserver.Kafka(t)          // a server of the Kafka protocol; KafkaOwn likewise
 //	nats := testserver.NATS(t)            // likewise, one NATS server, and NATSOwn
 //	ctx := testserver.Chromium(t)         // a headless browser, through chromedp
+//	page := testserver.OpenPage(t, limit) // the same, used as people use a page
 //	proxy := testserver.NewProxy(t, addr) // a wire that can be made slow, cut, or silent
 //
 //	souk := testserver.Build(t, "example.org/souk/cmd/souk", "crashpoints")

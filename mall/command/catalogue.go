@@ -72,6 +72,7 @@ func All() []Command {
 		RecoverItems{},
 
 		AuthorizePayment{},
+		EarmarkPayment{},
 		ConfirmPayment{},
 		CapturePayment{},
 		VoidPayment{},

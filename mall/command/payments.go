@@ -28,6 +28,32 @@ func (c AuthorizePayment) Validate() error {
 	)
 }
 
+// EarmarkPayment says that an order was placed that is to be paid with what is set aside, and waits for its approval until Expires
+// at the latest: until then it is kept. The payment is bound to no order by it: that is ConfirmPayment's. It is refused where
+// the payment is another customer's, is used or is over. Only orders sends it.
+type EarmarkPayment struct {
+	Payment  string `json:"payment"`
+	Order    string `json:"order"`
+	Customer string `json:"customer"`
+	Expires  int64  `json:"expires"` // microseconds
+}
+
+// CommandType returns EarmarkPaymentV1.
+func (EarmarkPayment) CommandType() string { return EarmarkPaymentV1 }
+
+// Stream returns the id of the payment.
+func (c EarmarkPayment) Stream() string { return c.Payment }
+
+// Validate names the first wrong field.
+func (c EarmarkPayment) Validate() error {
+	return cmp.Or(
+		id("payment", c.Payment),
+		id("order", c.Order),
+		id("customer", c.Customer),
+		positive("expires", c.Expires),
+	)
+}
+
 // ConfirmPayment binds an authorized payment of the customer to the order, which costs Amount. It is refused where the
 // payment is another customer's, is used, or does not cover Amount. Only the checkout saga sends it.
 type ConfirmPayment struct {

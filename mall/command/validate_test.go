@@ -137,6 +137,9 @@ func TestValidate(t *testing.T) {
 		{"", command.CountStock{SKU: "pen", Location: "main", Reason: "counted"}},
 		{"counted", command.CountStock{SKU: "pen", Location: "main", Counted: -1, Reason: "counted"}},
 
+		{"expires", command.EarmarkPayment{Payment: "p1", Order: "o1", Customer: "c1"}},
+		{"order", command.EarmarkPayment{Payment: "p1", Customer: "c1", Expires: 1}},
+		{"", command.EarmarkPayment{Payment: "p1", Order: "o1", Customer: "c1", Expires: 1}},
 		{"", command.ConfirmPayment{Payment: "p1", Order: "o1", Customer: "c1", Amount: eur(0)}},
 	} {
 		got := ""

@@ -72,6 +72,7 @@ const (
 	RecoverItemsV1       = "souk.depot.RecoverItems.v1"
 
 	AuthorizePaymentV1 = "souk.payments.AuthorizePayment.v1"
+	EarmarkPaymentV1   = "souk.payments.EarmarkPayment.v1"
 	ConfirmPaymentV1   = "souk.payments.ConfirmPayment.v1"
 	CapturePaymentV1   = "souk.payments.CapturePayment.v1"
 	VoidPaymentV1      = "souk.payments.VoidPayment.v1"

@@ -437,6 +437,11 @@ func TestPolicies(t *testing.T) {
 			"placed", expireWhenPlaced(placed, backbone.Meta{}),
 			[]backbone.Effect{backbone.SetTimer("expire/o1", time.UnixMicro(expires).UTC(), command.ExpireOrder{Order: "o1"})},
 		},
+		{"placed, to be paid at the depot", earmarkWhenPlaced(placed, backbone.Meta{}), nil},
+		{
+			"placed, with money that was set aside", earmarkWhenPlaced(event.OrderPlaced{Order: "o1", Customer: "c1", Payment: "p1", Expires: expires}, backbone.Meta{}),
+			[]backbone.Effect{backbone.Send(command.EarmarkPayment{Payment: "p1", Order: "o1", Customer: "c1", Expires: expires})},
+		},
 		{"approved", keepWhenApproved(approved, backbone.Meta{}), cancelTimer},
 		{"rejected", keepWhenRejected(rejected, backbone.Meta{}), cancelTimer},
 		{"cancelling", keepWhenCancelling(cancelling, backbone.Meta{}), []backbone.Effect{backbone.CancelTimer("expire/o1"), backbone.CancelTimer("collect/o1")}},

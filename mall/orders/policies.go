@@ -13,6 +13,16 @@ func expireWhenPlaced(e event.OrderPlaced, _ backbone.Meta) []backbone.Effect {
 	return []backbone.Effect{backbone.SetTimer(timer(e.Order), time.UnixMicro(e.Expires).UTC(), command.ExpireOrder{Order: e.Order})}
 }
 
+// earmarkWhenPlaced has what was set aside for an order kept for it: a backorder may wait longer than a payment that nobody wants.
+func earmarkWhenPlaced(e event.OrderPlaced, _ backbone.Meta) []backbone.Effect {
+	if e.Payment == "" {
+		return nil
+	}
+	return []backbone.Effect{backbone.Send(command.EarmarkPayment{
+		Payment: e.Payment, Order: e.Order, Customer: e.Customer, Expires: e.Expires,
+	})}
+}
+
 func keepWhenApproved(e event.OrderApproved, _ backbone.Meta) []backbone.Effect { return keep(e.Order) }
 
 func keepWhenRejected(e event.OrderRejected, _ backbone.Meta) []backbone.Effect { return keep(e.Order) }

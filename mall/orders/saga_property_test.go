@@ -135,6 +135,12 @@ func others() []*backbone.Service {
 	}, {
 		Name: "payments",
 		Handles: []backbone.Handler{
+			backbone.Decide(moneyOf, func(_ has, c command.EarmarkPayment, _ backbone.Meta) ([]backbone.Event, error) {
+				if strings.HasPrefix(c.Payment, "bad") {
+					return nil, backbone.Refuse("payment_used", "")
+				}
+				return nil, nil
+			}),
 			backbone.Decide(moneyOf, func(h has, c command.ConfirmPayment, _ backbone.Meta) ([]backbone.Event, error) {
 				if h.Over || strings.HasPrefix(c.Payment, "bad") {
 					return nil, backbone.Refuse("payment_used", "")

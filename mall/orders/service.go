@@ -64,6 +64,7 @@ func Service(config Config) *backbone.Service {
 		Reacts: []backbone.Subscriber{
 			// An order that nobody approves, rejects or cancels expires.
 			backbone.Whenever(expireWhenPlaced),
+			backbone.Whenever(earmarkWhenPlaced),
 			backbone.Whenever(keepWhenApproved),
 			backbone.Whenever(keepWhenRejected),
 			backbone.Whenever(keepWhenCancelling),
@@ -74,7 +75,7 @@ func Service(config Config) *backbone.Service {
 			backbone.Whenever(issueWhenCollected),
 		},
 		Subscribes: config.subscribes(),
-		Sends:      []backbone.Command{command.IssueReservedStock{}},
+		Sends:      []backbone.Command{command.IssueReservedStock{}, command.EarmarkPayment{}},
 		Sagas:      config.sagas(),
 		Views:      []backbone.View{feed},
 		Migrations: migrations,

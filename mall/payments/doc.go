@@ -9,8 +9,11 @@
 //
 // A payment may be a visit's: it is captured as soon as it is authorized, and told of as VisitCharged or VisitChargeFailed.
 //
-// Handles: AuthorizePayment, ConfirmPayment, CapturePayment, VoidPayment, RefundPayment; ChargeVisit; CreateInvoice, AdjustInvoice,
-// PayInvoice, CancelInvoice, RefundInvoice; its own SettleCall, with which the outcome of a call to the provider comes back, BillOrder
+// What is authorized and bound to no order is voided after a time (Config.Hold). An order that was placed with it has it kept until the order ends,
+// and as long again after that; the timers are the service's own, and commit with what they follow from.
+//
+// Handles: AuthorizePayment, EarmarkPayment, ConfirmPayment, CapturePayment, VoidPayment, RefundPayment; ChargeVisit; CreateInvoice, AdjustInvoice,
+// PayInvoice, CancelInvoice, RefundInvoice; its own SettleCall, with which the outcome of a call to the provider comes back, LapsePayment, BillOrder
 // and CloseInvoice.
 //
 // Subscribes: to fastlane.PaymentDue and ItemPriced, which a visitor is charged for; the checkout asks by commands. With a depot

@@ -62,6 +62,7 @@ type Payment struct {
 	unclear   Operation  // the call whose outcome is unknown, when Status is Unclear
 	undo      bool       // what is under way is to be undone when its outcome is known
 	barred    []string   // orders that may not have it
+	kept      int64      // for an order that may still take it, until then, microseconds; 0: for none
 }
 
 var payments = &backbone.Aggregate[Payment]{
@@ -88,6 +89,7 @@ var payments = &backbone.Aggregate[Payment]{
 		OutcomeUnknown{},
 		OrderBarred{},
 		PaymentBarred{},
+		PaymentEarmarked{},
 	},
 	Evolve: evolve,
 }
@@ -135,6 +137,8 @@ func evolve(s Payment, e backbone.Event) Payment {
 		s.Status, s.unclear = Unclear, e.Operation
 	case OrderBarred:
 		s.barred = append(slices.Clip(s.barred), e.Order)
+	case PaymentEarmarked:
+		s.kept = e.Expires
 	}
 	return s
 }
@@ -154,6 +158,37 @@ func authorize(s Payment, c command.AuthorizePayment, _ backbone.Meta) ([]backbo
 		return nil, nil
 	}
 	return nil, ErrExists
+}
+
+// earmark keeps a payment for an order that was placed and will take it, or end, by a time.
+func earmark(s Payment, c command.EarmarkPayment, _ backbone.Meta) ([]backbone.Event, error) {
+	switch {
+	case s.Status == None:
+		return nil, ErrUnknown
+	case s.Customer != c.Customer:
+		return nil, ErrCustomer
+	case s.Visit != "", s.Order != "" && s.Order != c.Order:
+		return nil, ErrUsed
+	case s.Status == Declined:
+		return nil, ErrDeclined
+	case slices.Contains(s.barred, c.Order), s.Status == Voiding, s.Status == Voided, s.undo:
+		return nil, ErrOver
+	case s.Status != Authorizing && s.Status != Authorized, c.Expires <= s.kept:
+		return nil, nil
+	}
+	return one(PaymentEarmarked{Payment: c.Payment, Order: c.Order, Expires: c.Expires})
+}
+
+// notTaken is why money is freed that no order took.
+const notTaken = "no order took it"
+
+// lapse frees what no order has taken by the time that c ends. Where an order came in between that may wait for longer, a later
+// LapsePayment does.
+func lapse(s Payment, c LapsePayment, _ backbone.Meta) ([]backbone.Event, error) {
+	if s.Status != Authorized || s.kept > c.Kept {
+		return nil, nil
+	}
+	return one(VoidRequested{Payment: c.Payment, Reason: notTaken})
 }
 
 func confirm(s Payment, c command.ConfirmPayment, _ backbone.Meta) ([]backbone.Event, error) {
@@ -511,6 +546,29 @@ type PaymentBarred struct {
 	Payment string `json:"payment"`
 	Reason  string `json:"reason"`
 }
+
+// PaymentEarmarked says that an order was placed which may take the payment until Expires, microseconds.
+type PaymentEarmarked struct {
+	Payment string `json:"payment"`
+	Order   string `json:"order"`
+	Expires int64  `json:"expires"`
+}
+
+// LapsePayment is the timer of a payment that no order has taken: it frees what is set aside. Kept is until when it was kept for
+// an order when the timer was set, microseconds; 0: for none. The service sends it to itself.
+type LapsePayment struct {
+	Payment string `json:"payment"`
+	Kept    int64  `json:"kept,omitempty"`
+}
+
+// CommandType returns the wire name.
+func (LapsePayment) CommandType() string { return "souk.payments.LapsePayment.v1" }
+
+// Stream returns the id of the payment.
+func (c LapsePayment) Stream() string { return c.Payment }
+
+// EventType returns the wire name.
+func (PaymentEarmarked) EventType() string { return "souk.payments.PaymentEarmarked.v1" }
 
 // EventType returns the wire name.
 func (AuthorizationRequested) EventType() string { return "souk.payments.AuthorizationRequested.v1" }

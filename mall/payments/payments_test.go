@@ -38,6 +38,7 @@ var (
 	refunded   = event.PaymentRefunded{Payment: "p1", Order: "o1", Customer: "c1", Amount: eur(1000), Reason: "r"}
 	undoing    = UndoRequested{Payment: "p1", Reason: "r"}
 	barred     = OrderBarred{Payment: "p1", Order: "o1"}
+	earmarked  = PaymentEarmarked{Payment: "p1", Order: "o1", Expires: 2000}
 	tombstone  = PaymentBarred{Payment: "p1", Reason: "r"}
 
 	billed = event.InvoiceCreated{Invoice: "i1", Order: "o1", Customer: "c1", Amount: eur(4000)}
@@ -53,6 +54,10 @@ func events(list ...backbone.Event) []backbone.Event { return list }
 
 func confirmOf(order, customer string, amount mall.Money) command.ConfirmPayment {
 	return command.ConfirmPayment{Payment: "p1", Order: order, Customer: customer, Amount: amount}
+}
+
+func earmarkOf(order, customer string, expires int64) command.EarmarkPayment {
+	return command.EarmarkPayment{Payment: "p1", Order: order, Customer: customer, Expires: expires}
 }
 
 func TestDecisions(t *testing.T) {
@@ -104,6 +109,27 @@ func TestDecisions(t *testing.T) {
 		{"unheard of", nil, confirmOf("o1", "c1", eur(3000)), nil, ErrUnknown},
 		{"confirmed after it was undone", events(asked, authorized, barred), confirmOf("o1", "c1", eur(3000)), nil, ErrOver},
 		{"undone for another order", events(asked, authorized, OrderBarred{Payment: "p1", Order: "o2"}), confirmOf("o1", "c1", eur(3000)), events(confirmed), nil},
+
+		{"earmarked", events(asked, authorized), earmarkOf("o1", "c1", 2000), events(earmarked), nil},
+		{"earmarked while it is asked for", events(asked), earmarkOf("o1", "c1", 2000), events(earmarked), nil},
+		{"earmarked twice", events(asked, authorized, earmarked), earmarkOf("o1", "c1", 2000), nil, nil},
+		{"earmarked by an order that waits longer", events(asked, authorized, earmarked), earmarkOf("o2", "c1", 2001), events(PaymentEarmarked{Payment: "p1", Order: "o2", Expires: 2001}), nil},
+		{"earmarked by a stranger's order", events(asked, authorized), earmarkOf("o1", "c2", 2000), nil, ErrCustomer},
+		{"earmarked when it is bound", events(asked, authorized, confirmed), earmarkOf("o1", "c1", 2000), nil, nil},
+		{"earmarked when another order has it", events(asked, authorized, confirmed), earmarkOf("o2", "c1", 2000), nil, ErrUsed},
+		{"earmarked when it is a visit's", events(asked, ChargeRequested{Payment: "p1", Visit: "v1"}), earmarkOf("o1", "c1", 2000), nil, ErrUsed},
+		{"earmarked when it is declined", events(asked, declined), earmarkOf("o1", "c1", 2000), nil, ErrDeclined},
+		{"earmarked when it is being freed", events(asked, authorized, voiding), earmarkOf("o1", "c1", 2000), nil, ErrOver},
+		{"earmarked when it will be", events(asked, undoing), earmarkOf("o1", "c1", 2000), nil, ErrOver},
+		{"earmarked when the order was undone", events(asked, authorized, barred), earmarkOf("o1", "c1", 2000), nil, ErrOver},
+		{"earmarked, unheard of", nil, earmarkOf("o1", "c1", 2000), nil, ErrUnknown},
+		{"lapsed", events(asked, authorized), LapsePayment{Payment: "p1"}, events(VoidRequested{Payment: "p1", Reason: notTaken}), nil},
+		{"lapsed when it is kept for an order", events(asked, authorized, earmarked), LapsePayment{Payment: "p1"}, nil, nil},
+		{"lapsed when that order is over", events(asked, authorized, earmarked), LapsePayment{Payment: "p1", Kept: 2000}, events(VoidRequested{Payment: "p1", Reason: notTaken}), nil},
+		{"lapsed when it is bound", events(asked, authorized, confirmed), LapsePayment{Payment: "p1"}, nil, nil},
+		{"lapsed when it was taken", events(asked, authorized, confirmed, capturing, captured), LapsePayment{Payment: "p1"}, nil, nil},
+		{"lapsed twice", events(asked, authorized, voiding), LapsePayment{Payment: "p1"}, nil, nil},
+		{"bound when it has lapsed", events(asked, authorized, VoidRequested{Payment: "p1", Reason: notTaken}), confirmOf("o1", "c1", eur(3000)), nil, ErrOver},
 
 		{"captured", events(asked, authorized, confirmed), take, events(capturing), nil},
 		{"captured twice", events(asked, authorized, confirmed, capturing), take, nil, nil},
@@ -266,6 +292,8 @@ func TestMoneyAddsUp(t *testing.T) {
 			c := rapid.SampledFrom([]backbone.Command{
 				command.AuthorizePayment{Payment: "p1", Customer: "c1", Amount: eur(4000)},
 				confirmOf(max(o, "o1"), "c1", amount),
+				earmarkOf(max(o, "o1"), "c1", amount.Amount),
+				LapsePayment{Payment: "p1", Kept: rapid.Int64Range(0, 4100).Draw(rt, "kept")},
 				command.CapturePayment{Payment: "p1"},
 				command.VoidPayment{Payment: "p1", Order: o, Reason: "r"},
 				command.RefundPayment{Payment: "p1", Amount: amount, Reason: "r"},
@@ -274,6 +302,10 @@ func TestMoneyAddsUp(t *testing.T) {
 			got, _ := decide(t, history, c)
 			for _, e := range got {
 				switch e := e.(type) {
+				case VoidRequested:
+					if order != "" && e.Reason == notTaken {
+						rt.Fatalf("lapsed, and %s has it", order)
+					}
 				case event.PaymentConfirmed:
 					if order != "" && order != e.Order {
 						rt.Fatalf("bound to %s and %s", order, e.Order)
@@ -437,6 +469,8 @@ func TestFrozenSamples(t *testing.T) {
 		CloseInvoice{Order: "ORDER_001", Reason: mall.ReasonOrderExpired},
 		InvoiceBarred{Invoice: "ORDER_001", Reason: mall.ReasonOrderExpired},
 		PaymentBarred{Payment: "PAYMENT_001", Reason: "undone"},
+		PaymentEarmarked{Payment: "PAYMENT_001", Order: "ORDER_001", Expires: 1777723200000000},
+		LapsePayment{Payment: "PAYMENT_001", Kept: 1777723200000000},
 		SettleCall{Payment: "PAYMENT_001", Operation: OpAuthorize, Key: "auth-PAYMENT_001", Refused: true, Unknown: true, Reason: "insufficient funds"},
 	} {
 		var wire string

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"strconv"
+	"time"
 
 	"example.org/souk/backbone"
 	"example.org/souk/mall"
@@ -43,6 +44,40 @@ func voidRequest(payment string) Request {
 func callRefund(e RefundRequested, m backbone.Meta) []backbone.Effect {
 	return callProvider(m, Request{Key: keyOf(OpRefund, e.Payment, e.Number), Operation: OpRefund, Payment: e.Payment, Amount: e.Amount})
 }
+
+// lapsing gives whoever had the amount set aside so much time to place an order with it.
+func lapsing(hold time.Duration) func(event.PaymentAuthorized, backbone.Meta) []backbone.Effect {
+	return func(e event.PaymentAuthorized, m backbone.Meta) []backbone.Effect {
+		return []backbone.Effect{backbone.SetTimer(lapseTimer(e.Payment), m.Time.Add(hold), LapsePayment{Payment: e.Payment})}
+	}
+}
+
+// lapsingAfter gives it as much time again after the end of an order that may still take it. The timer has a name of its own, since an
+// order may be placed before the provider has answered, and its end is not that of the authorization.
+func lapsingAfter(hold time.Duration) func(PaymentEarmarked, backbone.Meta) []backbone.Effect {
+	return func(e PaymentEarmarked, _ backbone.Meta) []backbone.Effect {
+		return []backbone.Effect{backbone.SetTimer(earmarkTimer(e.Payment), time.UnixMicro(e.Expires).UTC().Add(hold),
+			LapsePayment{Payment: e.Payment, Kept: e.Expires})}
+	}
+}
+
+func keepWhenConfirmed(e event.PaymentConfirmed, _ backbone.Meta) []backbone.Effect {
+	return keep(e.Payment)
+}
+
+func keepWhenCharged(e event.VisitCharged, _ backbone.Meta) []backbone.Effect {
+	return []backbone.Effect{backbone.CancelTimer(lapseTimer(e.Payment))}
+}
+
+func keepWhenVoiding(e VoidRequested, _ backbone.Meta) []backbone.Effect { return keep(e.Payment) }
+
+func keep(payment string) []backbone.Effect {
+	return []backbone.Effect{backbone.CancelTimer(lapseTimer(payment)), backbone.CancelTimer(earmarkTimer(payment))}
+}
+
+func lapseTimer(payment string) string { return "lapse/" + payment }
+
+func earmarkTimer(payment string) string { return "earmark/" + payment }
 
 // clearUp follows a call that was given up without an answer. An authorization may still arrive, and nobody waits for it
 // any more, so it is voided; anything else is asked about.

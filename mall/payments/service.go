@@ -2,6 +2,7 @@ package payments
 
 import (
 	"embed"
+	"time"
 
 	"example.org/souk/backbone"
 	"example.org/souk/mall/event"
@@ -15,21 +16,31 @@ type Config struct {
 	// Depot says that the mall has a depot, so that orders become ready: then their money is taken, and given back when they
 	// are undone. Without one, orders say nothing that there is to pay for.
 	Depot bool
+	// Hold is how long an authorized payment is kept that no order takes; then it is voided. Default 30 minutes.
+	Hold time.Duration
 }
+
+// hold is how long a payment is kept where a shop does not say: as long as a basket.
+const hold = 30 * time.Minute
 
 // Service is the table of the service. provider may be nil where the service does not run.
 func Service(provider Provider, config Config) *backbone.Service {
+	if config.Hold <= 0 {
+		config.Hold = hold
+	}
 	return &backbone.Service{
 		Name:  "payments",
 		About: "Minds the money: authorizes, confirms, captures, voids, refunds, invoices.",
 		Handles: []backbone.Handler{
 			backbone.Decide(payments, authorize),
+			backbone.Decide(payments, earmark),
 			backbone.Decide(payments, confirm),
 			backbone.Decide(payments, capture),
 			backbone.Decide(payments, void),
 			backbone.Decide(payments, refund),
 			backbone.Decide(payments, chargeVisit),
 			backbone.Decide(payments, settle),
+			backbone.Decide(payments, lapse),
 			backbone.Decide(invoices, createInvoice),
 			backbone.Decide(invoices, adjustInvoice),
 			backbone.Decide(invoices, payInvoice),
@@ -45,6 +56,12 @@ func Service(provider Provider, config Config) *backbone.Service {
 			backbone.Whenever(callVoid),
 			backbone.Whenever(callRefund),
 			backbone.Whenever(clearUp),
+			// What is set aside and nobody takes is freed.
+			backbone.Whenever(lapsing(config.Hold)),
+			backbone.Whenever(lapsingAfter(config.Hold)),
+			backbone.Whenever(keepWhenConfirmed),
+			backbone.Whenever(keepWhenCharged),
+			backbone.Whenever(keepWhenVoiding),
 			// What is settled is not asked any more.
 			settled(func(e event.PaymentAuthorized) string { return e.Payment }),
 			settled(func(e event.PaymentDeclined) string { return e.Payment }),

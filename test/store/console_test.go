@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,33 +18,15 @@ func TestConsoleIsAlive(t *testing.T) {
 	t.Parallel()
 	m := start(t, program(t), t.TempDir(), nil)
 	m.seed()
-	ctx, end := chromedp.NewContext(testserver.Chromium(t))
-	defer end()
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1280, 900), chromedp.Navigate(m.url+"/")); err != nil {
-		t.Fatal(err)
-	}
-	limited, cancel := context.WithTimeout(ctx, 60*time.Second)
-	defer cancel()
-	if err := chromedp.Do(limited, chromedp.WaitVisible("#stock tr td"), chromedp.WaitVisible("#no-orders")); err != nil {
-		t.Fatal(err)
-	}
+	page := testserver.OpenPage(t, time.Minute)
+	page.Go(m.url + "/")
+	page.Visible("#stock tr td")
+	page.Visible("#no-orders")
 	m.must(202, "POST", "/order", order1)
-	if err := chromedp.Do(limited, chromedp.WaitVisible("#orders .chip.done")); err != nil {
-		t.Fatal(err)
-	}
-	orders, err := chromedp.Run(limited, chromedp.Text("#orders"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	stock, err := chromedp.Run(limited, chromedp.Text("#stock"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	shape, err := chromedp.Run(limited, chromedp.Evaluate[string](`document.querySelectorAll("#map rect").length + " " + `+
-		`(document.querySelectorAll("#map path.command").length > 0) + " " + (document.querySelectorAll("#map path.event").length > 0)`))
-	if err != nil {
-		t.Fatal(err)
-	}
+	page.Visible("#orders .chip.done")
+	orders, stock := page.Text("#orders"), page.Text("#stock")
+	shape := page.Value(`document.querySelectorAll("#map rect").length + " " + ` +
+		`(document.querySelectorAll("#map path.command").length > 0) + " " + (document.querySelectorAll("#map path.event").length > 0)`)
 	if !strings.Contains(orders, "ORDER_001") || !strings.Contains(orders, "approved") {
 		t.Errorf("orders: %q", orders)
 	}
@@ -57,14 +38,12 @@ func TestConsoleIsAlive(t *testing.T) {
 		t.Errorf("the map: %s", shape)
 	}
 	if dir := os.Getenv("SOUK_SCREENSHOTS"); dir != "" {
-		wide, err := chromedp.Run(limited, chromedp.FullScreenshot(100))
+		wide, err := chromedp.Run(page.Context(), chromedp.FullScreenshot(100))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := chromedp.Do(limited, chromedp.EmulateViewport(480, 900)); err != nil {
-			t.Fatal(err)
-		}
-		narrow, err := chromedp.Run(limited, chromedp.FullScreenshot(100))
+		page.Do(chromedp.EmulateViewport(480, 900))
+		narrow, err := chromedp.Run(page.Context(), chromedp.FullScreenshot(100))
 		if err != nil {
 			t.Fatal(err)
 		}
