@@ -100,7 +100,10 @@ func (c *callRunner) claim(ctx context.Context) bool {
 			return err
 		}})
 	}
-	gone := c.dropsSince()
+	if err != nil {
+		calls = nil // whoever finds them claimed asks what became of them
+	}
+	claimed := c.admit(calls, until)
 	if err != nil {
 		if ctx.Err() == nil {
 			h.r.log.WarnContext(ctx, "claim calls", "service", h.svc.Name, "call", c.kind.name, "error", err)
@@ -108,13 +111,8 @@ func (c *callRunner) claim(ctx context.Context) bool {
 		return false
 	}
 	driver.CrashPoint("call.claimed")
-	for i := range calls {
-		if gone[calls[i].Stream] {
-			continue
-		}
-		call := &claimedCall{Call: calls[i], until: until}
+	for _, call := range claimed {
 		c.slots <- struct{}{}
-		c.enter(call)
 		c.flight.Go(func() {
 			defer func() { c.leave(call); <-c.slots; c.poke() }()
 			c.make(ctx, call)
@@ -123,10 +121,21 @@ func (c *callRunner) claim(ctx context.Context) bool {
 	return len(calls) > 0
 }
 
-func (c *callRunner) enter(call *claimedCall) {
+// admit takes what a claim came to among the calls that are out, but for what was dropped since watchDrops, and notes no more
+// drops. Both at once: a drop finds a call here or there.
+func (c *callRunner) admit(calls []driver.Call, until time.Time) (claimed []*claimedCall) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.out[call] = struct{}{}
+	for i := range calls {
+		if c.gone[calls[i].Stream] {
+			continue
+		}
+		call := &claimedCall{Call: calls[i], until: until}
+		c.out[call] = struct{}{}
+		claimed = append(claimed, call)
+	}
+	c.gone = nil
+	return claimed
 }
 
 func (c *callRunner) leave(call *claimedCall) {
@@ -140,15 +149,6 @@ func (c *callRunner) watchDrops() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.gone = map[string]bool{}
-}
-
-// dropsSince returns what was noted since watchDrops, and notes no more.
-func (c *callRunner) dropsSince() map[string]bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	gone := c.gone
-	c.gone = nil
-	return gone
 }
 
 // dropped is told on the writer's goroutine that the calls of a stream are gone. What

@@ -87,6 +87,54 @@ func TestControl_CursorBeforeConfirmation(t *testing.T) {
 	}
 }
 
+// resigned takes nothing any more once the broker was away, as a relay that gives up.
+type resigned struct {
+	driver.Transport
+	over  atomic.Bool
+	asked atomic.Int64 // afterwards
+}
+
+func (r *resigned) Publish(ctx context.Context, source string, rs []driver.Record) (driver.Anchor, error) {
+	if r.over.Load() {
+		r.asked.Add(1)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	anchor, err := r.Transport.Publish(ctx, source, rs)
+	r.over.Store(err != nil)
+	return anchor, err
+}
+
+// F2: the relay goes on trying however often the broker is away, and what came meanwhile comes when it is back. Where it gives up, that never comes: the
+// fault that TestF2_AwayForMinutes looks for in the whole mall.
+func TestControl_GivingUp(t *testing.T) {
+	t.Parallel()
+	for name, up := range map[string]bool{"goes on": false, "gives up": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bus := membus.New(membus.Config{})
+			broker := &unreachable{Transport: bus}
+			without := &resigned{Transport: broker}
+			w := runWith(t, filepath.Join(t.TempDir(), "test.db"), func(c *backbone.Config) {
+				if c.Transport = broker; up {
+					c.Transport = without
+				}
+			}, tills(nil), diary(func(taken) {}))
+			t.Cleanup(func() { closeAfter(w, bus) })
+			w.take("A", 1)
+			w.await("the first has come", func() bool { return len(lines(w)) == 1 })
+			broker.away.Store(true)
+			w.take("A", 2)
+			w.await("the second is offered to a broker that is away", func() bool { return broker.tried.Load() > 0 })
+			broker.away.Store(false)
+			w.await("what came meanwhile comes, or is never offered again", func() bool { return len(lines(w)) == 2 || without.asked.Load() > 0 })
+			if got := lines(w); slices.Contains(got, 2) == up {
+				t.Errorf("the relay %s, and the diary has %v", name, got)
+			}
+		})
+	}
+}
+
 func closeAfter(w *world, bus *membus.Bus) {
 	w.end()
 	if err := bus.Close(); err != nil {

@@ -396,7 +396,7 @@ func TestProcessesCarryOutRequestsOnce(t *testing.T) {
 			return len(list) == 0
 		}
 	}
-	sagas, err := a.store.SagaRows(t.Context(), "desks", "serving", backbone.SagaRunning, 1000)
+	sagas, err := a.store.SagaRows(t.Context(), "desks", "serving", "", backbone.SagaRunning, 1000)
 	if err != nil || len(sagas) != people {
 		t.Fatalf("%d sagas run: %v", len(sagas), err)
 	}

@@ -106,7 +106,7 @@ func (w *World) sagas(t testing.TB, service string, states ...string) []driver.S
 	t.Helper()
 	var all []driver.Saga
 	for _, state := range states {
-		rows, err := w.Store().SagaRows(t.Context(), service, "", state, most)
+		rows, err := w.Store().SagaRows(t.Context(), service, "", "", state, most)
 		if err != nil {
 			t.Fatalf("sagas of %s: %v", service, err)
 		}

@@ -499,8 +499,8 @@ type Slices interface {
 	// Amendments returns the amendments of a subscription, by source and id.
 	Amendments(ctx context.Context, service, subscription string) ([]Amendment, error)
 
-	// SagaRows lists sagas by state ("" for all), oldest first.
-	SagaRows(ctx context.Context, service, name, state string, limit int) ([]Saga, error)
+	// SagaRows lists sagas by name, id and state ("" for all), oldest first.
+	SagaRows(ctx context.Context, service, name, id, state string, limit int) ([]Saga, error)
 
 	// DueSagas returns sagas whose due time has come.
 	DueSagas(ctx context.Context, service string, now int64, limit int) ([]Saga, error)

@@ -371,7 +371,7 @@ func stuck(ctx context.Context, h *house.House, _ bool) (Finding, error) {
 		if len(svc.Sagas) == 0 {
 			continue
 		}
-		list, err := h.Store(svc.Name).SagaRows(ctx, svc.Name, "", "stuck", 1000)
+		list, err := h.Store(svc.Name).SagaRows(ctx, svc.Name, "", "", "stuck", 1000)
 		if err != nil {
 			return Finding{}, err
 		}

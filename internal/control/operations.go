@@ -343,18 +343,17 @@ type requested struct {
 }
 
 func listSagas(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	shown := 0
 	for _, svc := range h.Runtime.Parts() {
 		if len(svc.Sagas) == 0 {
 			continue
 		}
-		rows, err := h.Store(svc.Name).SagaRows(ctx, svc.Name, "", a["state"], 1000)
+		rows, err := h.Store(svc.Name).SagaRows(ctx, svc.Name, "", a["id"], a["state"], 1000)
 		if err != nil {
 			return err
 		}
+		shown += len(rows)
 		for _, s := range rows {
-			if a["id"] != "" && s.ID != a["id"] {
-				continue
-			}
 			if err := emit(struct {
 				Service string          `json:"service"`
 				Saga    string          `json:"saga"`
@@ -366,6 +365,9 @@ func listSagas(ctx context.Context, h *house.House, a Args, emit Emit) error {
 				return err
 			}
 		}
+	}
+	if a["id"] != "" && shown == 0 {
+		return fmt.Errorf("there is no saga %q", a["id"])
 	}
 	return nil
 }

@@ -287,9 +287,9 @@ func (c *Core) Amendments(ctx context.Context, service, subscription string) ([]
 const sagaColumns = "name, id, definition, state, data, due, started, updated, revision"
 
 // SagaRows implements driver.Slices.
-func (c *Core) SagaRows(ctx context.Context, service, name, state string, limit int) ([]driver.Saga, error) {
-	return list(ctx, c, service, "SELECT "+sagaColumns+` FROM {bb_saga} WHERE ($1 = '' OR name = $1) AND ($2 = '' OR state = $2)
-		ORDER BY started, name, id LIMIT $3`, []any{name, state, bound(limit)}, scanSaga)
+func (c *Core) SagaRows(ctx context.Context, service, name, id, state string, limit int) ([]driver.Saga, error) {
+	return list(ctx, c, service, "SELECT "+sagaColumns+` FROM {bb_saga} WHERE ($1 = '' OR name = $1) AND ($2 = '' OR id = $2) AND ($3 = '' OR state = $3)
+		ORDER BY started, name, id LIMIT $4`, []any{name, id, state, bound(limit)}, scanSaga)
 }
 
 // DueSagas implements driver.Slices.
