@@ -9,15 +9,18 @@ import (
 	"example.org/souk/backbone/driver"
 )
 
+// ErrShared is returned by Reset where other processes may work on the database.
+var ErrShared = errors.New("only a database that one process has to itself can be emptied")
+
 // Reset empties everything that the services of this process keep, for a world of
 // tests: intake stops, what is in flight settles, all tables are emptied in one
 // transaction while positions go on, and intake begins again. It must never be
 // within reach of a shop's customers. On a database that several processes may share it
-// is refused: another one would go on with what it has in memory.
+// is refused with ErrShared: another one would go on with what it has in memory.
 func (r *Runtime) Reset(ctx context.Context) error {
 	for _, w := range r.writers {
 		if _, ok := w.store.(driver.Resetter); !ok || !w.store.Powers().Exclusive {
-			return errors.New("only a database that one process has to itself can be emptied")
+			return ErrShared
 		}
 	}
 	for _, h := range r.order {

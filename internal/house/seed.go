@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"example.org/souk/backbone"
+	"example.org/souk/gateway/door"
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/customers"
@@ -142,7 +144,9 @@ func (w worlds) Reset(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := w.h.Runtime.Reset(ctx); err != nil {
+	if err := w.h.Runtime.Reset(ctx); errors.Is(err, backbone.ErrShared) {
+		return door.NewProblem(http.StatusConflict, "shared_database", "Only a database that one process has to itself can be emptied; begin again with a new one.")
+	} else if err != nil {
 		return err
 	}
 	if err := w.h.answers.clear(); err != nil {

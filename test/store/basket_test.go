@@ -93,7 +93,7 @@ func TestB2_ABasketByCurl(t *testing.T) {
 	}
 	c.must("400", "AcceptPrices", `"basket":"B1","prices":[{"product":"PRODUCT_001","price":{"amount":"1000","currency":"EUR"}}]`)
 	c.must("200", "AcceptPrices", `"basket":"B1","prices":[{"product":"PRODUCT_001","price":{"amount":"1150","currency":"EUR"},"priceVersion":"2"}]`)
-	m.proc.Kill9()
+	m.kill9()
 	m.begin()
 	c.url = m.url
 	out := c.must("200", "CheckoutBasket", `"basket":"B1","order":"ORDER_1","whenShort":"WHEN_SHORT_REST"`)

@@ -42,7 +42,7 @@ func TestF9_KeyOutlivesTheProcess(t *testing.T) {
 		t.Fatalf("%d %s", status, first)
 	}
 	m.awaitStatus("ORDER_001", "APPROVED")
-	m.proc.Kill9()
+	m.kill9()
 
 	m = start(t, binary, dir, nil)
 	if status, again := m.call("POST", "/order", order1, "Idempotency-Key", "k1"); status != 202 || again != first {
@@ -77,7 +77,7 @@ func TestF9_ClaimOfADeadProcess(t *testing.T) {
 		t.Fatalf("%d %s", status, answer)
 	}
 	m.awaitStatus("PLACED", "APPROVED")
-	m.proc.Kill9()
+	m.kill9()
 	// What a crash leaves between the claim and the answer: of one order that was placed, and of one that was not.
 	content := sha256.Sum256([]byte("POST /order\n" + never))
 	if n := on(
@@ -142,7 +142,7 @@ func TestF9_KeysUnderKill(t *testing.T) {
 		})
 	}
 	<-enough
-	m.proc.Kill9()
+	m.kill9()
 	load.Wait()
 	m = start(t, binary, dir, nil)
 	answered := 0
@@ -160,7 +160,7 @@ func TestF9_KeysUnderKill(t *testing.T) {
 	if answered == 0 || answered == len(answers) {
 		t.Errorf("%d of %d were answered before the kill: nothing was proved", answered, len(answers))
 	}
-	m.proc.Kill9()
+	m.kill9()
 	if k := holds(t, dir); len(k.placed) != len(answers) {
 		t.Errorf("%d orders of %d are there", len(k.placed), len(answers))
 	}

@@ -48,10 +48,13 @@ func program(t *testing.T, tags ...string) string {
 	return testserver.Build(t, "example.org/souk/cmd/souk", tags...)
 }
 
-// start runs souk on a data directory until it is ready.
+// start runs souk on a data directory until it is ready: as one process, or in the way that the test is run in (everyWay).
 func start(t *testing.T, binary, dir string, env []string, flags ...string) *mall {
 	t.Helper()
 	m := &mall{t: t, binary: binary, dir: dir, flags: flags}
+	if s := separately(t); s != nil {
+		m.db, m.others = s.database(t, dir), processes(apart)
+	}
 	m.begin(env...)
 	return m
 }
@@ -329,6 +332,16 @@ func (m *mall) available(product string) int {
 		m.t.Errorf("stock of %s does not add up: %+v", product, s)
 	}
 	return s.Available
+}
+
+// kill9 kills the mall, each process of it.
+func (m *mall) kill9() {
+	if m.others == nil {
+		m.proc.Kill9()
+	}
+	for _, p := range m.others {
+		p.proc.Kill9()
+	}
 }
 
 // stop ends the mall in good order.

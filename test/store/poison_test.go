@@ -216,7 +216,7 @@ func TestE9_Discard(t *testing.T) {
 	if next.ID != m.eventID("POISON1", approvedType) {
 		t.Errorf("the second message is parked under the id %s", next.ID)
 	}
-	m.proc.Kill9()
+	m.kill9()
 	m.begin(env)
 	m.settle()
 	m.stop()
@@ -278,7 +278,7 @@ func TestE8_SameIdsAfterKill(t *testing.T) {
 	}
 	const log = `SELECT position, id, type, stream, version FROM orders_bb_log WHERE kind IN (0, 1) ORDER BY position`
 	before, feed := rowsOf(t, filepath.Join(m.dir, "souk.db"), log), m.frames("CUSTOMER_001", 0, 31*5)
-	m.proc.Kill9()
+	m.kill9()
 	m.begin(env)
 	m.souk("service", "resume", "watcher") // a pause outlasts the process
 	if again := m.frames("CUSTOMER_001", 0, 31*5); !slices.Equal(again, feed) {

@@ -1,0 +1,68 @@
+package store
+
+import (
+	"strings"
+	"sync"
+	"testing"
+
+	"example.org/souk/internal/testserver"
+)
+
+// everyWay are tests that run with every service in a process of its own as well, on PostgreSQL: the same functions. They meet the mall through
+// the online store alone, so that it is nothing to them which process does what.
+var everyWay = []struct {
+	name string
+	test func(*testing.T)
+}{
+	{"E1_SeedAndReset", TestE1_SeedAndReset},
+	{"E2_PostedAHundredTimes", TestE2_PostedAHundredTimes},
+	{"E3_OtherContent", TestE3_OtherContent},
+	{"E4_Feed", TestE4_Feed},
+	{"E6_TheLastTen", TestE6_TheLastTen},
+	{"E7_CancelAtAnyMoment", TestE7_CancelAtAnyMoment},
+	{"C4D1_AcceptedIsDurable", TestC4D1_AcceptedIsDurable},
+	{"D4_AllOrNothing", TestD4_AllOrNothing},
+	{"F9_IdempotencyKey", TestF9_IdempotencyKey},
+}
+
+// B20: what holds in one process holds where every service has one of its own.
+func TestB20_InProcesses(t *testing.T) {
+	t.Parallel()
+	if !proving(t) {
+		return
+	}
+	ways.Store(t.Name(), &way{server: testserver.PostgresOwn(t, "max_connections=900"), databases: map[string]string{}})
+	for _, e := range everyWay {
+		t.Run(e.name, e.test)
+	}
+}
+
+// ways are the tests whose parts run in another way than in one process, by name.
+var ways sync.Map
+
+// way is how the parts of a test run: with every service in a process of its own, on a server for all of them.
+type way struct {
+	server *testserver.Server
+
+	mu        sync.Mutex
+	databases map[string]string // by the directory of the mall
+}
+
+// separately returns the way of the test that this one is a part of, nil where its mall is one process.
+func separately(t *testing.T) *way {
+	top, _, _ := strings.Cut(t.Name(), "/")
+	if w, ok := ways.Load(top); ok {
+		return w.(*way)
+	}
+	return nil
+}
+
+// database is that of the mall in a directory.
+func (w *way) database(t *testing.T, dir string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.databases[dir] == "" {
+		w.databases[dir] = w.server.Database(t)
+	}
+	return w.databases[dir]
+}
