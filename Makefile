@@ -171,6 +171,10 @@ bench-transports: servers ## measure transports and relay beside their raw clien
 BROKERS = natsbus rabbitbus kafkabus
 TRANSPORTS = membus logbus $(BROKERS)
 
+.PHONY: acceptance
+acceptance: servers modules called ## run all tests but the long proofs, and write docs/acceptance.md from what they say; half an hour
+	GOFLAGS=-json $(MAKE) --no-print-directory test prove-short | $(GO) run ./internal/acceptance .
+
 .PHONY: cards
 cards: servers ## write the cards of the transports in docs/transports from runs of the suite
 	mkdir -p docs/transports/results

@@ -404,7 +404,7 @@ func TestEditAndDiscard(t *testing.T) {
 
 // A handler that runs too long leaves no effect, whether it holds the writer or not,
 // and counts as a failed attempt.
-func TestHandlerTimeout(t *testing.T) {
+func TestF5_HandlerTimeout(t *testing.T) {
 	t.Parallel()
 	var runs atomic.Int64
 	w := fresh(t, tills(nil), books(func(ctx context.Context, tx backbone.Tx, e taken) error {

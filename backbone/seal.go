@@ -231,7 +231,9 @@ func (s *sealer) forget(position int64) {
 	for drop < len(s.pending) && s.pending[drop].Position <= position {
 		drop++
 	}
-	s.pending = append([]driver.Record(nil), s.pending[drop:]...)
+	kept := copy(s.pending, s.pending[drop:])
+	clear(s.pending[kept:])
+	s.pending = s.pending[:kept]
 }
 
 // take returns the records after the last seal that were not looked at yet, at most a seal's worth: from

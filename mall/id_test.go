@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -59,4 +60,20 @@ func TestStockIDIsOneToOne(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Instants sort as texts, and are ids. Red when the bytes are written from their other end.
+func TestInstantsSort(t *testing.T) {
+	t.Parallel()
+	last := ""
+	for _, ms := range []int64{0, 1, 31, 32, 1023, 1024, 1_790_000_000_000, 1_790_000_000_001, 1 << 47, 1<<48 - 1} {
+		text := mall.Instant(time.UnixMilli(ms))
+		if len(text) != mall.InstantLength || text <= last || mall.ValidID(text) != nil {
+			t.Errorf("%d: %q after %q", ms, text, last)
+		}
+		last = text
+	}
+	if mall.Instant(time.Time{}) != mall.Instant(time.UnixMilli(0)) {
+		t.Error("before 1970")
+	}
 }

@@ -111,7 +111,7 @@ func TestMoneyIsWritten(t *testing.T) {
 	}
 }
 
-func TestCurrenciesDoNotMix(t *testing.T) {
+func TestF8_CurrenciesDoNotMix(t *testing.T) {
 	t.Parallel()
 	chf := mall.Money{Amount: 1, Currency: "CHF"}
 	if _, err := eur(1).Add(chf); !errors.Is(err, mall.ErrCurrency) {
@@ -144,7 +144,7 @@ func amounts() *rapid.Generator[int64] {
 }
 
 // Each operation agrees with integers that have no bounds: the same result where it fits, ErrRange where it does not.
-func TestArithmeticIsExact(t *testing.T) {
+func TestF8_ArithmeticIsExact(t *testing.T) {
 	t.Parallel()
 	operations := map[string]struct {
 		money func(a, b int64) (mall.Money, error)

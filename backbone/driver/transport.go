@@ -183,7 +183,8 @@ type Transport interface {
 	// Publish carries records of one log, in their order, to the broker and returns
 	// when it has confirmed all of them, with an anchor that says where the broker
 	// keeps the last ones, nil if it cannot be asked for them. After an error any of
-	// them may be there. A transport with LogPositions returns ErrNoPower.
+	// them may be there. Where ctx ends before the broker has answered, the records may still be read. A transport with
+	// LogPositions returns ErrNoPower.
 	Publish(ctx context.Context, source string, rs []Record) (Anchor, error)
 
 	// Close releases what the transport holds.

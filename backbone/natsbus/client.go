@@ -65,6 +65,7 @@ func (c *ClientConfig) place() string {
 // was lost.
 type Client struct {
 	config ClientConfig
+	gather gather
 
 	mu      sync.Mutex
 	closed  bool
@@ -102,7 +103,9 @@ func NewClient(config ClientConfig) (*Client, error) {
 	if config.MaxAge < minAge {
 		return nil, fmt.Errorf("natsbus: MaxAge is %v, and must be at least %v", config.MaxAge, minAge)
 	}
-	return &Client{config: config}, nil
+	c := &Client{config: config}
+	c.gather.send = c.send
+	return c, nil
 }
 
 // System returns nats.

@@ -37,11 +37,22 @@ const (
 // Send publishes the messages of each topic in ordered batches. In such a batch the server stores one message after the
 // other, and nothing behind the first one that it refuses, so an error never leaves a hole that later messages have
 // jumped over. Nothing is tried again here: after an error the caller sends everything from the first message on that
-// was not confirmed, and copies follow what they are copies of in order.
+// was not confirmed, and copies follow what they are copies of in order. Calls for one topic at the same time share
+// batches; of such calls the anchor may name another's message, which was sent later. When ctx ends, ms may still be read.
 func (c *Client) Send(ctx context.Context, ms []broker.Outgoing) ([]broker.Anchor, error) {
 	if len(ms) == 0 {
 		return nil, nil
 	}
+	for i := range ms {
+		if ms[i].Topic != ms[0].Topic {
+			return c.send(ctx, ms)
+		}
+	}
+	return c.gather.share(ctx, ms)
+}
+
+// send is Send for one caller.
+func (c *Client) send(ctx context.Context, ms []broker.Outgoing) ([]broker.Anchor, error) {
 	var anchors []broker.Anchor
 	err := c.do(ctx, "publish", func(ctx context.Context, s *session) error {
 		var topics []string

@@ -159,7 +159,7 @@ func (f foreign) Select(ctx context.Context, service string, b *sqlstore.Batch, 
 
 // Write implements sqlstore.Conn.
 func (f foreign) Write(ctx context.Context, service string, batches []*sqlstore.Batch, log *sqlstore.Batch) (int64, error) {
-	first, err := wrote(f.tx.SendBatch(ctx, writes(service, batches, log)), batches, log)
+	first, err := wrote(f.tx.SendBatch(ctx, writes(service, batches, log, false)), batches, log, false)
 	return first, classify(err)
 }
 
@@ -216,14 +216,11 @@ func (f foreignSQL) Write(ctx context.Context, service string, batches []*sqlsto
 	if log == nil {
 		return 0, nil
 	}
-	if _, err := f.Exec(ctx, logText(service, log), append(literals(log), log.N)...); err != nil {
+	var last int64
+	if err := f.tx.QueryRowContext(ctx, logText(service, log), append(literals(log), log.N)...).Scan(&last); err != nil {
 		if unique(err) {
 			err = &Error{driver.ErrConflict, err}
 		}
-		return 0, fmt.Errorf("append to the log: %w", err)
-	}
-	var last int64
-	if err := f.tx.QueryRowContext(ctx, headText(service)).Scan(&last); err != nil {
 		return 0, fmt.Errorf("append to the log: %w", classify(err))
 	}
 	return last - int64(log.N) + 1, nil

@@ -87,6 +87,24 @@ func (q *session) fail(err error) error {
 	return classify(err)
 }
 
+// beginText asks for the transaction's id and says, for it alone, how its statements are planned: once a connection, maybe while
+// their tables are empty, and for few rows that are found by their keys. Left to itself the server plans many of them anew each
+// time, to find the same plan, or keeps one that reads a small table as a whole until it has counted it anew. A page that an index
+// leads to counts for less than the next of a whole table, so that no table is small enough for that.
+const beginText = `SELECT pg_current_xact_id()::text, set_config('plan_cache_mode', 'force_generic_plan', true), set_config('random_page_cost', '0.1', true)`
+
+// planAnew and planOnce stand around statements that match rows of a table that grows and shrinks: to match a few is another plan
+// than to match many, and which of the two is right shows when they run.
+const (
+	planAnew = `SELECT set_config('plan_cache_mode', 'force_custom_plan', true)`
+	planOnce = `SELECT set_config('plan_cache_mode', 'force_generic_plan', true)`
+)
+
+// varies reports whether a shape's statement is one of those.
+func varies(s *sqlstore.Shape) bool {
+	return (s.Verb == sqlstore.Update || s.Verb == sqlstore.Delete) && s.Table != "bb_checkpoint"
+}
+
 // send sends a pipeline, with BEGIN in front of the first one.
 func (q *session) send(ctx context.Context, batch *pgx.Batch) (pgx.BatchResults, error) {
 	if q.broken || !q.open {
@@ -97,12 +115,12 @@ func (q *session) send(ctx context.Context, batch *pgx.Batch) (pgx.BatchResults,
 	}
 	first := &pgx.Batch{}
 	first.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
-	first.Queue("SELECT pg_current_xact_id()::text")
+	first.Queue(beginText)
 	first.QueuedQueries = append(first.QueuedQueries, batch.QueuedQueries...)
 	results := q.conn.SendBatch(ctx, first)
 	_, err := results.Exec()
 	if err == nil {
-		err = results.QueryRow().Scan(&q.xid)
+		err = results.QueryRow().Scan(&q.xid, nil, nil)
 	}
 	if err != nil {
 		return nil, q.fail(errors.Join(err, results.Close()))
@@ -209,13 +227,13 @@ func arrays(b *sqlstore.Batch) []any {
 }
 
 // Write implements sqlstore.Conn. Everything travels in one pipeline; the log's
-// head is locked by its last statement but one.
+// head is locked by its last statement.
 func (q *session) Write(ctx context.Context, service string, batches []*sqlstore.Batch, log *sqlstore.Batch) (int64, error) {
-	results, err := q.send(ctx, writes(service, batches, log))
+	results, err := q.send(ctx, writes(service, batches, log, true))
 	if err != nil {
 		return 0, err
 	}
-	first, err := wrote(results, batches, log)
+	first, err := wrote(results, batches, log, true)
 	if err != nil {
 		return 0, q.fail(err)
 	}
@@ -226,22 +244,31 @@ func (q *session) Write(ctx context.Context, service string, batches []*sqlstore
 	return first, nil
 }
 
-// writes returns what Write sends, and wrote reads what comes back.
-func writes(service string, batches []*sqlstore.Batch, log *sqlstore.Batch) *pgx.Batch {
+// writes returns what Write sends, and wrote reads what comes back; own says whether beginText has begun the transaction.
+func writes(service string, batches []*sqlstore.Batch, log *sqlstore.Batch, own bool) *pgx.Batch {
 	pipeline := &pgx.Batch{}
 	for _, b := range batches {
+		if own && varies(b.Shape) {
+			pipeline.Queue(planAnew)
+			pipeline.Queue(shapeText(service, b.Shape), arrays(b)...)
+			pipeline.Queue(planOnce)
+			continue
+		}
 		pipeline.Queue(shapeText(service, b.Shape), arrays(b)...)
 	}
 	if log != nil {
 		pipeline.Queue(logText(service, log), append(arrays(log), log.N)...)
-		pipeline.Queue(headText(service))
 	}
 	return pipeline
 }
 
-func wrote(results pgx.BatchResults, batches []*sqlstore.Batch, log *sqlstore.Batch) (int64, error) {
+func wrote(results pgx.BatchResults, batches []*sqlstore.Batch, log *sqlstore.Batch, own bool) (int64, error) {
 	for _, b := range batches {
-		if err := written(results, b); err != nil {
+		read := written
+		if own && varies(b.Shape) {
+			read = writtenAnew
+		}
+		if err := read(results, b); err != nil {
 			// The error that counts is the first; closing drains what follows it.
 			_ = results.Close()
 			return 0, err
@@ -251,12 +278,9 @@ func wrote(results pgx.BatchResults, batches []*sqlstore.Batch, log *sqlstore.Ba
 		return 0, results.Close()
 	}
 	var last int64
-	_, err := results.Exec()
+	err := results.QueryRow().Scan(&last)
 	if unique(err) {
 		err = &Error{driver.ErrConflict, err}
-	}
-	if err == nil {
-		err = results.QueryRow().Scan(&last)
 	}
 	if err := first(err, results.Close()); err != nil {
 		return 0, fmt.Errorf("append to the log: %w", err)
@@ -266,8 +290,8 @@ func wrote(results pgx.BatchResults, batches []*sqlstore.Batch, log *sqlstore.Ba
 
 var logTexts sync.Map // service -> string
 
-// logText takes the positions and inserts the records at them. The first column
-// of the batch, the position, is not used.
+// logText takes the positions, inserts the records at them and returns the last. The
+// first column of the batch, the position, is not used.
 func logText(service string, log *sqlstore.Batch) string {
 	if text, ok := logTexts.Load(service); ok {
 		return text.(string)
@@ -275,18 +299,15 @@ func logText(service string, log *sqlstore.Batch) string {
 	name := func(table string) string { return tableName(service, table) }
 	columns := len(log.Cols)
 	count := "$" + strconv.Itoa(columns+1) + "::bigint"
-	text := "WITH h AS (UPDATE " + name("bb_head") + " SET position = position + " + count + " RETURNING position) " +
+	text := "WITH h AS (UPDATE " + name("bb_head") + " SET position = position + " + count + " RETURNING position), l AS (" +
 		log.Shape.Head(name) + "SELECT h.position - " + count + " + u.ordinal"
 	for i := 2; i <= columns; i++ {
 		text += ", u.c" + strconv.Itoa(i)
 	}
-	text += " FROM h, " + log.Shape.Arrays()
+	text += " FROM h, " + log.Shape.Arrays() + ") SELECT position FROM h"
 	logTexts.Store(service, text)
 	return text
 }
-
-// headText reads where the log's head stands, which its transaction has locked.
-func headText(service string) string { return "SELECT position FROM " + tableName(service, "bb_head") }
 
 // written reads the result of a batch's statement and blames the first row that
 // took no effect where it had to.
@@ -325,6 +346,18 @@ func written(results pgx.BatchResults, b *sqlstore.Batch) error {
 		}
 	}
 	return nil
+}
+
+// writtenAnew is written of a statement between planAnew and planOnce.
+func writtenAnew(results pgx.BatchResults, b *sqlstore.Batch) error {
+	if _, err := results.Exec(); err != nil {
+		return err
+	}
+	if err := written(results, b); err != nil {
+		return err
+	}
+	_, err := results.Exec()
+	return err
 }
 
 // lockBuckets bounds the locks that one transaction holds of a service's keys, since the server keeps them in a table of fixed size.

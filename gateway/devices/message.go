@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"example.org/souk/backbone"
 	"example.org/souk/mall"
@@ -179,9 +180,18 @@ func (s seen) commandID(device, name string, payload []byte) (id string, timed b
 	case s.id != "":
 		return "mqtt_" + digest(device+"\n"+name+"\n"+s.id), true
 	case s.stamp != "":
-		return "mqtt_" + digest(device+"\n"+name+"\n\n"+string(payload)), true
+		return "mqtt_" + instant(s.stamp) + digest(device+"\n"+name+"\n\n"+string(payload)), true
 	}
 	return "mqtt_" + rand.Text(), false
+}
+
+// instant begins the id of what happened at a time that a device has written, where that is one.
+func instant(stamp string) string {
+	at, err := time.Parse(time.RFC3339, stamp)
+	if err != nil {
+		return ""
+	}
+	return mall.Instant(at)
 }
 
 func digest(s string) string {

@@ -82,6 +82,8 @@ type Request struct {
 	Body []byte
 	// Trace is the W3C traceparent to carry on.
 	Trace string
+	// Since is when a request with this Idempotency-Key first came, zero without a key.
+	Since time.Time
 
 	traceID string
 }

@@ -700,6 +700,37 @@ func TestIdempotencyKeyIsGivenBack(t *testing.T) {
 	}
 }
 
+// A request that is sent again under its key is told since when that is known, whatever became of the first, so that what is made of both is made
+// once. Red when a claim that is given back takes that along, or when none is told.
+func TestIdempotencyKeySince(t *testing.T) {
+	t.Parallel()
+	var since []time.Time
+	failed := false
+	w := open(t, door.Config{}, door.Route{Pattern: "POST /x", Access: everybody, Body: true, Creates: true, Handle: func(rw http.ResponseWriter, r *door.Request) error {
+		since = append(since, r.Since)
+		if failed = !failed; failed {
+			return backbone.ErrUnavailable
+		}
+		rw.WriteHeader(http.StatusCreated)
+		return nil
+	}})
+	first := w.clock.Now()
+	w.do(keyed(w, "a", "k1", "{}"))
+	w.clock.move(time.Hour)
+	w.do(keyed(w, "a", "k1", `{"other":"body"}`))
+	w.clock.move(door.KeyLife)
+	w.do(keyed(w, "a", "k1", "{}"))
+	if len(since) != 3 || !since[0].Equal(first) || !since[1].Equal(first) || !since[2].Equal(w.clock.Now()) {
+		t.Errorf("at %s and %s: %v", first, w.clock.Now(), since)
+	}
+	failed = true
+	without := keyed(w, "a", "", "{}")
+	without.Header.Del("Idempotency-Key")
+	if w.do(without); len(since) != 4 || !since[3].IsZero() {
+		t.Errorf("without a key: %v", since)
+	}
+}
+
 // What cannot be done yet is tried again under the same key, unlike any other conflict. Red when what says to come again is kept.
 func TestIdempotencyKeyOfWhatIsNotYet(t *testing.T) {
 	t.Parallel()

@@ -25,11 +25,12 @@ const (
 type Idempotency interface {
 	// Claim takes the key for a caller until the given instant, or returns what stands under it: another's claim, or an answer.
 	// What has expired at now does not stand any more, nor does, for the same fingerprint, the claim of a process that has ended; for
-	// another fingerprint an expired claim may stand on.
+	// another fingerprint an expired claim may stand on. Since is told either way: until KeyLife after the last claim a key keeps the instant of
+	// the first, whatever became of that, so that ids which are made of both are made again.
 	Claim(ctx context.Context, caller, key string, fingerprint [sha256.Size]byte, now, until time.Time) (standing Remembered, claimed bool, err error)
 	// Keep puts an answer in the place of a claim.
 	Keep(ctx context.Context, caller, key string, r Remembered) error
-	// Release gives a claim back without an answer.
+	// Release gives a claim back without an answer, for requests of any fingerprint.
 	Release(ctx context.Context, caller, key string) error
 }
 
@@ -43,6 +44,8 @@ type Remembered struct {
 	Location string
 	Body     []byte
 	Expires  time.Time
+	// Since is when the key was first claimed, in whole microseconds. Keep leaves it as it is.
+	Since time.Time
 }
 
 // once answers a request with an Idempotency-Key: it runs the first of them and gives its answer to all others of the same content.
@@ -81,6 +84,7 @@ func (d *Door) once(a *answer, r *Request, run func() error) error {
 			d.log.ErrorContext(r.Context(), "idempotency key not claimed", "error", err, "trace_id", r.traceID)
 			return backbone.ErrUnavailable
 		case claimed:
+			r.Since = standing.Since
 			return d.first(a, r, key, fingerprint, run)
 		case standing.Fingerprint != fingerprint:
 			return NewProblem(http.StatusUnprocessableEntity, "key_reused", "This Idempotency-Key was used for another request before.")
@@ -215,7 +219,13 @@ func (f *flights) enter(key string) (lane chan struct{}, leave func()) {
 // MemoryIdempotency remembers in memory, for tests and for programs that may forget at a restart. The zero value is ready.
 type MemoryIdempotency struct {
 	mu  sync.Mutex
-	all map[[2]string]Remembered
+	all map[[2]string]memory
+}
+
+// memory is an answer, or a claim until an instant.
+type memory struct {
+	Remembered
+	until time.Time
 }
 
 // Claim implements Idempotency.
@@ -223,18 +233,23 @@ func (m *MemoryIdempotency) Claim(_ context.Context, caller, key string, fingerp
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.all == nil {
-		m.all = map[[2]string]Remembered{}
+		m.all = map[[2]string]memory{}
 	}
 	for k, r := range m.all {
 		if !r.Expires.After(now) {
 			delete(m.all, k)
 		}
 	}
+	since := now.Truncate(time.Microsecond)
 	if r, ok := m.all[[2]string{caller, key}]; ok {
-		return r, false, nil
+		if r.Status != 0 || r.until.After(now) {
+			return r.Remembered, false, nil
+		}
+		since = r.Since
 	}
-	m.all[[2]string{caller, key}] = Remembered{Fingerprint: fingerprint, Expires: until}
-	return Remembered{}, true, nil
+	r := Remembered{Fingerprint: fingerprint, Expires: now.Add(KeyLife), Since: since}
+	m.all[[2]string{caller, key}] = memory{r, until}
+	return r, true, nil
 }
 
 // Keep implements Idempotency.
@@ -242,7 +257,8 @@ func (m *MemoryIdempotency) Keep(_ context.Context, caller, key string, r Rememb
 	r.Body = append([]byte(nil), r.Body...)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.all[[2]string{caller, key}] = r
+	r.Since = m.all[[2]string{caller, key}].Since
+	m.all[[2]string{caller, key}] = memory{Remembered: r}
 	return nil
 }
 
@@ -250,6 +266,9 @@ func (m *MemoryIdempotency) Keep(_ context.Context, caller, key string, r Rememb
 func (m *MemoryIdempotency) Release(_ context.Context, caller, key string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.all, [2]string{caller, key})
+	if r := m.all[[2]string{caller, key}]; r.Status == 0 {
+		r.until = time.Time{}
+		m.all[[2]string{caller, key}] = r
+	}
 	return nil
 }

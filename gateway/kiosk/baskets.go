@@ -316,7 +316,7 @@ func (g *gateway) basket(ctx context.Context, id string) (basketBody, error) {
 }
 
 func (g *gateway) start(ctx context.Context, w who, customer, key string) (basketBody, error) {
-	id, commandID := derive("basket", w.actor, key), derive("start", w.actor, key)
+	id, commandID := derive("basket", w.asked(), w.actor, key), derive("start", w.asked(), w.actor, key)
 	c, err := g.Border.Start(ctx, id, customer)
 	if err != nil {
 		return basketBody{}, filled(err)
@@ -328,7 +328,7 @@ func (g *gateway) start(ctx context.Context, w who, customer, key string) (baske
 }
 
 func (g *gateway) addItem(ctx context.Context, w who, basket, product string, quantity int64, seen mall.Money, key string) error {
-	id := derive("add", w.actor, basket, key)
+	id := derive("add", begun(basket), w.actor, basket, key)
 	c, err := g.Border.Add(ctx, basket, product, quantity, seen)
 	return g.again(ctx, w, id, c, err)
 }
@@ -377,12 +377,12 @@ func (g *gateway) removeItem(ctx context.Context, w who, b Basket, product strin
 	if key == "" {
 		key = strconv.FormatInt(b.Version, 10)
 	}
-	return g.do(ctx, w, derive("remove", w.actor, b.ID, key), command.RemoveItem{Basket: b.ID, Product: product, Quantity: quantity})
+	return g.do(ctx, w, derive("remove", begun(b.ID), w.actor, b.ID, key), command.RemoveItem{Basket: b.ID, Product: product, Quantity: quantity})
 }
 
 // extend keeps a basket longer. Asked twice for one state of it, it does so once.
 func (g *gateway) extend(ctx context.Context, w who, b Basket) error {
-	return g.do(ctx, w, derive("extend", b.ID, strconv.FormatInt(b.Version, 10)), command.ExtendBasket{Basket: b.ID})
+	return g.do(ctx, w, derive("extend", begun(b.ID), b.ID, strconv.FormatInt(b.Version, 10)), command.ExtendBasket{Basket: b.ID})
 }
 
 // accept takes prices that the customer was shown, if they still hold.
@@ -400,7 +400,7 @@ func (g *gateway) accept(ctx context.Context, w who, b Basket, quotes []mall.Quo
 	if len(changed) > 0 {
 		return priceChanged(changed)
 	}
-	id := derive("accept", parts...)
+	id := derive("accept", begun(b.ID), parts...)
 	c, err := g.Border.Accept(ctx, command.AcceptPrices{Basket: b.ID, Prices: quotes})
 	return g.again(ctx, w, id, c, err)
 }
@@ -433,7 +433,7 @@ func pricesHold(b Basket) error {
 }
 
 func (g *gateway) giveUp(ctx context.Context, w who, basket, reason string) error {
-	return g.do(ctx, w, derive("give-up", basket), command.CancelBasket{Basket: basket, Reason: reason})
+	return g.do(ctx, w, derive("give-up", begun(basket), basket), command.CancelBasket{Basket: basket, Reason: reason})
 }
 
 // checkOut orders what is in a basket, at the prices of now, which the customer must have accepted.
@@ -444,7 +444,7 @@ func (g *gateway) checkOut(ctx context.Context, w who, b Basket, c command.Check
 	if err := pricesHold(b); err != nil {
 		return err
 	}
-	id := derive("check-out", b.ID, strconv.FormatInt(b.Version, 10), c.Payment, string(c.WhenShort), strconv.FormatBool(c.WaitForStock))
+	id := derive("check-out", begun(b.ID), b.ID, strconv.FormatInt(b.Version, 10), c.Payment, string(c.WhenShort), strconv.FormatBool(c.WaitForStock))
 	c, err := g.Border.Checkout(ctx, c)
 	err = g.again(ctx, w, id, c, err)
 	if b.Status != BasketOpen || len(c.Prices) == 0 || len(c.Prices) != len(b.Lines) {

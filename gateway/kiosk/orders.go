@@ -278,7 +278,7 @@ func (g *gateway) cancel(ctx context.Context, w who, o orderBody, reason string)
 	if reason == "" {
 		reason = "canceled by the customer"
 	}
-	id, c := derive("cancel", o.Order, reason), command.CancelOrder{Order: o.Order, Reason: reason}
+	id, c := derive("cancel", begun(o.Order), o.Order, reason), command.CancelOrder{Order: o.Order, Reason: reason}
 	err := g.do(ctx, w, id, c)
 	if o.Version == 0 {
 		return err
@@ -288,7 +288,7 @@ func (g *gateway) cancel(ctx context.Context, w who, o orderBody, reason string)
 
 // decide says what is to become of what was not found. The version tells a decision from one that is made of the next shortage.
 func (g *gateway) decide(ctx context.Context, w who, o orderBody, choice string) error {
-	return g.do(ctx, w, derive("decide", o.Order, strconv.FormatInt(o.Version, 10)), command.DecideShort{Order: o.Order, Choice: mall.WhenShort(choice)})
+	return g.do(ctx, w, derive("decide", begun(o.Order), o.Order, strconv.FormatInt(o.Version, 10)), command.DecideShort{Order: o.Order, Choice: mall.WhenShort(choice)})
 }
 
 // pay says that the money for an order was taken. Its invoice has the id of the order. While there is none no command is sent, since its
@@ -296,7 +296,7 @@ func (g *gateway) decide(ctx context.Context, w who, o orderBody, choice string)
 func (g *gateway) pay(ctx context.Context, w who, o orderBody) error {
 	switch {
 	case o.Owed, o.Paid: // a repeat is answered as the first was
-		return g.do(ctx, w, derive("pay", o.Order), command.PayInvoice{Invoice: o.Order})
+		return g.do(ctx, w, derive("pay", begun(o.Order), o.Order), command.PayInvoice{Invoice: o.Order})
 	case o.Status == "ready":
 		return door.NotYet("payment_settling", "The payment of this order is being settled. Nothing is to be paid; try again in a moment.")
 	}

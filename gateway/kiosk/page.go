@@ -73,7 +73,7 @@ type shopper struct {
 	kiosk  bool
 }
 
-func (s *shopper) who(r *door.Request) who { return who{s.Actor(), r.Trace} }
+func (s *shopper) who(r *door.Request) who { return who{s.Actor(), r.Trace, r.Since} }
 
 func (g *gateway) showPages() error {
 	p := &pages{g, map[*tongue]*template.Template{}}

@@ -61,7 +61,7 @@ type attempt struct {
 
 // payment returns the id of the attempt's payment.
 func (a attempt) payment() string {
-	return derive("payment", a.basket, a.total.String(), strconv.Itoa(a.n))
+	return derive("payment", begun(a.basket), a.basket, a.total.String(), strconv.Itoa(a.n))
 }
 
 // String returns what parseAttempt reads.
@@ -147,7 +147,7 @@ func (p *pages) payBeforehand(v *visit, b Basket) (payment string, show *paying,
 		return show.ID, show, nil
 	case "none":
 		c := command.AuthorizePayment{Payment: show.ID, Customer: b.Customer, Amount: b.Total}
-		if err := p.do(v.ctx, v.who.who(v.r), derive("authorize", show.ID), c); err != nil {
+		if err := p.do(v.ctx, v.who.who(v.r), derive("authorize", "", show.ID), c); err != nil {
 			return "", nil, err
 		}
 	}
@@ -216,7 +216,7 @@ func (p *pages) void(v *visit, payment string) error {
 	if !found || now.Status != PaymentAsked && now.Status != PaymentSetAside {
 		return nil
 	}
-	return p.do(v.ctx, v.who.who(v.r), derive("void", payment), command.VoidPayment{Payment: payment, Reason: "not needed"})
+	return p.do(v.ctx, v.who.who(v.r), derive("void", "", payment), command.VoidPayment{Payment: payment, Reason: "not needed"})
 }
 
 // forget ends what the browser remembers of a basket of the caller's that has ended, and frees what was set aside for it and for whichever the browser

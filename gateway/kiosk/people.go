@@ -18,10 +18,13 @@ import (
 	"example.org/souk/mall/command"
 )
 
-// who acts: for whom a command is made, and within which trace.
-type who struct{ actor, trace string }
+// who acts: for whom a command is made, within which trace, and since when it is asked for.
+type who struct {
+	actor, trace string
+	since        time.Time // of the request's Idempotency-Key
+}
 
-func whoOf(r *door.Request) who { return who{r.Caller.Actor(), r.Trace} }
+func whoOf(r *door.Request) who { return who{r.Caller.Actor(), r.Trace, r.Since} }
 
 // do validates a command, and has it decided under an id.
 func (g *gateway) do(ctx context.Context, w who, id string, c command.Command) error {
@@ -35,10 +38,31 @@ func (g *gateway) do(ctx context.Context, w who, id string, c command.Command) e
 	return answer.Err()
 }
 
-// derive makes an id that is the same whenever the same parts come again, and that nobody guesses who does not know them.
-func derive(kind string, parts ...string) string {
+// derive makes an id that is the same whenever the same parts come again, and that nobody guesses who does not know them. It begins
+// with an instant (mall.Instant) that belongs to the parts; none is known of what comes from a page's form.
+func derive(kind, at string, parts ...string) string {
 	sum := sha256.Sum256([]byte(kind + "\x00" + strings.Join(parts, "\x00")))
-	return kind + "-" + base64.RawURLEncoding.EncodeToString(sum[:18])
+	return kind + "-" + at + base64.RawURLEncoding.EncodeToString(sum[:18])[:secretLength]
+}
+
+// secretLength is the length of what is secret of an id.
+const secretLength = 24
+
+// asked is the instant at which something was asked for first.
+func (w who) asked() string {
+	if w.since.IsZero() {
+		return ""
+	}
+	return mall.Instant(w.since)
+}
+
+// begun is the instant with which the id of a basket, or of its order, begins.
+func begun(basket string) string {
+	at, ok := strings.CutPrefix(basket, "basket-")
+	if !ok || len(at) != mall.InstantLength+secretLength {
+		return ""
+	}
+	return at[:mall.InstantLength]
 }
 
 // madeHere begins the ids of customers who were registered at a kiosk. The rest of such an id is a secret of whoever
@@ -173,7 +197,7 @@ func (g *gateway) register(ctx context.Context, w who, name, email, sms, card, k
 	if sms != "" && !strings.ContainsAny(sms, "0123456789") {
 		return "", door.InvalidField("sms", "is no number")
 	}
-	c := command.RegisterCustomer{Customer: derive(madeHere, w.actor, key), Card: card}
+	c := command.RegisterCustomer{Customer: derive(madeHere, w.asked(), w.actor, key), Card: card}
 	for _, f := range []struct {
 		text string
 		into *mall.Personal
@@ -187,5 +211,5 @@ func (g *gateway) register(ctx context.Context, w who, name, email, sms, card, k
 		}
 		*f.into = sealed
 	}
-	return c.Customer, g.do(ctx, w, derive("register", w.actor, key), c)
+	return c.Customer, g.do(ctx, w, derive("register", w.asked(), w.actor, key), c)
 }

@@ -49,8 +49,9 @@ func newAnswers(store driver.Store, t transact) *answers {
 }
 
 // Claim implements door.Idempotency. A claim is kept as long as an answer, so that its key cannot be used for another request
-// after a crash; once it has expired, or its process is gone, the same request takes it over. Running that again is safe,
-// since commands are known by ids of their own. Where ctx ends before the claim is durable it is given back as soon as it may have been made.
+// after a crash; once it has expired, or its process is gone, the same request takes it over, and any once it was given back. Running that
+// again is safe, since commands are known by ids of their own. Where ctx ends before the claim is durable it is given back as soon as it
+// may have been made.
 func (a *answers) Claim(ctx context.Context, caller, key string, fingerprint [sha256.Size]byte, now, until time.Time) (standing door.Remembered, claimed bool, err error) {
 	content := hex.EncodeToString(fingerprint[:])
 	// Most of what comes again was answered, and to see that needs no transaction.
@@ -64,17 +65,22 @@ func (a *answers) Claim(ctx context.Context, caller, key string, fingerprint [sh
 	}
 	err = a.transact(ctx, a.store, func(ctx context.Context, tx backbone.Transaction) (err error) {
 		found.standing, found.claimed = door.Remembered{}, false
-		rows, err := tx.Query(ctx, `INSERT INTO `+a.table+` AS i (caller, key, fingerprint, status, type, location, body, boot, until, expires)
-			VALUES ($1, $2, $3, 0, '', '', '', $4, $5, $6)
+		rows, err := tx.Query(ctx, `INSERT INTO `+a.table+` AS i (caller, key, fingerprint, status, type, location, body, boot, until, expires, since)
+			VALUES ($1, $2, $3, 0, '', '', '', $4, $5, $6, $7)
 			ON CONFLICT (caller, key) DO UPDATE SET fingerprint = excluded.fingerprint, status = 0, type = '', location = '', body = '',
-			boot = excluded.boot, until = excluded.until, expires = excluded.expires
-			WHERE i.expires <= $7 OR i.status = 0 AND i.fingerprint = excluded.fingerprint AND (i.boot <> excluded.boot OR i.until <= $7)
-			RETURNING 1`, caller, key, content, a.boot, until.UnixMicro(), now.Add(door.KeyLife).UnixMicro(), now.UnixMicro())
+			boot = excluded.boot, until = excluded.until, expires = excluded.expires,
+			since = CASE WHEN i.expires <= excluded.since THEN excluded.since ELSE i.since END
+			WHERE i.expires <= $7 OR i.status = 0 AND (i.boot = '' OR i.fingerprint = excluded.fingerprint AND (i.boot <> excluded.boot OR i.until <= $7))
+			RETURNING since`, caller, key, content, a.boot, until.UnixMicro(), now.Add(door.KeyLife).UnixMicro(), now.UnixMicro())
 		if err != nil {
 			return err
 		}
-		found.claimed = rows.Next()
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil || found.claimed {
+		var since int64
+		if found.claimed = rows.Next(); found.claimed {
+			err = rows.Scan(&since)
+		}
+		if err := errors.Join(err, rows.Err(), rows.Close()); err != nil || found.claimed {
+			found.standing.Since = time.UnixMicro(since)
 			return err
 		}
 		found.standing, _, err = a.look(ctx, tx.Query, caller, key, content, now)
@@ -91,7 +97,7 @@ func (a *answers) Claim(ctx context.Context, caller, key string, fingerprint [sh
 
 // look returns what stands under a key, and whether it is free for a request of this content.
 func (a *answers) look(ctx context.Context, query func(context.Context, string, ...any) (driver.Rows, error), caller, key, content string, now time.Time) (r door.Remembered, free bool, err error) {
-	rows, err := query(ctx, `SELECT fingerprint, status, type, location, body, boot, until, expires FROM `+a.table+
+	rows, err := query(ctx, `SELECT fingerprint, status, type, location, body, boot, until, expires, since FROM `+a.table+
 		` WHERE caller = $1 AND key = $2 AND expires > $3`, caller, key, now.UnixMicro())
 	if err != nil {
 		return r, false, err
@@ -101,14 +107,18 @@ func (a *answers) look(ctx context.Context, query func(context.Context, string, 
 		return r, true, rows.Err()
 	}
 	var first, body, boot string
-	var until, expires int64
-	if err := rows.Scan(&first, &r.Status, &r.Type, &r.Location, &body, &boot, &until, &expires); err != nil {
+	var until, expires, since int64
+	if err := rows.Scan(&first, &r.Status, &r.Type, &r.Location, &body, &boot, &until, &expires, &since); err != nil {
 		return r, false, err
+	}
+	r.Expires, r.Since = time.UnixMicro(expires), time.UnixMicro(since)
+	if r.Status == 0 && boot == "" {
+		return r, true, nil
 	}
 	if n, err := hex.Decode(r.Fingerprint[:], []byte(first)); err != nil || n != len(r.Fingerprint) {
 		return r, false, fmt.Errorf("idempotency key of %s: its fingerprint is damaged", caller)
 	}
-	r.Body, r.Expires = []byte(body), time.UnixMicro(expires)
+	r.Body = []byte(body)
 	orphan := boot != a.boot || until <= now.UnixMicro()
 	return r, r.Status == 0 && orphan && first == content, nil
 }
@@ -134,7 +144,7 @@ func (a *answers) Release(_ context.Context, caller, key string) error {
 func (a *answers) released(caller, key string) func(context.Context, backbone.Transaction) error {
 	return func(ctx context.Context, tx backbone.Transaction) error {
 		return tx.Exec(ctx, []driver.Statement{{
-			SQL:  `DELETE FROM ` + a.table + ` WHERE caller = $1 AND key = $2 AND status = 0 AND boot = $3`,
+			SQL:  `UPDATE ` + a.table + ` SET boot = '', until = 0 WHERE caller = $1 AND key = $2 AND status = 0 AND boot = $3`,
 			Args: []any{caller, key, a.boot},
 		}})
 	}

@@ -138,6 +138,33 @@ func TestAnswersOutliveTheirProcess(t *testing.T) {
 	expect(third, two, noon.Add(door.KeyLife).Add(60*time.Second), "other")
 }
 
+// A key keeps the instant at which it was claimed first: over a claim that was given back, one whose process died and an
+// answer, until it expires. Red when a claim that is given back is deleted, when taking one over sets the instant, or when expiry does not.
+func TestAnswersKnowSinceWhen(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "souk.db")
+	expect := func(a *answers, content [32]byte, now, since time.Time) {
+		t.Helper()
+		r, _, err := a.Claim(t.Context(), "c", "k", content, now, now.Add(30*time.Second))
+		if err != nil || !r.Since.Equal(since) {
+			t.Errorf("at %s: since %s, %v", now, r.Since, err)
+		}
+	}
+	first, _, end := table(t, path)
+	expect(first, one, noon, noon)
+	if err := first.Release(t.Context(), "c", "k"); err != nil {
+		t.Fatal(err)
+	}
+	expect(first, two, noon.Add(time.Minute), noon)
+	end()
+	second, _, _ := table(t, path)
+	expect(second, two, noon.Add(2*time.Minute), noon)
+	keep(t, second, 202, "done", noon.Add(2*time.Minute))
+	expect(second, one, noon.Add(time.Hour), noon)
+	later := noon.Add(2*time.Minute + door.KeyLife)
+	expect(second, one, later, later)
+}
+
 // What has expired is pruned, in bites, and nothing else is. Red when prune looks at another instant than it is given.
 // Whoever asks for a key while the database stands still is told so when their time is over, and keeps nobody from the key afterwards. Red when the claim
 // is waited for whatever becomes of the caller, and when it stays behind without them.

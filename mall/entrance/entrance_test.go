@@ -17,7 +17,7 @@ import (
 var (
 	who     = mall.VisitorID("s1", "c1", "")
 	scanned = command.ScanCard{Store: "s1", Customer: "c1", Card: "k1", Device: "g1"}
-	arrived = event.CustomerArrived{Store: "s1", Visit: visitID(who, 1), Customer: "c1", Card: "k1"}
+	arrived = event.CustomerArrived{Store: "s1", Visit: visitID(who, 1, backbonetest.Epoch.UnixMicro()), Customer: "c1", Card: "k1"}
 	opened  = VisitOpened{Visitor: who, Visit: arrived.Visit, Device: "g1", At: backbonetest.Epoch.UnixMicro()}
 	gone    = VisitClosed{Visit: arrived.Visit, Reason: departed}
 )
@@ -31,7 +31,6 @@ func events(list ...backbone.Event) []backbone.Event { return list }
 
 func TestScans(t *testing.T) {
 	t.Parallel()
-	second := event.CustomerArrived{Store: "s1", Visit: visitID(who, 2), Customer: "c1", Card: "k1"}
 	untimed := changed(scanned, func(c *command.ScanCard) { c.Untimed = true })
 	for _, c := range []struct {
 		name  string
@@ -58,7 +57,7 @@ func TestScans(t *testing.T) {
 			}
 			want := arrived
 			if len(c.given) > 0 {
-				want = second
+				want.Visit = visitID(who, 2, at.UnixMicro())
 			}
 			o.Then(want, VisitOpened{Visitor: who, Visit: want.Visit, Device: c.when.Device, At: at.UnixMicro()})
 		})

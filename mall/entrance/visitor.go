@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"time"
 
 	"example.org/souk/backbone"
+	"example.org/souk/mall"
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/event"
 )
@@ -55,17 +57,17 @@ func scan(s visitor, c command.ScanCard, m backbone.Meta) ([]backbone.Event, err
 	case c.Untimed && s.Visits > 0 && c.Device == s.Device && (c.Repeated || at-s.Since <= copyWithin):
 		return nil, nil // a copy of the scan that opened the last visit
 	}
-	visit := visitID(c.Stream(), s.Visits+1)
+	visit := visitID(c.Stream(), s.Visits+1, at)
 	return append(before,
 		event.CustomerArrived{Store: c.Store, Visit: visit, Customer: c.Customer, Card: c.Card, At: c.Taken},
 		VisitOpened{Visitor: c.Stream(), Visit: visit, Device: c.Device, At: at},
 	), nil
 }
 
-// visitID names the n-th visit of a visitor.
-func visitID(visitor string, n int64) string {
+// visitID names the n-th visit of a visitor, which began at the instant, in microseconds.
+func visitID(visitor string, n, at int64) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", visitor, n))
-	return "v" + base64.RawURLEncoding.EncodeToString(sum[:16])
+	return "v" + mall.Instant(time.UnixMicro(at)) + base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
 // CloseVisit closes a visit: the named one, or, where the departure knew of none, the one that was open at the instant At.

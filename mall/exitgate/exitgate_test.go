@@ -23,8 +23,8 @@ func departure(visit string, lines []mall.Line) event.CustomerDeparted {
 	return event.CustomerDeparted{Store: "s1", Location: "main", Visit: visit, Customer: "c1", Lines: lines}
 }
 
-func unannounced(n string) event.CustomerDeparted {
-	e := departure("u"+digest(who+"/"+n), bag)
+func unannounced(n string, after time.Duration) event.CustomerDeparted {
+	e := departure("u"+mall.Instant(backbonetest.Epoch.Add(after))+digest(who+"/"+n), bag)
 	e.Unannounced = true
 	return e
 }
@@ -55,15 +55,15 @@ func TestScans(t *testing.T) {
 	}{
 		"of a visit":                        {events(onVisit), 0, left, events(departure("v1", bag), was)},
 		"with nothing":                      {events(onVisit), 0, empty, events(departure("v1", []mall.Line{}), scannedAt("g1", nil, 0))},
-		"without an arrival":                {nil, 0, left, events(unannounced("1"), was)},
-		"after twelve hours":                {events(onVisit), 12 * time.Hour, left, events(unannounced("1"), scannedAt("g1", bag, 12*time.Hour))},
-		"twice on one visit":                {events(onVisit, departure("v1", bag), was), time.Minute, left, events(unannounced("2"), scannedAt("g1", bag, time.Minute))},
+		"without an arrival":                {nil, 0, left, events(unannounced("1", 0), was)},
+		"after twelve hours":                {events(onVisit), 12 * time.Hour, left, events(unannounced("1", 12*time.Hour), scannedAt("g1", bag, 12*time.Hour))},
+		"twice on one visit":                {events(onVisit, departure("v1", bag), was), time.Minute, left, events(unannounced("2", time.Minute), scannedAt("g1", bag, time.Minute))},
 		"untimed, the same at once":         {events(onVisit, departure("v1", bag), was), 2 * time.Second, untimed, nil},
-		"untimed, the same later":           {events(onVisit, departure("v1", bag), was), 3 * time.Second, untimed, events(unannounced("2"), scannedAt("g1", bag, 3*time.Second))},
+		"untimed, the same later":           {events(onVisit, departure("v1", bag), was), 3 * time.Second, untimed, events(unannounced("2", 3*time.Second), scannedAt("g1", bag, 3*time.Second))},
 		"untimed, another bag at once":      {events(onVisit, departure("v1", bag), was, VisitAdopted{Visit: "v2", At: at + 1}), time.Second, other, events(departure("v2", bag[:1]), scannedAt("g1", bag[:1], time.Second))},
-		"untimed, at another gate at once":  {events(onVisit, departure("v1", bag), was), time.Second, elsewhere, events(unannounced("2"), scannedAt("g2", bag, time.Second))},
+		"untimed, at another gate at once":  {events(onVisit, departure("v1", bag), was), time.Second, elsewhere, events(unannounced("2", time.Second), scannedAt("g2", bag, time.Second))},
 		"untimed, sent before, much later":  {events(onVisit, departure("v1", bag), was), time.Hour, again, nil},
-		"timed, the same at once: a second": {events(onVisit, departure("v1", bag), was), time.Second, left, events(unannounced("2"), scannedAt("g1", bag, time.Second))},
+		"timed, the same at once: a second": {events(onVisit, departure("v1", bag), was), time.Second, left, events(unannounced("2", time.Second), scannedAt("g1", bag, time.Second))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -83,7 +83,7 @@ func TestVisits(t *testing.T) {
 		"a first":               {nil, events(adopted)},
 		"the same":              {events(adopted), nil},
 		"after an earlier one":  {events(VisitAdopted{Visit: "v0", At: at - 9}, departure("v0", bag), BagScanned{At: at - 5}), events(adopted)},
-		"told when it was over": {events(unannounced("1"), was), nil},
+		"told when it was over": {events(unannounced("1", 0), was), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -59,7 +59,7 @@ func scan(s visitor, c command.ScanExit, m backbone.Meta) ([]backbone.Event, err
 	}
 	visit, announced := s.Open, s.Open != "" && at-s.Since <= longest
 	if !announced {
-		visit = "u" + digest(fmt.Sprintf("%s/%d", c.Stream(), s.Departures+1))
+		visit = "u" + mall.Instant(time.UnixMicro(at)) + digest(fmt.Sprintf("%s/%d", c.Stream(), s.Departures+1))
 	}
 	lines := c.Lines
 	if lines == nil {

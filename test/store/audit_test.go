@@ -342,7 +342,7 @@ func letter(t *testing.T, out *outside, subject string) (found mailstandin.Messa
 // B17: mails really go out by SMTP: to the customer, with what happened, each under one Message-ID made of the event. One
 // that the server puts off is sent again, one whose answer was lost is sent again under the same Message-ID, and one that
 // it refuses for good is given up. Red when the Message-ID is made at each try.
-func TestB17_Mail(t *testing.T) {
+func TestB6B17_Mail(t *testing.T) {
 	t.Parallel()
 	binary := program(t)
 	out := startOutside(t, binary)

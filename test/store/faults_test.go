@@ -167,7 +167,7 @@ func TestE5_ProviderPaused(t *testing.T) {
 
 // E5: a mail server that hangs or is gone delays no order, and every mail that was due comes once it is back. Red when a
 // call that failed is given up.
-func TestE5_MailServerGone(t *testing.T) {
+func TestE5D2_MailServerGone(t *testing.T) {
 	t.Parallel()
 	for how, away := range map[string]func(t *testing.T, o *outside) (back func()){
 		"stopped": func(_ *testing.T, o *outside) func() { o.mail.Pause(); return o.mail.Resume },

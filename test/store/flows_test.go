@@ -199,7 +199,7 @@ func number(t *testing.T, text string) int {
 // The flows of the mall, each told in a text file that needs no programmer to read, run as it stands there. B3 is kiosk-order, and of the supermarket
 // walk-in and restock: the whole flow, and all that was told of it, in each stream and from one stream to the next. Red when a service leaves out what
 // caused its message; walk-in also when a product counts once however often it is in the bag, restock when each departure below the threshold asks.
-func TestScenarios(t *testing.T) {
+func TestB3_Scenarios(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/scenarios/*.txt")
 	if err != nil || len(files) < 9 {

@@ -101,7 +101,7 @@ func (m *mall) orderOne(id string) {
 // in its order, and everything else flows. An operator looks, edits, tries again; each request carries who and why. Red
 // when a permanent error is tried again, when tries do not end, when a failed handler's rows stay, when a message
 // overtakes the one before it, or when an edit is not kept with its reason.
-func TestE9_PoisonIsParked(t *testing.T) {
+func TestE9F5_PoisonIsParked(t *testing.T) {
 	t.Parallel()
 	m, healed := watchedMall(t)
 	began := time.Now()

@@ -162,7 +162,7 @@ func TestE4_Feed(t *testing.T) {
 }
 
 // E5: what is accepted while the stockroom is absent waits and goes on by itself.
-func TestE5_InventoryAbsent(t *testing.T) {
+func TestE5D2_InventoryAbsent(t *testing.T) {
 	t.Parallel()
 	binary, dir := program(t), t.TempDir()
 	m := start(t, binary, dir, nil)
@@ -248,7 +248,7 @@ func TestE7_CancelAtAnyMoment(t *testing.T) {
 }
 
 // C4 and D1: what was answered with 202 is there after a kill -9, whole.
-func TestC4_AcceptedIsDurable(t *testing.T) {
+func TestC4D1_AcceptedIsDurable(t *testing.T) {
 	t.Parallel()
 	binary, dir := program(t), t.TempDir()
 	m := start(t, binary, dir, nil)

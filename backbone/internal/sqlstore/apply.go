@@ -152,8 +152,9 @@ var (
 	lockCheckpoints = &Shape{
 		Verb: Select, Table: "bb_checkpoint",
 		Columns: []Column{{"subscription", Text}, {"source", Text}, {"slice", Int}},
-		SQL: `WITH v(subscription, source, slice) AS ({rows}) SELECT 1 FROM {bb_checkpoint} t JOIN v USING (subscription, source, slice)
-			` + inLockOrder + ` FOR UPDATE OF t`,
+		On:      "t.subscription = v.subscription AND t.source = v.source AND t.slice = v.slice",
+		Lock:    true,
+		SQL:     `WITH v(subscription, source, slice) AS ({rows}) SELECT 1 FROM (SELECT * FROM v ` + inLockOrder + `) v {each}`,
 	}
 	upsertAmendments = &Shape{
 		Verb: Insert, Table: "bb_amendment",

@@ -133,8 +133,11 @@ func (c *Core) Read(ctx context.Context, service string, q driver.ReadQuery) ([]
 		if err != nil {
 			return nil, err
 		}
-		if out == nil {
-			out = make([]driver.Record, 0, expected(&q, limit))
+		switch len(out) {
+		case 0:
+			out = make([]driver.Record, 0, min(few, expected(&q, limit)))
+		case few:
+			out = append(make([]driver.Record, 0, expected(&q, limit)), out...)
 		}
 		out = append(out, r)
 		size += len(r.Data)
@@ -142,7 +145,10 @@ func (c *Core) Read(ctx context.Context, service string, q driver.ReadQuery) ([]
 	return out, rows.Err()
 }
 
-// expected is how many records a query may bring once it brings one: a part of the log has as many as it has positions,
+// few is how many records are made room for at first: who follows a log is woken for a handful at a time.
+const few = 16
+
+// expected is how many records a query may bring once it brings more than a few: a part of the log has as many as it has positions,
 // most of the time, and growing into that would copy it several times over.
 func expected(q *driver.ReadQuery, limit int) int {
 	n := min(limit, 1000)

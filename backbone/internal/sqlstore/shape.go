@@ -56,8 +56,13 @@ type Shape struct {
 	// Key is, for a guarded Insert, how many of the first columns are its key.
 	Key int
 	// SQL is, for Select, the whole statement: {rows} stands for the batch's rows
-	// as a table expression with columns in order, {bb_x} for a table's real name.
+	// as a table expression with columns in order, {bb_x} for a table's real name,
+	// {each} for the rows t of Table that each row v of the batch is joined with.
 	SQL string
+	// On is, for a Select with {each}, what a row t of Table and a row v have in common, and Lock
+	// whether t is locked.
+	On   string
+	Lock bool
 }
 
 // Vector is one column of a batch; the slice of its type is in use.
@@ -186,11 +191,20 @@ func (s *Shape) Foot(name func(string) string) string {
 	case Insert:
 		return " " + s.Tail
 	case Select:
-		_, after, _ := strings.Cut(s.SQL, "{rows}")
-		return Expand(after, name)
+		return s.foot(name, "CROSS JOIN "+name(s.Table)+" t WHERE "+s.On)
 	default:
 		return ""
 	}
+}
+
+// foot returns what stands behind the rows of a Select; each joins them with those of its table.
+func (s *Shape) foot(name func(string) string, each string) string {
+	_, after, _ := strings.Cut(s.SQL, "{rows}")
+	before, behind, found := strings.Cut(after, "{each}")
+	if !found {
+		return Expand(after, name)
+	}
+	return Expand(before, name) + each + Expand(behind, name)
 }
 
 func (s *Shape) names(sep string) string {
@@ -236,7 +250,9 @@ func (s *Shape) Values(rows int) string {
 
 // Unnest returns the whole statement for PostgreSQL: one array parameter a
 // column. A guarded statement with a key, or one that matches rows, returns the
-// ordinal (from 1) of each row of the batch that took effect.
+// ordinal (from 1) of each row of the batch that took effect. A Select looks for the
+// rows of its table by one row of the batch after the other, in their order, whatever
+// the server thinks of the table's size.
 func (s *Shape) Unnest(name func(string) string) string {
 	arrays, numbered := s.unnested()
 	rows := "SELECT * FROM unnest(" + arrays + ")"
@@ -261,6 +277,12 @@ func (s *Shape) Unnest(name func(string) string) string {
 	case s.Verb == Delete:
 		return with + "DELETE FROM " + name(s.Table) + " AS t USING v WHERE " + s.match(0, len(s.Columns), "t.", "v.c") +
 			" RETURNING v.ordinal"
+	case s.Verb == Select:
+		lock := ""
+		if s.Lock {
+			lock = " FOR UPDATE"
+		}
+		return s.Head(name) + rows + s.foot(name, "CROSS JOIN LATERAL (SELECT * FROM "+name(s.Table)+" t WHERE "+s.On+" OFFSET 0"+lock+") t")
 	default:
 		return s.Head(name) + rows + s.Foot(name)
 	}

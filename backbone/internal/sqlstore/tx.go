@@ -13,20 +13,24 @@ var (
 	selectAnswers = &Shape{
 		Verb:    Select,
 		Columns: []Column{{"id", Text}},
-		SQL: `WITH v(id) AS ({rows}) SELECT a.id, a.fingerprint, a.outcome, a.data, a.time
-			FROM v CROSS JOIN {bb_answer} a WHERE a.id = v.id`,
+		Table:   "bb_answer",
+		On:      "t.id = v.id",
+		SQL:     `WITH v(id) AS ({rows}) SELECT t.id, t.fingerprint, t.outcome, t.data, t.time FROM v {each}`,
 	}
 	selectInbox = &Shape{
 		Verb:    Select,
 		Columns: []Column{{"i", Int}, {"subscription", Text}, {"source", Text}, {"id", Text}},
-		SQL: `WITH v(i, subscription, source, id) AS ({rows}) SELECT v.i, b.hash FROM v CROSS JOIN {bb_inbox} b
-			WHERE b.subscription = v.subscription AND b.source = v.source AND b.id = v.id`,
+		Table:   "bb_inbox",
+		On:      "t.subscription = v.subscription AND t.source = v.source AND t.id = v.id",
+		SQL:     `WITH v(i, subscription, source, id) AS ({rows}) SELECT v.i, t.hash FROM v {each}`,
 	}
 	selectSagas = &Shape{
 		Verb:    Select,
 		Columns: []Column{{"name", Text}, {"id", Text}},
-		SQL: `WITH v(name, id) AS ({rows}) SELECT s.name, s.id, s.definition, s.state, s.data, s.due, s.started, s.updated, s.revision
-			FROM v CROSS JOIN {bb_saga} s WHERE s.name = v.name AND s.id = v.id`,
+		Table:   "bb_saga",
+		On:      "t.name = v.name AND t.id = v.id",
+		SQL: `WITH v(name, id) AS ({rows}) SELECT t.name, t.id, t.definition, t.state, t.data, t.due, t.started, t.updated, t.revision
+			FROM v {each}`,
 	}
 	// lockHeads makes a row for each stream that has none and locks all of them,
 	// in the order of the batch.
@@ -39,15 +43,17 @@ var (
 	selectSnapshots = &Shape{
 		Verb:    Select,
 		Columns: []Column{{"i", Int}, {"stream", Text}, {"layout", Text}},
-		SQL: `WITH v(i, stream, layout) AS ({rows}) SELECT v.i, s.version, s.data FROM v CROSS JOIN {bb_snapshot} s
-			WHERE s.stream = v.stream AND s.layout = v.layout`,
+		Table:   "bb_snapshot",
+		On:      "t.stream = v.stream AND t.layout = v.layout",
+		SQL:     `WITH v(i, stream, layout) AS ({rows}) SELECT v.i, t.version, t.data FROM v {each}`,
 	}
 	selectRecords = &Shape{
 		Verb:    Select,
 		Columns: []Column{{"i", Int}, {"stream", Text}, {"after", Int}},
-		SQL: `WITH v(i, stream, after) AS ({rows}) SELECT v.i, l.position, l.kind, l.id, l.ref, l.stream, l.version, l.sequence,
-			l.type, l.data, l.meta, l.time, l.target FROM v CROSS JOIN {bb_log} l
-			WHERE l.stream = v.stream AND l.version > v.after AND l.version > 0 ORDER BY v.i, l.version`,
+		Table:   "bb_log",
+		On:      "t.stream = v.stream AND t.version > v.after AND t.version > 0",
+		SQL: `WITH v(i, stream, after) AS ({rows}) SELECT v.i, t.position, t.kind, t.id, t.ref, t.stream, t.version, t.sequence,
+			t.type, t.data, t.meta, t.time, t.target FROM v {each} ORDER BY v.i, t.version`,
 	}
 	// selectHeads finds where streams stand in the log itself. Only the last
 	// public event knows the sequence.
@@ -273,13 +279,24 @@ func scanSaga(rows driver.Rows, s *driver.Saga) error {
 // sorted returns rows in the order of a key, so that batches lock rows in one
 // order; rows that are in order already are not copied.
 func sorted[T any](rows []T, compare func(a, b *T) int) []T {
-	by := func(a, b T) int { return compare(&a, &b) }
-	if slices.IsSortedFunc(rows, by) {
-		return rows
+	for i := 1; ; i++ {
+		if i >= len(rows) {
+			return rows
+		}
+		if compare(&rows[i-1], &rows[i]) > 0 {
+			break
+		}
 	}
-	rows = slices.Clone(rows)
-	slices.SortStableFunc(rows, by)
-	return rows
+	order := make([]*T, len(rows)) // of pointers, since compare would move each row that it is given to the heap
+	for i := range rows {
+		order[i] = &rows[i]
+	}
+	slices.SortStableFunc(order, compare)
+	out := make([]T, len(rows))
+	for i, row := range order {
+		out[i] = *row
+	}
+	return out
 }
 
 // latest returns rows sorted by a key, and of those with equal keys the last:

@@ -1,0 +1,261 @@
+// Command acceptance writes docs/acceptance.md: for each statement of what must hold, which tests have shown it, and in which way of running the
+// mall. It reads what tests have said (go test -json), from the files that it is given or from its standard input, and the comments of the tests.
+//
+//	make acceptance    runs all tests and then this
+package main
+
+import (
+	"bufio"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+func main() {
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, "usage: acceptance REPOSITORY [RESULTS...]")
+		os.Exit(2)
+	}
+	if err := run(os.Args[1], os.Args[2:]); err != nil {
+		fmt.Fprintln(os.Stderr, "acceptance:", err)
+		os.Exit(1)
+	}
+}
+
+func run(repository string, files []string) error {
+	var said []io.Reader
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = f.Close() }() // only read
+		said = append(said, f)
+	}
+	if len(files) == 0 {
+		said = append(said, os.Stdin)
+	}
+	results, err := read(io.MultiReader(said...))
+	if err != nil {
+		return err
+	}
+	reds, err := defects(repository)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(repository, "docs", "acceptance.md"), []byte(page(results, reds)), 0o600)
+}
+
+//go:embed statements.txt
+var statements string
+
+// ways are the ways to run the mall, in the order of the columns. A test is of the first whose pattern its package or name has: what nothing in
+// the name tells apart runs the mall, or what it is about, in one process on SQLite.
+var ways = []struct {
+	name string
+	of   *regexp.Regexp
+}{
+	{"one process, SQLite", nil},
+	{"PostgreSQL", regexp.MustCompile(`(?i)postgres|pgstore|pgbouncer|process(es)?(/|_|$)|OfProcesses|Apart|Instances|ThroughputRises|RollingRestart|IdleForeignTransaction|one database|ProcessesOffline|OtherProcesses`)},
+	{"NATS", regexp.MustCompile(`(?i)nats`)},
+	{"RabbitMQ", regexp.MustCompile(`(?i)rabbit`)},
+	{"Kafka's protocol", regexp.MustCompile(`(?i)kafka`)},
+}
+
+func wayOf(test string) int {
+	for i := len(ways) - 1; i > 0; i-- {
+		if ways[i].of.MatchString(test) {
+			return i
+		}
+	}
+	return 0
+}
+
+// result is what became of a test or a part of one.
+type result struct {
+	pkg, test string
+	passed    bool
+}
+
+// read reads the results of all runs; of several of one test the last counts. A test that failed is an error: there is nothing to write down then.
+func read(r io.Reader) ([]result, error) {
+	last := map[[2]string]string{}
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		var said struct{ Action, Package, Test string }
+		if json.Unmarshal(lines.Bytes(), &said) != nil || said.Test == "" {
+			continue // what make and the compiler say stands between
+		}
+		switch said.Action {
+		case "pass", "fail", "skip":
+			last[[2]string{said.Package, said.Test}] = said.Action
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	var all []result
+	var failed []error
+	for at, action := range last {
+		if action == "fail" {
+			failed = append(failed, fmt.Errorf("%s %s failed", at[0], at[1]))
+		}
+		all = append(all, result{strings.TrimPrefix(at[0], "example.org/souk/"), at[1], action == "pass"})
+	}
+	if len(all) == 0 {
+		return nil, errors.New("no test has said anything: give it what go test -json prints")
+	}
+	slices.SortFunc(all, func(a, b result) int {
+		return strings.Compare(a.pkg+" "+a.test, b.pkg+" "+b.test)
+	})
+	return all, errors.Join(failed...)
+}
+
+var (
+	ofTest = regexp.MustCompile(`^Test((?:[A-F]\d{1,2})+)_`)
+	ofPart = regexp.MustCompile(`^((?:[A-F]\d{1,2}_)+)`)
+	id     = regexp.MustCompile(`[A-F]\d{1,2}`)
+)
+
+// ids are the statements that a test carries in its name, or in that of its part.
+func ids(test string) []string {
+	var all []string
+	for i, name := range strings.Split(test, "/") {
+		pattern := ofPart
+		if i == 0 {
+			pattern = ofTest
+		}
+		if found := pattern.FindStringSubmatch(name); found != nil {
+			all = append(all, id.FindAllString(found[1], -1)...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// shown are the tests that have shown a statement, by the way of running. Of a test and its parts the parts count where they have ways of their own.
+func shown(results []result, statement string) [][]string {
+	all := make([][]string, len(ways))
+	for _, r := range results {
+		if !r.passed || !slices.Contains(ids(r.test), statement) {
+			continue
+		}
+		name := r.test
+		way := wayOf(r.pkg + " " + name)
+		if top, _, part := strings.Cut(name, "/"); part {
+			if slices.Contains(ids(top), statement) && wayOf(r.pkg+" "+top) == way {
+				continue // its test stands there already
+			}
+		}
+		all[way] = append(all[way], "`"+r.pkg+"` "+strings.TrimPrefix(name, "Test"))
+	}
+	for i := range all {
+		slices.Sort(all[i])
+		all[i] = slices.Compact(all[i])
+	}
+	return all
+}
+
+// defects are what turns tests red, as their comments say, by the statement.
+func defects(repository string) (map[string][]string, error) {
+	reds := map[string][]string{}
+	err := filepath.WalkDir(repository, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != repository:
+			return fs.SkipDir
+		case d.IsDir() || !strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		for _, decl := range file.Decls {
+			f, ok := decl.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			of := ids(f.Name.Name)
+			if len(of) == 0 {
+				continue
+			}
+			if _, red, ok := strings.Cut(strings.Join(strings.Fields(f.Doc.Text()), " "), "Red "); ok {
+				red, _, _ = strings.Cut(red, ". ")
+				for _, statement := range of {
+					reds[statement] = append(reds[statement], strings.TrimSuffix(red, "."))
+				}
+			}
+		}
+		return nil
+	})
+	for _, list := range reds {
+		slices.Sort(list)
+	}
+	return reds, err
+}
+
+const head = `# What must hold, and where it was shown
+
+Written by ` + "`make acceptance`" + ` from what the tests said and from their comments. A test carries the statements that it shows in its name.
+
+The columns are ways to run: in one process on SQLite, which is also where a test stands that looks at a part of the mall alone; on PostgreSQL, in one
+process or in several; and with a broker, between the services of a mall, between programs and the backbone, or between the mall and its partners. What no test was
+run with is said so. Beside them ` + "`test/store`" + ` TestD7_OverBrokers and TestD7_Processes run a day of orders over each broker, in one process and with every service
+in one of its own, on one database and on one a service, with databases, brokers and services killed, and compare everything that is kept.
+
+*Red* is what a test's comment says of the defect that it finds.
+`
+
+// none is why no test shows a statement.
+var none = map[string]string{
+	"A10": "Services do not carry their messages over MQTT; there is no such transport yet.",
+	"F13": "No test takes the network away. What tests need is loaded before by `make test`, and all traffic goes to loopback.",
+	"F14": "`make up` starts everything; there is no container image yet.",
+	"F15": "No test of its own: [performance](performance.md) tells figures and methods, `bench` repeats them.",
+}
+
+func page(results []result, reds map[string][]string) string {
+	var b strings.Builder
+	b.WriteString(head)
+	for line := range strings.Lines(statements) {
+		name, text, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if len(name) == 1 {
+			fmt.Fprintf(&b, "\n## %s. %s\n", name, text)
+			continue
+		}
+		fmt.Fprintf(&b, "\n**%s** %s\n\n", name, strings.NewReplacer("<", "&lt;", "*", "\\*").Replace(text))
+		tests := shown(results, name)
+		if !slices.ContainsFunc(tests, func(of []string) bool { return len(of) > 0 }) {
+			why, ok := none[name]
+			if !ok {
+				why = "No test carries this id."
+			}
+			b.WriteString(why + "\n")
+			continue
+		}
+		for i, of := range tests {
+			if len(of) == 0 {
+				of = []string{"not run"}
+			}
+			fmt.Fprintf(&b, "- %s: %s\n", ways[i].name, strings.Join(of, ", "))
+		}
+		for _, red := range reds[name] {
+			fmt.Fprintf(&b, "- *Red* %s.\n", red)
+		}
+	}
+	return b.String()
+}
