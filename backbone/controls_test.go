@@ -107,7 +107,7 @@ func (r *resigned) Publish(ctx context.Context, source string, rs []driver.Recor
 
 // F2: the relay goes on trying however often the broker is away, and what came meanwhile comes when it is back. Where it gives up, that never comes: the
 // fault that TestF2_AwayForMinutes looks for in the whole mall.
-func TestControl_GivingUp(t *testing.T) {
+func TestF2_ControlGivingUp(t *testing.T) {
 	t.Parallel()
 	for name, up := range map[string]bool{"goes on": false, "gives up": true} {
 		t.Run(name, func(t *testing.T) {

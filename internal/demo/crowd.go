@@ -210,8 +210,9 @@ func (c *crowd) insist(ctx context.Context, customer, path string, body []byte) 
 	return status, answer, err
 }
 
-// patience is how long somebody insists.
-const patience = 2 * time.Minute
+// patience is how long somebody insists: for longer than a mall of two dozen processes that was killed takes to be there again on a machine that has
+// other things to do.
+const patience = 5 * time.Minute
 
 // untilDone tries until it works, somebody has lost patience, or ctx ends.
 func untilDone(ctx context.Context, try func() error) error {

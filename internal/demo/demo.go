@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -457,7 +458,7 @@ func (p *play) rest(life context.Context) error {
 				return err
 			}
 			if open != "" && !pause(ctx, 200*time.Millisecond) {
-				return fmt.Errorf("an order is not fetched, or a purchase does not come, in the end: %s", open)
+				return fmt.Errorf("an order is not fetched, or a purchase does not come, in the end: %s; the mall: %s", open, p.atWork(life))
 			}
 		}
 		p.dismiss()
@@ -485,6 +486,25 @@ func (p *play) outstanding(ctx context.Context) (open string, err error) {
 		return open, err
 	}
 	return open, p.mall.operate(ctx, "purchase list", control.Args{"open": "yes", "limit": "1000"}, note)
+}
+
+// atWork says what the mall is at, for whoever gives up on it.
+func (p *play) atWork(life context.Context) string {
+	ctx, cancel := context.WithTimeout(life, time.Minute)
+	defer cancel()
+	said := []string{"nothing is under way"}
+	if err := p.mall.operate(ctx, "wait", control.Args{"timeout": "2s", "settled": "yes"}, nil); err != nil {
+		said[0] = err.Error()
+	}
+	for _, list := range []string{"shopping list", "dlq list"} {
+		if err := p.mall.operate(ctx, list, control.Args{"limit": "5"}, func(row json.RawMessage) error {
+			said = append(said, list+": "+string(row))
+			return nil
+		}); err != nil {
+			said = append(said, list+": "+err.Error())
+		}
+	}
+	return strings.Join(said, "; ")
 }
 
 // check looks at what the mall has kept.

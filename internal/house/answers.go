@@ -36,8 +36,12 @@ type answers struct {
 	store    driver.Store
 	transact transact
 	table    string
-	boot     string // this process, until it ends
+	boot     string        // this process, until it ends
+	claims   chan struct{} // holds a token for each claim that waits for the database
 }
+
+// mostClaims bounds the claims that wait for the database: those of whom nobody waits for any more are among them.
+const mostClaims = 4096
 
 // transact is backbone.Runtime.Transact.
 type transact func(ctx context.Context, store driver.Store, work func(context.Context, backbone.Transaction) error) error
@@ -45,13 +49,13 @@ type transact func(ctx context.Context, store driver.Store, work func(context.Co
 var _ door.Idempotency = (*answers)(nil)
 
 func newAnswers(store driver.Store, t transact) *answers {
-	return &answers{store: store, transact: t, table: store.Name(doorTables, "idempotency"), boot: rand.Text()}
+	return &answers{store: store, transact: t, table: store.Name(doorTables, "idempotency"), boot: rand.Text(), claims: make(chan struct{}, mostClaims)}
 }
 
 // Claim implements door.Idempotency. A claim is kept as long as an answer, so that its key cannot be used for another request
 // after a crash; once it has expired, or its process is gone, the same request takes it over, and any once it was given back. Running that
-// again is safe, since commands are known by ids of their own. Where ctx ends before the claim is durable it is given back as soon as it
-// may have been made.
+// again is safe, since commands are known by ids of their own. Where ctx ends first, what becomes claimed after that is given back. Where
+// too many claims wait for the database already, it is backbone.ErrOverloaded.
 func (a *answers) Claim(ctx context.Context, caller, key string, fingerprint [sha256.Size]byte, now, until time.Time) (standing door.Remembered, claimed bool, err error) {
 	content := hex.EncodeToString(fingerprint[:])
 	// Most of what comes again was answered, and to see that needs no transaction.
@@ -59,12 +63,41 @@ func (a *answers) Claim(ctx context.Context, caller, key string, fingerprint [sh
 	if err != nil || !free {
 		return r, false, err
 	}
-	var found struct { // the work may go on when nobody waits for it any more
-		standing door.Remembered
-		claimed  bool
+	select {
+	case a.claims <- struct{}{}:
+	default:
+		return door.Remembered{}, false, backbone.ErrOverloaded
 	}
-	err = a.transact(ctx, a.store, func(ctx context.Context, tx backbone.Transaction) (err error) {
-		found.standing, found.claimed = door.Remembered{}, false
+	ended := make(chan claim)
+	go func() {
+		defer func() { <-a.claims }()
+		c := a.claim(caller, key, content, now, until)
+		select {
+		case ended <- c:
+		case <-ctx.Done():
+			if c.made {
+				_ = a.change(a.released(caller, key, until)) // otherwise it expires
+			}
+		}
+	}()
+	select {
+	case c := <-ended:
+		return c.standing, c.made, c.err
+	case <-ctx.Done():
+		return door.Remembered{}, false, ctx.Err()
+	}
+}
+
+// claim is what came of one.
+type claim struct {
+	standing door.Remembered
+	made     bool
+	err      error
+}
+
+func (a *answers) claim(caller, key, content string, now, until time.Time) (c claim) {
+	err := a.change(func(ctx context.Context, tx backbone.Transaction) (err error) {
+		c = claim{}
 		rows, err := tx.Query(ctx, `INSERT INTO `+a.table+` AS i (caller, key, fingerprint, status, type, location, body, boot, until, expires, since)
 			VALUES ($1, $2, $3, 0, '', '', '', $4, $5, $6, $7)
 			ON CONFLICT (caller, key) DO UPDATE SET fingerprint = excluded.fingerprint, status = 0, type = '', location = '', body = '',
@@ -76,23 +109,20 @@ func (a *answers) Claim(ctx context.Context, caller, key string, fingerprint [sh
 			return err
 		}
 		var since int64
-		if found.claimed = rows.Next(); found.claimed {
+		if c.made = rows.Next(); c.made {
 			err = rows.Scan(&since)
 		}
-		if err := errors.Join(err, rows.Err(), rows.Close()); err != nil || found.claimed {
-			found.standing.Since = time.UnixMicro(since)
+		if err := errors.Join(err, rows.Err(), rows.Close()); err != nil || c.made {
+			c.standing.Since = time.UnixMicro(since)
 			return err
 		}
-		found.standing, _, err = a.look(ctx, tx.Query, caller, key, content, now)
+		c.standing, _, err = a.look(ctx, tx.Query, caller, key, content, now)
 		return err
 	})
 	if err != nil {
-		if ctx.Err() != nil {
-			_ = a.transact(ctx, a.store, a.released(caller, key)) // is done behind the claim; nobody waits for it
-		}
-		return door.Remembered{}, false, err
+		return claim{err: err}
 	}
-	return found.standing, found.claimed, nil
+	return c
 }
 
 // look returns what stands under a key, and whether it is free for a request of this content.
@@ -138,14 +168,19 @@ func (a *answers) Keep(_ context.Context, caller, key string, r door.Remembered)
 
 // Release implements door.Idempotency.
 func (a *answers) Release(_ context.Context, caller, key string) error {
-	return a.change(a.released(caller, key))
+	return a.change(a.released(caller, key, time.Time{}))
 }
 
-func (a *answers) released(caller, key string) func(context.Context, backbone.Transaction) error {
+// released gives back a claim of this process, of one that lasts until an instant only where that is not zero.
+func (a *answers) released(caller, key string, until time.Time) func(context.Context, backbone.Transaction) error {
+	only := int64(0)
+	if !until.IsZero() {
+		only = until.UnixMicro()
+	}
 	return func(ctx context.Context, tx backbone.Transaction) error {
 		return tx.Exec(ctx, []driver.Statement{{
-			SQL:  `UPDATE ` + a.table + ` SET boot = '', until = 0 WHERE caller = $1 AND key = $2 AND status = 0 AND boot = $3`,
-			Args: []any{caller, key, a.boot},
+			SQL:  `UPDATE ` + a.table + ` SET boot = '', until = 0 WHERE caller = $1 AND key = $2 AND status = 0 AND boot = $3 AND (until = $4 OR $4 = 0)`,
+			Args: []any{caller, key, a.boot, only},
 		}})
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"example.org/souk/backbone/logbus"
 	"example.org/souk/backbone/sqlitestore"
 	"example.org/souk/gateway/door"
+	"example.org/souk/internal/testserver"
 )
 
 // counting counts the transactions of a database.
@@ -73,8 +74,8 @@ var (
 	two  = sha256.Sum256([]byte("two"))
 )
 
-// claim asks for the key k of the caller c and says what came of it: "claimed", "busy", "other" or the status.
-func claim(t *testing.T, a *answers, content [32]byte, now time.Time) string {
+// claimed asks for the key k of the caller c and says what came of it: "claimed", "busy", "other" or the status.
+func claimed(t *testing.T, a *answers, content [32]byte, now time.Time) string {
 	t.Helper()
 	r, claimed, err := a.Claim(t.Context(), "c", "k", content, now, now.Add(30*time.Second))
 	switch {
@@ -106,7 +107,7 @@ func TestAnswersOutliveTheirProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "souk.db")
 	expect := func(a *answers, content [32]byte, now time.Time, want string) {
 		t.Helper()
-		if got := claim(t, a, content, now); got != want {
+		if got := claimed(t, a, content, now); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
@@ -165,13 +166,13 @@ func TestAnswersKnowSinceWhen(t *testing.T) {
 	expect(second, one, later, later)
 }
 
-// What has expired is pruned, in bites, and nothing else is. Red when prune looks at another instant than it is given.
 // Whoever asks for a key while the database stands still is told so when their time is over, and keeps nobody from the key afterwards. Red when the claim
 // is waited for whatever becomes of the caller, and when it stays behind without them.
 func TestAClaimEndsWithItsCaller(t *testing.T) {
 	t.Parallel()
 	a, store, end := table(t, filepath.Join(t.TempDir(), "souk.db"))
 	defer end()
+	a.claims = make(chan struct{}, 2)
 	let := make(chan struct{})
 	store.let.Store(&let)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -191,11 +192,31 @@ func TestAClaimEndsWithItsCaller(t *testing.T) {
 	}
 	close(let)
 	store.let.Store(nil)
-	if got := claim(t, a, two, noon); got != "claimed" {
+	if !testserver.Await(t.Context(), 10*time.Second, func() bool { return len(a.claims) == 0 }) {
+		t.Fatal("the claim is not given back")
+	}
+	if got := claimed(t, a, two, noon); got != "claimed" {
 		t.Errorf("the next one finds the key %s", got)
 	}
+
+	// While it stands still only so many claims wait; what comes then is refused at once.
+	let = make(chan struct{})
+	store.let.Store(&let)
+	for i := range cap(a.claims) {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if _, _, err := a.Claim(ctx, "c", fmt.Sprint(i), one, noon, noon.Add(30*time.Second)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("it was told %v", err)
+		}
+		cancel()
+	}
+	if _, _, err := a.Claim(t.Context(), "c", "one too many", one, noon, noon.Add(30*time.Second)); !errors.Is(err, backbone.ErrOverloaded) {
+		t.Errorf("one too many: %v", err)
+	}
+	close(let)
+	store.let.Store(nil)
 }
 
+// What has expired is pruned, in bites, and nothing else is. Red when prune looks at another instant than it is given.
 func TestAnswersArePruned(t *testing.T) {
 	t.Parallel()
 	a, _, _ := table(t, filepath.Join(t.TempDir(), "souk.db"))

@@ -41,6 +41,7 @@ type flow struct {
 	client  http.Client
 	running sync.WaitGroup
 	end     chan struct{}
+	ended   sync.Once
 
 	mu       sync.Mutex
 	accepted []string
@@ -59,6 +60,7 @@ const answerWithin = 15 * time.Second
 // the time after which to ask again; anything else, and an answer that does not come, fails the test.
 func (m *mall) flowing() *flow {
 	f := &flow{m: m, client: http.Client{Timeout: answerWithin}, end: make(chan struct{})}
+	m.t.Cleanup(func() { f.stop() }) // before the mall ends, where the test does in the middle
 	f.running.Go(func() {
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
@@ -123,7 +125,7 @@ func (f *flow) strictly(strict bool) {
 
 // stop ends the load and returns which orders were accepted.
 func (f *flow) stop() []string {
-	close(f.end)
+	f.ended.Do(func() { close(f.end) })
 	f.running.Wait()
 	return f.accepted
 }

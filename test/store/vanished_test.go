@@ -16,7 +16,7 @@ func vanishing(t *testing.T, flags ...string) (*mall, *outside) {
 	binary := program(t)
 	out := startOutside(t, binary)
 	m := startWith(t, out, binary, t.TempDir(), nil, append(flags, "--payment-hold", "2s")...)
-	m.seed()
+	await(t, "it is seeded", func() bool { status, _ := m.call("POST", "/automation-testing/seed", ""); return status == 200 })
 	return m, out
 }
 
@@ -27,14 +27,11 @@ func (o *outside) freed(t *testing.T, payment string) bool {
 	return a.Authorized > 0 && a.Voided == a.Authorized
 }
 
-// onEachDatabase runs a test on SQLite and on PostgreSQL.
+// onEachDatabase runs a test on SQLite and then on PostgreSQL.
 func onEachDatabase(t *testing.T, test func(t *testing.T, flags ...string)) {
 	t.Helper()
-	t.Run("sqlite", func(t *testing.T) { t.Parallel(); test(t) })
-	t.Run("postgres", func(t *testing.T) {
-		t.Parallel()
-		test(t, "--db", testserver.Postgres(t).Database(t))
-	})
+	t.Run("sqlite", func(t *testing.T) { test(t) })
+	t.Run("postgres", func(t *testing.T) { test(t, "--db", testserver.Postgres(t).Database(t)) })
 }
 
 // Money that a browser had set aside which nobody sees again is free when its time is over, also where the mall is killed before the provider has answered and
