@@ -388,7 +388,7 @@ func (r *Runtime) listen(ctx context.Context) {
 	for store, names := range services {
 		r.loops.Go(func() {
 			for ctx.Err() == nil {
-				err := store.Listen(ctx, names, func(service string, freed bool) {
+				err := store.Listen(ctx, names, func(service string, _ int64, freed bool) {
 					h := r.hosts[service]
 					h.pulse()
 					if freed {

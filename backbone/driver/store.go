@@ -78,6 +78,12 @@ func LogsIn(store func(service string) Store) func(service string) Log {
 	return func(service string) Log { return store(service) }
 }
 
+// Heads is a Store that looks at the heads of many logs at once, for less than it costs to look at one after the other.
+type Heads interface {
+	// Heads returns the position of the last committed record of each log, 0 if it has none.
+	Heads(ctx context.Context, services []string) (map[string]int64, error)
+}
+
 // Store is one database. It holds the logs and tables of any number of
 // services, each under its own prefix or schema. Its methods may be called
 // concurrently.
@@ -107,9 +113,10 @@ type Store interface {
 
 	// Listen calls wake (never blocking, possibly coalesced or spurious) after a
 	// transaction of any process appended to the service's log, and, freed, after any
-	// process gave slices of the service's subscriptions up, until ctx ends. It is
+	// process gave slices of the service's subscriptions up, until ctx ends. head is a
+	// position that the log has reached, 0 where that is not known. It is
 	// only a hint. Stores without the power Notify return an error.
-	Listen(ctx context.Context, services []string, wake func(service string, freed bool)) error
+	Listen(ctx context.Context, services []string, wake func(service string, head int64, freed bool)) error
 
 	Slices
 	Rebuilder
