@@ -78,10 +78,16 @@ func LogsIn(store func(service string) Store) func(service string) Log {
 	return func(service string) Log { return store(service) }
 }
 
-// Heads is a Store that looks at the heads of many logs at once, for less than it costs to look at one after the other.
-type Heads interface {
-	// Heads returns the position of the last committed record of each log, 0 if it has none.
-	Heads(ctx context.Context, services []string) (map[string]int64, error)
+// Looker is a Store that looks after many services at once, for less than it costs to ask for one after the other.
+type Looker interface {
+	// Look tells of each service how things stand.
+	Look(ctx context.Context, services []string) (map[string]Look, error)
+}
+
+// Look is how things stand with a service, as far as it is told by a glance.
+type Look struct {
+	Head  int64 // position of the last committed record of its log, 0 if it has none
+	Asked bool  // an operator's request is open
 }
 
 // Store is one database. It holds the logs and tables of any number of

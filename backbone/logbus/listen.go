@@ -32,8 +32,8 @@ func (b *Bus) listen(t *tail) {
 		l = &listener{tails: map[string]*tail{}, cancel: cancel, restart: make(chan struct{}, 1)}
 		b.listeners[t.store] = l
 		b.running.Go(func() { b.runListener(ctx, l, t.store) })
-		if heads, ok := looks(t.store); ok {
-			b.running.Go(func() { b.look(ctx, l, heads) })
+		if looker, ok := looks(t.store); ok {
+			b.running.Go(func() { b.look(ctx, l, looker) })
 		}
 	}
 	l.tails[t.source] = t
@@ -41,21 +41,21 @@ func (b *Bus) listen(t *tail) {
 }
 
 // looks returns how the heads of a store's logs are looked at all at once, where its tails have a listener.
-func looks(store driver.Store) (driver.Heads, bool) {
-	heads, ok := store.(driver.Heads)
-	return heads, ok && store.Powers().Notify
+func looks(store driver.Store) (driver.Looker, bool) {
+	looker, ok := store.(driver.Looker)
+	return looker, ok && store.Powers().Notify
 }
 
 // look looks for what the tails of a store were not told of, until ctx ends: a notification may be lost with a process that had
 // committed, or with a connection.
-func (b *Bus) look(ctx context.Context, l *listener, store driver.Heads) {
+func (b *Bus) look(ctx context.Context, l *listener, store driver.Looker) {
 	for pause(ctx, b.config.Poll) {
 		b.mu.RLock()
 		tails := maps.Clone(l.tails)
 		b.mu.RUnlock()
-		heads, err := store.Heads(ctx, slices.Sorted(maps.Keys(tails)))
+		found, err := store.Look(ctx, slices.Sorted(maps.Keys(tails)))
 		for source, t := range tails {
-			if err != nil || heads[source] > t.head() { // what cannot be looked at is read, which tells of what is wrong
+			if err != nil || found[source].Head > t.head() { // what cannot be looked at is read, which tells of what is wrong
 				t.changed()
 			}
 		}

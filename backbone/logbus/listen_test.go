@@ -37,15 +37,15 @@ type looking struct {
 	looks int
 }
 
-func (l *looking) Heads(_ context.Context, services []string) (map[string]int64, error) {
+func (l *looking) Look(_ context.Context, services []string) (map[string]driver.Look, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.looks++
-	heads := map[string]int64{}
+	found := map[string]driver.Look{}
 	for _, service := range services {
-		heads[service] = int64(len(l.logs[service]))
+		found[service] = driver.Look{Head: int64(len(l.logs[service]))}
 	}
-	return heads, l.fails
+	return found, l.fails
 }
 
 // To be woken is a hint. Without it, what other processes commit comes with the

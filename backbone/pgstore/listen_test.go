@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"testing"
 
 	"example.org/souk/backbone/driver"
@@ -94,9 +95,11 @@ func TestF17_ListenersAreToldHowFarALogHasCome(t *testing.T) {
 			}
 		}
 	}
-	all, err := s.Heads(t.Context(), []string{service, "empty"})
+	_, err := s.PutRequest(t.Context(), "empty", driver.Request{Subject: "saga", Action: "retry"})
 	must(t, err)
-	if len(all) != 2 || all[service] != 5 || all["empty"] != 0 {
-		t.Errorf("the heads are %v", all)
+	all, err := s.Look(t.Context(), []string{service, "empty"})
+	must(t, err)
+	if want := (map[string]driver.Look{service: {Head: 5}, "empty": {Asked: true}}); !maps.Equal(all, want) {
+		t.Errorf("looked at, things stand as %v, want %v", all, want)
 	}
 }

@@ -154,18 +154,18 @@ func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	}
 }
 
-// Heads implements driver.Heads.
-func (s *Store) Heads(ctx context.Context, services []string) (map[string]int64, error) {
-	heads := make(map[string]int64, len(services))
+// Look implements driver.Looker.
+func (s *Store) Look(ctx context.Context, services []string) (map[string]driver.Look, error) {
+	found := make(map[string]driver.Look, len(services))
 	if len(services) == 0 {
-		return heads, nil
+		return found, nil
 	}
 	looks := make([]string, len(services))
 	for i, service := range services {
 		if err := s.Check(service); err != nil {
 			return nil, err
 		}
-		looks[i] = fmt.Sprintf("SELECT %d, position FROM %s", i, tableName(service, "bb_head"))
+		looks[i] = fmt.Sprintf("SELECT %d, position, EXISTS (SELECT FROM %s WHERE done = 0) FROM %s", i, tableName(service, "bb_request"), tableName(service, "bb_head"))
 	}
 	r, err := s.Query(ctx, strings.Join(looks, " UNION ALL "))
 	if err != nil {
@@ -174,13 +174,13 @@ func (s *Store) Heads(ctx context.Context, services []string) (map[string]int64,
 	defer func() { _ = r.Close() }() // it has no error of its own
 	for r.Next() {
 		var i int
-		var position int64
-		if err := r.Scan(&i, &position); err != nil {
+		var look driver.Look
+		if err := r.Scan(&i, &look.Head, &look.Asked); err != nil {
 			return nil, err
 		}
-		heads[services[i]] = position
+		found[services[i]] = look
 	}
-	return heads, r.Err()
+	return found, r.Err()
 }
 
 // Query implements driver.Store. Its rows hold a connection until they are closed.
