@@ -32,6 +32,7 @@ type Runtime struct {
 	ownerOf   map[string]string // events
 	parts     Map
 	writers   []*writer
+	looks     map[driver.Store]*looks // where a database can be looked at at a glance
 
 	mu      sync.Mutex
 	beside  map[driver.Store]*writer // of what Transact does where no writer has the database to itself
@@ -75,6 +76,7 @@ func New(cfg Config) (*Runtime, error) {
 	r := &Runtime{
 		cfg: cfg, log: cfg.Logger, hosts: map[string]*host{}, parts: Describe(cfg.Parts),
 		handlerOf: map[string]string{}, ownerOf: map[string]string{},
+		looks: map[driver.Store]*looks{},
 	}
 	if r.cfg.Owner == "" {
 		r.cfg.Owner = r.ids.next(r.now())
@@ -115,6 +117,12 @@ func New(cfg Config) (*Runtime, error) {
 			}
 		}
 		h := newHost(r, svc, store, w)
+		if looker, ok := store.(driver.Looker); ok {
+			if r.looks[store] == nil {
+				r.looks[store] = &looks{store: looker}
+			}
+			r.looks[store].services = append(r.looks[store].services, svc.Name)
+		}
 		r.hosts[svc.Name] = h
 		r.order = append(r.order, h)
 	}
@@ -388,7 +396,7 @@ func (r *Runtime) listen(ctx context.Context) {
 	for store, names := range services {
 		r.loops.Go(func() {
 			for ctx.Err() == nil {
-				err := store.Listen(ctx, names, func(service string, freed bool) {
+				err := store.Listen(ctx, names, func(service string, _ int64, freed bool) {
 					h := r.hosts[service]
 					h.pulse()
 					if freed {

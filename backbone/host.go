@@ -414,9 +414,12 @@ func (h *host) requests(ctx context.Context) {
 		if looks%pausedLook == 0 {
 			_ = h.lookPaused(ctx) // looked at again with a later tick
 		}
-		open, err := h.store.OpenRequests(ctx, h.svc.Name, requestsLooked)
-		if err != nil {
-			continue // asked again with the next tick
+		var open []driver.Request
+		if look, ok := h.look(ctx); !ok || look.Asked {
+			var err error
+			if open, err = h.store.OpenRequests(ctx, h.svc.Name, requestsLooked); err != nil {
+				continue // asked again with the next tick
+			}
 		}
 		seen := map[int64]bool{}
 		for i := range open {

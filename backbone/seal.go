@@ -89,7 +89,7 @@ func (s *sealer) run(ctx context.Context) {
 			err = s.begin(ctx)
 			begun = err == nil
 		} else {
-			for more := begun && err == nil; more && err == nil; {
+			for more := begun && err == nil && s.grown(ctx); more && err == nil; {
 				more, err = s.seal(ctx)
 			}
 		}
@@ -223,6 +223,19 @@ func (s *sealer) seal(ctx context.Context) (more bool, err error) {
 		}
 	}
 	return len(records) >= sealRecords, nil
+}
+
+// grown reports whether the log may have more than was looked at.
+func (s *sealer) grown(ctx context.Context) bool {
+	s.mu.Lock()
+	known := len(s.pending) > 0 || s.lost
+	after := max(s.last.To, s.passed)
+	s.mu.Unlock()
+	if known {
+		return true
+	}
+	look, ok := s.host.look(ctx)
+	return !ok || look.Head > after
 }
 
 // forget drops what stands in memory up to a position. Callers hold s.mu.

@@ -78,6 +78,18 @@ func LogsIn(store func(service string) Store) func(service string) Log {
 	return func(service string) Log { return store(service) }
 }
 
+// Looker is a Store that looks after many services at once, for less than it costs to ask for one after the other.
+type Looker interface {
+	// Look tells of each service how things stand.
+	Look(ctx context.Context, services []string) (map[string]Look, error)
+}
+
+// Look is how things stand with a service, as far as it is told by a glance.
+type Look struct {
+	Head  int64 // position of the last committed record of its log, 0 if it has none
+	Asked bool  // an operator's request is open
+}
+
 // Store is one database. It holds the logs and tables of any number of
 // services, each under its own prefix or schema. Its methods may be called
 // concurrently.
@@ -107,9 +119,10 @@ type Store interface {
 
 	// Listen calls wake (never blocking, possibly coalesced or spurious) after a
 	// transaction of any process appended to the service's log, and, freed, after any
-	// process gave slices of the service's subscriptions up, until ctx ends. It is
+	// process gave slices of the service's subscriptions up, until ctx ends. head is a
+	// position that the log has reached, 0 where that is not known. It is
 	// only a hint. Stores without the power Notify return an error.
-	Listen(ctx context.Context, services []string, wake func(service string, freed bool)) error
+	Listen(ctx context.Context, services []string, wake func(service string, head int64, freed bool)) error
 
 	Slices
 	Rebuilder

@@ -136,7 +136,7 @@ func testRead(t *testing.T, open Opener) {
 func testListen(t *testing.T, open Opener) {
 	s := opened(t, open)
 	if !s.Powers().Notify {
-		if err := s.Listen(t.Context(), []string{service}, func(string, bool) {}); err == nil {
+		if err := s.Listen(t.Context(), []string{service}, func(string, int64, bool) {}); err == nil {
 			t.Fatal("Listen works without the power Notify")
 		}
 		return
@@ -148,7 +148,7 @@ func testListen(t *testing.T, open Opener) {
 	ended := make(chan error, 1)
 	listening, stop := context.WithCancel(ctx)
 	go func() {
-		ended <- listener.Listen(listening, []string{service}, func(name string, _ bool) {
+		ended <- listener.Listen(listening, []string{service}, func(name string, _ int64, _ bool) {
 			select {
 			case woken <- name:
 			default:

@@ -70,6 +70,18 @@ func (s *FaultyStore) Head(ctx context.Context, service string) (int64, error) {
 	return s.Store.Head(ctx, service)
 }
 
+// Look implements driver.Looker: a store that does not look is one whose looks fail.
+func (s *FaultyStore) Look(ctx context.Context, services []string) (map[string]driver.Look, error) {
+	looker, ok := s.Store.(driver.Looker)
+	if !ok {
+		return nil, fmt.Errorf("look: %w", driver.ErrNoPower)
+	}
+	if err := s.alive(); err != nil {
+		return nil, err
+	}
+	return looker.Look(ctx, services)
+}
+
 // Read implements driver.Store.
 func (s *FaultyStore) Read(ctx context.Context, service string, q driver.ReadQuery) ([]driver.Record, error) {
 	if err := s.alive(); err != nil {

@@ -32,9 +32,34 @@ func (b *Bus) listen(t *tail) {
 		l = &listener{tails: map[string]*tail{}, cancel: cancel, restart: make(chan struct{}, 1)}
 		b.listeners[t.store] = l
 		b.running.Go(func() { b.runListener(ctx, l, t.store) })
+		if looker, ok := looks(t.store); ok {
+			b.running.Go(func() { b.look(ctx, l, looker) })
+		}
 	}
 	l.tails[t.source] = t
 	poke(l.restart)
+}
+
+// looks returns how the heads of a store's logs are looked at all at once, where its tails have a listener.
+func looks(store driver.Store) (driver.Looker, bool) {
+	looker, ok := store.(driver.Looker)
+	return looker, ok && store.Powers().Notify
+}
+
+// look looks for what the tails of a store were not told of, until ctx ends: a notification may be lost with a process that had
+// committed, or with a connection.
+func (b *Bus) look(ctx context.Context, l *listener, store driver.Looker) {
+	for pause(ctx, b.config.Poll) {
+		b.mu.RLock()
+		tails := maps.Clone(l.tails)
+		b.mu.RUnlock()
+		found, err := store.Look(ctx, slices.Sorted(maps.Keys(tails)))
+		for source, t := range tails {
+			if err != nil || found[source].Head > t.head() { // what cannot be looked at is read, which tells of what is wrong
+				t.changed()
+			}
+		}
+	}
 }
 
 // unlisten removes a tail; Bus.mu is held.
@@ -64,8 +89,8 @@ func (b *Bus) runListener(ctx context.Context, l *listener, store driver.Store) 
 		listening, stop := context.WithCancel(ctx)
 		ended := make(chan error, 1)
 		go func() {
-			ended <- store.Listen(listening, slices.Sorted(maps.Keys(tails)), func(service string, _ bool) {
-				if t := tails[service]; t != nil {
+			ended <- store.Listen(listening, slices.Sorted(maps.Keys(tails)), func(service string, head int64, _ bool) {
+				if t := tails[service]; t != nil && (head == 0 || head > t.head()) { // mostly it has what this process has committed itself
 					t.changed()
 				}
 			})

@@ -27,7 +27,7 @@ type memory struct {
 
 type listening struct {
 	services []string
-	wake     func(string, bool)
+	wake     func(string, int64, bool)
 }
 
 func newMemory(p driver.StorePowers) *memory {
@@ -54,14 +54,28 @@ func (m *memory) fail(err error) {
 
 // commit appends records, assigns their positions, and wakes listeners.
 func (m *memory) commit(source string, rs ...driver.Record) []driver.Record {
+	rs = m.append(source, rs...)
+	m.tell(source)
+	return rs
+}
+
+// append appends records and assigns their positions.
+func (m *memory) append(source string, rs ...driver.Record) []driver.Record {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	at := len(m.logs[source])
 	for i := range rs {
 		rs[i].Position = int64(at + i + 1)
 	}
 	m.logs[source] = append(m.logs[source], rs...)
-	out := slices.Clone(rs)
-	var wakes []func(string, bool)
+	return slices.Clone(rs)
+}
+
+// tell wakes those who listen to a log.
+func (m *memory) tell(source string) {
+	m.mu.Lock()
+	head := int64(len(m.logs[source]))
+	var wakes []func(string, int64, bool)
 	for l := range m.wakes {
 		if slices.Contains(l.services, source) {
 			wakes = append(wakes, l.wake)
@@ -69,9 +83,8 @@ func (m *memory) commit(source string, rs ...driver.Record) []driver.Record {
 	}
 	m.mu.Unlock()
 	for _, w := range wakes {
-		w(source, false)
+		w(source, head, false)
 	}
-	return out
 }
 
 func (m *memory) Powers() driver.StorePowers { return m.powers }
@@ -109,7 +122,7 @@ func (m *memory) Read(_ context.Context, service string, q driver.ReadQuery) ([]
 	return out, nil
 }
 
-func (m *memory) Listen(ctx context.Context, services []string, wake func(string, bool)) error {
+func (m *memory) Listen(ctx context.Context, services []string, wake func(string, int64, bool)) error {
 	l := &listening{services, wake}
 	m.mu.Lock()
 	m.wakes[l] = true

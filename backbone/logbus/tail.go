@@ -177,13 +177,17 @@ func (t *tail) run() {
 			return
 		}
 	}
-	ticker := time.NewTicker(t.every())
-	defer ticker.Stop()
+	var look <-chan time.Time // none where the listener looks for all tails of its store
+	if _, looked := looks(t.store); !looked {
+		ticker := time.NewTicker(t.every())
+		defer ticker.Stop()
+		look = ticker.C
+	}
 	for {
 		select {
 		case <-t.ctx.Done():
 			return
-		case <-ticker.C:
+		case <-look:
 			t.mu.Lock()
 			t.check = true
 			t.mu.Unlock()

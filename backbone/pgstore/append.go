@@ -81,7 +81,7 @@ func inbox(ctx context.Context, conn sqlstore.Conn, service string, in backbone.
 	return f.Inbox(ctx, in)
 }
 
-const notifyText = "SELECT pg_notify($1, '')"
+const notifyText = "SELECT pg_notify($1, $2)"
 
 // Notify wakes the subscriptions to a service's log after a transaction with an
 // Append was committed. It is a hint that saves the time until they look by
@@ -92,13 +92,13 @@ func Notify(ctx context.Context, db interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }, service string,
 ) error {
-	_, err := db.Exec(ctx, notifyText, channel(service))
+	_, err := db.Exec(ctx, notifyText, channel(service), "")
 	return classify(err)
 }
 
 // NotifySQL is Notify for database/sql.
 func NotifySQL(ctx context.Context, db *sql.DB, service string) error {
-	_, err := db.ExecContext(ctx, notifyText, channel(service))
+	_, err := db.ExecContext(ctx, notifyText, channel(service), "")
 	return classify(err)
 }
 

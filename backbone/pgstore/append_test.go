@@ -198,7 +198,7 @@ func TestNotifyWakesListeners(t *testing.T) {
 	defer cancel()
 	listening := make(chan error, 1)
 	go func() {
-		listening <- s.Listen(ctx, []string{service}, func(string, bool) {
+		listening <- s.Listen(ctx, []string{service}, func(string, int64, bool) {
 			select {
 			case woken <- struct{}{}:
 			default:

@@ -169,7 +169,7 @@ func TestReadingByOldestTransactionStalls(t *testing.T) {
 	listened := make(chan struct{})
 	go func() {
 		defer close(listened)
-		_ = reading.Listen(listening, []string{service}, func(name string, _ bool) { // it ends as it is told to
+		_ = reading.Listen(listening, []string{service}, func(name string, _ int64, _ bool) { // it ends as it is told to
 			select {
 			case woken <- name:
 			default:

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -10,15 +11,15 @@ import (
 
 func channel(service string) string { return "bb_" + service }
 
-// appendedTo has the listeners of a service told, soon: notifications of many
+// appendedTo has the listeners of services told, soon, up to where their logs have come: notifications of many
 // commits are sent as one, outside their transactions.
-func (s *Store) appendedTo(services map[string]struct{}) {
+func (s *Store) appendedTo(heads map[string]int64) {
 	if s.pooled {
 		return
 	}
 	s.mu.Lock()
-	for service := range services {
-		s.appended[service] = struct{}{}
+	for service, head := range heads {
+		s.appended[service] = max(s.appended[service], head)
 	}
 	s.mu.Unlock()
 	select {
@@ -38,12 +39,12 @@ func (s *Store) notify(ctx context.Context) {
 		case <-s.wake:
 		}
 		s.mu.Lock()
-		services := s.appended
-		s.appended = map[string]struct{}{}
+		heads := s.appended
+		s.appended = map[string]int64{}
 		s.mu.Unlock()
 		batch := &pgx.Batch{}
-		for service := range services {
-			batch.Queue(notifyText, channel(service))
+		for service, head := range heads {
+			batch.Queue(notifyText, channel(service), strconv.FormatInt(head, 10))
 		}
 		if err := s.pool.SendBatch(ctx, batch).Close(); err != nil && ctx.Err() == nil {
 			s.log.Warn("notification not sent", "error", err)
@@ -53,7 +54,7 @@ func (s *Store) notify(ctx context.Context) {
 
 // Listen implements driver.Store. It connects again for as long as ctx lives, and
 // wakes everybody whenever it has, since notifications may have been missed.
-func (s *Store) Listen(ctx context.Context, services []string, wake func(service string, freed bool)) error {
+func (s *Store) Listen(ctx context.Context, services []string, wake func(service string, head int64, freed bool)) error {
 	byChannel := map[string]string{}
 	for _, service := range services {
 		if err := s.Check(service); err != nil {
@@ -80,7 +81,7 @@ func (s *Store) Listen(ctx context.Context, services []string, wake func(service
 	}
 }
 
-func (s *Store) listenOnce(ctx context.Context, byChannel map[string]string, wake func(string, bool), connected func()) error {
+func (s *Store) listenOnce(ctx context.Context, byChannel map[string]string, wake func(string, int64, bool), connected func()) error {
 	conn, err := pgx.ConnectConfig(ctx, s.connection())
 	if err != nil {
 		return err
@@ -93,7 +94,7 @@ func (s *Store) listenOnce(ctx context.Context, byChannel map[string]string, wak
 	}
 	connected()
 	for _, service := range byChannel {
-		wake(service, true)
+		wake(service, 0, true)
 	}
 	for {
 		n, err := conn.WaitForNotification(ctx)
@@ -101,7 +102,8 @@ func (s *Store) listenOnce(ctx context.Context, byChannel map[string]string, wak
 			return err
 		}
 		if service, ok := byChannel[n.Channel]; ok {
-			wake(service, n.Payload == freed)
+			head, _ := strconv.ParseInt(n.Payload, 10, 64) // 0 where a program tells, or an earlier version
+			wake(service, head, n.Payload == freed)
 		}
 	}
 }
@@ -115,7 +117,7 @@ func (s *Store) Release(ctx context.Context, service, subscription, owner string
 	if err := s.Core.Release(ctx, service, subscription, owner, held); err != nil || len(held) == 0 {
 		return err
 	}
-	if _, err := s.pool.Exec(ctx, "SELECT pg_notify($1, $2)", channel(service), freed); err != nil {
+	if _, err := s.pool.Exec(ctx, notifyText, channel(service), freed); err != nil {
 		s.log.Warn("notification not sent", "error", err) // the others look by themselves
 	}
 	return nil

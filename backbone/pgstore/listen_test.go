@@ -3,8 +3,11 @@ package pgstore_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"testing"
 
+	"example.org/souk/backbone/driver"
+	"example.org/souk/backbone/pgstore"
 	"example.org/souk/internal/testserver"
 )
 
@@ -19,7 +22,7 @@ func TestListenerIsCutOffAgainAndAgain(t *testing.T) {
 	listened := make(chan struct{})
 	go func() {
 		defer close(listened)
-		_ = w.through.Listen(listening, []string{service}, func(name string, _ bool) { // it ends as it is told to
+		_ = w.through.Listen(listening, []string{service}, func(name string, _ int64, _ bool) { // it ends as it is told to
 			select {
 			case woken <- name:
 			default:
@@ -61,4 +64,42 @@ func deadline(t *testing.T) <-chan struct{} {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx.Done()
+}
+
+// A listener is told how far the log has come, so that who has it need not read it, and all heads can be looked at in one look.
+func TestF17_ListenersAreToldHowFarALogHasCome(t *testing.T) {
+	t.Parallel()
+	s := migrated(t, pgstore.Config{URL: testserver.Postgres(t).Database(t)})
+	must(t, s.Migrate(t.Context(), []driver.Schema{{Service: "empty"}}))
+	heads := make(chan int64, 100)
+	listening, end := context.WithCancel(t.Context())
+	listened := make(chan struct{})
+	go func() {
+		defer close(listened)
+		_ = s.Listen(listening, []string{service}, func(_ string, head int64, _ bool) { heads <- head }) // it ends as it is told to
+	}()
+	defer func() { end(); <-listened }()
+	if head := <-heads; head != 0 {
+		t.Fatalf("of the connection it was told of head %d", head)
+	}
+	for n := int64(1); n <= 5; n++ {
+		must(t, appended(t.Context(), s, fmt.Sprintf("n-%d", n)))
+		for head := int64(0); head < n; {
+			select {
+			case head = <-heads:
+			case <-deadline(t):
+				t.Fatalf("it was not told of position %d", n)
+			}
+			if head == 0 || head > n {
+				t.Fatalf("it was told of head %d after %d records", head, n)
+			}
+		}
+	}
+	_, err := s.PutRequest(t.Context(), "empty", driver.Request{Subject: "saga", Action: "retry"})
+	must(t, err)
+	all, err := s.Look(t.Context(), []string{service, "empty"})
+	must(t, err)
+	if want := (map[string]driver.Look{service: {Head: 5}, "empty": {Asked: true}}); !maps.Equal(all, want) {
+		t.Errorf("looked at, things stand as %v, want %v", all, want)
+	}
 }

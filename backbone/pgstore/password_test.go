@@ -49,7 +49,7 @@ func TestF10_APasswordChangesUnderLoad(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())
 	var listening sync.WaitGroup
 	listening.Go(func() {
-		_ = store.Listen(ctx, []string{"desks"}, func(string, bool) {
+		_ = store.Listen(ctx, []string{"desks"}, func(string, int64, bool) {
 			select {
 			case woken <- true:
 			default:

@@ -89,3 +89,36 @@ func moved(ctx context.Context, s *pgstore.Store, moves []driver.Move) error {
 	}
 	return errors.Join(tx.Commit(ctx), tx.Rollback())
 }
+
+// F17: a checkpoint that moves is written to its page and not to the table's index. Red where pages are filled when subscriptions begin.
+func TestF17_CheckpointsMoveWithinTheirPages(t *testing.T) {
+	s := migrated(t, pgstore.Config{URL: testserver.Postgres(t).Database(t)})
+	const many, rounds = 64, 30
+	from := map[string]int64{}
+	for _, source := range []string{"orders", "stores", "payments", "customers", "inventory"} {
+		from[source] = 0
+	}
+	_, err := s.InitSubscription(t.Context(), service, "feed", many, from)
+	must(t, err)
+	held, err := s.Claim(t.Context(), service, "feed", "me", many, time.Hour)
+	must(t, err)
+	updates := func(column string) int64 {
+		return number(t, s, "SELECT "+column+" FROM pg_stat_user_tables WHERE schemaname = $1 AND relname = 'bb_checkpoint'", service)
+	}
+	written := int64(len(held)) // by the claim
+	for round := range rounds {
+		var some []driver.Move
+		for i := range held {
+			if c := &held[i]; (i+round)%5 == 0 { // a batch moves some
+				some = append(some, driver.Move{Subscription: "feed", Source: c.Source, Slice: c.Slice, Epoch: c.Epoch, From: c.Position, To: c.Position + 1})
+				c.Position++
+			}
+		}
+		must(t, moved(t.Context(), s, some))
+		written += int64(len(some))
+	}
+	eventually(t, "the server has counted", func() bool { return updates("n_tup_upd") >= written })
+	if all, within := updates("n_tup_upd"), updates("n_tup_hot_upd"); all-within > all/50 {
+		t.Errorf("of %d updates %d were within a page", all, within)
+	}
+}

@@ -63,7 +63,7 @@ type Store struct {
 	refusal atomic.Int64 // when the server refused a login last, in nanoseconds
 
 	mu       sync.Mutex
-	appended map[string]struct{} // services whose listeners are yet to be told
+	appended map[string]int64 // services whose listeners are yet to be told, and where their logs stand
 	wake     chan struct{}
 	stop     context.CancelFunc
 	stopped  chan struct{}
@@ -77,7 +77,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	}
 	s := &Store{
 		pool: config.Pool, log: config.Log,
-		appended: map[string]struct{}{}, wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+		appended: map[string]int64{}, wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 	}
 	s.Core.Database = s
 	s.Core.Dialect = dialect
@@ -152,6 +152,35 @@ func (s *Store) Now(ctx context.Context) (time.Time, error) {
 			return now.UTC(), nil
 		}
 	}
+}
+
+// Look implements driver.Looker.
+func (s *Store) Look(ctx context.Context, services []string) (map[string]driver.Look, error) {
+	found := make(map[string]driver.Look, len(services))
+	if len(services) == 0 {
+		return found, nil
+	}
+	looks := make([]string, len(services))
+	for i, service := range services {
+		if err := s.Check(service); err != nil {
+			return nil, err
+		}
+		looks[i] = fmt.Sprintf("SELECT %d, position, EXISTS (SELECT FROM %s WHERE done = 0) FROM %s", i, tableName(service, "bb_request"), tableName(service, "bb_head"))
+	}
+	r, err := s.Query(ctx, strings.Join(looks, " UNION ALL "))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Close() }() // it has no error of its own
+	for r.Next() {
+		var i int
+		var look driver.Look
+		if err := r.Scan(&i, &look.Head, &look.Asked); err != nil {
+			return nil, err
+		}
+		found[services[i]] = look
+	}
+	return found, r.Err()
 }
 
 // Query implements driver.Store. Its rows hold a connection until they are closed.

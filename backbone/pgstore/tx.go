@@ -44,7 +44,7 @@ type session struct {
 	open     bool
 	xid      string
 	pid      uint32
-	appended map[string]struct{}
+	appended map[string]int64 // where the logs of services stand after it
 	proof    *proof
 }
 
@@ -65,7 +65,7 @@ func (s *Store) begin(ctx context.Context) (*tx, error) {
 	if err != nil {
 		return nil, classify(err)
 	}
-	q := &session{s: s, conn: conn, open: true, pid: conn.Conn().PgConn().PID(), appended: map[string]struct{}{}}
+	q := &session{s: s, conn: conn, open: true, pid: conn.Conn().PgConn().PID(), appended: map[string]int64{}}
 	return &tx{Tx: sqlstore.Tx{Core: &s.Core, Conn: q}, session: q}, nil
 }
 
@@ -238,8 +238,9 @@ func (q *session) Write(ctx context.Context, service string, batches []*sqlstore
 		return 0, q.fail(err)
 	}
 	if log != nil {
-		q.appended[service] = struct{}{}
-		q.proof = &proof{service, log.Cols[logID].Text[log.N-1], first + int64(log.N) - 1}
+		last := first + int64(log.N) - 1
+		q.appended[service] = last
+		q.proof = &proof{service, log.Cols[logID].Text[log.N-1], last}
 	}
 	return first, nil
 }

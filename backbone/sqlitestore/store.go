@@ -260,7 +260,7 @@ func (s *Store) Query(ctx context.Context, text string, args ...any) (driver.Row
 var errClosed = fmt.Errorf("the store is closed: %w", driver.ErrUnavailable)
 
 // Listen implements driver.Store: nobody else writes to this database.
-func (s *Store) Listen(context.Context, []string, func(string, bool)) error {
+func (s *Store) Listen(context.Context, []string, func(string, int64, bool)) error {
 	return errors.New("sqlitestore: Listen: no power Notify, this process is the only writer")
 }
 

@@ -300,6 +300,11 @@ func (c *Core) DueSagas(ctx context.Context, service string, now int64, limit in
 
 // DueTimers implements driver.Slices.
 func (c *Core) DueTimers(ctx context.Context, service string, now int64, limit int) ([]driver.Timer, int64, error) {
+	// Mostly none is due, and then one look is enough.
+	first, err := c.nextTimer(ctx, service, "SELECT coalesce(min(due), 0) FROM {bb_timer}")
+	if err != nil || first == 0 || first > now {
+		return nil, first, err
+	}
 	limit = bound(limit)
 	timers, err := list(ctx, c, service, `SELECT name, generation, due, stream, type, data, meta FROM {bb_timer}
 		WHERE due <= $1 ORDER BY due, generation LIMIT $2`, []any{now, limit + 1}, func(rows driver.Rows, t *driver.Timer) error {
@@ -311,12 +316,14 @@ func (c *Core) DueTimers(ctx context.Context, service string, now int64, limit i
 	if len(timers) > limit {
 		return timers[:limit], timers[limit].Due, nil
 	}
-	next, err := list(ctx, c, service, "SELECT coalesce(min(due), 0) FROM {bb_timer} WHERE due > $1", []any{now},
-		func(rows driver.Rows, due *int64) error { return rows.Scan(due) })
-	if err != nil || len(next) == 0 {
-		return timers, 0, err
-	}
-	return timers, next[0], nil
+	next, err := c.nextTimer(ctx, service, "SELECT coalesce(min(due), 0) FROM {bb_timer} WHERE due > $1", now)
+	return timers, next, err
+}
+
+// nextTimer reads a time at which a timer is due, 0 for none.
+func (c *Core) nextTimer(ctx context.Context, service, text string, args ...any) (due int64, err error) {
+	_, err = list(ctx, c, service, text, args, func(rows driver.Rows, _ *struct{}) error { return rows.Scan(&due) })
+	return due, err
 }
 
 const callColumns = "id, name, request, stream, meta, deadline, due, attempts, epoch, lease_until, cause, created"

@@ -1,0 +1,46 @@
+package backbone
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"example.org/souk/backbone/driver"
+)
+
+// lookAge is how old a look may be that is shared. Whoever looks after services does so by ticks, which all begin at the start.
+const lookAge = 100 * time.Millisecond
+
+// looks are what was last seen of the services of a database that run here, in one look for all of them. Its methods may be called
+// concurrently.
+type looks struct {
+	store    driver.Looker
+	services []string
+
+	mu    sync.Mutex
+	at    time.Time
+	found map[string]driver.Look
+}
+
+// of tells how things stand with a service; not, where the look failed.
+func (l *looks) of(ctx context.Context, service string) (driver.Look, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if began := time.Now(); began.Sub(l.at) > lookAge { //souk:clock the age of what is seen
+		found, err := l.store.Look(ctx, l.services)
+		if err != nil {
+			return driver.Look{}, false
+		}
+		l.at, l.found = began, found
+	}
+	look, ok := l.found[service]
+	return look, ok
+}
+
+// look tells how things stand with a service, as of a moment ago; not, where its database does not tell at a glance.
+func (h *host) look(ctx context.Context) (driver.Look, bool) {
+	if l := h.r.looks[h.store]; l != nil {
+		return l.of(ctx, h.svc.Name)
+	}
+	return driver.Look{}, false
+}
