@@ -18,6 +18,7 @@ MODULES = . tools tools/buf tools/sbom tools/servers bench $(OUTSIDE)
 
 # Longer than the slowest package takes on two busy cores; a hang names itself after that.
 TEST_TIMEOUT ?= 25m
+TEST_FLAGS ?=
 
 # The steps of "make verify"; each is a target called verify-<step>.
 VERIFY = format generated api tidy sums docs build
@@ -62,9 +63,9 @@ called:
 # The packages that take longest begin, so that others run beside them.
 .PHONY: test
 test: servers modules called ## run all tests, and the pure packages once more under the race detector
-	$(GO) test -timeout $(TEST_TIMEOUT) ./test/store ./test/... ./backbone/rabbitbus ./...
-	for dir in $(OUTSIDE); do (cd "$$dir" && $(GO) test -timeout $(TEST_TIMEOUT) ./...); done
-	$(GO) test -race -timeout $(TEST_TIMEOUT) $(RACE)
+	$(GO) test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) ./test/store ./test/... ./backbone/rabbitbus ./...
+	for dir in $(OUTSIDE); do (cd "$$dir" && $(GO) test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) ./...); done
+	$(GO) test $(TEST_FLAGS) -race -timeout $(TEST_TIMEOUT) $(RACE)
 ifneq ($(SOUK_WITHOUT),)
 	@echo 'NOT TESTED: what needs $(SOUK_WITHOUT), left out by SOUK_WITHOUT'
 endif
@@ -173,7 +174,7 @@ TRANSPORTS = membus logbus $(BROKERS)
 
 .PHONY: acceptance
 acceptance: servers modules called ## run all tests but the long proofs, and write docs/acceptance.md from what they say; half an hour
-	GOFLAGS=-json $(MAKE) --no-print-directory test prove-short | $(GO) run ./internal/acceptance .
+	$(MAKE) --no-print-directory test prove-short TEST_FLAGS=-json | $(GO) run ./internal/acceptance .
 
 .PHONY: cards
 cards: servers ## write the cards of the transports in docs/transports from runs of the suite
@@ -190,10 +191,10 @@ AT_ONCE ?= 3
 
 .PHONY: prove-short
 prove-short: servers ## crash and simulation tests, the transports' whole suite, at most twenty minutes
-	names=$$(scripts/proved $(PROVED)) && SOUK_PROVE=short $(GO) test -count=1 -p $(AT_ONCE) -timeout 30m -run "$$names|^TestContract$$" -skip '$(ALONE)' \
+	names=$$(scripts/proved $(PROVED)) && SOUK_PROVE=short $(GO) test $(TEST_FLAGS) -count=1 -p $(AT_ONCE) -timeout 30m -run "$$names|^TestContract$$" -skip '$(ALONE)' \
 		$(PROVED:%=./%) $(BROKERS:%=./backbone/%)
-	SOUK_PROVE=short $(GO) test -count=1 -timeout 10m -run '$(ALONE)' ./test/store
-	cd bench && $(GO) test -count=1 -timeout 10m ./...
+	SOUK_PROVE=short $(GO) test $(TEST_FLAGS) -count=1 -timeout 10m -run '$(ALONE)' ./test/store
+	cd bench && $(GO) test $(TEST_FLAGS) -count=1 -timeout 10m ./...
 
 .PHONY: prove
 prove: servers ## crash and simulation tests, all seeds; takes hours
