@@ -82,25 +82,31 @@ func wayOf(test string) int {
 	return 0
 }
 
-// result is what became of a test or a part of one.
-type result struct {
-	pkg, test string
-	passed    bool
-}
+// result is a test, or a part of one, that was run and passed.
+type result struct{ pkg, test string }
 
-// read reads the results of all runs; of several of one test the last counts. A test that failed is an error: there is nothing to write down then.
+var longer = regexp.MustCompile(`make prove(-short)? runs (it|all)`)
+
+// read reads the results of all runs; of several of one test the last counts in which it was run. What is not run is not among them. A test that failed is an error: there is nothing to write down then.
 func read(r io.Reader) ([]result, error) {
 	last := map[[2]string]string{}
+	left := map[[2]string]bool{} // to a longer run, says the test that runs now
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
-		var said struct{ Action, Package, Test string }
+		var said struct{ Action, Package, Test, Output string }
 		if json.Unmarshal(lines.Bytes(), &said) != nil || said.Test == "" {
 			continue // what make and the compiler say stands between
 		}
-		switch said.Action {
-		case "pass", "fail", "skip":
-			last[[2]string{said.Package, said.Test}] = said.Action
+		at := [2]string{said.Package, said.Test}
+		switch {
+		case said.Action == "output":
+			left[at] = left[at] || longer.MatchString(said.Output)
+		case said.Action == "pass" && !left[at], said.Action == "fail":
+			last[at] = said.Action
+		}
+		if said.Action != "output" {
+			left[at] = false
 		}
 	}
 	if err := lines.Err(); err != nil {
@@ -112,7 +118,7 @@ func read(r io.Reader) ([]result, error) {
 		if action == "fail" {
 			failed = append(failed, fmt.Errorf("%s %s failed", at[0], at[1]))
 		}
-		all = append(all, result{strings.TrimPrefix(at[0], "example.org/souk/"), at[1], action == "pass"})
+		all = append(all, result{strings.TrimPrefix(at[0], "example.org/souk/"), at[1]})
 	}
 	if len(all) == 0 {
 		return nil, errors.New("no test has said anything: give it what go test -json prints")
@@ -149,7 +155,7 @@ func ids(test string) []string {
 func shown(results []result, statement string) [][]string {
 	all := make([][]string, len(ways))
 	for _, r := range results {
-		if !r.passed || !slices.Contains(ids(r.test), statement) {
+		if !slices.Contains(ids(r.test), statement) {
 			continue
 		}
 		name := r.test
@@ -212,7 +218,7 @@ const head = `# What must hold, and where it was shown
 
 Written by ` + "`make acceptance`" + ` from what the tests said and from their comments. A test carries the statements that it shows in its name.
 
-The columns are ways to run: in one process on SQLite, which is also where a test stands that looks at a part of the mall alone; on PostgreSQL, in one
+The ways to run: in one process on SQLite, which is also where a test stands that looks at a part of the mall alone; on PostgreSQL, in one
 process or in several; and with a broker, between the services of a mall, between programs and the backbone, or between the mall and its partners. What no test was
 run with is said so. Beside them ` + "`test/store`" + ` TestD7_OverBrokers and TestD7_Processes run a day of orders over each broker, in one process and with every service
 in one of its own, on one database and on one a service, with databases, brokers and services killed, and compare everything that is kept.

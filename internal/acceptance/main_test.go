@@ -1,6 +1,10 @@
 package main
 
 import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -25,7 +29,7 @@ func TestIDsOfNames(t *testing.T) {
 	}
 }
 
-// A statement that nothing shows in some way says so; what failed or was skipped shows nothing. Red when a skipped test counts.
+// A statement that nothing shows in some way says so; what was skipped, or left to a longer run, shows nothing. Red when either counts.
 func TestNoBlankIsSilent(t *testing.T) {
 	t.Parallel()
 	results, err := read(strings.NewReader(`go: building
@@ -33,6 +37,11 @@ func TestNoBlankIsSilent(t *testing.T) {
 {"Action":"skip","Package":"example.org/souk/test/store","Test":"TestE3_OtherContent"}
 {"Action":"pass","Package":"example.org/souk/test/store","Test":"TestF17_ThroughputRises"}
 {"Action":"pass","Package":"example.org/souk/test/store","Test":"TestF17_ThroughputRises/nats"}
+{"Action":"output","Package":"example.org/souk/test/store","Test":"TestE7_CancelAtAnyMoment","Output":"    x_test.go:1: this takes minutes: make prove-short runs it\n"}
+{"Action":"pass","Package":"example.org/souk/test/store","Test":"TestE7_CancelAtAnyMoment"}
+{"Action":"output","Package":"example.org/souk/test/store","Test":"TestE8_SameIdsAfterKill","Output":"    x_test.go:1: this takes minutes: make prove-short runs it\n"}
+{"Action":"pass","Package":"example.org/souk/test/store","Test":"TestE8_SameIdsAfterKill"}
+{"Action":"pass","Package":"example.org/souk/test/store","Test":"TestE8_SameIdsAfterKill"}
 {"Action":"pass","Package":"example.org/souk/test/store"}
 `))
 	if err != nil {
@@ -42,6 +51,8 @@ func TestNoBlankIsSilent(t *testing.T) {
 	for _, want := range []string{
 		"- one process, SQLite: `test/store` E2_PostedAHundredTimes\n- PostgreSQL: not run\n- NATS: not run\n- RabbitMQ: not run\n- Kafka's protocol: not run\n- *Red* when copies count.\n",
 		"**E3** The same order id with other content: 409, nothing changes.\n\nNo test carries this id.\n",
+		"**E7** Cancel returns the stock once.\n\nNo test carries this id.\n",
+		"- one process, SQLite: `test/store` E8_SameIdsAfterKill\n",
 		"- PostgreSQL: `test/store` F17_ThroughputRises\n- NATS: `test/store` F17_ThroughputRises/nats\n",
 	} {
 		if !strings.Contains(text, want) {
@@ -80,6 +91,47 @@ func TestReasonsAreNeeded(t *testing.T) {
 		}
 		if !slices.ContainsFunc(strings.Split(statements, "\n"), func(line string) bool { return strings.HasPrefix(line, name+" ") }) {
 			t.Errorf("%s is no statement", name)
+		}
+	}
+}
+
+// The page that is kept names tests that are there, and none that carries an id is missing. Red when a test is renamed and the page is not written again.
+func TestThePageIsOfTheseTests(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/acceptance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]bool{}
+	for _, found := range regexp.MustCompile("`([a-z0-9/]+)` ([A-Z][A-Za-z0-9_]+)").FindAllStringSubmatch(string(text), -1) {
+		if strings.HasPrefix(found[2], "Test") {
+			continue // of the introduction
+		}
+		named[found[1]+" Test"+found[2]] = true
+	}
+	function := regexp.MustCompile(`(?m)^func (Test[A-Za-z0-9_]+)\(`)
+	there := map[string]bool{}
+	err = filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		code, err := os.ReadFile(path) //nolint:gosec // a file of this repository
+		for _, found := range function.FindAllSubmatch(code, -1) {
+			there[filepath.ToSlash(strings.TrimPrefix(filepath.Dir(path), "../../"))+" "+string(found[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range named {
+		if !there[name] {
+			t.Errorf("%s is not there: make acceptance", name)
+		}
+	}
+	for name := range there {
+		if _, test, _ := strings.Cut(name, " "); len(ids(test)) > 0 && !named[name] {
+			t.Errorf("%s is not told of: make acceptance", name)
 		}
 	}
 }

@@ -118,7 +118,7 @@ func TestRestoreRefuses(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(torn, "souk.db"), good, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	on(t, torn, `INSERT INTO door_idempotency VALUES ('a', 'b', 'c', 0, '', '', '', '', 1, 1)`)
+	on(t, torn, `INSERT INTO door_idempotency VALUES ('a', 'b', 'c', 0, '', '', '', '', 1, 1, 0)`)
 	on(t, torn, `PRAGMA writable_schema = ON`, `CREATE TABLE hidden AS SELECT * FROM sqlite_master WHERE name = 'door_idempotency_expires'`,
 		`DELETE FROM sqlite_master WHERE name = 'door_idempotency_expires'`)
 	on(t, torn, `UPDATE door_idempotency SET expires = 2`)
