@@ -83,7 +83,7 @@ func TestF9_ClaimOfADeadProcess(t *testing.T) {
 	if n := on(
 		t, dir,
 		`UPDATE door_idempotency SET status = 0, type = '', location = '', body = '' WHERE key = 'placed'`,
-		`INSERT INTO door_idempotency SELECT caller, 'never', '`+hex.EncodeToString(content[:])+`', 0, '', '', '', boot, until, expires
+		`INSERT INTO door_idempotency SELECT caller, 'never', '`+hex.EncodeToString(content[:])+`', 0, '', '', '', boot, until, expires, since
 			FROM door_idempotency WHERE key = 'placed' AND status = 0`,
 	); n != 1 {
 		t.Fatalf("%d claims", n)
