@@ -177,14 +177,14 @@ func fresh(t *testing.T, parts ...*backbone.Service) *world {
 
 func (w *world) await(what string, condition func() bool) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for !condition() {
 		select {
 		case <-ctx.Done():
-			w.t.Fatalf("%s: not within 15 s", what)
+			w.t.Fatalf("%s: not within a minute", what)
 		case <-tick.C:
 		}
 	}
