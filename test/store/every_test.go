@@ -9,7 +9,7 @@ import (
 )
 
 // everyWay are tests that run with every service in a process of its own as well, on PostgreSQL: the same functions. They meet the mall through
-// the online store alone, so that it is nothing to them which process does what.
+// the online store, the command line and what stands around it, so that it is nothing to them which process does what.
 var everyWay = []struct {
 	name string
 	test func(*testing.T)
@@ -23,6 +23,10 @@ var everyWay = []struct {
 	{"C4D1_AcceptedIsDurable", TestC4D1_AcceptedIsDurable},
 	{"D4_AllOrNothing", TestD4_AllOrNothing},
 	{"F9_IdempotencyKey", TestF9_IdempotencyKey},
+	{"B13_ReplayEqualsLive", TestB13_ReplayEqualsLive},
+	{"B17_EachByTheChannelThatTheyWant", TestB17_EachByTheChannelThatTheyWant},
+	{"F11_Flood", TestF11_Flood},
+	{"F12_InFlightIsAnswered", TestF12_InFlightIsAnswered},
 }
 
 // B20: what holds in one process holds where every service has one of its own.
