@@ -82,12 +82,18 @@ func wayOf(test string) int {
 	return 0
 }
 
-// result is a test, or a part of one, that was run and passed.
-type result struct{ pkg, test string }
+// result is a test, or a part of one, that passed, or was left to a longer run.
+type result struct {
+	pkg, test string
+	left      bool
+}
+
+// elsewhere are the modules that use this one as somebody else's would, by the paths of their packages.
+var elsewhere = strings.NewReplacer("example.org/souk/", "", "example.com/loyalty", "test/outside", "example.com/alacarte", "test/alacarte")
 
 var longer = regexp.MustCompile(`make prove(-short)? runs (it|all)`)
 
-// read reads the results of all runs; of several of one test the last counts in which it was run. What is not run is not among them. A test that failed is an error: there is nothing to write down then.
+// read reads the results of all runs; of several of one test the last counts in which it was run. A test that failed is an error: there is nothing to write down then.
 func read(r io.Reader) ([]result, error) {
 	last := map[[2]string]string{}
 	left := map[[2]string]bool{} // to a longer run, says the test that runs now
@@ -102,6 +108,8 @@ func read(r io.Reader) ([]result, error) {
 		switch {
 		case said.Action == "output":
 			left[at] = left[at] || longer.MatchString(said.Output)
+		case said.Action == "pass" && left[at] && last[at] == "":
+			last[at] = "left"
 		case said.Action == "pass" && !left[at], said.Action == "fail":
 			last[at] = said.Action
 		}
@@ -118,7 +126,7 @@ func read(r io.Reader) ([]result, error) {
 		if action == "fail" {
 			failed = append(failed, fmt.Errorf("%s %s failed", at[0], at[1]))
 		}
-		all = append(all, result{strings.TrimPrefix(at[0], "example.org/souk/"), at[1]})
+		all = append(all, result{elsewhere.Replace(at[0]), at[1], action == "left"})
 	}
 	if len(all) == 0 {
 		return nil, errors.New("no test has said anything: give it what go test -json prints")
@@ -155,7 +163,7 @@ func ids(test string) []string {
 func shown(results []result, statement string) [][]string {
 	all := make([][]string, len(ways))
 	for _, r := range results {
-		if !slices.Contains(ids(r.test), statement) {
+		if r.left || !slices.Contains(ids(r.test), statement) {
 			continue
 		}
 		name := r.test
@@ -245,7 +253,13 @@ func page(results []result, reds map[string][]string) string {
 		}
 		fmt.Fprintf(&b, "\n**%s** %s\n\n", name, strings.NewReplacer("<", "&lt;", "*", "\\*").Replace(text))
 		tests := shown(results, name)
-		if !slices.ContainsFunc(tests, func(of []string) bool { return len(of) > 0 }) {
+		var left []string
+		for _, r := range results {
+			if r.left && slices.Contains(ids(r.test), name) {
+				left = append(left, "`"+r.pkg+"` "+strings.TrimPrefix(r.test, "Test"))
+			}
+		}
+		if len(left) == 0 && !slices.ContainsFunc(tests, func(of []string) bool { return len(of) > 0 }) {
 			why, ok := none[name]
 			if !ok {
 				why = "No test carries this id."
@@ -258,6 +272,9 @@ func page(results []result, reds map[string][]string) string {
 				of = []string{"not run"}
 			}
 			fmt.Fprintf(&b, "- %s: %s\n", ways[i].name, strings.Join(of, ", "))
+		}
+		if len(left) > 0 {
+			fmt.Fprintf(&b, "- left to `make prove`, which takes hours: %s\n", strings.Join(left, ", "))
 		}
 		for _, red := range reds[name] {
 			fmt.Fprintf(&b, "- *Red* %s.\n", red)
