@@ -62,11 +62,12 @@ func mark(file *os.File, text string) error {
 	return file.Sync()
 }
 
-// release gives the lock up; inGoodOrder records that the database was closed.
+// release gives the lock up; inGoodOrder records that the database was closed. To close the file would not be enough: a program that this one is just
+// starting has it too until it runs.
 func (o *owner) release(inGoodOrder bool) error {
 	var err error
 	if inGoodOrder {
 		err = mark(o.file, clean)
 	}
-	return errors.Join(err, o.file.Close())
+	return errors.Join(err, syscall.Flock(int(o.file.Fd()), syscall.LOCK_UN), o.file.Close())
 }
