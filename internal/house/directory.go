@@ -60,5 +60,7 @@ func own(dir string) (name string, release func() error, err error) {
 		node = s.Ino
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d", strings.TrimSpace(string(seed)), host, node))
-	return hex.EncodeToString(sum[:12]), file.Close, nil
+	return hex.EncodeToString(sum[:12]), func() error {
+		return errors.Join(syscall.Flock(int(file.Fd()), syscall.LOCK_UN), file.Close()) // a child that was just forked has the file too
+	}, nil
 }
