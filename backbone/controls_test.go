@@ -50,6 +50,23 @@ func (s *unreachable) Publish(ctx context.Context, source string, rs []driver.Re
 	return s.Transport.Publish(ctx, source, rs)
 }
 
+// overAnAbsence has the first of what is taken written into the diary, and the second offered to a broker that is away. It returns when the broker is
+// back. The relay publishes to what over returns of the broker.
+func overAnAbsence(t *testing.T, over func(broker driver.Transport) driver.Transport) *world {
+	t.Helper()
+	bus := membus.New(membus.Config{})
+	broker := &unreachable{Transport: bus}
+	w := runWith(t, filepath.Join(t.TempDir(), "test.db"), func(c *backbone.Config) { c.Transport = over(broker) }, tills(nil), diary(func(taken) {}))
+	t.Cleanup(func() { closeAfter(w, bus) })
+	w.take("A", 1)
+	w.await("the first has come", func() bool { return len(lines(w)) == 1 })
+	broker.away.Store(true)
+	w.take("A", 2)
+	w.await("the second is offered to a broker that is away", func() bool { return broker.tried.Load() > 0 })
+	broker.away.Store(false)
+	return w
+}
+
 // hasty takes for published what was sent, whatever the broker says of it.
 type hasty struct{ driver.Transport }
 
@@ -64,20 +81,12 @@ func TestControl_CursorBeforeConfirmation(t *testing.T) {
 	for name, early := range map[string]bool{"after": false, "before": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bus := membus.New(membus.Config{})
-			broker := &unreachable{Transport: bus}
-			w := runWith(t, filepath.Join(t.TempDir(), "test.db"), func(c *backbone.Config) {
-				if c.Transport = broker; early {
-					c.Transport = hasty{broker}
+			w := overAnAbsence(t, func(broker driver.Transport) driver.Transport {
+				if early {
+					return hasty{broker}
 				}
-			}, tills(nil), diary(func(taken) {}))
-			t.Cleanup(func() { closeAfter(w, bus) })
-			w.take("A", 1)
-			w.await("the first has come", func() bool { return len(lines(w)) == 1 })
-			broker.away.Store(true)
-			w.take("A", 2)
-			w.await("the second is offered to a broker that is away", func() bool { return broker.tried.Load() > 0 })
-			broker.away.Store(false)
+				return broker
+			})
 			w.take("A", 3)
 			w.await("the third has come", func() bool { return slices.Contains(lines(w), 3) })
 			if got, lost := lines(w), !slices.Contains(lines(w), 2); lost != early {
@@ -112,21 +121,13 @@ func TestF2_ControlGivingUp(t *testing.T) {
 	for name, up := range map[string]bool{"goes on": false, "gives up": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			bus := membus.New(membus.Config{})
-			broker := &unreachable{Transport: bus}
-			without := &resigned{Transport: broker}
-			w := runWith(t, filepath.Join(t.TempDir(), "test.db"), func(c *backbone.Config) {
-				if c.Transport = broker; up {
-					c.Transport = without
+			without := &resigned{}
+			w := overAnAbsence(t, func(broker driver.Transport) driver.Transport {
+				if without.Transport = broker; up {
+					return without
 				}
-			}, tills(nil), diary(func(taken) {}))
-			t.Cleanup(func() { closeAfter(w, bus) })
-			w.take("A", 1)
-			w.await("the first has come", func() bool { return len(lines(w)) == 1 })
-			broker.away.Store(true)
-			w.take("A", 2)
-			w.await("the second is offered to a broker that is away", func() bool { return broker.tried.Load() > 0 })
-			broker.away.Store(false)
+				return broker
+			})
 			w.await("what came meanwhile comes, or is never offered again", func() bool { return len(lines(w)) == 2 || without.asked.Load() > 0 })
 			if got := lines(w); slices.Contains(got, 2) == up {
 				t.Errorf("the relay %s, and the diary has %v", name, got)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"example.org/souk/backbone/internal/broker"
 )
@@ -84,10 +85,15 @@ func (g *gather) carry(parcels []*parcel, messages int) {
 		ms := make([]broker.Outgoing, 0, messages)
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		left := waiters{n: len(parcels), none: cancel}
+		var left atomic.Int64 // callers who still wait
+		left.Store(int64(len(parcels)))
 		for _, p := range parcels {
 			ms = append(ms, p.ms...)
-			defer context.AfterFunc(p.ctx, left.leave)()
+			defer context.AfterFunc(p.ctx, func() {
+				if left.Add(-1) == 0 {
+					cancel()
+				}
+			})()
 		}
 		if anchors, err := g.send(ctx, ms); err == nil {
 			for _, p := range parcels {
@@ -105,19 +111,4 @@ func (g *gather) carry(parcels []*parcel, messages int) {
 		})
 	}
 	all.Wait()
-}
-
-// waiters calls none when the last of n has left.
-type waiters struct {
-	mu   sync.Mutex
-	n    int
-	none func()
-}
-
-func (w *waiters) leave() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.n--; w.n == 0 {
-		w.none()
-	}
 }

@@ -42,10 +42,10 @@ func (g *gateway) do(ctx context.Context, w who, id string, c command.Command) e
 // with an instant (mall.Instant) that belongs to the parts; none is known of what comes from a page's form.
 func derive(kind, at string, parts ...string) string {
 	sum := sha256.Sum256([]byte(kind + "\x00" + strings.Join(parts, "\x00")))
-	return kind + "-" + at + base64.RawURLEncoding.EncodeToString(sum[:18])[:secretLength]
+	return kind + "-" + at + base64.RawURLEncoding.EncodeToString(sum[:18])
 }
 
-// secretLength is the length of what is secret of an id.
+// secretLength is the length of the secret with which such an id ends.
 const secretLength = 24
 
 // asked is the instant at which something was asked for first.

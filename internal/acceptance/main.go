@@ -1,5 +1,5 @@
 // Command acceptance writes docs/acceptance.md: for each statement of what must hold, which tests have shown it, and in which way of running the
-// mall. It reads what tests have said (go test -json), from the files that it is given or from its standard input, and the comments of the tests.
+// mall. It reads what tests have said (go test -json) from its standard input, and the comments of the tests.
 //
 //	make acceptance    runs all tests and then this
 package main
@@ -23,30 +23,18 @@ import (
 )
 
 func main() {
-	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: acceptance REPOSITORY [RESULTS...]")
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: acceptance REPOSITORY, with the results on the standard input")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1], os.Args[2:]); err != nil {
+	if err := run(os.Args[1], os.Stdin); err != nil {
 		fmt.Fprintln(os.Stderr, "acceptance:", err)
 		os.Exit(1)
 	}
 }
 
-func run(repository string, files []string) error {
-	var said []io.Reader
-	for _, name := range files {
-		f, err := os.Open(name) //nolint:gosec // whoever runs it names the files
-		if err != nil {
-			return err
-		}
-		defer func() { _ = f.Close() }() // only read
-		said = append(said, f)
-	}
-	if len(files) == 0 {
-		said = append(said, os.Stdin)
-	}
-	results, err := read(io.MultiReader(said...))
+func run(repository string, said io.Reader) error {
+	results, err := read(said)
 	if err != nil {
 		return err
 	}
@@ -185,7 +173,7 @@ func shown(results []result, statement string) [][]string {
 // defects are what turns tests red, as their comments say, by the statement.
 func defects(repository string) (map[string][]string, error) {
 	reds := map[string][]string{}
-	err := filepath.WalkDir(repository, func(path string, d fs.DirEntry, err error) error { //nolint:gosec // see above
+	err := filepath.WalkDir(repository, func(path string, d fs.DirEntry, err error) error { //nolint:gosec // of the repository that whoever runs it names
 		switch {
 		case err != nil:
 			return err

@@ -279,17 +279,12 @@ func scanSaga(rows driver.Rows, s *driver.Saga) error {
 // sorted returns rows in the order of a key, so that batches lock rows in one
 // order; rows that are in order already are not copied.
 func sorted[T any](rows []T, compare func(a, b *T) int) []T {
-	for i := 1; ; i++ {
-		if i >= len(rows) {
-			return rows
-		}
-		if compare(&rows[i-1], &rows[i]) > 0 {
-			break
-		}
-	}
 	order := make([]*T, len(rows)) // of pointers, since compare would move each row that it is given to the heap
 	for i := range rows {
 		order[i] = &rows[i]
+	}
+	if slices.IsSortedFunc(order, compare) {
+		return rows
 	}
 	slices.SortStableFunc(order, compare)
 	out := make([]T, len(rows))
