@@ -596,6 +596,81 @@ func TestConflictsAreNotTold(t *testing.T) {
 	callers.Wait()
 }
 
+// liar tells the contrary of what became of transactions that move a checkpoint and append nothing, as long as it has lies left.
+type liar struct {
+	driver.Store
+	lies atomic.Int64
+	lost bool // it tells nil of what is not in; otherwise that what is in is not
+}
+
+type liarTx struct {
+	driver.Tx
+	store  *liar
+	little bool
+}
+
+func (s *liar) Begin(ctx context.Context) (driver.Tx, error) {
+	tx, err := s.Store.Begin(ctx)
+	return &liarTx{Tx: tx, store: s}, err
+}
+
+func (t *liarTx) Apply(ctx context.Context, service string, w *driver.Writes) error {
+	t.little = len(w.Moves) > 0 && len(w.Records) == 0
+	return t.Tx.Apply(ctx, service, w)
+}
+
+func (t *liarTx) Commit(ctx context.Context) error {
+	switch {
+	case !t.little || t.store.lies.Add(-1) < 0:
+		return t.Tx.Commit(ctx)
+	case t.store.lost:
+		return t.Rollback()
+	}
+	return errors.Join(t.Tx.Commit(ctx), driver.ErrUnavailable)
+}
+
+// A process whose database stands elsewhere than it thinks finds its way back by itself, and handles each event once: where a
+// transaction is in that was told lost, or lost and was told in, and where the slices have another epoch than was told. Red where a slice
+// that conflicts while nobody else has it is tried again as it is.
+func TestCheckpointsThatStandElsewhere(t *testing.T) {
+	t.Parallel()
+	for what, lost := range map[string]bool{"told lost, and in": false, "told in, and lost": true} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			store := &liar{lost: lost}
+			p := startProcess(t, testserver.Postgres(t).Database(t), desks(&press{printed: map[string][]time.Time{}}, time.Minute, enterServed),
+				func(c *backbone.Config) {
+					store.Store = c.Store("desks")
+					c.Store = func(string) driver.Store { return store }
+				})
+			at := func(int) *process { return p }
+			load(t, 4, 10, at)
+			store.lies.Store(5)
+			load(t, 4, 10, at)
+			once(t, p, 80)
+			if store.lies.Load() == 5 {
+				t.Error("no transaction moved checkpoints alone")
+			}
+			store.lies.Store(0)
+
+			tx, err := store.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			raise := "UPDATE " + p.store.Name("archive", "bb_checkpoint") + " SET epoch = epoch + 1"
+			if err := errors.Join(tx.Exec(t.Context(), []driver.Statement{{SQL: raise}}), tx.Commit(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+			load(t, 4, 10, at)
+			once(t, p, 120)
+			eventually(t, "each is counted", 20*time.Second, func() bool { return sums(t, p, "sums") >= 120 })
+			if n := sums(t, p, "sums"); n != 120 {
+				t.Errorf("120 events are counted as %d", n)
+			}
+		})
+	}
+}
+
 // What is to be done in another process, or in none, is known to one that can read the logs: events that nobody has handled
 // because their service is paused there, and calls that are not made. Red where only this process is looked at.
 func TestUnsettledElsewhere(t *testing.T) {

@@ -72,6 +72,7 @@ type slice struct {
 	failed  *failure
 	stopped error // waits for an operator or another program
 	backoff time.Duration
+	refused int // times on end that the database stood elsewhere than this process thinks
 
 	// Touched by whoever works the slice.
 	blocked map[string]int // parked rows of each blocked key, the head included
@@ -451,7 +452,7 @@ func (s *subscription) finish(g *group) {
 		}
 	}
 	if n > 0 {
-		sl.backoff = 0
+		sl.backoff, sl.refused = 0, 0
 		s.circuit.success()
 	}
 	delay := time.Duration(0)
@@ -459,8 +460,8 @@ func (s *subscription) finish(g *group) {
 		switch class := ClassOf(g.failed.err); {
 		case errors.Is(g.failed.err, errAgain), errors.Is(g.failed.err, errSkipped):
 		case class == ClassInfrastructure:
-			if errors.Is(g.failed.err, driver.ErrConflict) { // the slice may be another process's by now
-				s.host.recheck()
+			if errors.Is(g.failed.err, driver.ErrConflict) {
+				s.refuse(sl)
 			}
 			sl.backoff = min(max(2*sl.backoff, 20*time.Millisecond), 2*time.Second)
 			delay = sl.backoff
@@ -492,6 +493,22 @@ func (s *subscription) finish(g *group) {
 	for _, o := range observed {
 		s.host.r.cfg.Hooks.Handled(context.Background(), o)
 	}
+}
+
+// maxRefused is how often on end a slice conflicts before it is taken anew.
+const maxRefused = 3
+
+// refuse has it found out why a slice conflicts: it may be another process's by now. If it goes on, what this process thinks of it
+// may be wrong although nobody else has it, as after a database that has lost or kept what it was not thought to: the slice is given
+// up, and whoever takes it reads where it stands. Callers hold s.mu.
+func (s *subscription) refuse(sl *slice) {
+	sl.refused++
+	if y, ok := s.host.r.cfg.Transport.(driver.Yielder); ok && sl.refused >= maxRefused {
+		sl.refused = 0
+		y.Yield(s.host.svc.Name, s.name, sl.number, "")
+		return
+	}
+	s.host.recheck()
 }
 
 // tried ends the trial of a circuit that is half open. The lanes sleep while one of

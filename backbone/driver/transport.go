@@ -231,8 +231,9 @@ type Rechecker interface {
 type Yielder interface {
 	// Yield gives a slice of a subscription up, at which this process met a message in a
 	// version that it does not read: wire. A process that reads it takes the slice. While
-	// there is none, nobody has it, and after some leases it is tried again. It does not
-	// block, and does nothing where the database has no other process.
+	// there is none, nobody has it, and after some leases it is tried again. With "" for
+	// wire any process may take it, this one too, and reads then where it stands. It does
+	// not block, and does nothing where the database has no other process.
 	Yield(service, subscription string, slice int, wire string)
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -334,4 +335,80 @@ func TestServerCrashesAtCommit(t *testing.T) {
 	w.settled(t, "taken for another", <-outcome, false)
 	back(w.through)
 	w.usable(t)
+}
+
+// What appends nothing is taken for another as easily: a view that follows a log only moves its checkpoint, one that follows a
+// broker only notes the message, a command that is refused only its answer. Whoever believed that they are in would go on from
+// where the database is not, or take a message off its broker that has had no effect. Red where what has no record to look for is believed.
+func TestServerCrashesAtCommitOfLittle(t *testing.T) {
+	t.Parallel()
+	server := testserver.PostgresOwn(t, "wal_writer_delay=10s")
+	w := wired(t, server.Database(t))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, err := w.direct.InitSubscription(ctx, service, "view", 2, map[string]int64{service: 0})
+	must(t, err)
+	held, err := w.direct.Claim(ctx, service, "view", "owner", 2, time.Hour)
+	must(t, err)
+	move := func(slice int) driver.Move {
+		return driver.Move{Subscription: "view", Source: service, Slice: slice, Epoch: held[slice].Epoch, To: 5}
+	}
+	of := func(name string, slice int) map[string]*driver.Writes {
+		return map[string]*driver.Writes{
+			"a checkpoint": {Moves: []driver.Move{move(slice)}},
+			"an inbox":     {Inbox: []driver.InboxRow{{Subscription: "view", Source: "elsewhere", ID: name, Hash: "hash"}}},
+			"an answer":    {Answers: []driver.Answer{{ID: name, Fingerprint: "print", Outcome: 2, Data: []byte("{}")}}},
+			"a note":       {Values: []driver.Value{{Name: name, Data: []byte("{}")}}},
+		}
+	}
+	begin := func(of map[string]*driver.Writes) map[string]driver.Tx {
+		t.Helper()
+		txs := map[string]driver.Tx{}
+		for what, writes := range of {
+			tx, err := w.through.Begin(ctx)
+			must(t, err)
+			must(t, tx.Apply(ctx, service, writes))
+			txs[what] = tx
+		}
+		return txs
+	}
+	back := func(s *pgstore.Store) {
+		t.Helper()
+		eventually(t, "the pool has no connection to the old server left", func() bool {
+			_, err := s.Head(ctx, service)
+			return err == nil
+		})
+	}
+
+	lost := begin(of("lost", 0))
+	server.Kill()
+	w.proxy.Down()
+	server.Restart()
+	back(w.direct)
+	for n := range 10 {
+		must(t, appended(ctx, w.direct, fmt.Sprintf("another-%d", n)))
+	}
+	w.proxy.Up()
+	for what, tx := range lost {
+		if err := tx.Commit(ctx); !errors.Is(err, driver.ErrUnavailable) {
+			t.Errorf("the commit of %s that is not in gave %v, want %v", what, err, driver.ErrUnavailable)
+		}
+	}
+
+	// What can be looked for and is in is believed, also when the server has crashed since.
+	kept := of("kept", 1)
+	delete(kept, "a note")
+	for what, writes := range kept {
+		back(w.through)
+		tx := begin(map[string]*driver.Writes{what: writes})[what]
+		cuts := w.proxy.Cuts()
+		w.proxy.CutAfter(testserver.Downstream, 0)
+		outcome := make(chan error, 1)
+		go func() { outcome <- tx.Commit(ctx) }()
+		eventually(t, "the answer is cut off", func() bool { return w.proxy.Cuts() > cuts })
+		server.Restart()
+		if err := <-outcome; err != nil {
+			t.Errorf("the commit of %s that is in gave %v", what, err)
+		}
+	}
 }

@@ -26,9 +26,6 @@ const (
 	endAfter     = time.Second            // in progress for so long without us: its session is ended
 )
 
-// logID is where the log's batch has the records' ids.
-const logID = 2
-
 // tx is a write transaction.
 type tx struct {
 	sqlstore.Tx
@@ -45,15 +42,16 @@ type session struct {
 	xid      string
 	pid      uint32
 	appended map[string]int64 // where the logs of services stand after it
-	proof    *proof
+	contents []content
+	began    time.Time // by this process's clock
 }
 
-// proof is the last record that a transaction appended: once the log has it, the
-// transaction is in.
-type proof struct {
-	service  string
-	id       string
-	position int64
+// content is what a Write was given; last is the position of the last record of log.
+type content struct {
+	service string
+	batches []*sqlstore.Batch
+	log     *sqlstore.Batch
+	last    int64
 }
 
 func (s *Store) begin(ctx context.Context) (*tx, error) {
@@ -65,7 +63,7 @@ func (s *Store) begin(ctx context.Context) (*tx, error) {
 	if err != nil {
 		return nil, classify(err)
 	}
-	q := &session{s: s, conn: conn, open: true, pid: conn.Conn().PgConn().PID(), appended: map[string]int64{}}
+	q := &session{s: s, conn: conn, open: true, pid: conn.Conn().PgConn().PID(), appended: map[string]int64{}, began: time.Now()}
 	return &tx{Tx: sqlstore.Tx{Core: &s.Core, Conn: q}, session: q}, nil
 }
 
@@ -237,11 +235,12 @@ func (q *session) Write(ctx context.Context, service string, batches []*sqlstore
 	if err != nil {
 		return 0, q.fail(err)
 	}
+	w := content{service: service, batches: batches, log: log}
 	if log != nil {
-		last := first + int64(log.N) - 1
-		q.appended[service] = last
-		q.proof = &proof{service, log.Cols[logID].Text[log.N-1], last}
+		w.last = first + int64(log.N) - 1
+		q.appended[service] = w.last
 	}
+	q.contents = append(q.contents, w)
 	return first, nil
 }
 
@@ -510,8 +509,9 @@ func (q *session) settle(ctx context.Context, lost error) error {
 // A server that crashes forgets the ids that had not reached the disk, with all
 // that was done under them, and gives them out again. So one that it does not know
 // yet was not committed, and one that it calls committed is believed only if what
-// the transaction appended is there. One that appended nothing is believed: what
-// it wrote is guarded wherever that is built upon.
+// the transaction wrote is there. Where nothing of it can be looked for it is
+// believed unless the server has been started since it began; then it counts as not
+// committed, and running it again meets what it has written if it was.
 func (q *session) status(ctx context.Context, end bool) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTime)
 	defer cancel()
@@ -537,19 +537,29 @@ func (q *session) status(ctx context.Context, end bool) (string, error) {
 		return "", err
 	case status == nil:
 		return "", errors.New("the server does not remember the transaction any more")
-	case *status != "committed" || q.proof == nil:
+	case *status != "committed":
 		return *status, nil
 	}
-	var in bool
-	err = conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+tableName(q.proof.service, "bb_log")+" WHERE position = $1 AND id = $2)",
-		q.proof.position, q.proof.id).Scan(&in)
-	if err != nil {
+	in, err := q.in(ctx, conn)
+	switch {
+	case err != nil:
 		return "", err
-	}
-	if !in {
+	case !in:
 		return "aborted", nil
 	}
 	return "committed", nil
+}
+
+// in looks for what the transaction wrote.
+func (q *session) in(ctx context.Context, conn *pgx.Conn) (in bool, err error) {
+	for _, w := range q.contents {
+		if mark := sqlstore.Mark(w.batches, w.log, w.last); mark != nil {
+			err = conn.QueryRow(ctx, "SELECT EXISTS ("+shapeText(w.service, mark.Shape)+")", arrays(mark)...).Scan(&in)
+			return in, err
+		}
+	}
+	err = conn.QueryRow(ctx, "SELECT pg_postmaster_start_time() < now() - make_interval(secs => $1)", time.Since(q.began).Seconds()).Scan(&in)
+	return in, err
 }
 
 // Rollback implements driver.Tx.

@@ -333,7 +333,8 @@ func (h *Holder) needs(ctx context.Context, now int64) (map[int]need, error) {
 	return out, nil
 }
 
-// Yield gives slices up that stand at messages of types which this process does not read, to those that do.
+// Yield gives slices up that stand at messages of types which this process does not read, to those that do; those of no type to
+// anyone, this process too.
 func (h *Holder) Yield(ctx context.Context, at map[int]string) error {
 	clock, err := h.Store.Now(ctx)
 	if err != nil {
@@ -344,21 +345,25 @@ func (h *Holder) Yield(ctx context.Context, at map[int]string) error {
 		return err
 	}
 	var given []int
+	noted := false
 	for n, wire := range at {
-		if h.held[n] {
+		if !h.held[n] {
+			continue
+		}
+		given = append(given, n)
+		if wire != "" {
 			needs[n] = need{wire, clock.Add(needLeases * h.Lease).UnixMicro()}
-			given = append(given, n)
+			noted = true
 		}
 	}
-	if len(given) == 0 {
-		return nil
-	}
-	raw, err := json.Marshal(needs)
-	if err != nil {
-		return err
-	}
-	if err := h.Store.SetValue(ctx, h.Service, h.needNote(), raw); err != nil {
-		return fmt.Errorf("note what is needed: %w", err)
+	if noted {
+		raw, err := json.Marshal(needs)
+		if err != nil {
+			return err
+		}
+		if err := h.Store.SetValue(ctx, h.Service, h.needNote(), raw); err != nil {
+			return fmt.Errorf("note what is needed: %w", err)
+		}
 	}
 	slices.Sort(given)
 	h.revoke(given)
@@ -371,14 +376,16 @@ type Yields struct {
 	at map[int]string
 }
 
-// Add notes a slice with the type of the message that it stands at.
+// Add notes a slice with the type of the message that it stands at, or with none.
 func (y *Yields) Add(slice int, wire string) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	if y.at == nil {
 		y.at = map[int]string{}
 	}
-	y.at[slice] = wire
+	if wire != "" || y.at[slice] == "" { // what is for some is not for anyone
+		y.at[slice] = wire
+	}
 }
 
 // Take returns what was added since the last time.
