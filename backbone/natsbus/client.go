@@ -104,7 +104,7 @@ func NewClient(config ClientConfig) (*Client, error) {
 		return nil, fmt.Errorf("natsbus: MaxAge is %v, and must be at least %v", config.MaxAge, minAge)
 	}
 	c := &Client{config: config}
-	c.gather.send = c.send
+	c.gather.send, c.gather.flights = c.send, flights
 	return c, nil
 }
 

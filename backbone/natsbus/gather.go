@@ -2,6 +2,7 @@ package natsbus
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,14 +13,25 @@ import (
 // gathered bounds the messages of several callers that go together: more than a batch takes would not be confirmed any sooner.
 const gathered = batchMessages
 
-// gather has calls for one topic that come at the same time share a batch, as a group commit does: what comes while one is under way goes
+// flights is how many batches of a topic are under way at once. With one the server has nothing to do while this process makes up the
+// next; with more there is less for each to share, which costs both sides more.
+const flights = 2
+
+// gather has calls for one topic that come at the same time share a batch, as a group commit does: what comes while flights are under way goes
 // with the next. A message of a batch costs the server and this process two thirds of what one by itself does. A caller alone waits for nobody, and
-// topics never wait for each other. Safe for concurrent use; the zero value with its send is ready.
+// topics never wait for each other. Safe for concurrent use.
 type gather struct {
-	send func(context.Context, []broker.Outgoing) ([]broker.Anchor, error)
+	send    func(context.Context, []broker.Outgoing) ([]broker.Anchor, error)
+	flights int // of a topic, at once
 
 	mu     sync.Mutex
-	topics map[string][]*parcel // with what waits behind the batch that is under way
+	topics map[string]*queue
+}
+
+// queue is what is under way for a topic, and what waits behind it.
+type queue struct {
+	flying  int
+	waiting []*parcel
 }
 
 // parcel is what one caller sends.
@@ -37,18 +49,22 @@ type parcel struct {
 func (g *gather) share(ctx context.Context, ms []broker.Outgoing) ([]broker.Anchor, error) {
 	topic := ms[0].Topic
 	g.mu.Lock()
-	waiting, busy := g.topics[topic]
-	if !busy {
+	q := g.topics[topic]
+	if q == nil {
 		if g.topics == nil {
-			g.topics = map[string][]*parcel{}
+			g.topics = map[string]*queue{}
 		}
-		g.topics[topic] = nil
+		q = &queue{}
+		g.topics[topic] = q
+	}
+	if q.flying < g.flights {
+		q.flying++
 		g.mu.Unlock()
-		defer g.next(topic)
+		defer g.next(topic, q)
 		return g.send(ctx, ms)
 	}
 	p := &parcel{ctx: ctx, ms: ms, done: make(chan struct{})}
-	g.topics[topic] = append(waiting, p)
+	q.waiting = append(q.waiting, p)
 	g.mu.Unlock()
 	select {
 	case <-p.done:
@@ -59,22 +75,24 @@ func (g *gather) share(ctx context.Context, ms []broker.Outgoing) ([]broker.Anch
 }
 
 // next has what waits for a topic follow what was under way.
-func (g *gather) next(topic string) {
+func (g *gather) next(topic string, q *queue) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	waiting := slices.DeleteFunc(g.topics[topic], func(p *parcel) bool { return p.ctx.Err() != nil })
+	waiting := slices.DeleteFunc(q.waiting, func(p *parcel) bool { return p.ctx.Err() != nil })
 	n, messages := 0, 0
 	for n < len(waiting) && (n == 0 || messages+len(waiting[n].ms) <= gathered) {
 		messages += len(waiting[n].ms)
 		n++
 	}
+	q.waiting = waiting[n:]
 	if n == 0 {
-		delete(g.topics, topic)
+		if q.flying--; q.flying == 0 {
+			delete(g.topics, topic)
+		}
 		return
 	}
-	g.topics[topic] = waiting[n:]
 	go func() {
-		defer g.next(topic)
+		defer g.next(topic, q)
 		g.carry(waiting[:n:n], messages)
 	}()
 }
@@ -100,6 +118,7 @@ func (g *gather) carry(parcels []*parcel, messages int) {
 				p.anchors = anchors
 				close(p.done)
 			}
+			runtime.Gosched() // who sends again at once goes with the next batch, instead of behind it
 			return
 		}
 	}

@@ -65,7 +65,19 @@ func (c *callers) send(ctx context.Context, topic, id string, inLine int) {
 	for waiting := -1; waiting != inLine; {
 		runtime.Gosched()
 		c.g.mu.Lock()
-		waiting = len(c.g.topics[topic])
+		if waiting = 0; c.g.topics[topic] != nil {
+			waiting = len(c.g.topics[topic].waiting)
+		}
+		c.g.mu.Unlock()
+	}
+}
+
+// gone waits until nothing is left of what was in line.
+func (c *callers) gone() {
+	for left := 1; left > 0 && c.t.Context().Err() == nil; {
+		runtime.Gosched()
+		c.g.mu.Lock()
+		left = len(c.g.topics)
 		c.g.mu.Unlock()
 	}
 }
@@ -100,7 +112,7 @@ func expectSent(t *testing.T, s *sender, want ...string) {
 func TestCallersShareABatch(t *testing.T) {
 	t.Parallel()
 	s := newSender()
-	c := &callers{t: t, g: &gather{send: s.send}, said: map[string]string{}}
+	c := &callers{t: t, g: &gather{send: s.send, flights: 1}, said: map[string]string{}}
 	c.send(t.Context(), "a", "1", 0)
 	expectSent(t, s, "1")
 	for i := range 5 {
@@ -118,11 +130,30 @@ func TestCallersShareABatch(t *testing.T) {
 			t.Errorf("%s: %s, want %s", id, got, want)
 		}
 	}
-	c.g.mu.Lock()
-	defer c.g.mu.Unlock()
-	if len(c.g.topics) != 0 {
-		t.Errorf("left in line: %v", c.g.topics)
+	c.gone()
+}
+
+// So many batches are under way at once as may be: who comes then goes with the next, as soon as one of them has ended, whichever.
+func TestBatchesAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newSender()
+	c := &callers{t: t, g: &gather{send: s.send, flights: 2}, said: map[string]string{}}
+	c.send(t.Context(), "a", "1", 0)
+	c.send(t.Context(), "a", "2", 0)
+	if first, second := s.next(t), s.next(t); len(first) != 1 || len(second) != 1 {
+		t.Fatalf("sent %v and %v, want one each", first, second)
 	}
+	c.send(t.Context(), "a", "3", 1)
+	c.send(t.Context(), "a", "4", 2)
+	s.let <- nil
+	expectSent(t, s, "3", "4")
+	c.send(t.Context(), "a", "5", 1)
+	s.let <- nil
+	expectSent(t, s, "5")
+	s.let <- nil
+	s.let <- nil
+	c.all.Wait()
+	c.gone()
 }
 
 // A batch that fails is sent again by each caller for themselves, so that one message that cannot be sent fails nobody else's. Red when the error of
@@ -130,7 +161,7 @@ func TestCallersShareABatch(t *testing.T) {
 func TestOneCallersErrorIsTheirs(t *testing.T) {
 	t.Parallel()
 	s := newSender()
-	c := &callers{t: t, g: &gather{send: s.send}, said: map[string]string{}}
+	c := &callers{t: t, g: &gather{send: s.send, flights: 1}, said: map[string]string{}}
 	c.send(t.Context(), "a", "1", 0)
 	expectSent(t, s, "1")
 	c.send(t.Context(), "a", "large", 1)
@@ -157,7 +188,7 @@ func TestOneCallersErrorIsTheirs(t *testing.T) {
 func TestCallersGiveUp(t *testing.T) {
 	t.Parallel()
 	s := newSender()
-	c := &callers{t: t, g: &gather{send: s.send}, said: map[string]string{}}
+	c := &callers{t: t, g: &gather{send: s.send, flights: 1}, said: map[string]string{}}
 	inLine, leave := context.WithCancel(t.Context())
 	under, end := context.WithCancel(t.Context())
 	both, all := context.WithCancel(t.Context())
