@@ -2,6 +2,9 @@ package backbone
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"example.org/souk/backbone/driver"
@@ -32,6 +35,53 @@ func inboxRow(subscription, source string, r *driver.Record, now time.Time) driv
 	return driver.InboxRow{
 		Subscription: subscription, Source: source, ID: r.ID, Hash: fingerprint(r.Type, r.Data), Time: now.UnixMicro(),
 	}
+}
+
+// lookUp finds out which of the items were handled before, among those that may have been. The transaction of each would find
+// it too, but after its handler has run.
+func (s *subscription) lookUp(ctx context.Context, items []item) {
+	if s.positions {
+		return
+	}
+	sources := map[string][]*item{}
+	for i := range items {
+		if d := &items[i].d; d.Redelivered {
+			sources[d.Source] = append(sources[d.Source], &items[i])
+		}
+	}
+	for source, list := range sources {
+		hashes, err := s.handledOf(ctx, source, list)
+		if err != nil {
+			continue // the transaction tells
+		}
+		for _, it := range list {
+			it.handled = hashes[it.d.ID] == fingerprint(it.d.Type, it.d.Data)
+		}
+	}
+}
+
+// handledOf returns the hashes of those that were handled, by their ids.
+func (s *subscription) handledOf(ctx context.Context, source string, list []*item) (map[string]string, error) {
+	store := s.host.store
+	args, marks := []any{s.name, source}, make([]string, len(list))
+	for i, it := range list {
+		args = append(args, it.d.ID)
+		marks[i] = fmt.Sprint("$", len(args))
+	}
+	rows, err := store.Query(ctx, "SELECT id, hash FROM "+store.Name(s.host.svc.Name, "bb_inbox")+
+		" WHERE subscription = $1 AND source = $2 AND id IN ("+strings.Join(marks, ", ")+")", args...)
+	if err != nil {
+		return nil, err
+	}
+	hashes := map[string]string{}
+	for rows.Next() {
+		var id, hash string
+		if err := rows.Scan(&id, &hash); err != nil {
+			return nil, errors.Join(err, rows.Close())
+		}
+		hashes[id] = hash
+	}
+	return hashes, errors.Join(rows.Err(), rows.Close())
 }
 
 // loadInbox reads which of the units' messages were handled before.

@@ -127,6 +127,81 @@ func TestF4_CopiesHaveNoEffect(t *testing.T) {
 	}
 }
 
+// flagging is a transport that says of all messages, as long as it is on, that they may have been handed over before.
+type flagging struct {
+	*membus.Bus
+	on atomic.Bool
+}
+
+type flaggingSink struct {
+	driver.Sink
+	from *flagging
+}
+
+func (f *flagging) Subscribe(ctx context.Context, s driver.Subscription, sink driver.Sink, ready chan<- struct{}) error {
+	return f.Bus.Subscribe(ctx, s, &flaggingSink{sink, f}, ready)
+}
+
+func (s *flaggingSink) Deliver(ctx context.Context, slice int, ds []driver.Delivery) error {
+	for i := range ds {
+		ds[i].Redelivered = s.from.on.Load()
+	}
+	return s.Sink.Deliver(ctx, slice, ds)
+}
+
+// F12: of a message that its broker delivers again, and says so, the handler does not see more than once, if it was handled: it is looked up
+// before. One of another body under the same id is no copy. The control is a copy of which the broker says nothing: the handler runs, and its effect
+// is dropped. Red where only the transaction knows copies.
+func TestF12_RedeliveredIsNotSeenAgain(t *testing.T) {
+	t.Parallel()
+	f := &flagging{}
+	var runs atomic.Int64
+	w := overBroker(t, func(c *backbone.Config) {
+		f.Bus = c.Transport.(*membus.Bus)
+		c.Transport = f
+	}, tills(nil), books(func(ctx context.Context, tx backbone.Tx, e taken) error {
+		runs.Add(1)
+		return enter(ctx, tx, e)
+	}))
+	idle := func() {
+		t.Helper()
+		w.await("all are handled, and their copies settled", func() bool {
+			idle, err := w.Idle(t.Context())
+			return idle && err == nil
+		})
+	}
+	for i := range 30 {
+		w.take(fmt.Sprintf("T%d", i%5), 1)
+	}
+	idle()
+	again := func() int64 {
+		before := runs.Load()
+		w.carry(0)
+		idle()
+		return runs.Load() - before
+	}
+	f.on.Store(true)
+	if n := again(); n > 0 {
+		t.Errorf("the handler saw %d messages again", n)
+	}
+	rs, err := w.store.Read(t.Context(), "tills", driver.ReadQuery{Kinds: []driver.Kind{driver.KindEvent}, Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rs[0].Data = []byte(`{"till":"T0","amount":2}`)
+	if _, err := w.bus.Publish(t.Context(), "tills", rs); err != nil {
+		t.Fatal(err)
+	}
+	w.await("another body is parked", func() bool {
+		rows, err := w.store.ParkedRows(t.Context(), "books", "books", "", 10)
+		return err == nil && len(rows) > 0 && rows[0].State == "dead"
+	})
+	f.on.Store(false)
+	if n := again(); n == 0 {
+		t.Error("the control: copies that nothing is said of are known before they are handled")
+	}
+}
+
 // A message under an id that was handled with another body is no copy: it is parked with its cause.
 func TestF4_AnotherBodyIsParked(t *testing.T) {
 	t.Parallel()

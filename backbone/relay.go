@@ -32,6 +32,8 @@ const (
 	// relayNoted how often one is written down.
 	relayAnchors = 16
 	relayNoted   = time.Second
+	// relayEnd is how long what is on its way to the broker may take to be confirmed when the relay is to end.
+	relayEnd = 2 * time.Second
 	// relayTries is after how many failures in a row somebody is told.
 	relayTries = 5
 )
@@ -86,7 +88,7 @@ func (y *relay) run(ctx context.Context) {
 	poll := time.NewTicker(relayPoll)
 	defer poll.Stop()
 	defer func() {
-		_ = y.settle() // what is not stored is published again by the next relay
+		y.leave()
 		if y.ahead != nil {
 			<-y.ahead
 		}
@@ -206,7 +208,7 @@ func (y *relay) step(ctx context.Context) (more bool, err error) {
 	if until-last >= relayChunk { // less than that waits for what joins it
 		y.readAhead(ctx, last, until)
 	}
-	anchor, err := y.h.r.cfg.Transport.Publish(ctx, y.h.svc.Name, rs)
+	anchor, err := y.publish(ctx, rs)
 	if err != nil {
 		return false, err
 	}
@@ -216,6 +218,31 @@ func (y *relay) step(ctx context.Context) (more bool, err error) {
 	}
 	y.offered.Store(y.at)
 	return true, nil
+}
+
+// publish publishes records. One that is under way when ctx ends has a while to be confirmed: what the broker has and this process does not know
+// of, the next relay publishes again.
+func (y *relay) publish(ctx context.Context, rs []driver.Record) (driver.Anchor, error) {
+	bounded, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		if rest(bounded, relayEnd) {
+			cancel()
+		}
+	})()
+	return y.h.r.cfg.Transport.Publish(bounded, y.h.svc.Name, rs)
+}
+
+// leave writes down where the relay stands, with the anchor of what it published last: of what lies above the newest anchor that is written
+// down the next relay does not know whether the broker has it, and publishes it again.
+func (y *relay) leave() {
+	if y.settle() != nil || y.fresh == nil || !y.lease.held() || y.at < y.cursor {
+		return
+	}
+	y.noted = time.Time{}
+	if y.keep(y.cursor, nil) == nil {
+		_ = y.settle() // copies are told by their ids
+	}
 }
 
 // read returns the piece of the log above where the relay is, which may have been read ahead.

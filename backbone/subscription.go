@@ -84,6 +84,7 @@ type slice struct {
 // item is a delivery, or work on the parked rows of one of the slice's keys.
 type item struct {
 	d       driver.Delivery
+	handled bool            // it was found to be, and is only settled
 	redrive *driver.Parked  // a head whose time has come
 	request *driver.Request // an operator's wish
 }
@@ -328,6 +329,7 @@ func (s *subscription) workSlice(ctx context.Context, sl *slice, items []item, f
 		g.submit(s)
 		return
 	}
+	s.lookUp(ctx, items)
 	for i, it := range items {
 		// Work on parked rows looks at what is committed, so nothing that changes them
 		// may stand beside it.
@@ -573,6 +575,9 @@ func (s *subscription) prepare(ctx context.Context, g *group, it item) (u *unit,
 		return nil, nil, false, Permanent(err)
 	}
 	settle, inbox := s.settleOp(g.sl, it.d), s.inboxRow(it.d)
+	if it.handled {
+		return &unit{host: s.host, inbox: inbox, run: func(b *batch, u *unit) error { settle(b, u); return nil }}, msg, false, nil
+	}
 	if len(g.sl.blocked) > 0 { // a key may have to be decoded for
 		if rows := g.sl.blocked[s.key(it.d)]; rows > 0 {
 			if u, err = s.tailUnit(g.sl, it, rows, settle); err == nil {

@@ -151,6 +151,10 @@ type Delivery struct {
 	// Ack settles the message at the broker: nil after the effect's commit, an
 	// error to have it delivered again. Nil where the transport has LogPositions.
 	Ack func(error)
+	// Redelivered: it may have been handed over before, by any process, and what came
+	// of that was not settled at the broker. It is looked up whether it was handled
+	// before its handler runs.
+	Redelivered bool
 	// Guard, where the transport has no LogPositions, is written with the effect in
 	// its transaction, if it is not nil: it holds as long as nobody else was given
 	// the slice.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,26 +27,40 @@ type place struct {
 	next  int64 // the offset of the oldest message that is not settled
 	epoch int32 // of the leader that wrote the message before it; -1 where that is not known
 	id    [16]byte
+	seen  int64 // behind the newest record that was handed over, as far as it was told
 }
 
 // A group's places are committed under its name without a membership. What stands in the commit's metadata tells by whom
-// it was made, and for which topic, which may have been made again under its name.
+// it was made, for which topic, which may have been made again under its name, and up to where messages were handed over.
 const (
 	mark   = "souk"
 	joined = "join"
 )
 
-func metadataOf(owner string, id [16]byte) string {
-	return mark + " " + owner + " " + hex.EncodeToString(id[:])
+func metadataOf(owner string, at place) string {
+	return fmt.Sprintf("%s %s %x %d", mark, owner, at.id, at.seen)
 }
 
 // ownerOf returns who made a commit and for which topic; both are empty where it was not made by this package.
 func ownerOf(metadata string) (owner, id string) {
 	fields := strings.Fields(metadata)
-	if len(fields) != 3 || fields[0] != mark {
+	if len(fields) < 3 || fields[0] != mark {
 		return "", ""
 	}
 	return fields[1], fields[2]
+}
+
+// seenOf returns up to where a commit says that messages were handed over; 0 where it does not say so.
+func seenOf(metadata string) int64 {
+	fields := strings.Fields(metadata)
+	if len(fields) < 4 || fields[0] != mark {
+		return 0
+	}
+	seen, err := strconv.ParseInt(fields[3], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return seen
 }
 
 func topicsOf(g *broker.Group) []string {
@@ -123,7 +138,7 @@ func (c *Client) join(ctx context.Context, g *broker.Group) error {
 				missing = append(missing, p)
 			case id != "" && id != hex.EncodeToString(info.id[:]):
 				// The topic was made again: all that is in it came after the group's place in the old one.
-				places[part{topic, p}] = place{first[topic][p].Offset, -1, info.id}
+				places[part{topic, p}] = place{next: first[topic][p].Offset, epoch: -1, id: info.id}
 				known = true
 			default:
 				known = true
@@ -135,7 +150,7 @@ func (c *Client) join(ctx context.Context, g *broker.Group) error {
 			if g.FromFirst || known {
 				from = first[topic][p]
 			}
-			places[part{topic, p}] = place{from.Offset, from.LeaderEpoch, info.id}
+			places[part{topic, p}] = place{next: from.Offset, epoch: from.LeaderEpoch, id: info.id}
 		}
 	}
 	if len(places) > 0 {
@@ -202,7 +217,7 @@ func (c *Client) commit(ctx context.Context, group, owner string, places map[par
 		}
 		one := kmsg.NewOffsetCommitRequestTopicPartition()
 		one.Partition, one.Offset, one.LeaderEpoch = p.partition, at.next, at.epoch
-		one.Metadata = kmsg.StringPtr(metadataOf(owner, at.id))
+		one.Metadata = kmsg.StringPtr(metadataOf(owner, at))
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, one)
 	}
 	for {
@@ -248,15 +263,15 @@ func (c *Client) begin(ctx context.Context, group string, parts []part, infos ma
 		info := infos[p.topic]
 		o, ok := committed.Lookup(p.topic, p.partition)
 		if c.madeAgain(group, p.topic, info.id) && (!ok || o.At < 0) {
-			places[p] = place{first[p.topic][p.partition].Offset, -1, info.id}
+			places[p] = place{next: first[p.topic][p.partition].Offset, epoch: -1, id: info.id}
 			continue
 		}
 		if !ok || o.At < 0 {
 			return nil, fmt.Errorf("group %s, topic %s, partition %d: %w", group, p.topic, p.partition, ErrNoPlace)
 		}
-		at := place{o.At, o.LeaderEpoch, info.id}
+		at := place{o.At, o.LeaderEpoch, info.id, seenOf(o.Metadata)}
 		if _, id := ownerOf(o.Metadata); id != "" && id != hex.EncodeToString(info.id[:]) {
-			at.next, at.epoch = first[p.topic][p.partition].Offset, -1
+			at.next, at.epoch, at.seen = first[p.topic][p.partition].Offset, -1, 0
 		}
 		if at.epoch >= 0 {
 			epochs.Add(p.topic, p.partition, at.epoch)

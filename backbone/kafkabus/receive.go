@@ -49,7 +49,8 @@ type share struct {
 
 	// Guarded by the receiving's mu.
 	place               // all before it is settled
-	committed int64     // the place that the cluster has
+	before    int64     // what was handed over by whoever received before lies before it
+	committed place     // that the cluster has
 	pending   []pending // handed over, from the first that is not settled
 	base      int64     // how many were before pending
 }
@@ -143,7 +144,7 @@ func (r *receiving) start(ctx context.Context, g *broker.Group, partition int) (
 		return nil, nil, err
 	}
 	for p, at := range places {
-		r.shares[p] = &share{r: r, part: p, place: at, committed: at.next}
+		r.shares[p] = &share{r: r, part: p, place: at, before: at.seen, committed: at}
 	}
 	return parts, infos, nil
 }
@@ -197,8 +198,9 @@ func (r *receiving) next() ([]broker.Incoming, error) {
 		q.s.pending = append(q.s.pending, pending{q.r.Offset, q.r.LeaderEpoch, false})
 		r.unsettled++
 		in := incomingOf(q.r, func() { r.settled(q.s, seq) })
-		in.Redelivered = q.r.Offset < f.handed[q.s.part]
-		f.handed[q.s.part] = max(f.handed[q.s.part], q.r.Offset+1)
+		in.Redelivered = q.r.Offset < max(q.s.before, f.handed[q.s.part])
+		q.s.seen = max(q.s.seen, q.r.Offset+1)
+		f.handed[q.s.part] = max(f.handed[q.s.part], q.s.seen)
 		batch = append(batch, in)
 	}
 	f.mu.Unlock()
@@ -262,14 +264,14 @@ func (s *share) advance() bool {
 func (s *share) moved() (place, bool) {
 	s.r.mu.Lock()
 	defer s.r.mu.Unlock()
-	return s.place, s.next != s.committed
+	return s.place, s.place != s.committed
 }
 
 // stored notes the place that the cluster has.
 func (s *share) stored(at place) {
 	s.r.mu.Lock()
 	defer s.r.mu.Unlock()
-	s.committed = at.next
+	s.committed = at
 }
 
 func (r *receiving) fail(err error) {

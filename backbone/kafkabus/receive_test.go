@@ -181,7 +181,7 @@ func TestUnsettledComeAgainFirstAndInOrder(t *testing.T) {
 	r.wait(100)
 	r.stop()
 	send(t, c, messages(topic, 0, 100, 110)...)
-	// The same process knows what it has seen; another cannot.
+	// The same process knows what it has seen; another is told at a clean end.
 	r = receive(t, c, g, 0, func(in broker.Incoming) bool { return in.Sequence <= 60 })
 	got := r.wait(70)
 	r.stop()
@@ -192,11 +192,19 @@ func TestUnsettledComeAgainFirstAndInOrder(t *testing.T) {
 	got[69].Done() // behind the end: without effect
 	other := connect(t, server.Addresses())
 	r = receive(t, other, g, 0, all)
-	ordered(t, r.wait(50), topic, 0, 60, 110)
+	got = r.wait(50)
+	ordered(t, got, topic, 0, 60, 110)
+	if !got[0].Redelivered || !got[49].Redelivered {
+		t.Error("another process is not told what was handed over before")
+	}
 	r.stop()
 	r = receive(t, c, g, 0, all)
 	send(t, c, messages(topic, 0, 110, 111)...)
-	ordered(t, r.wait(1), topic, 0, 110, 111)
+	got = r.wait(1)
+	ordered(t, got, topic, 0, 110, 111)
+	if got[0].Redelivered {
+		t.Error("what is new is marked")
+	}
 	r.stop()
 }
 

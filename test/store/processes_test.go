@@ -52,6 +52,19 @@ func carrier(t *testing.T, name string) (flags []string, restart func()) {
 	return nil, func() {}
 }
 
+// overEach runs a test once over each carrier, or over the log alone where only the short run is asked for.
+func overEach(t *testing.T, test func(t *testing.T, flags []string, restart func())) {
+	for _, name := range carriers() {
+		if os.Getenv("SOUK_PROVE") == "short" && name != "log" { // each takes a minute: make prove runs all
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			flags, restart := carrier(t, name)
+			test(t, flags, restart)
+		})
+	}
+}
+
 // databasesOf are the databases of a mall: one for all, or one a service.
 func databasesOf(t *testing.T, server *testserver.Server, each bool) string {
 	db := server.Database(t)
@@ -123,14 +136,19 @@ func numbered(word string) func(int) (id, body string) {
 }
 
 // E5: whichever service is away, an order is accepted, waits, and goes on by itself when the service comes; what nobody can answer
-// meanwhile is refused with the time after which to ask again. Red when a gateway asks the service before it accepts.
+// meanwhile is refused with the time after which to ask again. Over a broker it is killed and started again as well. Red when
+// a gateway asks the service before it accepts.
 func TestE5_ProcessesOffline(t *testing.T) {
 	t.Parallel()
 	if !proving(t) {
 		return
 	}
+	overEach(t, offline)
+}
+
+func offline(t *testing.T, flags []string, restart func()) {
 	server := testserver.PostgresOwn(t)
-	m := split(t, program(t), t.TempDir(), server.Database(t), apart)
+	m := split(t, program(t), t.TempDir(), server.Database(t), apart, flags...)
 	m.seed()
 	m.must(202, "POST", "/order", order("FIRST", "CUSTOMER_001", item{"PRODUCT_002", 5, 1})) // the gateway has heard of the catalogue
 	m.awaitStatus("FIRST", "APPROVED")
@@ -152,6 +170,9 @@ func TestE5_ProcessesOffline(t *testing.T) {
 		m.awaitStatus(id, "APPROVED")
 	}
 	m.acceptedAtKiosk()
+	m.must(202, "POST", "/order", order("BROKER", "CUSTOMER_001", item{"PRODUCT_002", 5, 1}))
+	restart()
+	m.awaitStatus("BROKER", "APPROVED")
 	server.Kill()
 	m.refusedForNow("POST", "/order", order("NOBASE", "CUSTOMER_001", item{"PRODUCT_002", 5, 1}))
 	server.Restart()
@@ -223,6 +244,10 @@ func TestF12_RollingRestart(t *testing.T) {
 	if !proving(t) {
 		return
 	}
+	overEach(t, rolled)
+}
+
+func rolled(t *testing.T, flags []string, _ func()) {
 	const drain = "1s" // the balancer below looks several times meanwhile
 	server := testserver.PostgresOwn(t, "max_connections=600")
 	runs := filepath.Join(t.TempDir(), "runs")
@@ -230,7 +255,7 @@ func TestF12_RollingRestart(t *testing.T) {
 	parts := []string{"online stores customers keys watcher", "orders inventory payments notifications analytics depot baskets search"}
 	m := &mall{
 		t: t, binary: testserver.Build(t, "example.org/souk/test/store/watched"), dir: t.TempDir(), db: server.Database(t),
-		flags: []string{"--drain", drain}, others: processes(append(slices.Clone(parts), parts...)),
+		flags: append([]string{"--drain", drain}, flags...), others: processes(append(slices.Clone(parts), parts...)),
 	}
 	m.begin(env)
 	m.seed()

@@ -23,6 +23,7 @@ type partition struct {
 	epoch  int64
 	guard  driver.Guard
 	from   map[string]int64 // where the reading of each source's log stands
+	read   map[string]bool  // the sources of whose log a piece was read: whoever had the partition before stopped in the first
 
 	running   sync.WaitGroup
 	receiving context.CancelFunc
@@ -54,13 +55,14 @@ type entry struct {
 	slice   int
 	message driver.Message
 	done    func() // settles it at the broker, nil where it came from the log
+	before  bool   // it may have been handed over before
 	settled bool
 	again   bool
 }
 
 func newPartition(s *subscription, number int, epoch int64) *partition {
 	p := &partition{
-		sub: s, number: number, epoch: epoch, from: map[string]int64{}, lines: map[int]*line{}, open: map[messageID]*entry{},
+		sub: s, number: number, epoch: epoch, from: map[string]int64{}, read: map[string]bool{}, lines: map[int]*line{}, open: map[messageID]*entry{},
 		guard: driver.Guard{Subscription: s.leases, Source: epochOf, Slice: number, Epoch: epoch},
 	}
 	p.work.L, p.room.L = &p.mu, &p.mu
@@ -146,7 +148,7 @@ func (p *partition) take(ctx context.Context, ms []Incoming) error {
 		} else if n%p.sub.group.Partitions == p.number {
 			slice = n
 		}
-		if err := p.put(ctx, m, slice, ms[i].Done); err != nil {
+		if err := p.put(ctx, m, slice, ms[i].Redelivered, ms[i].Done); err != nil {
 			return err
 		}
 	}
@@ -164,7 +166,7 @@ func (p *partition) slice(m *driver.Message) (int, error) {
 	return driver.SliceOf(key, p.sub.Slices), nil
 }
 
-func (p *partition) put(ctx context.Context, m driver.Message, slice int, done func()) error {
+func (p *partition) put(ctx context.Context, m driver.Message, slice int, before bool, done func()) error {
 	id := messageID{m.Source, m.ID}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -175,14 +177,14 @@ func (p *partition) put(ctx context.Context, m driver.Message, slice int, done f
 		return err
 	}
 	if e := p.open[id]; e != nil { // a copy, or the same message over a new connection: both are settled with it
-		if before := e.done; before != nil {
-			e.done = func() { before(); done() }
+		if first := e.done; first != nil {
+			e.done = func() { first(); done() }
 		} else {
 			e.done = done
 		}
 		return nil
 	}
-	e := &entry{p: p, slice: slice, message: m, done: done}
+	e := &entry{p: p, slice: slice, message: m, before: before, done: done}
 	p.open[id] = e
 	l := p.lines[slice]
 	if l == nil {
@@ -229,7 +231,7 @@ func (p *partition) hand(ctx context.Context) {
 		l.left = l.out
 		ds := make([]driver.Delivery, l.out)
 		for i, e := range l.entries[:l.out] {
-			ds[i] = driver.Delivery{Message: e.message, Slice: slice, Epoch: p.epoch, Ack: e.ack, Guard: &p.guard}
+			ds[i] = driver.Delivery{Message: e.message, Slice: slice, Epoch: p.epoch, Ack: e.ack, Redelivered: e.before, Guard: &p.guard}
 		}
 		p.mu.Unlock()
 		if err := p.sub.sink.Deliver(ctx, slice, ds); err != nil {
@@ -339,7 +341,7 @@ func (p *partition) piece(ctx context.Context, in *driver.Interest) error {
 		if slice%s.group.Partitions != p.number {
 			continue
 		}
-		if err := p.put(ctx, m, slice, nil); err != nil {
+		if err := p.put(ctx, m, slice, !p.read[in.Source], nil); err != nil {
 			return err
 		}
 	}
@@ -360,6 +362,7 @@ func (p *partition) piece(ctx context.Context, in *driver.Interest) error {
 	p.mu.Lock()
 	p.from[in.Source] = to
 	p.mu.Unlock()
+	p.read[in.Source] = true
 	return nil
 }
 

@@ -628,6 +628,29 @@ func TestF3_WhatABrokerForgetsIsPublishedAgain(t *testing.T) {
 	}
 }
 
+// F12: a relay that ends in good order leaves nothing that the next one would publish again, also where it ends while it publishes. Red where the newest
+// anchor is not written down at the end.
+func TestF12_ARelayThatEndsIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	s, dir := newServer(), t.TempDir()
+	s.steady = true
+	const sales, times = 20, 4
+	for n := range times {
+		m := start(t, s, dir, plain)
+		m.sell(sales)
+		if n == times-1 {
+			m.entries(times * sales)
+		}
+		m.end()
+	}
+	for _, topic := range []string{"souk.shop"} {
+		ids := s.stored(topic)
+		if once := slices.Compact(slices.Clone(ids)); len(ids) == 0 || len(once) != len(ids) {
+			t.Errorf("%s was given %d messages %d times", topic, len(once), len(ids))
+		}
+	}
+}
+
 func TestF3_ControlWithoutAnchors(t *testing.T) {
 	t.Parallel()
 	s := newServer()
