@@ -27,6 +27,33 @@ var everyWay = []struct {
 	{"B17_EachByTheChannelThatTheyWant", TestB17_EachByTheChannelThatTheyWant},
 	{"F11_Flood", TestF11_Flood},
 	{"F12_InFlightIsAnswered", TestF12_InFlightIsAnswered},
+	{"B2_ABasketByCurl", TestB2_ABasketByCurl},
+	{"B3_Scenarios", TestB3_Scenarios},
+	{"B4_PayingBeforehandAtAKiosk", TestB4_PayingBeforehandAtAKiosk},
+	{"B5_RefusedAtEachStep", TestB5_RefusedAtEachStep},
+	{"B5_CancelBetween", TestB5_CancelBetween},
+	{"B5_Deadlines", TestB5_Deadlines},
+	{"B5_VoidIsRetried", TestB5_VoidIsRetried},
+	{"B5_StuckUndo", TestB5_StuckUndo},
+	{"B6_B17_Mail", TestB6B17_Mail},
+	{"B7_AThousandOrders", TestB7_AThousandOrders},
+	{"B16_PeopleAtAKiosk", TestB16_PeopleAtAKiosk},
+	{"B18_AnOrderIsFoundWithinTwoSeconds", TestB18_AnOrderIsFoundWithinTwoSeconds},
+	{"C4_OrdersOfPrograms", TestC4_OrdersOfPrograms},
+	{"D5_AuditTrail", TestD5_AuditTrail},
+	{"D5_TamperingIsNamed", TestD5_TamperingIsNamed},
+	{"D6_RebuildDoesNothingOutside", TestD6_RebuildDoesNothingOutside},
+	{"E8_SameIdsAfterKill", TestE8_SameIdsAfterKill},
+	{"E9_F5_PoisonIsParked", TestE9F5_PoisonIsParked},
+	{"E9_Discard", TestE9_Discard},
+	{"F9_KeysUnderKill", TestF9_KeysUnderKill},
+	{"F16_NothingPersonalInTheClear", TestF16_NothingPersonalInTheClear},
+	{"Callback_BeforeTheAnswer", TestCallback_BeforeTheAnswer},
+	{"Callback_Twice", TestCallback_Twice},
+	{"Callback_Never", TestCallback_Never},
+	{"Callback_Forged", TestCallback_Forged},
+	{"Callback_Kill9AfterItsAnswer", TestCallback_Kill9AfterItsAnswer},
+	{"Callback_Kill9WhileTheyComeIn", TestCallback_Kill9WhileTheyComeIn},
 }
 
 // B20: what holds in one process holds where every service has one of its own.
@@ -61,7 +88,14 @@ func separately(t *testing.T) *way {
 	return nil
 }
 
-// database is that of the mall in a directory.
+// databaseOf is that of the mall in a directory, "" where there is none.
+func (w *way) databaseOf(dir string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.databases[dir]
+}
+
+// database makes that of the mall in a directory, once.
 func (w *way) database(t *testing.T, dir string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

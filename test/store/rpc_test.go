@@ -175,7 +175,7 @@ func TestC4_OrdersOfPrograms(t *testing.T) {
 	if _, err := place(customer); err != nil {
 		t.Fatal(err)
 	}
-	m.proc.Kill9()
+	m.kill9()
 	m.begin()
 	m.awaitStatus("ORDER_002", "APPROVED")
 	m.holdsRebuilt()
