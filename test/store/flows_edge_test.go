@@ -54,7 +54,7 @@ func (s *scenario) ledger(what string) (list []standin.Entry) {
 
 // mqtt makes the arguments with which a device connects by a stock client.
 func (s *scenario) mqtt(device string) []string {
-	_, address, _ := strings.Cut(s.of("devices").proc.WaitLine("devices "), "//")
+	_, address, _ := strings.Cut(s.of("devices").proc.WaitLine("devices   "), "//")
 	host, port, _ := strings.Cut(address, ":")
 	return []string{"-h", host, "-p", port, "-u", device, "-P", s.edge.passwords[device], "-q", "1"}
 }

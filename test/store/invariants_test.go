@@ -92,7 +92,10 @@ func (p place) souk(t *testing.T, binary string, args ...string) (stdout string,
 	return run.Stdout(), e.Code
 }
 
-var inText = regexp.MustCompile(`\btext\((\w+)\)`)
+var (
+	inText  = regexp.MustCompile(`\btext\((\w+)\)`)
+	inBytes = regexp.MustCompile(`\bCAST\((.*) AS BLOB\)`)
+)
 
 // locate returns the database of a service and a query as it runs there, behind its owner's back. Tables of the service stand in braces; text(column)
 // is what a column of bytes says.
@@ -108,7 +111,7 @@ func (p place) locate(t *testing.T, service, query string) (source, text string)
 	}
 	text = strings.NewReplacer("{", service+joint, "}", "").Replace(query)
 	if p.db != "" {
-		return source, strings.ReplaceAll(inText.ReplaceAllString(text, `convert_from($1, 'UTF8')`), " AS BLOB)", " AS bytea)")
+		return source, inBytes.ReplaceAllString(inText.ReplaceAllString(text, `convert_from($1, 'UTF8')`), `convert_to($1, 'UTF8')`)
 	}
 	return source, inText.ReplaceAllString(text, `CAST($1 AS TEXT)`)
 }

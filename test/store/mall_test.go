@@ -69,21 +69,23 @@ func startWith(t *testing.T, out *outside, binary, dir string, env []string, fla
 	return m
 }
 
+// noSupermarket leaves away what stands at the edge of a mall: the supermarket has tests of its own, and its processes would cost each of these a second.
+// A flag asks for it all the same, and a version that does not know the variables passes over them.
+var noSupermarket = slices.Clip([]string{"SOUK_MQTT=off", "SOUK_LOGISTICS=off"})
+
 // begin runs souk, again where it ran before.
 func (m *mall) begin(env ...string) {
 	m.t.Helper()
 	if m.each {
 		m.others = eachApart(m.binary, m.flags)
+		env = append(noSupermarket, env...)
 	}
 	if m.others != nil {
 		m.beginAll(m.others, env...)
 		return
 	}
 	args := append([]string{m.binary, "--data", m.dir, "up", "--http", "127.0.0.1:0", "--test-mode", "--caller-rate", "100000"}, m.flags...)
-	// The supermarket has tests of its own, and its processes would cost each of these a second. A version that does not know the variables
-	// passes over them.
-	env = append([]string{"SOUK_MQTT=off", "SOUK_LOGISTICS=off"}, env...)
-	m.proc = testserver.Command{Args: args, Env: env}.Start(m.t)
+	m.proc = testserver.Command{Args: args, Env: append(noSupermarket, env...)}.Start(m.t)
 	line := m.proc.WaitLine("online store")
 	m.proc.WaitLine("ready")
 	m.url = strings.TrimSpace(strings.TrimPrefix(line, "online store"))

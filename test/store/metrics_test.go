@@ -21,7 +21,8 @@ func (m *mall) token(binary, role string) string {
 	return "Bearer " + strings.TrimSpace(out)
 }
 
-// scrape returns the sum of each family of metrics over its labels, histograms as their counts, and over the processes of the mall.
+// scrape returns the sum of each family of metrics over its labels, histograms as their counts. Of several processes each counts what it does, and all of
+// them show the same of what stands in their database: counts add up, and a gauge is the largest that one shows.
 func (m *mall) scrape(bearer string) map[string]float64 {
 	m.t.Helper()
 	urls := []string{m.url}
@@ -43,9 +44,12 @@ func (m *mall) scrape(bearer string) map[string]float64 {
 			m.t.Fatalf("%v in\n%s", err, text)
 		}
 		for name, f := range families {
+			gauge := 0.0
 			for _, one := range f.GetMetric() {
-				sums[name] += one.GetGauge().GetValue() + one.GetCounter().GetValue() + float64(one.GetHistogram().GetSampleCount())
+				gauge += one.GetGauge().GetValue()
+				sums[name] += one.GetCounter().GetValue() + float64(one.GetHistogram().GetSampleCount())
 			}
+			sums[name] = max(sums[name], gauge)
 		}
 	}
 	return sums
