@@ -10,7 +10,6 @@ import (
 	"sync"
 	"testing"
 
-	"example.org/souk/internal/testserver"
 	mailstandin "example.org/souk/provider/mail/standin"
 )
 
@@ -144,22 +143,23 @@ func TestD4_AllOrNothing(t *testing.T) {
 // returns how many records there are.
 func (m *mall) caused() (total int) {
 	m.t.Helper()
-	file := filepath.Join(m.dir, "souk.db")
 	known, causes := map[string]bool{}, map[string]string{}
-	for _, table := range rowsOf(m.t, file, `SELECT name FROM sqlite_master WHERE name LIKE '%\_bb\_log' ESCAPE '\'`) {
-		service := strings.TrimSuffix(table, "_bb_log")
-		for _, id := range rowsOf(m.t, file, `SELECT id FROM `+table+` UNION SELECT ref FROM `+table+` UNION SELECT id FROM `+service+`_bb_answer`) {
+	for _, table := range m.place().tables(m.t) {
+		service := table[0]
+		if table[1] != "bb_log" {
+			continue
+		}
+		for _, id := range m.rows(service, `SELECT id FROM {bb_log} UNION SELECT ref FROM {bb_log} UNION SELECT id FROM {bb_answer}`) {
 			known[id] = true
 		}
-		for _, row := range rowsOf(m.t, file, `SELECT coalesce(json_extract(CAST(meta AS TEXT), '$.causationid'), ''), type, stream, time > 0
-			AND coalesce(json_extract(CAST(meta AS TEXT), '$.actor'), '') <> '' AND coalesce(json_extract(CAST(meta AS TEXT), '$.correlationid'), '') <> ''
-			FROM `+table+` WHERE type <> 'backbone.Sealed.v1'`) {
+		for _, row := range m.rows(service, `SELECT type, stream, time, text(meta) FROM {bb_log} WHERE type <> 'backbone.Sealed.v1'`) {
 			total++
-			if !strings.HasSuffix(row, "|1") {
-				m.t.Errorf("%s: when, who and in which matter? %s", table, row)
+			f := strings.SplitN(row, "|", 4)
+			var meta struct{ CausationID, Actor, CorrelationID string }
+			if err := json.Unmarshal([]byte(f[3]), &meta); err != nil || f[2] <= "0" || meta.Actor == "" || meta.CorrelationID == "" {
+				m.t.Errorf("%s: when, who and in which matter? %s (%v)", service, row, err)
 			}
-			cause, what, _ := strings.Cut(row, "|")
-			causes[cause] = service + " " + what
+			causes[meta.CausationID] = service + " " + f[0] + " " + f[1]
 		}
 	}
 	for cause, what := range causes {
@@ -227,7 +227,7 @@ func TestD5_TamperingIsNamed(t *testing.T) {
 	m.souk("audit", "verify")
 	position := func(where string) string {
 		t.Helper()
-		list := rowsOf(t, filepath.Join(m.dir, "souk.db"), `SELECT position FROM orders_bb_log WHERE `+where+` ORDER BY position LIMIT 1`)
+		list := m.rows("orders", `SELECT position FROM {bb_log} WHERE `+where+` ORDER BY position LIMIT 1`)
 		if len(list) != 1 {
 			t.Fatal(where, list)
 		}
@@ -235,23 +235,24 @@ func TestD5_TamperingIsNamed(t *testing.T) {
 	}
 	approved := position(`type = '` + approvedType + `'`)
 	for name, harm := range map[string]string{
-		"data edited":     `UPDATE orders_bb_log SET data = replace(data, 'CUSTOMER_001', 'CUSTOMER_002') WHERE position = ` + approved,
-		"actor edited":    `UPDATE orders_bb_log SET meta = replace(meta, '"actor":"', '"actor":"x') WHERE position = ` + approved,
-		"time edited":     `UPDATE orders_bb_log SET time = time - 1000000 WHERE position = ` + approved,
-		"stream edited":   `UPDATE orders_bb_log SET stream = stream || 'x' WHERE position = ` + approved,
-		"type edited":     `UPDATE orders_bb_log SET type = 'souk.orders.OrderRejected.v1' WHERE position = ` + approved,
-		"taken out":       `DELETE FROM orders_bb_log WHERE position = ` + approved,
-		"two of one kind": `UPDATE orders_bb_log SET data = (SELECT data FROM orders_bb_log o WHERE o.type = '` + placedType + `' AND o.position < orders_bb_log.position LIMIT 1) WHERE position = (SELECT max(position) FROM orders_bb_log WHERE type = '` + placedType + `')`,
-		"tail cut":        `DELETE FROM orders_bb_log WHERE position >= ` + approved,
-		"all of it cut":   `DELETE FROM orders_bb_log`,
+		"data edited":     `UPDATE {bb_log} SET data = CAST(replace(text(data), 'CUSTOMER_001', 'CUSTOMER_002') AS BLOB) WHERE position = ` + approved,
+		"actor edited":    `UPDATE {bb_log} SET meta = CAST(replace(text(meta), '"actor":"', '"actor":"x') AS BLOB) WHERE position = ` + approved,
+		"time edited":     `UPDATE {bb_log} SET time = time - 1000000 WHERE position = ` + approved,
+		"stream edited":   `UPDATE {bb_log} SET stream = stream || 'x' WHERE position = ` + approved,
+		"type edited":     `UPDATE {bb_log} SET type = 'souk.orders.OrderRejected.v1' WHERE position = ` + approved,
+		"taken out":       `DELETE FROM {bb_log} WHERE position = ` + approved,
+		"two of one kind": `UPDATE {bb_log} SET data = (SELECT o.data FROM {bb_log} o WHERE o.type = '` + placedType + `' ORDER BY o.position LIMIT 1) WHERE position = (SELECT max(position) FROM {bb_log} WHERE type = '` + placedType + `')`,
+		"tail cut":        `DELETE FROM {bb_log} WHERE position >= ` + approved,
+		"all of it cut":   `DELETE FROM {bb_log}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := copyOf(t, m.dir)
-			if on(t, dir, harm) == 0 {
+			copied := m.place().copied(t)
+			copied.dir = filepath.Join(copied.dir, m.of("orders").name) // its process keeps the last seal of its log there
+			if copied.change(t, "orders", harm) == 0 {
 				t.Fatal("nothing was harmed")
 			}
-			p := testserver.Start(t, binary, "--data", dir, "audit", "verify")
+			p := copied.start(t, binary, "audit", "verify")
 			if e := p.Wait(); e.Code != 1 || !strings.Contains(p.Stderr(), "log of orders, position ") {
 				t.Fatalf("exit %d: %s", e.Code, p.Stderr())
 			}
@@ -279,24 +280,23 @@ func TestD6_RebuildDoesNothingOutside(t *testing.T) {
 	m.busyDay()
 	sales := func() (list []string) {
 		for _, table := range []string{"sales", "trades", "lines", "moves", "goods"} {
-			list = append(list, rowsOf(t, filepath.Join(m.dir, "souk.db"), `SELECT * FROM analytics_`+table)...)
+			list = append(list, m.rows("analytics", `SELECT * FROM {`+table+`}`)...)
 		}
 		slices.Sort(list)
 		return list
 	}
 	kept := func() (list []string) {
-		file := filepath.Join(m.dir, "souk.db")
-		for _, table := range rowsOf(t, file, `SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name`) {
+		for _, table := range m.place().tables(t) {
 			where := ""
-			switch _, kind, _ := strings.Cut(table, "_bb_"); kind {
+			switch kind, _ := strings.CutPrefix(table[1], "bb_"); kind {
 			case "log": // seals go on meanwhile
 				where = ` WHERE type <> 'backbone.Sealed.v1'`
 			case "timer", "saga", "call", "answer", "parked", "amendment":
 			default:
 				continue
 			}
-			for _, row := range rowsOf(t, file, `SELECT * FROM `+table+where) {
-				list = append(list, table+" "+row)
+			for _, row := range m.rows(table[0], `SELECT * FROM {`+table[1]+`}`+where) {
+				list = append(list, table[0]+" "+table[1]+" "+row)
 			}
 		}
 		slices.Sort(list)
@@ -378,7 +378,7 @@ func TestB6B17_Mail(t *testing.T) {
 		t.Helper()
 		m.must(202, "POST", "/order", order(id, "CUSTOMER_001", item{"PRODUCT_002", 5, 1}))
 		await(t, id+" waits because of "+cause, func() bool {
-			list := rowsOf(t, filepath.Join(m.dir, "souk.db"), `SELECT id, cause FROM notifications_bb_call`)
+			list := m.rows("notifications", `SELECT id, cause FROM {bb_call}`)
 			return len(list) == 1 && !strings.HasSuffix(list[0], "|") && strings.Contains(list[0], cause)
 		})
 	}

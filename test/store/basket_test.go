@@ -95,7 +95,7 @@ func TestB2_ABasketByCurl(t *testing.T) {
 	c.must("200", "AcceptPrices", `"basket":"B1","prices":[{"product":"PRODUCT_001","price":{"amount":"1150","currency":"EUR"},"priceVersion":"2"}]`)
 	m.kill9()
 	m.begin()
-	c.url = m.url
+	c.url = m.url // another port in a mall of one process
 	out := c.must("200", "CheckoutBasket", `"basket":"B1","order":"ORDER_1","whenShort":"WHEN_SHORT_REST"`)
 	last := fmt.Sprintf(`{"commandId":"k%d","basket":"B1","order":"ORDER_1","whenShort":"WHEN_SHORT_REST"}`, c.calls)
 	m.souk("product", "price", "PRODUCT_001", "20")
@@ -164,7 +164,7 @@ func TestBasketsByTheCommandLine(t *testing.T) {
 
 // B11: a process that runs baskets without customers asks the process that runs them about whoever it has not heard of, and refuses
 // nobody whom it cannot ask about; whom it knows it lets in by itself. Red when baskets refuses before it asks.
-func TestB11_CustomersAreAskedElsewhere(t *testing.T) {
+func TestB11_CustomersOfOtherProcesses(t *testing.T) {
 	t.Parallel()
 	db := testserver.PostgresOwn(t, "max_connections=200").Database(t)
 	m := split(t, program(t), t.TempDir(), db, []string{"online stores customers inventory keys", "baskets"})

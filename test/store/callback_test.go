@@ -128,11 +128,11 @@ func startCalledBack(t *testing.T) (*mall, *wire) {
 // inPayments runs a query on the database of a mall.
 func (m *mall) inPayments(query string) []string {
 	m.t.Helper()
-	return rowsOf(m.t, filepath.Join(m.dir, "souk.db"), query)
+	return m.rows("payments", query)
 }
 
 // settledByCallback lists the commands of callbacks.
-const settledByCallback = `SELECT id FROM payments_bb_answer WHERE id LIKE 'callback%'`
+const settledByCallback = `SELECT id FROM {bb_answer} WHERE id LIKE 'callback%'`
 
 func (m *mall) awaitPayment(id, want string) {
 	m.t.Helper()
@@ -150,7 +150,7 @@ func TestCallback_BeforeTheAnswer(t *testing.T) {
 	m.awaitPayment("PAY", "authorized")
 	settled := func(callbacks int) {
 		t.Helper()
-		if waits := m.inPayments(`SELECT id FROM payments_bb_call`); len(waits) != 0 {
+		if waits := m.inPayments(`SELECT id FROM {bb_call}`); len(waits) != 0 {
 			t.Errorf("the payment is %s, and of the calls wait %q", m.payment("PAY"), waits)
 		}
 		if got := m.inPayments(settledByCallback); len(got) != callbacks {
@@ -198,8 +198,8 @@ func TestCallback_Twice(t *testing.T) {
 	if _, others := w.answers(); len(others) > 0 {
 		t.Errorf("not taken %v", others)
 	}
-	declined := m.inPayments(`SELECT stream FROM payments_bb_log WHERE type = 'souk.payments.PaymentDeclined.v1'`)
-	authorized := m.inPayments(`SELECT stream FROM payments_bb_log WHERE type = 'souk.payments.PaymentAuthorized.v1'`)
+	declined := m.inPayments(`SELECT stream FROM {bb_log} WHERE type = 'souk.payments.PaymentDeclined.v1'`)
+	authorized := m.inPayments(`SELECT stream FROM {bb_log} WHERE type = 'souk.payments.PaymentAuthorized.v1'`)
 	if len(declined) == 0 || len(authorized) == 0 || len(declined)+len(authorized) != payments {
 		t.Errorf("%d authorized and %d declined of %d", len(authorized), len(declined), payments)
 	}
@@ -298,7 +298,7 @@ func TestCallback_Forged(t *testing.T) {
 			t.Fatalf("%s: the payment is %s", name, s)
 		}
 	}
-	if got := m.inPayments(`SELECT type FROM payments_bb_log WHERE stream LIKE '%NOBODY' OR stream = 'payment/'`); len(got) > 0 {
+	if got := m.inPayments(`SELECT type FROM {bb_log} WHERE stream LIKE '%NOBODY' OR stream = 'payment/'`); len(got) > 0 {
 		t.Errorf("there is %q of a payment that nobody asked for", got)
 	}
 	if got := send(signed(secret, "cb-1", now.Add(-4*time.Minute), good), good); got != 204 {
@@ -345,7 +345,7 @@ func TestCallback_Kill9AfterItsAnswer(t *testing.T) {
 	w.setHandle(func(forward func() int) int {
 		first.Do(func() {
 			status := forward()
-			m.proc.Kill9()
+			m.of("payments").proc.Kill9()
 			acknowledged <- status
 		})
 		return 0
@@ -354,9 +354,9 @@ func TestCallback_Kill9AfterItsAnswer(t *testing.T) {
 	if status := <-acknowledged; status != 204 {
 		t.Fatalf("the callback was answered with %d", status)
 	}
-	<-m.proc.Done()
+	<-m.of("payments").proc.Done()
 	m.out.troubleMoney(t, `{"pause":true}`)
-	m.begin()
+	m.beginWhatEnded()
 	if s := m.payment("PAY"); s != "authorized" {
 		t.Errorf("the callback was acknowledged, and the payment is %s", s)
 	}
@@ -380,7 +380,7 @@ func TestCallback_Kill9WhileTheyComeIn(t *testing.T) {
 		}
 		answer := make(chan int, 1)
 		go func() { answer <- forward() }()
-		died.Do(m.proc.Kill9)
+		died.Do(m.of("payments").proc.Kill9)
 		return <-answer
 	})
 	for n := range 12 {
@@ -389,11 +389,11 @@ func TestCallback_Kill9WhileTheyComeIn(t *testing.T) {
 		}
 	}
 	select {
-	case <-m.proc.Done():
+	case <-m.of("payments").proc.Done():
 	case <-time.After(20 * time.Second):
 		t.Fatal("it did not die")
 	}
-	m.begin()
+	m.beginWhatEnded()
 	w.setHandle(nil)
 	w.lead(m)
 	for n := range 12 {
@@ -421,7 +421,7 @@ func TestCallback_OfTheOwnStandIn(t *testing.T) {
 		m.stop()
 		m.begin()
 	}
-	info, err := os.Stat(filepath.Join(m.dir, "payment-stand-in", "callback-secret"))
+	info, err := os.Stat(filepath.Join(m.dirOf("payments"), "payment-stand-in", "callback-secret"))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("its secret: %v, %v", info, err)
 	}

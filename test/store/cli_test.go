@@ -6,16 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"example.org/souk/internal/testserver"
 )
 
-// souk runs a command line to its end.
+// souk runs a command line on the mall of a directory to its end, in the way that the test is run in.
 func souk(t *testing.T, binary, dir string, args ...string) (stdout string, code int) {
 	t.Helper()
-	p := testserver.Start(t, append([]string{binary, "--data", dir}, args...)...)
-	e := p.Wait()
-	return p.Stdout(), e.Code
+	return placeOf(t, dir).souk(t, binary, args...)
 }
 
 // The command line speaks to a mall that runs through its socket, and does it itself

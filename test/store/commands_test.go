@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"example.org/souk/internal/testserver"
 )
 
 // rows runs a command line that must succeed and returns what it printed, one JSON object a line.
@@ -32,7 +30,7 @@ func rows(t *testing.T, binary, dir string, args ...string) (list []map[string]a
 // refused runs a command line that must end with this exit code and say this.
 func refused(t *testing.T, binary, dir string, code int, says string, args ...string) {
 	t.Helper()
-	p := testserver.Start(t, append([]string{binary, "--data", dir}, args...)...)
+	p := placeOf(t, dir).start(t, binary, args...)
 	got, stderr := p.Wait().Code, p.Stderr()
 	if got != code || !strings.Contains(stderr, says) {
 		t.Errorf("souk %s: exit %d and %q, want %d and %q", strings.Join(args, " "), got, stderr, code, says)

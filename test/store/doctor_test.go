@@ -33,6 +33,16 @@ func copyOf(t *testing.T, dir string) string {
 	return to
 }
 
+// copied copies what a mall that has ended has kept.
+func (p place) copied(t *testing.T) place {
+	t.Helper()
+	p.dir = copyOf(t, p.dir)
+	if p.db != "" {
+		p.db = copyDatabase(t, p.db)
+	}
+	return p
+}
+
 // private returns a new directory that nobody else may use.
 func private(t *testing.T) string {
 	t.Helper()

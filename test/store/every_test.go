@@ -9,7 +9,9 @@ import (
 )
 
 // everyWay are tests that run with every service in a process of its own as well, on PostgreSQL: the same functions. They meet the mall through
-// the online store, the command line and what stands around it, so that it is nothing to them which process does what.
+// the online store, the command line and what stands around it, so that it is nothing to them which process does what. Not among them, and not
+// explained yet: B5_Deadlines, where the second try of a paused service's step does not come within its minute, and restock of B3_Scenarios,
+// which tells of the events of a stock in another order. B5_StuckUndo was not seen to hold.
 var everyWay = []struct {
 	name string
 	test func(*testing.T)
@@ -20,13 +22,31 @@ var everyWay = []struct {
 	{"E4_Feed", TestE4_Feed},
 	{"E6_TheLastTen", TestE6_TheLastTen},
 	{"E7_CancelAtAnyMoment", TestE7_CancelAtAnyMoment},
-	{"C4D1_AcceptedIsDurable", TestC4D1_AcceptedIsDurable},
+	{"C4_D1_AcceptedIsDurable", TestC4D1_AcceptedIsDurable},
 	{"D4_AllOrNothing", TestD4_AllOrNothing},
 	{"F9_IdempotencyKey", TestF9_IdempotencyKey},
 	{"B13_ReplayEqualsLive", TestB13_ReplayEqualsLive},
 	{"B17_EachByTheChannelThatTheyWant", TestB17_EachByTheChannelThatTheyWant},
 	{"F11_Flood", TestF11_Flood},
 	{"F12_InFlightIsAnswered", TestF12_InFlightIsAnswered},
+	{"B2_ABasketByCurl", TestB2_ABasketByCurl},
+	{"B4_PayingBeforehandAtAKiosk", TestB4_PayingBeforehandAtAKiosk},
+	{"B5_RefusedAtEachStep", TestB5_RefusedAtEachStep},
+	{"B5_CancelBetween", TestB5_CancelBetween},
+	{"B5_VoidIsRetried", TestB5_VoidIsRetried},
+	{"B6_B17_Mail", TestB6B17_Mail},
+	{"B7_AThousandOrders", TestB7_AThousandOrders},
+	{"B16_PeopleAtAKiosk", TestB16_PeopleAtAKiosk},
+	{"B18_AnOrderIsFoundWithinTwoSeconds", TestB18_AnOrderIsFoundWithinTwoSeconds},
+	{"C4_OrdersOfPrograms", TestC4_OrdersOfPrograms},
+	{"D5_AuditTrail", TestD5_AuditTrail},
+	{"D5_TamperingIsNamed", TestD5_TamperingIsNamed},
+	{"D6_RebuildDoesNothingOutside", TestD6_RebuildDoesNothingOutside},
+	{"E8_SameIdsAfterKill", TestE8_SameIdsAfterKill},
+	{"E9_F5_PoisonIsParked", TestE9F5_PoisonIsParked},
+	{"E9_Discard", TestE9_Discard},
+	{"F9_KeysUnderKill", TestF9_KeysUnderKill},
+	{"F16_NothingPersonalInTheClear", TestF16_NothingPersonalInTheClear},
 }
 
 // B20: what holds in one process holds where every service has one of its own.
@@ -61,7 +81,14 @@ func separately(t *testing.T) *way {
 	return nil
 }
 
-// database is that of the mall in a directory.
+// databaseOf is that of the mall in a directory, "" where there is none.
+func (w *way) databaseOf(dir string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.databases[dir]
+}
+
+// database makes that of the mall in a directory, once.
 func (w *way) database(t *testing.T, dir string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

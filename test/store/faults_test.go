@@ -196,7 +196,7 @@ func TestE5D2_MailServerGone(t *testing.T) {
 				t.Errorf("of 9 pieces for 12 orders: %v", counts)
 			}
 			await(t, "12 mails wait", func() bool {
-				return len(rowsOf(t, filepath.Join(m.dir, "souk.db"), `SELECT id FROM notifications_bb_call`)) == 12
+				return len(m.rows("notifications", `SELECT id FROM {bb_call}`)) == 12
 			})
 			back()
 			m.settle()

@@ -107,11 +107,25 @@ func (s *scenario) ledTo(name, stream string) (list []string) {
 		"baskets", "customers", "depot", "entrance", "exitgate", "fastlane", "greeter", "inventory", "logistics", "notifications", "orders", "payments", "stores",
 	} {
 		calls := map[string]string{} // the ids of their records, by their own: a call may have that of the event that it is made for
-		for _, row := range s.rows(service, `SELECT id, ref, kind, type, stream, COALESCE(json_extract(CAST(meta AS TEXT), '$.causationid'), ''),
-			COALESCE(CASE kind WHEN 4 THEN json_extract(CAST(data AS TEXT), '$.refs[0].id') END, '') FROM {bb_log} ORDER BY position`) {
-			f := strings.Split(row, "|")
-			h := &happened{f[0], f[1], f[2], f[3], f[4], f[5], f[6]}
-			h.cause = cmp.Or(calls[h.cause], h.cause)
+		told := map[string]string{}  // the first event that an answer tells of
+		for _, row := range s.rows(service, `SELECT id, text(data) FROM {bb_log} WHERE kind = 4`) {
+			id, data, _ := strings.Cut(row, "|")
+			var answer struct{ Refs []struct{ ID string } }
+			if err := json.Unmarshal([]byte(data), &answer); err != nil {
+				s.t.Fatalf("%v: %s", err, data)
+			}
+			if len(answer.Refs) > 0 {
+				told[id] = answer.Refs[0].ID
+			}
+		}
+		for _, row := range s.rows(service, `SELECT id, ref, kind, type, stream, text(meta) FROM {bb_log} ORDER BY position`) {
+			f := strings.SplitN(row, "|", 6)
+			h := &happened{id: f[0], ref: f[1], kind: f[2], kindOf: f[3], stream: f[4]}
+			var meta struct{ CausationID string }
+			if err := json.Unmarshal([]byte(f[5]), &meta); err != nil {
+				s.t.Fatal(err)
+			}
+			h.cause, h.told = cmp.Or(calls[meta.CausationID], meta.CausationID), told[h.id]
 			records[h.id] = h
 			switch h.kind { // commands and calls have an id of their own beside that of their record, since they may be made again
 			case "3":

@@ -54,7 +54,7 @@ func (s *scenario) ledger(what string) (list []standin.Entry) {
 
 // mqtt makes the arguments with which a device connects by a stock client.
 func (s *scenario) mqtt(device string) []string {
-	_, address, _ := strings.Cut(s.proc.WaitLine("devices "), "//")
+	_, address, _ := strings.Cut(s.of("devices").proc.WaitLine("devices   "), "//")
 	host, port, _ := strings.Cut(address, ":")
 	return []string{"-h", host, "-p", port, "-u", device, "-P", s.edge.passwords[device], "-q", "1"}
 }
@@ -97,12 +97,22 @@ var edgeSentences = []sentence{
 	}),
 	say(`the card NUMBER is scanned at the gate ID`, func(s *scenario, w []string) { s.scan(w[1], "CustomerArrival", w[0]) }),
 	say(`ID is visitor ID on visit ID`, func(s *scenario, w []string) {
-		found := s.rows("entrance", `SELECT SUBSTR(stream, 9), json_extract(CAST(data AS TEXT), '$.visit') FROM {bb_log}
-			WHERE type = '`+event.CustomerArrivedV1+`' AND json_extract(CAST(data AS TEXT), '$.customer') = '`+w[0]+`'`)
-		if len(found) != 1 {
-			s.t.Fatalf("arrived: %q", found)
+		var arrived []event.CustomerArrived
+		var visitors []string
+		for _, row := range s.rows("entrance", `SELECT stream, text(data) FROM {bb_log} WHERE type = '`+event.CustomerArrivedV1+`'`) {
+			stream, data, _ := strings.Cut(row, "|")
+			var e event.CustomerArrived
+			if err := json.Unmarshal([]byte(data), &e); err != nil {
+				s.t.Fatal(err)
+			}
+			if e.Customer == w[0] {
+				arrived, visitors = append(arrived, e), append(visitors, strings.TrimPrefix(stream, "visitor/"))
+			}
 		}
-		s.called[w[1]], s.called[w[2]], _ = strings.Cut(found[0], "|")
+		if len(arrived) != 1 {
+			s.t.Fatalf("arrived: %+v", arrived)
+		}
+		s.called[w[1]], s.called[w[2]] = visitors[0], arrived[0].Visit
 	}),
 	say(`the display ID says "..."`, func(s *scenario, w []string) {
 		lines, err := json.Marshal(strings.Split(w[1], ", and "))

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -169,6 +170,9 @@ func TestF16_TheForgottenStayForgottenOnPostgres(t *testing.T) {
 	}
 }
 
+// copies counts copies of databases.
+var copies atomic.Int64
+
 // copyDatabase copies a database of PostgreSQL that nobody uses, as a backup of it that was put back elsewhere.
 func copyDatabase(t *testing.T, db string) string {
 	t.Helper()
@@ -177,8 +181,9 @@ func copyDatabase(t *testing.T, db string) string {
 		t.Fatal(err)
 	}
 	name := strings.TrimPrefix(to.Path, "/")
+	again := fmt.Sprint(name, "_again_", copies.Add(1))
 	at := *to
-	at.Path, to.Path = "/postgres", "/"+name+"_again"
+	at.Path, to.Path = "/postgres", "/"+again
 	do := func(ctx context.Context, statement string) error {
 		conn, err := pgx.Connect(ctx, at.String())
 		if err != nil {
@@ -187,11 +192,11 @@ func copyDatabase(t *testing.T, db string) string {
 		_, err = conn.Exec(ctx, statement)
 		return errors.Join(err, conn.Close(ctx))
 	}
-	if err := do(t.Context(), fmt.Sprintf("CREATE DATABASE %q TEMPLATE %q", name+"_again", name)); err != nil {
+	if err := do(t.Context(), fmt.Sprintf("CREATE DATABASE %q TEMPLATE %q", again, name)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := do(context.Background(), fmt.Sprintf("DROP DATABASE %q WITH (FORCE)", name+"_again")); err != nil {
+		if err := do(context.Background(), fmt.Sprintf("DROP DATABASE %q WITH (FORCE)", again)); err != nil {
 			t.Error(err)
 		}
 	})

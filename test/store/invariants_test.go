@@ -5,8 +5,10 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +21,7 @@ import (
 	"example.org/souk/backbone"
 	"example.org/souk/internal/demo"
 	"example.org/souk/internal/house"
+	"example.org/souk/internal/testserver"
 	core "example.org/souk/mall"
 	"example.org/souk/mall/event"
 	"example.org/souk/mall/inventory"
@@ -63,7 +66,39 @@ func (p place) rebuilt() place {
 	return p
 }
 
-// locate returns the database of a service and a query as it runs there, behind its owner's back. Tables of the service stand in braces.
+// placeOf is where the mall of a directory keeps what it keeps, in the way that the test is run in.
+func placeOf(t *testing.T, dir string) place {
+	if w := separately(t); w != nil {
+		return place{dir: dir, db: w.databaseOf(dir)}
+	}
+	return place{dir: dir}
+}
+
+// start runs a command line on it.
+func (p place) start(t *testing.T, binary string, args ...string) *testserver.Process {
+	t.Helper()
+	line := []string{binary, "--data", p.dir}
+	if p.db != "" {
+		line = append(line, "--db", p.db)
+	}
+	return testserver.Start(t, append(line, args...)...)
+}
+
+// souk runs a command line on it to its end.
+func (p place) souk(t *testing.T, binary string, args ...string) (stdout string, code int) {
+	t.Helper()
+	run := p.start(t, binary, args...)
+	e := run.Wait()
+	return run.Stdout(), e.Code
+}
+
+var (
+	inText  = regexp.MustCompile(`\btext\((\w+)\)`)
+	inBytes = regexp.MustCompile(`\bCAST\((.*) AS BLOB\)`)
+)
+
+// locate returns the database of a service and a query as it runs there, behind its owner's back. Tables of the service stand in braces; text(column)
+// is what a column of bytes says.
 func (p place) locate(t *testing.T, service, query string) (source, text string) {
 	t.Helper()
 	source, joint := filepath.Join(p.dir, "souk.db"), "_"
@@ -74,7 +109,11 @@ func (p place) locate(t *testing.T, service, query string) (source, text string)
 		}
 		source, joint = cmp.Or(own[service], shared), "."
 	}
-	return source, strings.NewReplacer("{", service+joint, "}", "").Replace(query)
+	text = strings.NewReplacer("{", service+joint, "}", "").Replace(query)
+	if p.db != "" {
+		return source, inBytes.ReplaceAllString(inText.ReplaceAllString(text, `convert_from($1, 'UTF8')`), `convert_to($1, 'UTF8')`)
+	}
+	return source, inText.ReplaceAllString(text, `CAST($1 AS TEXT)`)
 }
 
 // rows runs such a query.
@@ -84,12 +123,44 @@ func (m *mall) rows(service, query string) []string {
 	return rowsOf(m.t, source, text)
 }
 
+// change runs such statements, when the mall has ended, and returns how many rows the last one changed.
+func (p place) change(t *testing.T, service string, statements ...string) (changed int64) {
+	t.Helper()
+	for _, s := range statements {
+		source, text := p.locate(t, service, s)
+		db := opened(t, source, "rwc")
+		result, err := db.ExecContext(t.Context(), text)
+		if err := errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if changed, err = result.RowsAffected(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return changed
+}
+
+// tables lists the tables of the mall, in alphabetical order, as the service and the name that it has there.
+func (p place) tables(t *testing.T) (list [][2]string) {
+	t.Helper()
+	query := `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY 1`
+	if p.db != "" {
+		query = `SELECT table_schema || '_' || table_name FROM information_schema.tables WHERE table_schema NOT LIKE 'pg\_%' AND table_schema <> 'information_schema' ORDER BY 1`
+	}
+	source, _ := p.locate(t, "", "")
+	for _, name := range rowsOf(t, source, query) {
+		service, table, _ := strings.Cut(name, "_")
+		list = append(list, [2]string{service, table})
+	}
+	return list
+}
+
 // rows runs such a query.
 func (c *check) rows(service, query string) []string {
 	c.t.Helper()
 	source, text := c.at.locate(c.t, service, query)
 	if c.opened[source] == nil { // kept open: SQLite reads the tables of the whole mall first
-		c.opened[source] = opened(c.t, source)
+		c.opened[source] = opened(c.t, source, "ro")
 	}
 	return rowsIn(c.t, c.opened[source], text)
 }
@@ -287,15 +358,15 @@ func (c *check) feed(ctx context.Context) {
 // rowsOf runs a query on a database itself, which is a file or a PostgreSQL URL, and returns each row as text.
 func rowsOf(t *testing.T, source, query string) []string {
 	t.Helper()
-	db := opened(t, source)
+	db := opened(t, source, "ro")
 	defer db.Close()
 	return rowsIn(t, db, query)
 }
 
-// opened opens such a database to read it.
-func opened(t *testing.T, source string) *sql.DB {
+// opened opens such a database, a file in one of SQLite's modes.
+func opened(t *testing.T, source, mode string) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+source+"?mode=ro&_pragma=busy_timeout(5000)")
+	db, err := sql.Open("sqlite", "file:"+source+"?mode="+mode+"&_pragma=busy_timeout(5000)")
 	if strings.HasPrefix(source, "postgres://") {
 		db, err = sql.Open("pgx", source)
 	}
@@ -326,7 +397,12 @@ func rowsIn(t *testing.T, db *sql.DB, query string) (list []string) {
 		}
 		texts := make([]string, len(values))
 		for i, v := range values {
-			texts[i] = fmt.Sprint(*v.(*any))
+			switch v := (*v.(*any)).(type) {
+			case []byte:
+				texts[i] = string(v)
+			default:
+				texts[i] = fmt.Sprint(v)
+			}
 		}
 		list = append(list, strings.Join(texts, "|"))
 	}
@@ -340,7 +416,7 @@ func rowsIn(t *testing.T, db *sql.DB, query string) (list []string) {
 func (c *check) leftovers() {
 	c.t.Helper()
 	services := c.h.Services()
-	watched := c.at.db == "" && len(c.rows("", `SELECT name FROM sqlite_master WHERE name = 'watcher_seen'`)) > 0
+	watched := slices.Contains(c.at.tables(c.t), [2]string{"watcher", "seen"})
 	if watched {
 		services = append(services, "watcher")
 	}
@@ -500,7 +576,7 @@ func (m *mall) holdsAt(at place) kept {
 // holds checks a data directory that no mall runs on; calls to the outside may wait in it.
 func holds(t *testing.T, dir string) kept {
 	t.Helper()
-	return report(t, place{dir: dir, rebuild: true}, nil, false)
+	return report(t, placeOf(t, dir).rebuilt(), nil, false)
 }
 
 func report(t *testing.T, at place, out *outside, settled bool) kept {

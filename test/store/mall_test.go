@@ -28,9 +28,11 @@ type mall struct {
 	url    string
 	proc   *testserver.Process // that answers customers
 	out    *outside            // nil: the stand-ins that souk starts by itself
-	// Of a mall that runs as several processes: its databases, and what runs where.
+	// Of a mall that runs as several processes: its databases, what runs where, and what stands before them.
 	db     string
 	others []*part
+	front  *front
+	each   bool // every service has a process of its own, also those that the program and its flags add
 }
 
 // part is a process of a mall that runs as several.
@@ -52,8 +54,8 @@ func program(t *testing.T, tags ...string) string {
 func start(t *testing.T, binary, dir string, env []string, flags ...string) *mall {
 	t.Helper()
 	m := &mall{t: t, binary: binary, dir: dir, flags: flags}
-	if s := separately(t); s != nil {
-		m.db, m.others = s.database(t, dir), processes(apart)
+	if w := separately(t); w != nil {
+		m.db, m.each = w.database(t, dir), true
 	}
 	m.begin(env...)
 	return m
@@ -67,20 +69,23 @@ func startWith(t *testing.T, out *outside, binary, dir string, env []string, fla
 	return m
 }
 
+// noSupermarket leaves away what stands at the edge of a mall: the supermarket has tests of its own, and its processes would cost each of these a second.
+// A flag asks for it all the same, and a version that does not know the variables passes over them.
+var noSupermarket = slices.Clip([]string{"SOUK_MQTT=off", "SOUK_LOGISTICS=off"})
+
 // begin runs souk, again where it ran before.
 func (m *mall) begin(env ...string) {
 	m.t.Helper()
+	if m.each {
+		m.others = eachApart(m.binary, m.flags)
+		env = append(noSupermarket, env...)
+	}
 	if m.others != nil {
-		for _, p := range m.others {
-			m.beginPart(p, env...)
-		}
+		m.beginAll(m.others, env...)
 		return
 	}
 	args := append([]string{m.binary, "--data", m.dir, "up", "--http", "127.0.0.1:0", "--test-mode", "--caller-rate", "100000"}, m.flags...)
-	// The supermarket has tests of its own, and its processes would cost each of these a second. A version that does not know the variables
-	// passes over them.
-	env = append([]string{"SOUK_MQTT=off", "SOUK_LOGISTICS=off"}, env...)
-	m.proc = testserver.Command{Args: args, Env: env}.Start(m.t)
+	m.proc = testserver.Command{Args: args, Env: append(noSupermarket, env...)}.Start(m.t)
 	line := m.proc.WaitLine("online store")
 	m.proc.WaitLine("ready")
 	m.url = strings.TrimSpace(strings.TrimPrefix(line, "online store"))
@@ -94,6 +99,18 @@ func split(t *testing.T, binary, dir, db string, parts []string, flags ...string
 	return m
 }
 
+// eachApart lists a process for every service: of the online store, and of what a program and its flags add to it.
+func eachApart(binary string, flags []string) []*part {
+	parts := slices.Clone(apart)
+	if slices.Contains(flags, "--partner") {
+		parts = append(parts, "partner")
+	}
+	if filepath.Base(binary) == "watched" {
+		parts = append(parts, "watcher")
+	}
+	return processes(parts)
+}
+
 // processes lists processes that are to begin, each with the parts that stand apart by spaces.
 func processes(parts []string) (list []*part) {
 	for i, p := range parts {
@@ -105,8 +122,18 @@ func processes(parts []string) (list []*part) {
 // beginPart runs one process of several, and waits until it is ready.
 func (m *mall) beginPart(p *part, env ...string) {
 	m.t.Helper()
-	m.launch(p, env...)
-	m.awaitPart(p)
+	m.beginAll([]*part{p}, env...)
+}
+
+// beginAll runs processes of several side by side, and waits until all are ready.
+func (m *mall) beginAll(parts []*part, env ...string) {
+	m.t.Helper()
+	for _, p := range parts {
+		m.launch(p, env...)
+	}
+	for _, p := range parts {
+		m.awaitPart(p)
+	}
 }
 
 // launch starts one process of several.
@@ -123,14 +150,24 @@ func (m *mall) awaitPart(p *part) {
 	line := p.proc.WaitLine("web ")
 	p.proc.WaitLine("ready")
 	p.url = strings.TrimSpace(strings.TrimPrefix(line, "web"))
+	if m.front == nil {
+		m.front = newFront(m.t)
+		m.url = m.front.url
+	}
+	if err := m.front.set(p.parts, p.url); err != nil {
+		m.t.Fatal(err)
+	}
 	if slices.Contains(p.parts, "online") {
-		m.url, m.proc = p.url, p.proc
+		m.proc = p.proc
 	}
 }
 
-// of returns the process that runs a part, the first of several.
+// of returns the process that runs a part, the first of several: in a mall of one process that one.
 func (m *mall) of(name string) *part {
 	m.t.Helper()
+	if m.others == nil {
+		return &part{parts: []string{name}, url: m.url, proc: m.proc}
+	}
 	for _, p := range m.others {
 		if slices.Contains(p.parts, name) {
 			return p
@@ -140,17 +177,25 @@ func (m *mall) of(name string) *part {
 	return nil
 }
 
+// dirOf is the data directory of the process that runs a part.
+func (m *mall) dirOf(name string) string {
+	m.t.Helper()
+	return filepath.Join(m.dir, m.of(name).name) // which in a mall of one process has none
+}
+
 // beginWhatEnded runs again what does not run.
 func (m *mall) beginWhatEnded(env ...string) {
 	m.t.Helper()
 	if m.others == nil && m.proc.Ended() {
 		m.begin(env...)
 	}
+	var ended []*part
 	for _, p := range m.others {
 		if p.proc.Ended() {
-			m.beginPart(p, env...)
+			ended = append(ended, p)
 		}
 	}
+	m.beginAll(ended, env...)
 }
 
 // firstEnded waits until one of the mall's processes has ended, and returns it.
@@ -185,10 +230,7 @@ func (m *mall) broker() string {
 // souk runs a command line on the mall, which must succeed, and returns what it printed.
 func (m *mall) souk(args ...string) string {
 	m.t.Helper()
-	if m.db != "" {
-		args = append([]string{"--db", m.db}, args...)
-	}
-	out, code := souk(m.t, m.binary, m.dir, args...)
+	out, code := m.place().souk(m.t, m.binary, args...)
 	if code != 0 {
 		m.t.Fatalf("souk %s: exit %d\n%s", strings.Join(args, " "), code, out)
 	}
@@ -204,12 +246,8 @@ func (m *mall) idle() {
 			return
 		}
 	}
-	args := []string{"wait", "--idle", "--timeout", "40s"}
-	if m.db != "" {
-		args = append([]string{"--db", m.db}, args...)
-	}
 	for range 6 {
-		if _, code := souk(m.t, m.binary, m.dir, args...); code == 0 {
+		if _, code := m.place().souk(m.t, m.binary, "wait", "--idle", "--timeout", "40s"); code == 0 {
 			return
 		}
 	}

@@ -14,33 +14,42 @@ import (
 // token returns a bearer header's value for a role.
 func (m *mall) token(binary, role string) string {
 	m.t.Helper()
-	args := []string{"token", "--role", role, "--subject", "prometheus"}
-	if m.db != "" {
-		args = append([]string{"--db", m.db}, args...)
-	}
-	out, code := souk(m.t, binary, m.dir, args...)
+	out, code := m.place().souk(m.t, binary, "token", "--role", role, "--subject", "prometheus")
 	if code != 0 {
 		m.t.Fatalf("token: %d", code)
 	}
 	return "Bearer " + strings.TrimSpace(out)
 }
 
-// scrape returns the sum of each family of metrics over its labels, histograms as their counts.
+// scrape returns the sum of each family of metrics over its labels, histograms as their counts. Of several processes each counts what it does, and all of
+// them show the same of what stands in their database: counts add up, and a gauge is the largest that one shows.
 func (m *mall) scrape(bearer string) map[string]float64 {
 	m.t.Helper()
-	status, text := m.call("GET", "/metrics", "", "Authorization", bearer)
-	if status != 200 {
-		m.t.Fatalf("metrics: %d %s", status, text)
+	urls := []string{m.url}
+	if m.others != nil {
+		urls = nil
 	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
-	if err != nil {
-		m.t.Fatalf("%v in\n%s", err, text)
+	for _, p := range m.others {
+		urls = append(urls, p.url)
 	}
 	sums := map[string]float64{}
-	for name, f := range families {
-		for _, one := range f.GetMetric() {
-			sums[name] += one.GetGauge().GetValue() + one.GetCounter().GetValue() + float64(one.GetHistogram().GetSampleCount())
+	for _, url := range urls {
+		status, text := callAt(m.t, url, "GET", "/metrics", "", "Authorization", bearer)
+		if status != 200 {
+			m.t.Fatalf("metrics: %d %s", status, text)
+		}
+		parser := expfmt.NewTextParser(model.UTF8Validation)
+		families, err := parser.TextToMetricFamilies(strings.NewReader(text))
+		if err != nil {
+			m.t.Fatalf("%v in\n%s", err, text)
+		}
+		for name, f := range families {
+			gauge := 0.0
+			for _, one := range f.GetMetric() {
+				gauge += one.GetGauge().GetValue()
+				sums[name] += one.GetCounter().GetValue() + float64(one.GetHistogram().GetSampleCount())
+			}
+			sums[name] = max(sums[name], gauge)
 		}
 	}
 	return sums

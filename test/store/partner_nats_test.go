@@ -108,7 +108,7 @@ func TestPartnersAtNATS(t *testing.T) {
 	t.Run("NoJetStream", func(t *testing.T) {
 		p.server = testserver.NATSOwn(t, "accounts: {A: {users: [{user: a, password: a}]}}", "no_auth_user: a")
 		m := start(t, binary, t.TempDir(), nil, "--partner", p.url())
-		m.proc.WaitLine("has no JetStream, without which it keeps nothing")
+		m.of("partner").proc.WaitLine("has no JetStream, without which it keeps nothing")
 		await(t, "it is ready all the same", func() bool {
 			status, _ := m.call("GET", "/readyz", "")
 			return status == 200

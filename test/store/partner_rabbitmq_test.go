@@ -194,7 +194,7 @@ func TestPartnersAtRabbitMQ(t *testing.T) {
 		p.send(t, wish("after", "Laptop", 1))
 		m.awaitStatus(partnerOrder("after"), "APPROVED")
 		m.stop()
-		if said := m.proc.Stdout() + m.proc.Stderr(); strings.Contains(said, "t0psecret") {
+		if said := m.of("partner").proc.Stdout() + m.of("partner").proc.Stderr(); strings.Contains(said, "t0psecret") {
 			t.Errorf("the mall tells its password: %s", said)
 		}
 		if k := m.holds(); len(k.placed) != 4 {

@@ -58,13 +58,10 @@ func (m *mall) taking(p partners) { m.t.Helper(); m.awaitUp(p, 1) }
 // awaitUp waits until the metrics of the mall say that a connection is up or not.
 func (m *mall) awaitUp(p partners, up int) {
 	m.t.Helper()
-	bearer, at := m.token(m.binary, "engineer"), m.url
-	if m.others != nil {
-		at = m.of("partner").url
-	}
+	bearer := m.token(m.binary, "engineer")
 	line := fmt.Sprintf("souk_partner_up{connection=%q} %d", strings.Replace(p.url(), "guest:guest@", "", 1), up)
 	await(m.t, line, func() bool {
-		status, text := callAt(m.t, at, "GET", "/metrics", "", "Authorization", bearer)
+		status, text := callAt(m.t, m.of("partner").url, "GET", "/metrics", "", "Authorization", bearer)
 		if status != 200 {
 			m.t.Fatalf("%d %s", status, text)
 		}
@@ -252,7 +249,7 @@ func testPartners(t *testing.T, binary, crashing string, p partners) {
 		for i := range n {
 			p.send(t, wish(i, "Product 1", 1))
 			if i%60 == 50 {
-				m.proc.Kill9()
+				m.kill9()
 				m.begin()
 			}
 		}

@@ -39,7 +39,8 @@ func watcher() *backbone.Service {
 // see notes an event of an order. The note is written before it is known whether the handler fails, so that a failure
 // whose effects are kept is seen.
 func see(ctx context.Context, tx backbone.Tx, order, what, customer string) error {
-	err := tx.Exec(ctx, `INSERT INTO {seen} AS s (order_id, event, customer, times) VALUES ($1, $2, $3, 1)
+	err := tx.Exec(ctx, `INSERT INTO {seen} AS s (order_id, event, customer, times, nth)
+		VALUES ($1, $2, $3, 1, (SELECT COUNT(*) FROM {seen} WHERE order_id = $1))
 		ON CONFLICT (order_id, event) DO UPDATE SET times = s.times + 1`, order, what, customer)
 	if err := noteRun(order, what); err != nil {
 		return err

@@ -4,6 +4,7 @@ CREATE TABLE {seen} (
     event    TEXT   NOT NULL,
     customer TEXT   NOT NULL,
     times    BIGINT NOT NULL,
+    nth      BIGINT NOT NULL,
     PRIMARY KEY (order_id, event)
 );
 
