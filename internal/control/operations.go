@@ -419,11 +419,11 @@ func rebuildView(ctx context.Context, h *house.House, a Args, emit Emit) error {
 }
 
 func pause(ctx context.Context, h *house.House, a Args, _ Emit) error {
-	return h.Runtime.Pause(ctx, a["service"])
+	return h.Pause(ctx, a["service"])
 }
 
 func resume(ctx context.Context, h *house.House, a Args, _ Emit) error {
-	return h.Runtime.Resume(ctx, a["service"])
+	return h.Resume(ctx, a["service"])
 }
 
 // verify checks every log against its seals and the head that was kept beside it.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -53,12 +55,47 @@ func (h *House) inFlightHere(ctx context.Context) (string, error) {
 	return h.Runtime.UnsettledHere(ctx)
 }
 
-// each asks every process, all at once, since however many there are all should be asked about the same moment. It returns when all have
-// answered.
-func (h *House) each(ctx context.Context, ask func(soukv1connect.ControlServiceClient) error) error {
+// heeded is how long processes are given to heed a pause that they are told of. It is noted as well, where they look every second.
+const heeded = 2 * time.Second
+
+// Pause stops a service's handling; see backbone.Runtime.Pause. The processes that run it are told, so that it is stopped when Pause returns,
+// but in one that cannot be reached.
+func (h *House) Pause(ctx context.Context, service string) error {
+	return h.steer(ctx, service, h.Runtime.Pause, func(ctx context.Context, c soukv1connect.ControlServiceClient) error {
+		_, err := c.PauseService(ctx, connect.NewRequest(&soukv1.PauseServiceRequest{Service: service}))
+		return err
+	})
+}
+
+// Resume ends a pause, as Pause begins it.
+func (h *House) Resume(ctx context.Context, service string) error {
+	return h.steer(ctx, service, h.Runtime.Resume, func(ctx context.Context, c soukv1connect.ControlServiceClient) error {
+		_, err := c.ResumeService(ctx, connect.NewRequest(&soukv1.ResumeServiceRequest{Service: service}))
+		return err
+	})
+}
+
+func (h *House) steer(ctx context.Context, service string, note func(context.Context, string) error,
+	tell func(context.Context, soukv1connect.ControlServiceClient) error,
+) error {
+	if err := note(ctx, service); err != nil || h.peers == nil || !h.cfg.Quiet {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, heeded)
+	defer cancel()
+	_ = h.each(ctx, service, func(c soukv1connect.ControlServiceClient) error { return tell(ctx, c) }) // who is not told looks
+	return nil
+}
+
+// each asks every process that runs a part, "" for all, at once, since however many there are all should be asked about the same moment. It
+// returns when all have answered.
+func (h *House) each(ctx context.Context, part string, ask func(soukv1connect.ControlServiceClient) error) error {
 	list, err := h.peers.Processes(ctx)
 	if err != nil {
 		return err
+	}
+	if part != "" {
+		list = slices.DeleteFunc(list, func(p peers.Process) bool { return !slices.Contains(p.Parts, part) })
 	}
 	errs := make([]error, len(list))
 	var asking sync.WaitGroup
@@ -99,7 +136,7 @@ func (h *House) InFlight(ctx context.Context) (string, error) {
 func (h *House) round(ctx context.Context) (heads map[string]int64, busy string, err error) {
 	var mu sync.Mutex
 	heads = map[string]int64{}
-	err = h.each(ctx, func(c soukv1connect.ControlServiceClient) error {
+	err = h.each(ctx, "", func(c soukv1connect.ControlServiceClient) error {
 		r, err := c.GetInFlight(ctx, connect.NewRequest(&soukv1.GetInFlightRequest{}))
 		if err != nil {
 			return wrong(err)
