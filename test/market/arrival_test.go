@@ -82,7 +82,7 @@ func TestA1_AcknowledgedIsDurable(t *testing.T) {
 					till.mustPub(protocol, "souk/v1/main-hall/till/till-1/state", `{"mode":"open"}`, "-r")
 					gate.mustPub(protocol, "customer-departed", departureOf("CUSTOMER_001", 1, "PRODUCT_001"))
 					m.idle()
-					m.proc.Kill9()
+					m.kill9("devices", "fastlane")
 					m.begin()
 					continue
 				}
@@ -99,8 +99,9 @@ func TestA1_AcknowledgedIsDurable(t *testing.T) {
 				} else {
 					gate.mustPub(protocol, "customer-arrival", arrivalOf(who, n))
 				}
-				m.proc.Kill9()
+				m.kill9("devices", "entrance")
 				m.begin()
+				m.idle()
 				arrived := events[event.CustomerArrived](m, event.CustomerArrivedV1)
 				if len(arrived) != n+1 || arrived[n].Card != who {
 					t.Fatalf("after the kill there are %+v", arrived)

@@ -3,6 +3,7 @@ package market
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -195,7 +196,7 @@ func TestA8_TLS(t *testing.T) {
 	if !strings.Contains(gate.Example, "--cafile") {
 		t.Errorf("the example does not say how the server is trusted: %s", gate.Example)
 	}
-	file := m.dir + "/mqtt/certificate.pem"
+	file := filepath.Join(m.dirOf("devices"), "mqtt", "certificate.pem")
 	for _, protocol := range protocols {
 		gate.mustPub(protocol, "CustomerArrival", arrivalOf(protocol, 1), "--cafile", file)
 		if out, err := gate.pub(protocol, "CustomerArrival", arrivalOf("plain", 1)); err == nil {
