@@ -152,11 +152,11 @@ func TestA5_ThePriceOfTheMoment(t *testing.T) {
 	t.Parallel()
 	m := open(t)
 	gate := m.device("gate-1")
-	m.souk("service", "pause", "fastlane")
+	resume := m.pause("fastlane", "visit", "price", "nobody", "PRODUCT_001", "1.00")
 	gate.mustPub("mqttv5", "customer-departed", departureOf("CUSTOMER_001", 1, "PRODUCT_001"))
 	m.souk("product", "price", "PRODUCT_001", "99.00")
 	gate.mustPub("mqttv5", "customer-departed", departureOf("CUSTOMER_001", 2, "PRODUCT_001"))
-	m.souk("service", "resume", "fastlane")
+	resume()
 	m.idle()
 	got := events[event.PaymentDue](m, event.PaymentDueV1)
 	if len(got) != 2 || got[0].Total.Amount != 1000 || got[1].Total.Amount != 9900 || got[0].Lines[0].PriceVersion != 1 || got[1].Lines[0].PriceVersion != 2 {

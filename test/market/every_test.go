@@ -29,6 +29,7 @@ var everyWay = []struct {
 	{"A8_Isolation", TestA8_Isolation},
 	{"A8_Logins", TestA8_Logins},
 	{"A8_TLS", TestA8_TLS},
+	{"DeviceExample", TestDeviceExample},
 	{"A9_GateWithFaults", TestA9_GateWithFaults},
 	{"A9_FaultsWhileItRuns", TestA9_FaultsWhileItRuns},
 }

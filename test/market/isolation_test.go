@@ -52,6 +52,7 @@ func TestA8_Isolation(t *testing.T) {
 			}
 		}
 	}
+	m.idle()
 	if got := events[event.CustomerArrived](m, event.CustomerArrivedV1); len(got) != 0 {
 		t.Errorf("%+v came in", got)
 	}
@@ -117,6 +118,7 @@ func TestA8_Logins(t *testing.T) {
 			}
 		}
 	}
+	m.idle()
 	if got := events[event.CustomerArrived](m, event.CustomerArrivedV1); len(got) != 0 {
 		t.Errorf("%+v came in", got)
 	}
@@ -217,6 +219,7 @@ func TestDeviceExample(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", line).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v %s", line, err, out)
 	}
+	m.idle()
 	if got := events[event.CustomerArrived](m, event.CustomerArrivedV1); len(got) != 1 {
 		t.Errorf("arrivals: %+v", got)
 	}
