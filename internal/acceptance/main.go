@@ -127,7 +127,7 @@ func read(r io.Reader) ([]result, error) {
 
 var (
 	ofTest = regexp.MustCompile(`^Test((?:[A-F]\d{1,2})+)_`)
-	ofPart = regexp.MustCompile(`^((?:[A-F]\d{1,2}_)+)`)
+	ofPart = regexp.MustCompile(`^((?:[A-F]\d{1,2}_?)+)_`)
 	id     = regexp.MustCompile(`[A-F]\d{1,2}`)
 )
 

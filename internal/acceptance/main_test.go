@@ -18,6 +18,7 @@ func TestIDsOfNames(t *testing.T) {
 		"TestA6A7_Processes":                               "A6 A7",
 		"TestPartnersAtNATS/C5_D8_WhatPartnersAreTold":     "C5 D8",
 		"TestC4_AcceptedIsDurable/F1_CrashWalk/some_thing": "C4 F1",
+		"TestB20_InProcesses/A3A5_Departure":               "A3 A5 B20",
 		"TestPayment/B9_too_small":                         "B9",
 		"TestF1OfThem":                                     "",
 		"TestB5":                                           "",

@@ -47,18 +47,23 @@ func addDevice(ctx context.Context, h *house.House, a Args, emit Emit) (err erro
 	if err := errors.Join(err, answer.Err()); err != nil {
 		return err
 	}
-	line, server := example(l, password, h), h.MQTT()
+	ask := h.DevicesEntry
 	if l.Kind == devices.Robot {
-		server = h.URL()
+		ask = h.RobotsEntry
 	}
+	at, err := ask(ctx)
+	if err != nil {
+		return err
+	}
+	line := example(l, password, at)
 	switch a["form"] {
 	case "line":
 		return emit(text{line + "\n"})
 	case "text":
 		return emit(text{fmt.Sprintf("device    %s, a %s in %s\npassword  %s\nserver    %s\ntry       %s\n",
-			l.Device, l.Kind, cmp.Or(l.Store, "the mall"), password, cmp.Or(server, "none: no mall runs, or it takes no devices"), line)})
+			l.Device, l.Kind, cmp.Or(l.Store, "the mall"), password, cmp.Or(at.URL, "none: no mall runs, or it takes no devices"), line)})
 	}
-	return emit(deviceLogin{l.Device, l.Store, string(l.Kind), password, server, line})
+	return emit(deviceLogin{l.Device, l.Store, string(l.Kind), password, at.URL, line})
 }
 
 func known(kind devices.Kind) bool {
@@ -91,20 +96,18 @@ func storeOf(ctx context.Context, h *house.House, name string) (string, error) {
 }
 
 // example returns a complete line for the stock client, or for souk itself where no stock client speaks as the device does.
-func example(l devices.Login, password string, h *house.House) string {
+func example(l devices.Login, password string, at house.Entry) string {
 	if l.Kind == devices.Robot {
-		return fmt.Sprintf("SOUK_DEVICE_PASSWORD=%s souk device robot %s --server %s", password, l.Device, cmp.Or(h.URL(), "http://127.0.0.1:8080"))
+		return fmt.Sprintf("SOUK_DEVICE_PASSWORD=%s souk device robot %s --server %s", password, l.Device, cmp.Or(at.URL, "http://127.0.0.1:8080"))
 	}
-	host, port, secure := "127.0.0.1", "1883", false
-	if address := h.MQTT(); address != "" {
-		secure = strings.HasPrefix(address, "mqtts://")
-		at := address[strings.Index(address, "//")+2:]
-		i := strings.LastIndexByte(at, ':')
-		host, port = strings.Trim(at[:i], "[]"), at[i+1:]
+	host, port := "127.0.0.1", "1883"
+	if _, address, ok := strings.Cut(at.URL, "//"); ok {
+		i := strings.LastIndexByte(address, ':')
+		host, port = strings.Trim(address[:i], "[]"), address[i+1:]
 	}
 	login := fmt.Sprintf("-h %s -p %s -u %s -P %s", host, port, l.Device, password)
-	if secure {
-		login += " --cafile " + h.MQTTCertificate()
+	if at.Certificate != "" {
+		login += " --cafile " + at.Certificate
 	}
 	switch l.Kind {
 	case devices.Gate, devices.GateIn:

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +14,7 @@ import (
 
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/devices"
+	"example.org/souk/mall/depot"
 	"example.org/souk/mall/entrance"
 	"example.org/souk/mall/exitgate"
 )
@@ -88,8 +90,70 @@ func (h *House) letDevicesIn(ctx context.Context) error {
 	if err := h.devices.Serve(ctx, h); err != nil {
 		return err
 	}
+	if err := h.noteEntry(ctx, devices.ServiceName, h.entryOfDevices()); err != nil {
+		return err
+	}
 	h.loops.Go(func() { h.devices.Watch(ctx) })
 	return nil
+}
+
+// Entry is where something outside connects, and the file by which it trusts what answers there, "" where it needs none.
+type Entry struct {
+	URL         string `json:"url"`
+	Certificate string `json:"certificate,omitempty"`
+}
+
+// entryNote names the value, beside the tables of a service, in which the process that runs it says where its devices connect.
+const entryNote = "entry"
+
+// noteEntry tells the command line, which is none of the processes of a mall that runs as several, where what a service of this process
+// answers connects.
+func (h *House) noteEntry(ctx context.Context, service string, e Entry) error {
+	if !h.Several() || !h.runs(service) {
+		return nil
+	}
+	if e.Certificate != "" {
+		var err error
+		if e.Certificate, err = filepath.Abs(e.Certificate); err != nil {
+			return err
+		}
+	}
+	value, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	return h.stores.of(service).SetValue(ctx, service, entryNote, value)
+}
+
+// DevicesEntry returns where devices connect, and RobotsEntry where robots do; the zero Entry where no mall runs or it takes none. Of several processes
+// that take them it is the one that began last.
+func (h *House) DevicesEntry(ctx context.Context) (Entry, error) {
+	return h.entry(ctx, devices.ServiceName, h.entryOfDevices())
+}
+
+// RobotsEntry is DevicesEntry for robots.
+func (h *House) RobotsEntry(ctx context.Context) (Entry, error) {
+	return h.entry(ctx, depot.ServiceName, Entry{URL: h.URL()})
+}
+
+func (h *House) entry(ctx context.Context, service string, here Entry) (e Entry, err error) {
+	store := h.stores.of(service)
+	if !h.cfg.Quiet || !h.Several() || store == nil {
+		return here, nil
+	}
+	value, err := store.Value(ctx, service, entryNote)
+	if err != nil || value == nil {
+		return Entry{}, err
+	}
+	return e, json.Unmarshal(value, &e)
+}
+
+func (h *House) entryOfDevices() Entry {
+	e := Entry{URL: h.MQTT()}
+	if h.cfg.MQTT.secure() && e.URL != "" {
+		e.Certificate = h.MQTTCertificate()
+	}
+	return e
 }
 
 // MQTT returns the address that devices connect to as a URL, "" where they do not.

@@ -29,6 +29,7 @@ import (
 	"example.org/souk/gateway/robots"
 	"example.org/souk/gateway/staff"
 	"example.org/souk/internal/peers"
+	"example.org/souk/mall/depot"
 )
 
 // Config says what a house runs and where. The zero value with a Data directory
@@ -451,6 +452,9 @@ func (h *House) Start(ctx context.Context) error {
 	}
 	if h.robots != nil {
 		h.loops.Go(func() { h.robots.Run(run) })
+		if err := h.noteEntry(ctx, depot.ServiceName, Entry{URL: h.URL()}); err != nil {
+			return err
+		}
 	}
 	if h.runs(kioskPart) {
 		for service, topic := range wakers {

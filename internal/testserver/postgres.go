@@ -108,6 +108,16 @@ func (s *Server) Psql(t testing.TB, address, statements string) (out, refused st
 	return p.Stdout(), p.Stderr()
 }
 
+// Dump returns what pg_dump writes of the database of an address: all that it holds, binary columns as hexadecimal digits.
+func (s *Server) Dump(t testing.TB, address string) string {
+	t.Helper()
+	p := Command{Args: []string{filepath.Join(s.pg.bin, "pg_dump"), address}}.Start(t)
+	if e := p.Wait(); e.Code != 0 {
+		t.Fatalf("pg_dump: %v\n%s", e, p.Stderr())
+	}
+	return p.Stdout()
+}
+
 // Guard has the server ask everybody but the administrator of its address for a password from now on.
 func (s *Server) Guard() {
 	s.t.Helper()

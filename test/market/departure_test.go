@@ -51,7 +51,7 @@ func (m *market) charged(n int) []event.VisitCharged {
 // mail returns all mail that was sent.
 func (m *market) mail() string {
 	m.t.Helper()
-	text, err := os.ReadFile(filepath.Join(m.dir, "mail.mbox"))
+	text, err := os.ReadFile(filepath.Join(m.dirOf("notifications"), "mail.mbox"))
 	if err != nil && !os.IsNotExist(err) {
 		m.t.Fatal(err)
 	}
@@ -152,11 +152,11 @@ func TestA5_ThePriceOfTheMoment(t *testing.T) {
 	t.Parallel()
 	m := open(t)
 	gate := m.device("gate-1")
-	m.souk("service", "pause", "fastlane")
+	resume := m.pause("fastlane", "visit", "price", "nobody", "PRODUCT_001", "1.00")
 	gate.mustPub("mqttv5", "customer-departed", departureOf("CUSTOMER_001", 1, "PRODUCT_001"))
 	m.souk("product", "price", "PRODUCT_001", "99.00")
 	gate.mustPub("mqttv5", "customer-departed", departureOf("CUSTOMER_001", 2, "PRODUCT_001"))
-	m.souk("service", "resume", "fastlane")
+	resume()
 	m.idle()
 	got := events[event.PaymentDue](m, event.PaymentDueV1)
 	if len(got) != 2 || got[0].Total.Amount != 1000 || got[1].Total.Amount != 9900 || got[0].Lines[0].PriceVersion != 1 || got[1].Lines[0].PriceVersion != 2 {
@@ -180,7 +180,7 @@ func TestA3_KilledBetween(t *testing.T) {
 			gate.mustPub(protocols[n%2], "customer-departed", bag)
 			taken++
 			if b == bags-1 {
-				m.proc.Kill9()
+				m.kill9("devices", "exitgate", "inventory", "fastlane", "payments")
 				m.begin()
 				gate.mustPub(protocols[n%2], "customer-departed", bag) // the gate cannot know, so it says it again
 			}
@@ -203,7 +203,7 @@ func TestA3_KilledBetween(t *testing.T) {
 		t.Errorf("dues of %d visits, want %d", len(visits), taken)
 	}
 	m.stop()
-	ledger, err := os.ReadFile(filepath.Join(m.dir, "payment-stand-in", "ledger.jsonl"))
+	ledger, err := os.ReadFile(filepath.Join(m.dirOf("payments"), "payment-stand-in", "ledger.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}

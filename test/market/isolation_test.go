@@ -3,6 +3,7 @@ package market
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +52,7 @@ func TestA8_Isolation(t *testing.T) {
 			}
 		}
 	}
+	m.idle()
 	if got := events[event.CustomerArrived](m, event.CustomerArrivedV1); len(got) != 0 {
 		t.Errorf("%+v came in", got)
 	}
@@ -116,6 +118,7 @@ func TestA8_Logins(t *testing.T) {
 			}
 		}
 	}
+	m.idle()
 	if got := events[event.CustomerArrived](m, event.CustomerArrivedV1); len(got) != 0 {
 		t.Errorf("%+v came in", got)
 	}
@@ -195,7 +198,7 @@ func TestA8_TLS(t *testing.T) {
 	if !strings.Contains(gate.Example, "--cafile") {
 		t.Errorf("the example does not say how the server is trusted: %s", gate.Example)
 	}
-	file := m.dir + "/mqtt/certificate.pem"
+	file := filepath.Join(m.dirOf("devices"), "mqtt", "certificate.pem")
 	for _, protocol := range protocols {
 		gate.mustPub(protocol, "CustomerArrival", arrivalOf(protocol, 1), "--cafile", file)
 		if out, err := gate.pub(protocol, "CustomerArrival", arrivalOf("plain", 1)); err == nil {
@@ -216,6 +219,7 @@ func TestDeviceExample(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", line).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v %s", line, err, out)
 	}
+	m.idle()
 	if got := events[event.CustomerArrived](m, event.CustomerArrivedV1); len(got) != 1 {
 		t.Errorf("arrivals: %+v", got)
 	}

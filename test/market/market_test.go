@@ -2,6 +2,7 @@ package market
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,16 +30,21 @@ type market struct {
 	host   string // of the MQTT server, with its port
 	port   string
 	proc   *testserver.Process
-	// Of a market that runs as several processes: their database, and what runs where.
-	db    string
-	parts []*part
+	// Of a market that runs as several processes: their database, on which server it is, and what runs where.
+	db     string
+	server *testserver.Server
+	parts  []*part
 }
 
-// open starts souk with the goods of the tests: PRODUCT_001 at 10.00, of which there are 10, and PRODUCT_002 at 5.00, of which
-// there are 15; CUSTOMER_001, whose card is 5001, and CUSTOMER_002.
+// open starts souk, as one process or in the way that the test is run in (everyWay), with the goods of the tests: PRODUCT_001 at 10.00, of which
+// there are 10, and PRODUCT_002 at 5.00, of which there are 15; CUSTOMER_001, whose card is 5001, and CUSTOMER_002.
 func open(t *testing.T, flags ...string) *market {
 	t.Helper()
 	m := &market{t: t, binary: testserver.Build(t, "example.org/souk/cmd/souk"), dir: t.TempDir(), flags: flags}
+	if server := separately(t); server != nil {
+		m.server, m.db = server, server.Database(t)
+		m.parts = m.processes(singly)
+	}
 	m.begin()
 	m.fill()
 	return m
@@ -52,24 +58,85 @@ func (m *market) fill() {
 	m.idle()
 }
 
-// begin runs souk, again where it ran before.
-func (m *market) begin(env ...string) {
+// begin runs souk, again where it ran before; of several processes those that do not run.
+func (m *market) begin() {
 	m.t.Helper()
-	args := append([]string{m.binary, "--data", m.dir, "up", "--http", "127.0.0.1:0", "--test-mode"}, m.flags...)
-	m.proc = testserver.Command{Args: args, Env: env}.Start(m.t)
+	if m.parts != nil {
+		m.beginParts(slices.DeleteFunc(slices.Clone(m.parts), func(p *part) bool { return p.proc != nil && !p.proc.Ended() })...)
+		return
+	}
+	m.proc = testserver.Start(m.t, append([]string{m.binary, "--data", m.dir, "up", "--http", "127.0.0.1:0", "--test-mode"}, m.flags...)...)
 	m.url = strings.TrimSpace(strings.TrimPrefix(m.proc.WaitLine("online store"), "online store"))
-	at := m.proc.WaitLine("devices ")
-	at = at[strings.Index(at, "//")+2:]
-	m.host, m.port, _ = strings.Cut(at, ":")
+	m.meetDevices(m.proc)
 	m.proc.WaitLine("ready")
 }
 
+// meetDevices waits until a process says where devices connect, and returns that.
+func (m *market) meetDevices(p *testserver.Process) string {
+	m.t.Helper()
+	at := p.WaitLine("devices ")
+	at = at[strings.Index(at, "//")+2:]
+	m.host, m.port, _ = strings.Cut(at, ":")
+	return at
+}
+
+// stop ends souk in good order.
 func (m *market) stop() {
 	m.t.Helper()
-	m.proc.Signal(syscall.SIGTERM)
-	if e := m.proc.Wait(); e.Code != 0 {
-		m.t.Fatalf("souk ended with %v", e)
+	all := m.running()
+	for _, p := range all {
+		p.Signal(syscall.SIGTERM)
 	}
+	for _, p := range all {
+		if e := p.Wait(); e.Code != 0 {
+			m.t.Fatalf("souk ended with %v", e)
+		}
+	}
+}
+
+// kill9 kills souk; where every part has a process of its own, the processes of some.
+func (m *market) kill9(parts ...string) {
+	m.t.Helper()
+	for _, p := range m.running(parts...) {
+		p.Kill9()
+	}
+}
+
+// running returns the one process of souk, or those of some of its parts, of all unless some are named.
+func (m *market) running(parts ...string) (list []*testserver.Process) {
+	if m.parts == nil {
+		return []*testserver.Process{m.proc}
+	}
+	for _, p := range m.parts {
+		if len(parts) == 0 || slices.ContainsFunc(parts, func(name string) bool { return slices.Contains(p.runs, name) }) {
+			list = append(list, p.proc)
+		}
+	}
+	return list
+}
+
+// pause pauses a service, and returns when the process that runs it knows: something that it is asked is refused then. resume ends the pause, as
+// surely.
+func (m *market) pause(service string, asked ...string) (resume func()) {
+	m.t.Helper()
+	set := func(operation string, paused bool) {
+		m.t.Helper()
+		m.souk("service", operation, service)
+		await(m.t, operation+" of "+service, func() bool {
+			out, _ := m.try(asked...)
+			return strings.Contains(out, "service is paused") == paused
+		})
+	}
+	set("pause", true)
+	return func() { m.t.Helper(); set("resume", false) }
+}
+
+// dirOf returns the data directory of the process that runs a part.
+func (m *market) dirOf(name string) string {
+	if m.parts == nil {
+		return m.dir
+	}
+	return m.of(name)[0].dir
 }
 
 func (m *market) post(path string) {
@@ -128,29 +195,27 @@ func (m *market) souk(args ...string) string {
 	return out
 }
 
-// idle waits until nothing is in flight, for several minutes where the machine is slow. One that runs is asked itself, which costs no process.
+// idle waits until nothing is in flight, for several minutes where the machine is slow.
 func (m *market) idle() {
 	m.t.Helper()
-	if m.db == "" {
-		if control.Ask(m.t.Context(), m.dir, "wait", control.Args{"timeout": "40s"}, func(json.RawMessage) error { return nil }) == nil {
-			return
-		}
-	}
-	var said string
+	var said error
 	for range 6 {
-		out, err := m.try("wait", "--idle", "--timeout", "40s")
-		if err == nil {
+		if said = m.call("wait", control.Args{"timeout": "40s"}, func(json.RawMessage) error { return nil }); said == nil {
 			return
 		}
-		said = out
 	}
-	m.t.Fatalf("it does not come to rest: %s", said)
+	m.t.Fatalf("it does not come to rest: %v", said)
 }
 
-// rows runs an operation of the command line without a process of its own.
+// call runs an operation of the command line without a process of its own.
+func (m *market) call(operation string, args control.Args, emit func(json.RawMessage) error) error {
+	return control.Call(m.t.Context(), control.Mall{Data: m.dir, DB: m.db}, operation, args, emit)
+}
+
+// rows runs an operation of the command line and returns its rows.
 func rows[T any](m *market, operation string, args control.Args) (list []T) {
 	m.t.Helper()
-	err := control.Call(m.t.Context(), control.Mall{Data: m.dir, DB: m.db}, operation, args, func(row json.RawMessage) error {
+	err := m.call(operation, args, func(row json.RawMessage) error {
 		var v T
 		err := json.Unmarshal(row, &v)
 		list = append(list, v)
@@ -304,9 +369,18 @@ func departureOf(customer string, n int, products ...string) string {
 	return fmt.Sprintf(`{"timestamp":"2026-05-01T12:30:%02d.%03dZ","customer_id":%q,"product_ids":%s}`, n/1000, n%1000, customer, list)
 }
 
-// nowhere fails the test where a text stands in any file of the data directory, and where others than the owner may read one (FAILURES 48).
+// nowhere fails the test where a text stands in the database or in any file of the data directory, and where others than the owner may read one
+// (FAILURES 48).
 func (m *market) nowhere(text string) {
 	m.t.Helper()
+	if m.db != "" {
+		dump := m.server.Dump(m.t, m.db)
+		for _, written := range []string{text, hex.EncodeToString([]byte(text))} {
+			if at := strings.Index(dump, written); at >= 0 {
+				m.t.Errorf("%q stands in the database: %s", text, dump[max(0, at-200):at])
+			}
+		}
+	}
 	err := filepath.WalkDir(m.dir, func(path string, d os.DirEntry, err error) error {
 		if err == nil && path != m.dir { // which the test has made
 			if info, err := d.Info(); err != nil || info.Mode().Perm()&0o077 != 0 {

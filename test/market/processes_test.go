@@ -3,7 +3,6 @@ package market
 import (
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -32,33 +31,44 @@ var apart = []string{
 	"devices", "entrance", "greeter", "exitgate", "inventory", "fastlane", "inventory", "fastlane",
 }
 
-// openApart starts a market as several processes.
-func openApart(t *testing.T, db string) *market {
-	t.Helper()
-	m := &market{t: t, binary: testserver.Build(t, "example.org/souk/cmd/souk"), dir: t.TempDir(), db: db}
-	for i, runs := range apart {
-		m.parts = append(m.parts, &part{runs: strings.Fields(runs), dir: filepath.Join(m.dir, strconv.Itoa(i))})
+// singly is every service and gateway of the mall in a process of its own.
+var singly = []string{
+	"devices", "entrance", "greeter", "exitgate", "inventory", "fastlane", "logistics", "stores", "customers", "keys", "payments", "notifications", "orders",
+	"baskets", "depot", "analytics", "search", "online", "kiosk", "staff", "console",
+}
+
+// processes lists processes that are to begin, each with the parts that stand apart by spaces.
+func (m *market) processes(list []string) (parts []*part) {
+	for i, runs := range list {
+		parts = append(parts, &part{runs: strings.Fields(runs), dir: filepath.Join(m.dir, strconv.Itoa(i))})
 	}
-	m.beginParts(m.parts...)
+	return parts
+}
+
+// openApart starts a market as several processes.
+func openApart(t *testing.T, server *testserver.Server) *market {
+	t.Helper()
+	m := &market{t: t, binary: testserver.Build(t, "example.org/souk/cmd/souk"), dir: t.TempDir(), db: server.Database(t), server: server}
+	m.parts = m.processes(apart)
+	m.begin()
 	m.fill()
 	return m
 }
 
-// beginParts runs processes one after another, again where they ran before, and waits until they are ready.
+// beginParts runs processes side by side, again where they ran before, and waits until they are ready.
 func (m *market) beginParts(list ...*part) {
 	m.t.Helper()
 	for _, p := range list {
 		args := append([]string{m.binary, "--data", p.dir, "--db", m.db, "run"}, p.runs...)
-		p.proc = testserver.Start(m.t, append(append(args, "--test-mode"), p.more...)...)
+		p.proc = testserver.Start(m.t, slices.Concat(args, []string{"--test-mode"}, m.flags, p.more)...)
+	}
+	for _, p := range list {
 		p.url = strings.TrimSpace(strings.TrimPrefix(p.proc.WaitLine("web "), "web"))
 		switch p.runs[0] {
 		case "online":
 			m.url = p.url
 		case "devices":
-			at := p.proc.WaitLine("devices ")
-			at = at[strings.Index(at, "//")+2:]
-			m.host, m.port, _ = strings.Cut(at, ":")
-			p.more = []string{"--mqtt", at} // where its clients find it again
+			p.more = []string{"--mqtt", m.meetDevices(p.proc)} // where its clients find it again
 		}
 		p.proc.WaitLine("ready")
 	}
@@ -101,12 +111,11 @@ func (m *market) handled(p *part, bearer, wire string) (n int) {
 // the log.
 func TestA6A7_Processes(t *testing.T) {
 	t.Parallel()
-	if os.Getenv("SOUK_PROVE") == "" {
-		t.Log("this takes a minute: make prove-short runs it")
+	if !proving(t) {
 		return
 	}
 	server := testserver.PostgresOwn(t, "max_connections=300")
-	m := openApart(t, server.Database(t))
+	m := openApart(t, server)
 	m.souk("stock", "receive", "PRODUCT_001", "10000")
 	gate, till := m.device("gate-1"), m.device("till-1")
 	told := till.stay("mqttv311", "payment-due")

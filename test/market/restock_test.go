@@ -219,7 +219,7 @@ func TestRestockLoopWithFaults(t *testing.T) {
 	for i := range products {
 		gate.mustPub(protocols[i%2], "customer-departed", departureOf("CUSTOMER_001", i, fmt.Sprint("cup", i)))
 		if i == products/2 {
-			m.proc.Kill9()
+			m.kill9("devices", "exitgate", "inventory", "logistics")
 			m.begin()
 		}
 	}
