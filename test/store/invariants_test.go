@@ -69,7 +69,8 @@ func (p place) rebuilt() place {
 // placeOf is where the mall of a directory keeps what it keeps, in the way that the test is run in.
 func placeOf(t *testing.T, dir string) place {
 	if w := separately(t); w != nil {
-		return place{dir: dir, db: w.databaseOf(dir)}
+		db, carried := w.known(dir)
+		return place{dir: dir, db: db, broker: brokerOf(carried)}
 	}
 	return place{dir: dir}
 }

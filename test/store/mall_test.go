@@ -55,7 +55,8 @@ func start(t *testing.T, binary, dir string, env []string, flags ...string) *mal
 	t.Helper()
 	m := &mall{t: t, binary: binary, dir: dir, flags: flags}
 	if w := separately(t); w != nil {
-		m.db, m.each = w.database(t, dir), true
+		db, carried := w.mallIn(t, dir)
+		m.db, m.each, m.flags = db, true, slices.Concat(flags, carried)
 	}
 	m.begin(env...)
 	return m
@@ -218,11 +219,11 @@ func (m *mall) firstEnded() *testserver.Process {
 func (m *mall) place() place { return place{dir: m.dir, db: m.db, broker: m.broker()} }
 
 // broker returns the URL of the broker that carries the mall's messages, "" where the log does.
-func (m *mall) broker() string {
-	for i, f := range m.flags {
-		if f == "--broker" {
-			return m.flags[i+1]
-		}
+func (m *mall) broker() string { return brokerOf(m.flags) }
+
+func brokerOf(flags []string) string {
+	if i := slices.Index(flags, "--broker"); i >= 0 {
+		return flags[i+1]
 	}
 	return ""
 }

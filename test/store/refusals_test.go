@@ -23,7 +23,7 @@ func (m *mall) between(commands ...backbone.Command) {
 	m.stop()
 	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
 	defer cancel()
-	h, err := house.Open(ctx, house.Config{Data: m.dir, DB: m.db, Quiet: true, Empty: true})
+	h, err := house.Open(ctx, house.Config{Data: m.dir, DB: m.db, Broker: m.broker(), Quiet: true, Empty: true})
 	if err != nil {
 		m.t.Fatal(err)
 	}
