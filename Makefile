@@ -196,6 +196,10 @@ prove-short: servers ## crash and simulation tests, the transports' whole suite,
 	SOUK_PROVE=short $(GO) test $(TEST_FLAGS) -count=1 -timeout 10m -run '$(ALONE)' ./test/store
 	cd bench && $(GO) test $(TEST_FLAGS) -count=1 -timeout 10m ./...
 
+.PHONY: prove-offline
+prove-offline: servers modules called ## make test where there is no network but loopback, on Linux as root
+	unshare --net sh -c 'ip link set lo up && exec $(MAKE) test'
+
 .PHONY: prove
 prove: servers ## crash and simulation tests, all seeds; takes hours
 	SOUK_PROVE=full $(GO) test -count=1 -timeout 12h ./test/... ./internal/demo $(BROKERS:%=./backbone/%)

@@ -225,7 +225,7 @@ in one of its own, on one database and on one a service, with databases, brokers
 // none is why no test shows a statement.
 var none = map[string]string{
 	"A10": "Services do not carry their messages over MQTT; there is no such transport yet.",
-	"F13": "No test takes the network away. What tests need is loaded before by `make test`, and all traffic goes to loopback.",
+	"F13": "No test of its own: `make prove-offline` runs `make test` where there is no network but loopback.",
 	"F14": "`make up` starts everything; there is no container image yet.",
 	"F15": "No test of its own: [performance](performance.md) tells figures and methods, `bench` repeats them.",
 }

@@ -1,11 +1,13 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -278,23 +280,32 @@ func (m *mall) redriveAll() {
 	})
 }
 
-// redrive asks for everything that is dead to be tried again, and returns how many keys are blocked.
+// redrive asks for everything that is dead to be tried again, and returns how many keys are blocked. It is the mall's own program that is asked:
+// none but it knows of a service that was added to it.
 func (m *mall) redrive(ctx context.Context) (left int, err error) {
-	type head struct{ Service, Subscription, Key, State string }
-	var heads []head
-	err = control.Call(ctx, control.Mall{Data: m.dir, DB: m.db}, "dlq list", nil, func(row json.RawMessage) error {
-		heads = append(heads, head{})
-		return json.Unmarshal(row, &heads[len(heads)-1])
-	})
-	for _, p := range heads {
-		if p.State == "dead" {
+	dlq := func(args ...string) ([]byte, error) {
+		line := []string{"--data", m.dir}
+		if m.db != "" {
+			line = append(line, "--db", m.db)
+		}
+		return exec.CommandContext(ctx, m.binary, append(append(line, "-o", "jsonl", "dlq"), args...)...).Output()
+	}
+	list, err := dlq("list")
+	if err != nil {
+		return 0, err
+	}
+	for line := range bytes.Lines(list) {
+		var head struct{ Service, Subscription, Key, State string }
+		if err := json.Unmarshal(line, &head); err != nil {
+			return 0, err
+		}
+		left++
+		if head.State == "dead" {
 			// What went on by itself meanwhile is not parked any more, and the next look shows it.
-			_ = m.ask(ctx, "dlq act", control.Args{
-				"service": p.Service, "subscription": p.Subscription, "key": p.Key, "action": "redrive", "why": "it works again",
-			})
+			_, _ = dlq("redrive", head.Service, head.Key, "--subscription", head.Subscription, "--why", "it works again")
 		}
 	}
-	return len(heads), err
+	return left, nil
 }
 
 func prepaid(n int) string { return fmt.Sprintf("PAY%03d", n) }
