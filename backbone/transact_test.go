@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -272,6 +273,10 @@ func TestQueryCommitted(t *testing.T) {
 			for i := range messages {
 				w.take("A", int64(i))
 			}
+			w.await("all are in hand", func() bool {
+				busy, err := w.InFlight(t.Context())
+				return err == nil && strings.Contains(busy, fmt.Sprint(messages, " messages in hand"))
+			})
 			open, before := store.close(t), store.begun.Load()
 			if err := w.Resume(t.Context(), "diary"); err != nil {
 				t.Fatal(err)
