@@ -2,9 +2,6 @@ package backbone
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"strings"
 	"time"
 
 	"example.org/souk/backbone/driver"
@@ -50,7 +47,11 @@ func (s *subscription) lookUp(ctx context.Context, items []item) {
 		}
 	}
 	for source, list := range sources {
-		hashes, err := s.handledOf(ctx, source, list)
+		ids := make([]string, len(list))
+		for i, it := range list {
+			ids[i] = it.d.ID
+		}
+		hashes, err := s.host.store.Handled(ctx, s.host.svc.Name, s.name, source, ids)
 		if err != nil {
 			continue // the transaction tells
 		}
@@ -58,30 +59,6 @@ func (s *subscription) lookUp(ctx context.Context, items []item) {
 			it.handled = hashes[it.d.ID] == fingerprint(it.d.Type, it.d.Data)
 		}
 	}
-}
-
-// handledOf returns the hashes of those that were handled, by their ids.
-func (s *subscription) handledOf(ctx context.Context, source string, list []*item) (map[string]string, error) {
-	store := s.host.store
-	args, marks := []any{s.name, source}, make([]string, len(list))
-	for i, it := range list {
-		args = append(args, it.d.ID)
-		marks[i] = fmt.Sprint("$", len(args))
-	}
-	rows, err := store.Query(ctx, "SELECT id, hash FROM "+store.Name(s.host.svc.Name, "bb_inbox")+
-		" WHERE subscription = $1 AND source = $2 AND id IN ("+strings.Join(marks, ", ")+")", args...)
-	if err != nil {
-		return nil, err
-	}
-	hashes := map[string]string{}
-	for rows.Next() {
-		var id, hash string
-		if err := rows.Scan(&id, &hash); err != nil {
-			return nil, errors.Join(err, rows.Close())
-		}
-		hashes[id] = hash
-	}
-	return hashes, errors.Join(rows.Err(), rows.Close())
 }
 
 // loadInbox reads which of the units' messages were handled before.

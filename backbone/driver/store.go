@@ -512,6 +512,10 @@ type Slices interface {
 	// Amendments returns the amendments of a subscription, by source and id.
 	Amendments(ctx context.Context, service, subscription string) ([]Amendment, error)
 
+	// Handled returns the hashes of those of a source's messages that a subscription has
+	// an inbox row of, by their ids. It looks at what is committed.
+	Handled(ctx context.Context, service, subscription, source string, ids []string) (map[string]string, error)
+
 	// SagaRows lists sagas by name, id and state ("" for all), oldest first.
 	SagaRows(ctx context.Context, service, name, id, state string, limit int) ([]Saga, error)
 

@@ -71,6 +71,9 @@ func testBatch(t *testing.T, open Opener) {
 	hashes, err := tx.Inbox(ctx, service, []driver.InboxRow{{Subscription: "sub", Source: "src", ID: "other"}, {Subscription: "sub", Source: "src", ID: "m"}})
 	must(t, err)
 	equal(t, "hashes", fmt.Sprint(hashes), "[ h]")
+	handled, err := s.Handled(ctx, service, "sub", "src", []string{"other", "m"})
+	must(t, err)
+	equal(t, "handled", fmt.Sprint(handled), "map[m:h]")
 	sagas, err := tx.Sagas(ctx, service, []driver.SagaKey{{Name: "checkout", ID: "o1"}, {Name: "checkout", ID: "o2"}})
 	must(t, err)
 	if g, ok := sagas[driver.SagaKey{Name: "checkout", ID: "o1"}]; len(sagas) != 1 || !ok || g.Definition != 3 || g.State != "running" {

@@ -118,7 +118,7 @@ func TestA1_NotAcknowledgedUnlessDecided(t *testing.T) {
 	m := open(t)
 	gate := m.device("gate-1")
 	m.souk("service", "pause", "entrance")
-	resume := m.pause("devices", "device", "revoke", "nobody")
+	resume := m.pause("devices")
 	var clients sync.WaitGroup
 	for _, protocol := range protocols {
 		program := gate.paho(protocol)

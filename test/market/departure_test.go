@@ -152,7 +152,7 @@ func TestA5_ThePriceOfTheMoment(t *testing.T) {
 	t.Parallel()
 	m := open(t)
 	gate := m.device("gate-1")
-	resume := m.pause("fastlane", "visit", "price", "nobody", "PRODUCT_001", "1.00")
+	resume := m.pause("fastlane")
 	gate.mustPub("mqttv5", "customer-departed", departureOf("CUSTOMER_001", 1, "PRODUCT_001"))
 	m.souk("product", "price", "PRODUCT_001", "99.00")
 	gate.mustPub("mqttv5", "customer-departed", departureOf("CUSTOMER_001", 2, "PRODUCT_001"))

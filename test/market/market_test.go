@@ -115,20 +115,11 @@ func (m *market) running(parts ...string) (list []*testserver.Process) {
 	return list
 }
 
-// pause pauses a service, and returns when the process that runs it knows: something that it is asked is refused then. resume ends the pause, as
-// surely.
-func (m *market) pause(service string, asked ...string) (resume func()) {
+// pause pauses a service; resume ends that.
+func (m *market) pause(service string) (resume func()) {
 	m.t.Helper()
-	set := func(operation string, paused bool) {
-		m.t.Helper()
-		m.souk("service", operation, service)
-		await(m.t, operation+" of "+service, func() bool {
-			out, _ := m.try(asked...)
-			return strings.Contains(out, "service is paused") == paused
-		})
-	}
-	set("pause", true)
-	return func() { m.t.Helper(); set("resume", false) }
+	m.souk("service", "pause", service)
+	return func() { m.t.Helper(); m.souk("service", "resume", service) }
 }
 
 // dirOf returns the data directory of the process that runs a part.

@@ -246,6 +246,26 @@ func (c *Core) BlockedKeys(ctx context.Context, service, subscription string) ([
 		})
 }
 
+// Handled implements driver.Slices.
+func (c *Core) Handled(ctx context.Context, service, subscription, source string, ids []string) (map[string]string, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	args := []any{subscription, source}
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	hashes := make(map[string]string, len(ids))
+	_, err := list(ctx, c, service, "SELECT id, hash FROM {bb_inbox} WHERE subscription = $1 AND source = $2 AND id IN ("+parameters(3, len(ids))+")", args,
+		func(rows driver.Rows, _ *struct{}) error {
+			var id, hash string
+			err := rows.Scan(&id, &hash)
+			hashes[id] = hash
+			return err
+		})
+	return hashes, err
+}
+
 const parkedColumns = `p.subscription, p.key, p.seq, p.slice, p.source, p.id, p.record, p.cause, p.attempts, p.due, p.state, p.time`
 
 func scanParked(rows driver.Rows, p *driver.Parked) error {
