@@ -56,6 +56,8 @@ type MapSubscription struct {
 	// Saga names the saga that it advances; "" where a handler or policy takes it.
 	Saga string `json:"saga,omitempty"`
 	From string `json:"from"` // now or first
+	// After names the view that has to have taken in what was committed before the event; "" for none.
+	After string `json:"after,omitempty"`
 }
 
 // MapSend is a command that a service sends to another one.
@@ -156,13 +158,13 @@ func (r *register) service(s *Service) MapService {
 		}
 	}
 	for _, sub := range s.Subscribes {
-		d.Subscribes = append(d.Subscribes, r.subscription(sub.event, "", sub.from))
+		d.Subscribes = append(d.Subscribes, r.subscription(&sub, "", sub.from))
 	}
 	for _, def := range s.Sagas {
 		table := def.describe()
 		d.Sagas = append(d.Sagas, table)
 		for _, a := range def.advances() {
-			d.Subscribes = append(d.Subscribes, r.subscription(a.sub.event, table.Name, a.sub.from))
+			d.Subscribes = append(d.Subscribes, r.subscription(&a.sub, table.Name, a.sub.from))
 		}
 		for _, step := range table.Steps {
 			if step.Local {
@@ -189,7 +191,7 @@ func (r *register) service(s *Service) MapService {
 		view := MapView{Name: v.Name, Tables: v.tables(), Inline: v.Inline, Events: []MapSubscription{}}
 		for _, p := range v.Projections {
 			view.Keyed = view.Keyed || p.sub.keyed != nil
-			view.Events = append(view.Events, r.subscription(p.sub.event, "", v.From))
+			view.Events = append(view.Events, r.subscription(&p.sub, "", v.From))
 		}
 		d.Views = append(d.Views, view)
 	}
@@ -204,8 +206,8 @@ func (s *MapService) send(c MapSend) {
 	}
 }
 
-func (r *register) subscription(event, saga string, from From) MapSubscription {
-	return MapSubscription{event, r.owners[event], saga, [...]string{FromNow: "now", FromFirst: "first"}[from]}
+func (r *register) subscription(sub *Subscriber, saga string, from From) MapSubscription {
+	return MapSubscription{sub.event, r.owners[sub.event], saga, [...]string{FromNow: "now", FromFirst: "first"}[from], sub.after}
 }
 
 // Listens reports whether a service reads another one's log, or its own, for what is addressed to it: commands, its fired timers,

@@ -39,7 +39,7 @@ func (m Map) Text() string {
 			fmt.Fprintf(w, "  reacts\t%s\t\n", e)
 		}
 		for _, sub := range s.Subscribes {
-			fmt.Fprintf(w, "  subscribes\t%s\tof %s, from %s%s\n", sub.Event, sub.Owner, sub.From, prefixed(", for saga ", sub.Saga))
+			fmt.Fprintf(w, "  subscribes\t%s\tof %s, from %s%s%s\n", sub.Event, sub.Owner, sub.From, prefixed(", for saga ", sub.Saga), prefixed(", after view ", sub.After))
 		}
 		for _, c := range s.Sends {
 			if c.Saga == "" { // what a saga sends stands in its steps

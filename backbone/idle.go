@@ -170,16 +170,9 @@ const (
 // behind reports whether a log holds anything above the subscription's checkpoints that it wants, over all processes that
 // share it. Checkpoints of slices that get nothing stand lower than the log's end.
 func (s *subscription) behind(ctx context.Context) (bool, error) {
-	cps, err := s.host.store.Checkpoints(ctx, s.host.svc.Name, s.name)
+	at, err := s.checkpoints(ctx)
 	if err != nil {
 		return false, err
-	}
-	at := map[string]map[int]int64{}
-	for _, c := range cps {
-		if at[c.Source] == nil {
-			at[c.Source] = map[int]int64{}
-		}
-		at[c.Source][c.Slice] = c.Position
 	}
 	for i := range s.spec.Interests {
 		in := &s.spec.Interests[i]
@@ -187,15 +180,14 @@ func (s *subscription) behind(ctx context.Context) (bool, error) {
 		if log == nil || len(positions) == 0 {
 			continue // it cannot be read from here, or the subscription has never run
 		}
-		after := slices.Min(slices.Collect(maps.Values(positions)))
+		after := lowest(positions)
 		for more := true; more; {
 			rs, err := log.Read(ctx, in.Source, driver.ReadQuery{After: after, Kinds: relayed, Limit: behindChunk})
 			if err != nil {
 				return false, err
 			}
 			for j := range rs {
-				m := driver.Message{Source: in.Source, Record: rs[j]}
-				if in.Wants(&rs[j]) && rs[j].Position > positions[driver.SliceOf(s.key(driver.Delivery{Message: m}), len(positions))] {
+				if in.Wants(&rs[j]) && !s.beyond(at, in.Source, &rs[j]) {
 					return true, nil
 				}
 				after = rs[j].Position

@@ -1,6 +1,7 @@
 package backbone
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,16 +26,12 @@ const (
 func (r *Runtime) Prune(ctx context.Context) error { return r.pruneLogs(ctx, r.order) }
 
 func (r *Runtime) pruneLogs(ctx context.Context, hosts []*host) error {
-	retention := r.cfg.Retention
-	switch {
-	case retention < 0:
+	if r.cfg.Retention < 0 {
 		return nil
-	case retention == 0:
-		retention = defaultRetention
 	}
 	passed, err := r.readersPassed(ctx)
 	errs := []error{err} // what goes by its age alone goes all the same
-	before := r.now().Add(-retention).UnixMicro()
+	before := r.now().Add(-r.retention()).UnixMicro()
 	for _, h := range hosts {
 		for {
 			n, more, err := h.store.Prune(ctx, h.svc.Name, before, passed[h.svc.Name], pruneBite)
@@ -48,6 +45,16 @@ func (r *Runtime) pruneLogs(ctx context.Context, hosts []*host) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// retention is how long what goes by its age is kept, where anything goes.
+func (r *Runtime) retention() time.Duration {
+	return cmp.Or(r.cfg.Retention, defaultRetention)
+}
+
+// forgotten reports whether the inbox may not know any more what was handled at a time.
+func (r *Runtime) forgotten(t time.Time) bool {
+	return r.cfg.Retention >= 0 && !t.After(r.now().Add(-r.retention()))
 }
 
 // prune does it again and again, with the logs that this process keeps, until ctx ends.

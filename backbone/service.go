@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -250,6 +251,7 @@ func (s *Service) checkAgainst(owners, handlers map[string]string, fail func(str
 			fail("service %s subscribes to %s twice: one handler a type", s.Name, sub.event)
 		}
 		seen[sub.event] = true
+		s.checkAfter(sub, fail)
 	}
 	for _, c := range s.Sends {
 		switch to := handlers[c.CommandType()]; to {
@@ -291,6 +293,24 @@ func (s *Service) checkAgainst(owners, handlers map[string]string, fail func(str
 		calls[c.name] = true
 	}
 	s.checkViews(owners, fail)
+}
+
+// checkAfter finds what is wrong with the view that a subscriber waits for.
+func (s *Service) checkAfter(sub Subscriber, fail func(string, ...any)) {
+	if sub.after == "" {
+		return
+	}
+	i := slices.IndexFunc(s.Views, func(v View) bool { return v.Name == sub.after })
+	switch {
+	case i < 0:
+		fail("service %s: the handler of %s is to come after view %s, which the service does not have", s.Name, sub.event, sub.after)
+	case sub.handle == nil:
+		fail("service %s: %s is to come after view %s, but a policy made by Whenever looks nothing up: use On", s.Name, sub.event, sub.after)
+	case s.Views[i].Inline:
+		fail("service %s: the handler of %s is to come after view %s, which is inline: it has all that the service has committed", s.Name, sub.event, sub.after)
+	case s.Views[i].From != FromFirst:
+		fail("service %s: the handler of %s is to come after view %s, which does not show what was before it: have it begin FromFirst", s.Name, sub.event, sub.after)
+	}
 }
 
 func (s *Service) checkViews(owners map[string]string, fail func(string, ...any)) {

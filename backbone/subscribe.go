@@ -25,7 +25,8 @@ type Tx interface {
 	// QueryCommitted runs a statement that returns rows on what was committed
 	// before, beside the writer. It sees neither what was queued nor what messages
 	// before this one wrote that are not committed yet. It is for what is looked
-	// up: nobody waits, and the messages of a key go on sharing transactions.
+	// up: nobody waits, and the messages of a key go on sharing transactions. What a
+	// view shows of others is there up to this message where Subscriber.After says so.
 	QueryCommitted(ctx context.Context, sql string, args ...any) (Rows, error)
 	// Do adds effects: Send, SetTimer, CancelTimer, MakeCall, DropCalls.
 	Do(effects ...Effect)
@@ -49,6 +50,7 @@ type Subscriber struct {
 	react   func(Event, Meta) []Effect             // Whenever
 	keyed   func(Event) string
 	from    From
+	after   string // a view that the handler waits for
 }
 
 // On handles events of type E from whichever service owns them.

@@ -45,6 +45,8 @@ type subscription struct {
 	stopping bool
 	circuit  circuit
 
+	reach reach // of the view, for those who wait for it
+
 	handled atomic.Int64
 	cut     atomic.Bool  // the transport has ended it, and it has not begun again
 	parked  atomic.Int64 // rows, about
@@ -77,6 +79,7 @@ type slice struct {
 	// Touched by whoever works the slice.
 	blocked map[string]int // parked rows of each blocked key, the head included
 	suspect string         // id of a message that has spoilt a batch
+	awaits  *awaited       // what its first message waits for
 
 	redriving map[string]bool // keys whose head is among the items; guarded by sub.mu
 }
@@ -312,7 +315,8 @@ type group struct {
 	items   []item
 	msgs    []*Message
 	left    int
-	done    int // leading items that are settled
+	done    int    // leading items that are settled
+	awaited string // a view that has what was committed before its messages
 	failed  *failure
 	started time.Time
 }
@@ -734,6 +738,11 @@ func (s *subscription) handleEvent(ctx context.Context, g *group, u *unit, msg *
 	case sub == nil && apply == nil:
 		u.run = finish
 		return u, msg, false, nil
+	}
+	if sub != nil && sub.after != "" {
+		if err := s.await(ctx, g, sub.after); err != nil {
+			return nil, msg, false, err
+		}
 	}
 	run = newHandlerRun(s, msg, s.view)
 	run.enlist = func() error {

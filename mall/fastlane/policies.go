@@ -13,7 +13,8 @@ import (
 
 type cashier struct{ currency string }
 
-// billWhenDeparted looks up what everything in the bag cost when it left.
+// billWhenDeparted looks up what everything in the bag cost when it left. It comes after the view of the prices: a departure may get here before the
+// news of a price that was changed ahead of it.
 func (k cashier) billWhenDeparted(ctx context.Context, tx backbone.Tx, e event.CustomerDeparted) error {
 	c := BillVisit{Store: e.Store, Visit: e.Visit, Customer: e.Customer, Currency: k.currency, Lines: []mall.PricedLine{}}
 	known, err := pricesOf(ctx, tx, e.Store, e.Lines, cmp.Or(e.At, tx.Message().Time.UnixMicro()))
@@ -36,8 +37,7 @@ func (k cashier) billWhenDeparted(ctx context.Context, tx backbone.Tx, e event.C
 	return nil
 }
 
-// pricesOf returns what a piece of each line's SKU cost at an instant. It reads within the transaction: prices and departures that were waiting for this service
-// may be handled side by side, and what the prices say is not committed then.
+// pricesOf returns what a piece of each line's SKU cost at an instant.
 func pricesOf(ctx context.Context, tx backbone.Tx, store string, lines []mall.Line, at int64) (map[string]mall.PricedLine, error) {
 	known := map[string]mall.PricedLine{}
 	if len(lines) == 0 {
@@ -49,7 +49,7 @@ func pricesOf(ctx context.Context, tx backbone.Tx, store string, lines []mall.Li
 		args = append(args, l.SKU)
 		skus = append(skus, "$"+strconv.Itoa(len(args)))
 	}
-	rows, err := tx.Query(ctx, `SELECT p.sku, p.price, p.currency, p.version FROM {prices} AS p
+	rows, err := tx.QueryCommitted(ctx, `SELECT p.sku, p.price, p.currency, p.version FROM {prices} AS p
 		WHERE p.store = $1 AND p.version = (SELECT MAX(q.version) FROM {prices} AS q WHERE q.product = p.product AND q.since <= $2)
 		AND p.sku IN (`+strings.Join(skus, ", ")+`) ORDER BY p.since`, args...)
 	if err != nil {
