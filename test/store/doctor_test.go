@@ -38,7 +38,12 @@ func (p place) copied(t *testing.T) place {
 	t.Helper()
 	p.dir = copyOf(t, p.dir)
 	if p.db != "" {
-		p.db = copyDatabase(t, p.db)
+		databases := p.databases(t)
+		p.db = copyDatabase(t, databases[""])
+		delete(databases, "")
+		for service, db := range databases {
+			p.db += "," + service + "=" + copyDatabase(t, db)
+		}
 	}
 	return p
 }

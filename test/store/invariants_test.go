@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -102,13 +103,10 @@ var (
 // is what a column of bytes says.
 func (p place) locate(t *testing.T, service, query string) (source, text string) {
 	t.Helper()
-	source, joint := filepath.Join(p.dir, "souk.db"), "_"
+	databases, joint := p.databases(t), "_"
+	source = cmp.Or(databases[service], databases[""])
 	if p.db != "" {
-		shared, own, err := house.ParseDatabases(p.db)
-		if err != nil {
-			t.Fatal(err)
-		}
-		source, joint = cmp.Or(own[service], shared), "."
+		joint = "."
 	}
 	text = strings.NewReplacer("{", service+joint, "}", "").Replace(query)
 	if p.db != "" {
@@ -148,12 +146,32 @@ func (p place) tables(t *testing.T) (list [][2]string) {
 	if p.db != "" {
 		query = `SELECT table_schema || '_' || table_name FROM information_schema.tables WHERE table_schema NOT LIKE 'pg\_%' AND table_schema <> 'information_schema' ORDER BY 1`
 	}
-	source, _ := p.locate(t, "", "")
-	for _, name := range rowsOf(t, source, query) {
-		service, table, _ := strings.Cut(name, "_")
-		list = append(list, [2]string{service, table})
+	for _, source := range p.databases(t) {
+		for _, name := range rowsOf(t, source, query) {
+			service, table, _ := strings.Cut(name, "_")
+			list = append(list, [2]string{service, table})
+		}
 	}
+	slices.SortFunc(list, func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
 	return list
+}
+
+// databases are where the mall keeps what it keeps, by the service whose own one it is, "" for that of all others.
+func (p place) databases(t *testing.T) map[string]string {
+	t.Helper()
+	if p.db == "" {
+		return map[string]string{"": filepath.Join(p.dir, "souk.db")}
+	}
+	shared, own, err := house.ParseDatabases(p.db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := maps.Clone(own)
+	if all == nil {
+		all = map[string]string{}
+	}
+	all[""] = shared
+	return all
 }
 
 // rows runs such a query.
