@@ -131,7 +131,7 @@ func (s *Store) open(ctx context.Context) error {
 	if err := errors.Join(file.Chmod(0o600), file.Close()); err != nil {
 		return err
 	}
-	if s.writer, err = s.connect("cache_size=-32768", "temp_store=MEMORY"); err != nil {
+	if s.writer, err = s.first(ctx, "cache_size=-32768", "temp_store=MEMORY"); err != nil {
 		return err
 	}
 	if existed && s.owner.unclean {
@@ -157,6 +157,30 @@ func (s *Store) open(ctx context.Context) error {
 	s.stop = stop
 	go s.checkpoint(background, checkpointer)
 	return nil
+}
+
+// firstPatience bounds for how long a database that others write to is tried to be had, beside the wait for one lock.
+const firstPatience = 10 * time.Second
+
+// first opens the connection that finds the database as another program keeps it. To bring it to a write-ahead log takes a
+// moment at which nobody else is at it, for which SQLite does not wait as it does for other locks: the moment after a turn of
+// one's own is such a one, since whoever waited for that looks again a little later.
+func (s *Store) first(ctx context.Context, pragmas ...string) (c *conn, err error) {
+	ctx, cancel := context.WithTimeout(ctx, firstPatience)
+	defer cancel()
+	for {
+		if c, err = s.connect(pragmas...); !errors.Is(err, driver.ErrUnavailable) || ctx.Err() != nil {
+			return c, err
+		}
+		turn, failed := openConn(s.path, settings[0].name+"="+settings[0].set)
+		if failed != nil {
+			return nil, errors.Join(err, failed)
+		}
+		failed = turn.script("BEGIN EXCLUSIVE; COMMIT; PRAGMA journal_mode=WAL")
+		if closed := turn.close(); closed != nil || failed != nil && !errors.Is(failed, driver.ErrUnavailable) {
+			return nil, errors.Join(err, failed, closed)
+		}
+	}
 }
 
 // connect opens a connection with the settings that make it safe, and with
