@@ -49,6 +49,38 @@ var ErrRunning = errors.New("a mall runs on this data directory; stop it first")
 // Socket returns the path of a data directory's socket.
 func Socket(data string) string { return filepath.Join(data, "souk.sock") }
 
+// socketLimit is the length up to which every system takes the path of a socket.
+const socketLimit = 103
+
+// through calls use with a path of the data directory's socket. One that is longer than systems take is reached by a link
+// from the directory for temporary files, which is there for as long as use lasts.
+func through[T any](data string, use func(path string) (T, error)) (T, error) {
+	path := Socket(data)
+	if len(path) <= socketLimit {
+		return use(path)
+	}
+	var none T
+	whole, err := filepath.Abs(data)
+	if err != nil {
+		return none, err
+	}
+	dir, err := os.MkdirTemp("", "souk-")
+	if err != nil {
+		return none, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // it holds a link, to what is not removed
+	link := filepath.Join(dir, "data")
+	if err := os.Symlink(whole, link); err != nil {
+		return none, err
+	}
+	return use(Socket(link))
+}
+
+// dial connects to the data directory's socket.
+func dial(ctx context.Context, data string) (net.Conn, error) {
+	return through(data, func(path string) (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, "unix", path) })
+}
+
 const maxArgs = 1 << 20
 
 // Listen opens the data directory's socket, which only the owner of the directory
@@ -58,9 +90,12 @@ func Listen(ctx context.Context, data string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err // the directory's lock is ours, so nobody listens there
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	l, err := through(data, func(path string) (net.Listener, error) { return (&net.ListenConfig{}).Listen(ctx, "unix", path) })
 	if err != nil {
 		return nil, err
+	}
+	if len(path) > socketLimit { // by then the path that it was made by leads nowhere
+		l.(*net.UnixListener).SetUnlinkOnClose(false)
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -115,7 +150,7 @@ func handler(h *house.House) http.Handler {
 
 // Running reports whether a mall runs on a data directory.
 func Running(ctx context.Context, data string) bool {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", Socket(data))
+	conn, err := dial(ctx, data)
 	if err != nil {
 		return false
 	}
@@ -158,7 +193,7 @@ var errNobody = errors.New("no mall runs here")
 
 // Ask has the mall that runs on a data directory run an operation; where none does, it fails.
 func Ask(ctx context.Context, data, name string, a Args, emit func(json.RawMessage) error) error {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", Socket(data))
+	conn, err := dial(ctx, data)
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w: %w", errNobody, err)
