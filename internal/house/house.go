@@ -495,6 +495,9 @@ func (h *House) Start(ctx context.Context) error {
 // listen opens the ports. It comes before all else: the payment stand-in has to know where to call back, and a port that is
 // taken must not leave a database behind that is no first start's any more.
 func (h *House) listen(ctx context.Context) error {
+	if _, _, err := net.SplitHostPort(h.cfg.HTTP); err != nil {
+		return fmt.Errorf("the web server: %w; write --http HOST:PORT", err)
+	}
 	if h.secure() {
 		var err error
 		if h.tls, err = certified(filepath.Join(h.cfg.Data, "tls"), h.cfg.HTTP, h.cfg.TLS.CertFile, h.cfg.TLS.KeyFile); err != nil {
@@ -509,10 +512,13 @@ func (h *House) listen(ctx context.Context) error {
 			}
 		}
 	}
-	for _, a := range addresses {
+	for i, a := range addresses {
 		l, err := h.bind(ctx, listensWeb, a)
-		if err != nil {
-			return err
+		switch {
+		case err != nil && i > 0:
+			return fmt.Errorf("port of the test mode, which there is once on a machine: %w", err)
+		case err != nil:
+			return fmt.Errorf("port of the web server: %w; choose another with --http", err)
 		}
 		h.listeners = append(h.listeners, l)
 	}
