@@ -305,7 +305,7 @@ func (deviceList) Help() string { return "Example:\n  souk device list" }
 
 // Run lists devices.
 func (c *deviceList) Run(ctx context.Context, env Env, r *root) error {
-	return r.do(ctx, env, "device list", control.Args{})
+	return r.doOr(ctx, env, "device list", control.Args{}, "No device has a login.")
 }
 
 type deviceRevoke struct {
