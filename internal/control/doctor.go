@@ -206,7 +206,7 @@ func wallClock(Examination, bool) Finding {
 
 // examine checks a mall from inside.
 func examine(ctx context.Context, h *house.House, a Args, emit Emit) error {
-	checks := []func(context.Context, *house.House, bool) (Finding, error){newest, lag, letters, stuck, seals}
+	checks := []func(context.Context, *house.House, bool) (Finding, error){newest, paused, lag, letters, stuck, seals}
 	if h.Several() {
 		checks = append(checks, processes)
 	}
@@ -337,6 +337,24 @@ func behind(lags []telemetry.Lag, running bool) Finding {
 		f.Do = "see whether the service is paused (souk service resume " + worst.Service + ") or its messages fail (souk dlq list)"
 	}
 	return f
+}
+
+// paused checks for services that an operator has stopped: what is meant for them waits, and nothing else says so.
+func paused(ctx context.Context, h *house.House, _ bool) (Finding, error) {
+	var names []string
+	for _, svc := range h.Runtime.Parts() {
+		is, err := backbone.Paused(ctx, h.Store(svc.Name), svc.Name)
+		if err != nil {
+			return Finding{}, err
+		}
+		if is {
+			names = append(names, svc.Name)
+		}
+	}
+	if len(names) > 0 {
+		return Finding{"paused", Warned, strings.Join(names, ", ") + ": by an operator", "souk service resume " + names[0]}, nil
+	}
+	return Finding{"paused", Well, "no service is", ""}, nil
 }
 
 // letters checks for messages that wait for an operator.
