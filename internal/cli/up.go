@@ -91,7 +91,8 @@ func (upCommand) Help() string {
   souk up --http 0.0.0.0:8443 --tls-cert shop.pem --tls-key shop.key
   souk up --oidc-issuer https://login.example/realms/mall --oidc-audience souk --oidc-role-claim realm_access.roles --oidc-role shop-lead=manager
 
-It prints the addresses, and one sign-in link a role that can be used once.`
+It prints the addresses, and one sign-in link a role that can be used once, for
+15 minutes; souk token link prints another one.`
 }
 
 // The collector runs half as often as by default while the mall is small, which is worth a quarter of its throughput, and

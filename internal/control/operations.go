@@ -59,6 +59,7 @@ func operations() map[string]operation {
 		"device add":          {run: addDevice},
 		"device list":         {run: listDevices, reads: true},
 		"device revoke":       {run: revokeDevice},
+		"token link":          {run: linkToken, bare: true},
 		"token revoke":        {run: revokeTokens, bare: true},
 		"token rotate":        {run: rotateKeys, bare: true},
 		"event tail":          {run: tail, reads: true},

@@ -288,7 +288,7 @@ func (h *House) openDoor(ctx context.Context) (err error) {
 	h.answers = newAnswers(h.stores.shared, h.Runtime.Transact)
 	h.Door, err = door.New(door.Config{
 		Authority: h.Authority, Logger: h.cfg.Logger, TLS: h.secure(), TestMode: h.cfg.TestMode, Idempotency: h.answers,
-		Homes:      map[door.Role]string{door.Device: "/kiosk", door.Customer: "/kiosk"},
+		Homes:      h.homes(),
 		CallerRate: h.rate(1), AddressRate: h.rate(5), Ready: h.probes(), Observe: h.metrics.observe,
 	})
 	if err != nil {
@@ -321,6 +321,18 @@ func (h *House) openDoor(ctx context.Context) (err error) {
 		return nil
 	}
 	return console.Register(h.Door, newView(h), h.closing)
+}
+
+// homes says where browsers go that have signed in, where that is served here.
+func (h *House) homes() map[door.Role]string {
+	homes := map[door.Role]string{}
+	if h.runs(kioskPart) {
+		homes[door.Device], homes[door.Customer] = "/kiosk", "/kiosk"
+	}
+	if h.runs(staff.ServiceName) {
+		homes[door.Staff] = "/staff"
+	}
+	return homes
 }
 
 // rate is the bound of a caller, times n; the zero Rate is the door's own default.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -114,6 +115,23 @@ func TestCommandLine(t *testing.T) {
 	}
 	refused(t, binary, t.TempDir(), 1, "choose another with --http", "up", "--mqtt", "off", "--http", strings.TrimPrefix(m.url, "http://"))
 	refused(t, binary, t.TempDir(), 1, "write --http HOST:PORT", "up", "--mqtt", "off", "--http", "localhost")
+	// Somebody signs in by a link that is made while the mall runs, and arrives where they work; without a mall there is nothing to sign in at.
+	browser := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	t.Cleanup(browser.CloseIdleConnections)
+	for _, c := range [][2]string{{"clerk", "/staff"}, {"device", "/kiosk"}, {"engineer", "/"}} {
+		link, code := souk(t, binary, dir, "token", "link", "--role", c[0], "--subject", "anna")
+		for _, want := range []int{http.StatusSeeOther, http.StatusNotFound} { // once
+			resp, err := browser.Post(strings.TrimSpace(link), "application/x-www-form-urlencoded", nil)
+			if err != nil {
+				t.Fatalf("a link for a %s, %q: %d, %v", c[0], link, code, err)
+			}
+			_ = resp.Body.Close()
+			if at := resp.Header.Get("Location"); resp.StatusCode != want || want == http.StatusSeeOther && at != c[1] {
+				t.Errorf("a link for a %s is answered with %d and leads to %q, want %d and %q", c[0], resp.StatusCode, at, want, c[1])
+			}
+		}
+	}
+	refused(t, binary, t.TempDir(), 1, "no mall runs", "token", "link", "--role", "clerk", "--subject", "anna")
 	// What there is none of is said, to people; programs are given an empty list.
 	for args, says := range map[string]string{
 		"dlq list": "Nothing is parked.", "saga list --state stuck": "No saga is like that.", "event tail --type nope": "No record is like that.",
