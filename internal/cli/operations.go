@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -38,9 +39,15 @@ func (r *root) mall(env Env) control.Mall {
 func (r *root) ask(ctx context.Context, env Env, mall control.Mall, name string, a control.Args, nothing string) error {
 	t := newTable(env.Stdout, r.Output)
 	t.live = a["follow"] != "" || name == "view rebuild"
+	if name == "sales" {
+		t.minor = []string{"sold", "walkInSold", "refunded", "net"}
+	}
 	err := call(ctx, mall, name, a, t.row)
 	if err == nil && t.header == "" && t.form == "table" && nothing != "" {
 		fmt.Fprintln(env.Stdout, nothing)
+	}
+	if err != nil && t.form == "json" && len(t.rows) == 0 {
+		return err // an empty list would say that there is nothing
 	}
 	if flushed := t.end(); err == nil {
 		err = flushed
@@ -69,6 +76,7 @@ type table struct {
 	live   bool // rows are shown as they come
 	wide   bool // values are shown whole
 	rows   []json.RawMessage
+	minor  []string // members that are minor units of the member currency
 }
 
 // maxCell is how much of a value a table shows; -o json shows it all.
@@ -95,6 +103,7 @@ func (t *table) row(data json.RawMessage) error {
 		_, err := fmt.Fprint(t.out, values[0])
 		return err
 	}
+	names, values = t.major(names, values)
 	for i, v := range values {
 		if r := []rune(v); len(r) > maxCell && !t.wide {
 			values[i] = string(r[:maxCell-1]) + "…"
@@ -109,6 +118,20 @@ func (t *table) row(data json.RawMessage) error {
 		return t.tabs.Flush()
 	}
 	return nil
+}
+
+// major has amounts that stand apart from their currency told together with it.
+func (t *table) major(names, values []string) (_, _ []string) {
+	at := slices.Index(names, "currency")
+	if len(t.minor) == 0 || at < 0 || mall.ValidCurrency(values[at]) != nil {
+		return names, values
+	}
+	for i, name := range names {
+		if n, err := strconv.ParseInt(values[i], 10, 64); err == nil && slices.Contains(t.minor, name) {
+			values[i] = mall.Money{Amount: n, Currency: values[at]}.String()
+		}
+	}
+	return slices.Delete(names, at, at+1), slices.Delete(values, at, at+1)
 }
 
 func (t *table) end() error {

@@ -161,6 +161,12 @@ func TestCommandLine(t *testing.T) {
 	if list := rows(t, binary, dir, "stock", "show", "CHEST"); len(list) != 2 || list[0]["location"] != "attic" || list[1]["available"] != 3.0 {
 		t.Errorf("a SKU that lies at two places: %v", list)
 	}
+	if out, code := souk(t, binary, dir, "sales"); code != 0 || !strings.Contains(out, ".00 EUR") || strings.Contains(out, "CURRENCY") {
+		t.Errorf("sales as people are shown them: %d %s", code, out)
+	}
+	if out, code := souk(t, binary, dir, "order", "show", "NOPE", "-o", "json"); code != 1 || out != "" {
+		t.Errorf("what went wrong is told to programs as an empty list: %d %q", code, out)
+	}
 	if out, code := souk(t, binary, dir, "order", "show", "ORDER_001"); code != 0 || !strings.Contains(out, "40.00 EUR") {
 		t.Errorf("an order as people are shown it: %d %s", code, out)
 	}

@@ -410,7 +410,7 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 		{"true", "audit verify"},
 		{"online", "topic list"},
 		{"sales", "view list"},
-		{"2000", "sales --by product"},
+		{"20.00 EUR", "sales --by product"},
 		{"orders, inventory, search", "process list"},
 		{"every service in one of them", "doctor"},
 	} {
