@@ -106,6 +106,12 @@ func Examine(ctx context.Context, x Examination, emit func(Finding) error) error
 	case errors.Is(err, driver.ErrUnavailable):
 		return emit(Finding{"lock", Failed, err.Error(), "another process holds the database and does not answer; end that process, then look again"})
 	}
+	if x.DB != "" {
+		return emit(Finding{
+			"database", Failed, err.Error(),
+			"see that the address is right, that the server answers, and that processes have begun on it (souk run) since it was made or put back",
+		})
+	}
 	return emit(Finding{"database", Failed, err.Error(), "restore the last backup into a new directory: souk --data NEW restore FILE"})
 }
 

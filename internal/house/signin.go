@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"example.org/souk/gateway/door"
+	"example.org/souk/gateway/staff"
 )
 
 // SignIn is a link that lets somebody in once; that of accounts is for everybody who has one.
@@ -18,19 +19,24 @@ func (h *House) SignIn(g door.Grant) (url string, err error) {
 	return h.URL() + "/sign-in/" + code, err
 }
 
-// SignIns makes a link for one of everybody who comes by a browser, and names the one of people with an account outside.
+// SignIns makes a link for one of everybody for whom there are pages here, and names the one of people with an account outside.
 func (h *House) SignIns() ([]SignIn, error) {
 	var links []SignIn
+	works := h.runs(staff.ServiceName) || h.runs(consolePart)
 	for _, one := range []struct {
 		who   string
+		pages bool
 		grant door.Grant
 	}{
-		{"customer", door.Grant{Role: door.Customer, Subject: "amina"}},
-		{"clerk", door.Grant{Role: door.Staff, Rank: door.Clerk, Subject: "clerk"}},
-		{"manager", door.Grant{Role: door.Staff, Rank: door.Manager, Subject: "manager"}},
-		{"engineer", door.Grant{Role: door.Engineer, Subject: "engineer"}},
-		{"kiosk", door.Grant{Role: door.Device, Subject: "kiosk-1"}},
+		{"customer", h.runs(kioskPart), door.Grant{Role: door.Customer, Subject: "amina"}},
+		{"clerk", works, door.Grant{Role: door.Staff, Rank: door.Clerk, Subject: "clerk"}},
+		{"manager", works, door.Grant{Role: door.Staff, Rank: door.Manager, Subject: "manager"}},
+		{"engineer", works, door.Grant{Role: door.Engineer, Subject: "engineer"}},
+		{"kiosk", h.runs(kioskPart), door.Grant{Role: door.Device, Subject: "kiosk-1"}},
 	} {
+		if !one.pages {
+			continue
+		}
 		url, err := h.SignIn(one.grant)
 		if err != nil {
 			return nil, err

@@ -87,9 +87,13 @@ func (h *House) steer(ctx context.Context, service string, note func(context.Con
 	var mu sync.Mutex
 	err = h.eachProcess(ctx, service, func(p peers.Process, c soukv1connect.ControlServiceClient) error {
 		if err := tell(ctx, c); err != nil {
+			why := fmt.Sprintf("did not answer within %s", heeded)
+			if ctx.Err() == nil {
+				why = fmt.Sprintf("could not be told: %v", wrong(err))
+			}
 			mu.Lock()
 			defer mu.Unlock()
-			silent = append(silent, fmt.Sprintf("process %s (%s): %v", p.ID, strings.Join(p.Parts, ", "), wrong(err)))
+			silent = append(silent, fmt.Sprintf("process %s (%s) %s", p.ID, strings.Join(p.Parts, ", "), why))
 		}
 		return nil // who is not told looks
 	})

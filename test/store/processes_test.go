@@ -393,9 +393,17 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 	refused(t, binary, t.TempDir(), 2, "name it with --db", "run", "orders")
 	refused(t, binary, t.TempDir(), 1, "no mall has run on this database yet", "--db", db, "stock", "receive", "PRODUCT_001", "1")
 	refused(t, binary, t.TempDir(), 1, "there is no part \"robots\"", "--db", db, "run", "robots")
+	if out, code := placeOf(t, t.TempDir()).souk(t, binary, "--db", db, "doctor", "-o", "json"); code != 1 || strings.Contains(out, "souk --data NEW restore") || !strings.Contains(out, "souk run") {
+		t.Errorf("doctor, before a mall has run on the database: %d %s", code, out)
+	}
 	m := split(t, binary, t.TempDir(), db, []string{"online stores customers baskets", "orders inventory search", "payments notifications analytics keys console " + supermarket})
 	refused(t, binary, filepath.Join(m.dir, m.others[0].name), 1, "another process uses the data directory", "--db", db, "run", "orders")
 	refused(t, binary, t.TempDir(), 1, "processes run on this database", "--db", strings.Split(db, ",")[0], "up", "--http", "127.0.0.1:0")
+	for _, p := range m.others { // who signs in at a process finds pages there
+		if links := strings.Contains(p.proc.Stdout(), "sign in"); links != slices.Contains(p.parts, "console") {
+			t.Errorf("%v prints sign-in links: %v", p.parts, links)
+		}
+	}
 	m.seed()
 	m.souk("customer", "register", "--customer", "dora", "--name", "Dora", "--email", "dora@souk.example")
 	m.souk("order", "place", "--customer", "dora", "--item", "PRODUCT_001=2", "--order", "ORDER_D")
