@@ -707,6 +707,12 @@ func (r *Runtime) Pause(ctx context.Context, service string) error {
 	return r.setPaused(ctx, service, true)
 }
 
+// Paused reports whether a service is paused, as its database has it.
+func Paused(ctx context.Context, store driver.Store, service string) (bool, error) {
+	noted, err := store.Value(ctx, service, pausedNote)
+	return string(noted) == "true", err
+}
+
 // Resume ends a pause.
 func (r *Runtime) Resume(ctx context.Context, service string) error {
 	return r.setPaused(ctx, service, false)
@@ -734,11 +740,11 @@ func (r *Runtime) setPaused(ctx context.Context, service string, paused bool) er
 
 // lookPaused does as was said to any process.
 func (h *host) lookPaused(ctx context.Context) error {
-	noted, err := h.store.Value(ctx, h.svc.Name, pausedNote)
+	paused, err := Paused(ctx, h.store, h.svc.Name)
 	if err != nil {
 		return err
 	}
-	h.setPaused(string(noted) == "true")
+	h.setPaused(paused)
 	return nil
 }
 

@@ -35,6 +35,8 @@ type Config struct {
 	Admin string
 	// Out is told of everything that is sent or not, a line of JSON each. Default nobody.
 	Out io.Writer
+	// Trouble is told, in words, why the gate is not connected, once for each reason until it is. Default nobody.
+	Trouble io.Writer
 }
 
 // Passed is a line of what the gate tells: who passed, and what became of the message.
@@ -69,6 +71,9 @@ func Run(ctx context.Context, c Config) error {
 	}
 	if c.Out == nil {
 		c.Out = io.Discard
+	}
+	if c.Trouble == nil {
+		c.Trouble = io.Discard
 	}
 	if len(c.Customers) == 0 || len(c.Products) == 0 {
 		return errors.New("a gate needs customers who pass and products that they carry")
@@ -217,6 +222,7 @@ func (g *gate) send(ctx context.Context, l *letter) error {
 
 // connect connects, as often as that takes. A login that is refused is tried again as well: it may be given later.
 func (g *gate) connect(ctx context.Context) (err error) {
+	said := ""
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		g.link, err = link.Dial(ctx, link.Config{
 			URL: g.Server, CAFile: g.CAFile, Device: g.Device, Password: g.Password, Version: g.Version, Connection: g.own() + "connection",
@@ -225,6 +231,10 @@ func (g *gate) connect(ctx context.Context) (err error) {
 			return nil
 		}
 		g.link = nil
+		if why := err.Error(); why != said && ctx.Err() == nil {
+			said = why
+			fmt.Fprintf(g.Trouble, "%s is not connected to %s, and tries again: %s\n", g.Device, g.Server, why)
+		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
 		}

@@ -47,7 +47,7 @@ function drawMap(services, flows) {
   map.replaceChildren();
   services.forEach((s, i) => {
     const a = 2 * Math.PI * i / services.length - Math.PI / 2;
-    at[s.name] = { x: 380 + 290 * Math.cos(a), y: 160 + 120 * Math.sin(a) };
+    at[s.name] = { x: 465 + 400 * Math.cos(a), y: 225 + 200 * Math.sin(a) };
   });
   for (const f of flows) {
     const p = at[f.from], q = at[f.to];

@@ -597,6 +597,10 @@ func (d *Door) tell(v *visitor, r *http.Request, err error) {
 	if v.status != 0 {
 		return
 	}
+	if strings.Contains(r.Header.Get("Accept"), "text/html") {
+		d.show(&v.answer, p, v.request.traceID)
+		return
+	}
 	p.write(&v.answer, r.URL.Path, v.request.traceID)
 }
 

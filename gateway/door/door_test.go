@@ -260,6 +260,40 @@ func TestErrorsAreProblems(t *testing.T) {
 	}
 }
 
+// Who looks with a browser is told in words, and programs as they were. Red where people are shown a document for programs.
+func TestABrowserIsShownProblems(t *testing.T) {
+	t.Parallel()
+	w := open(t, door.Config{}, door.Route{Pattern: "GET /x", Access: everybody, Handle: func(http.ResponseWriter, *door.Request) error {
+		p := door.NewProblem(503, "unavailable", "Not <now>.")
+		p.RetryAfter = time.Second
+		return p
+	}})
+	browser := with("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
+	for _, c := range []struct {
+		r      *http.Request
+		status int
+		says   string
+	}{
+		{request("GET", "/x", "", browser), 401, "You are not signed in"},
+		{request("GET", "/x", "", browser, bearer(w.token(door.Staff, "s"))), 503, "Not &lt;now&gt;."},
+		{request("GET", "/nowhere", "", browser), 404, "There is no such resource."},
+		{request("POST", "/sign-in/used", "", browser), 404, "This sign-in link was used"},
+	} {
+		rec := w.do(c.r)
+		if rec.Code != c.status || rec.Header().Get("Content-Type") != "text/html; charset=utf-8" || !strings.Contains(rec.Body.String(), c.says) {
+			t.Errorf("%s: %d %v %s", c.r.URL, rec.Code, rec.Header(), rec.Body)
+		}
+		if csp := rec.Header().Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") {
+			t.Errorf("%s: the page may load %q", c.r.URL, csp)
+		}
+		if c.status == 503 && rec.Header().Get("Retry-After") != "1" {
+			t.Error("no Retry-After")
+		}
+	}
+	refused(t, w.do(request("GET", "/x", "", with("Accept", "*/*"))), 401, "unauthenticated")
+	refused(t, w.do(request("GET", "/x", "", with("Accept", "application/json"))), 401, "unauthenticated")
+}
+
 func TestAPanicIsAnswered(t *testing.T) {
 	t.Parallel()
 	w := open(t, door.Config{},

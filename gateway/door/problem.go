@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"html/template"
 	"net/http"
 	"strconv"
 	"time"
@@ -124,6 +125,14 @@ func (p *Problem) write(w http.ResponseWriter, instance, traceID string) {
 	}
 	h := w.Header()
 	h["Content-Type"] = problemType
+	p.head(h)
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(body) // a client that went away is told nothing
+}
+
+// head sets the header fields that go with a problem, however it is written.
+func (p *Problem) head(h http.Header) {
 	if p.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64((p.RetryAfter+time.Second-1)/time.Second), 10))
 	}
@@ -133,9 +142,37 @@ func (p *Problem) write(w http.ResponseWriter, instance, traceID string) {
 	if p.Status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="souk"`)
 	}
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+}
+
+var problemPage = template.Must(template.New("problem").Parse(`<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{{.Title}}</title>
+<h1>{{.Title}}</h1>
+<p>{{.Detail}}</p>
+{{- range .Errors}}
+<p><b>{{.Field}}</b>: {{.Reason}}</p>
+{{- end}}
+{{- with .SignIn}}
+<p><a href="{{.}}">Sign in</a></p>
+{{- end}}
+<p><small>{{.Code}}, trace id {{.TraceID}}</small></p>
+`))
+
+// show writes a problem for somebody who looks at it in a browser.
+func (d *Door) show(w http.ResponseWriter, p *Problem, traceID string) {
+	page := struct {
+		Title, Detail, Code, TraceID, SignIn string
+		Errors                               []FieldError
+	}{http.StatusText(p.Status), p.Detail, p.Code, traceID, "", p.Errors}
+	if p.Status == http.StatusUnauthorized {
+		page.Detail = "You are not signed in, or not any more. Ask whoever runs the mall for a sign-in link."
+		if i := d.authority.outside; i != nil && i.signIns != nil {
+			page.Detail, page.SignIn = "You are not signed in, or not any more.", SignInPath
+		}
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	p.head(w.Header())
 	w.WriteHeader(p.Status)
-	_, _ = w.Write(body) // a client that went away is told nothing
+	_ = problemPage.Execute(w, page) // a client that went away is told nothing
 }
 
 // Values of header fields that are written on every answer; they are shared and never changed.

@@ -95,6 +95,46 @@ func TestThePageInABrowser(t *testing.T) {
 	substitute(t, page, s)
 }
 
+// However long the names of things are, nothing of a part lies beyond its edge, on wide and on narrow screens. Red where the buttons of who agrees do.
+func TestNothingReachesBeyondItsEdge(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	w := open(t, s)
+	long := strings.Repeat("basket-06h1pb", 4)
+	s.World.Do(t, command.SetThreshold{SKU: "SKU_1", Location: mall.MainLocation, Threshold: 5, Quantity: 10})
+	s.receive(t, "SKU_1")
+	w.must(201, w.clerk("ann"), "POST", "/staff/approvals", `{"approval":"A1","what":"refund_invoice","subject":"`+long+`","amount":{"amount":250,"currency":"EUR"},"reason":"scratched"}`)
+	w.must(201, w.clerk("ann"), "POST", "/staff/approvals", `{"approval":"A2","what":"open_gate","subject":"`+long+`","reason":"`+strings.Repeat("stuck ", 30)+`"}`)
+	w.must(200, w.manager("eve"), "POST", "/staff/approvals/A2/refuse", `{"reason":"`+strings.Repeat("not now ", 20)+`"}`)
+	s.mu.Lock()
+	s.orders = append(s.orders, staff.Order{OrderLine: staff.OrderLine{Order: long, Customer: long, Status: "READY", Total: eur(123456789)}})
+	s.mu.Unlock()
+	addr := "http://" + serve(t, w)
+	code, err := w.authority.Link(door.Grant{Role: door.Staff, Rank: door.Manager, Subject: "bob"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := testserver.OpenPage(t, 3*time.Minute)
+	page.Go(addr + "/sign-in/" + code)
+	page.Touch("button")
+	page.Until(`location.pathname === "/"`)
+	for _, path := range []string{"/staff", "/staff/sales"} {
+		page.Go(addr + path)
+		page.Visible("section")
+		widths := []int64{1280, 1010, 820, 390}
+		if path == "/staff/sales" { // seven columns of figures are moved sideways on a telephone
+			widths = widths[:3]
+		}
+		for _, width := range widths {
+			page.Do(chromedp.EmulateViewport(width, 800))
+			const beyond = `[...document.querySelectorAll("section")].filter((s) => s.scrollWidth > s.clientWidth).map((s) => s.id).join(" ")`
+			if out := page.Value(beyond); out != "" {
+				t.Errorf("%s, %d wide: these parts reach beyond their edge: %s", path, width, out)
+			}
+		}
+	}
+}
+
 // substitute has somebody choose, with the keyboard alone, what comes instead of goods that were not found: what is misspelt is said where it stands and
 // stays, what was chosen is taken back, what is too dear is refused and changed, and the board has one call less.
 func substitute(t *testing.T, page *testserver.Page, s *shop) {

@@ -144,11 +144,19 @@ func unavailable(err error) error { return errors.Join(backbone.ErrUnavailable, 
 
 // answerList answers with a list under its name; nothing is an empty one.
 func answerList[T any](w http.ResponseWriter, name string, list []T, err error) error {
+	return answerFirst(w, name, list, len(list), err)
+}
+
+// answerFirst answers with the first of a list, of which one more was asked for: where it is there, the answer says that there are more.
+func answerFirst[T any](w http.ResponseWriter, name string, list []T, limit int, err error) error {
 	if err != nil {
 		return unavailable(err)
 	}
 	if list == nil {
 		list = []T{}
+	}
+	if len(list) > limit {
+		return door.Answer(w, http.StatusOK, map[string]any{name: list[:limit], "more": true})
 	}
 	return door.Answer(w, http.StatusOK, map[string][]T{name: list})
 }

@@ -39,8 +39,8 @@ func (g *Gateway) listOrders(w http.ResponseWriter, r *door.Request) error {
 	if status != "" {
 		only = []string{status}
 	}
-	list, err := g.Orders.Latest(r.Context(), only, limit)
-	return answerList(w, "orders", list, err)
+	list, err := g.Orders.Latest(r.Context(), only, limit+1)
+	return answerFirst(w, "orders", list, limit, err)
 }
 
 func (g *Gateway) showOrder(w http.ResponseWriter, r *door.Request) error {
@@ -195,8 +195,8 @@ func (g *Gateway) listApprovals(w http.ResponseWriter, r *door.Request) error {
 	if err != nil {
 		return err
 	}
-	list, err := latestApprovals(r.Context(), g.Own, limit)
-	return answerList(w, "approvals", list, err)
+	list, err := latestApprovals(r.Context(), g.Own, limit+1)
+	return answerFirst(w, "approvals", list, limit, err)
 }
 
 func (g *Gateway) showApproval(w http.ResponseWriter, r *door.Request) error {

@@ -46,6 +46,20 @@ type Snapshot struct {
 	Robots    []Robot     `json:"robots"`
 	Lists     []List      `json:"lists"`
 	Devices   []Device    `json:"devices"`
+	// More names those of the lists that are cut. Of orders that have ended only the last are shown in any case.
+	More []string `json:"more,omitempty"`
+}
+
+// Cut tells the page whether a list is.
+func (s *Snapshot) Cut(list string) bool { return slices.Contains(s.More, list) }
+
+// first returns the first of a list, of which one more was asked for, and notes where there are more.
+func first[T any](s *Snapshot, name string, limit int, list []T) []T {
+	if len(list) <= limit {
+		return list
+	}
+	s.More = append(s.More, name)
+	return list[:limit]
 }
 
 // picture makes one snapshot for everybody who asks at a time.
@@ -78,25 +92,32 @@ func (g *Gateway) take(ctx context.Context, now time.Time) (*Snapshot, error) {
 	}
 	s := &Snapshot{AsOf: position{at: heads}.text(g.follower.services), Time: now.UTC()}
 	for _, read := range []func() error{
-		func() (err error) { s.Orders, err = g.Orders.Latest(ctx, open(), openOrders); return err },
+		func() (err error) {
+			s.Orders, err = g.Orders.Latest(ctx, open(), openOrders+1)
+			s.Orders = first(s, "orders", openOrders, s.Orders)
+			return err
+		},
 		func() error {
 			list, err := g.Orders.Latest(ctx, ended(), endedOrders)
 			s.Orders = append(slices.Clip(s.Orders), list...)
 			return err
 		},
-		func() (err error) { s.Low, err = g.Stock.Low(ctx, otherRows); return err },
-		func() (err error) { s.Stock, err = g.Stock.Levels(ctx, "", "", otherRows); return err },
-		func() (err error) { s.Stores, err = g.Shops.Shops(ctx, "", otherRows); return err },
-		func() (err error) { s.Purchases, err = g.Purchases.Purchases(ctx, otherRows); return err },
-		func() (err error) { s.Approvals, err = latestApprovals(ctx, g.Own, otherRows); return err },
+		func() (err error) { s.Low, err = g.Stock.Low(ctx, otherRows+1); return err },
+		func() (err error) { s.Stock, err = g.Stock.Levels(ctx, "", "", otherRows+1); return err },
+		func() (err error) { s.Stores, err = g.Shops.Shops(ctx, "", otherRows+1); return err },
+		func() (err error) { s.Purchases, err = g.Purchases.Purchases(ctx, otherRows+1); return err },
+		func() (err error) { s.Approvals, err = latestApprovals(ctx, g.Own, otherRows+1); return err },
 		func() (err error) { s.Robots, err = g.robots(ctx); return err },
-		func() (err error) { s.Lists, err = g.Fleet.Lists(ctx, otherRows); return err },
+		func() (err error) { s.Lists, err = g.Fleet.Lists(ctx, otherRows+1); return err },
 		func() (err error) { s.Devices, err = g.Devices.Devices(ctx); return err },
 	} {
 		if err := read(); err != nil {
 			return nil, err
 		}
 	}
+	s.Low, s.Stock = first(s, "low", otherRows, s.Low), first(s, "stock", otherRows, s.Stock)
+	s.Stores, s.Purchases = first(s, "stores", otherRows, s.Stores), first(s, "purchases", otherRows, s.Purchases)
+	s.Approvals, s.Lists = first(s, "approvals", otherRows, s.Approvals), first(s, "lists", otherRows, s.Lists)
 	return s, nil
 }
 

@@ -20,8 +20,8 @@ func (g *Gateway) listShops(w http.ResponseWriter, r *door.Request) error {
 	if err != nil {
 		return err
 	}
-	list, err := g.Shops.Shops(r.Context(), after, limit)
-	return answerList(w, "stores", list, err)
+	list, err := g.Shops.Shops(r.Context(), after, limit+1)
+	return answerFirst(w, "stores", list, limit, err)
 }
 
 func (g *Gateway) createStore(w http.ResponseWriter, r *door.Request) error {
@@ -82,8 +82,8 @@ func (g *Gateway) listStock(w http.ResponseWriter, r *door.Request) error {
 	if err != nil {
 		return err
 	}
-	list, err := g.Stock.Levels(r.Context(), afterSKU, afterLocation, limit)
-	return answerList(w, "levels", list, err)
+	list, err := g.Stock.Levels(r.Context(), afterSKU, afterLocation, limit+1)
+	return answerFirst(w, "levels", list, limit, err)
 }
 
 func (g *Gateway) showStock(w http.ResponseWriter, r *door.Request) error {
@@ -136,8 +136,8 @@ func (g *Gateway) listPurchases(w http.ResponseWriter, r *door.Request) error {
 	if err != nil {
 		return err
 	}
-	list, err := g.Purchases.Purchases(r.Context(), limit)
-	return answerList(w, "purchases", list, err)
+	list, err := g.Purchases.Purchases(r.Context(), limit+1)
+	return answerFirst(w, "purchases", list, limit, err)
 }
 
 func (g *Gateway) cancelPurchase(w http.ResponseWriter, r *door.Request) error {
@@ -217,8 +217,8 @@ func (g *Gateway) listLists(w http.ResponseWriter, r *door.Request) error {
 	if err != nil {
 		return err
 	}
-	list, err := g.Fleet.Lists(r.Context(), limit)
-	return answerList(w, "lists", list, err)
+	list, err := g.Fleet.Lists(r.Context(), limit+1)
+	return answerFirst(w, "lists", list, limit, err)
 }
 
 func (g *Gateway) listDevices(w http.ResponseWriter, r *door.Request) error {

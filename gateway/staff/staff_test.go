@@ -595,6 +595,51 @@ func TestB12_ProblemsAreTold(t *testing.T) {
 	}
 }
 
+// A list that ends before its end says so, and one that does not says nothing of it. Red where it is cut in silence.
+func TestAListThatIsCutSaysSo(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	w := open(t, s)
+	c := w.clerk("ann")
+	for range 2 {
+		w.must(200, c, "POST", "/staff/stock/SKU_1/receive", `{"quantity":5}`)
+		w.must(200, c, "POST", "/staff/stock/SKU_2/receive", `{"quantity":5}`)
+	}
+	for i := range 2 {
+		w.must(201, c, "POST", "/staff/approvals", fmt.Sprintf(`{"approval":"M%d","what":"open_gate","subject":"gate-1","reason":"x"}`, i))
+	}
+	for path, name := range map[string]string{"/staff/orders": "orders", "/staff/stock": "levels", "/staff/approvals": "approvals"} {
+		all := w.must(200, c, "GET", path, "")
+		n := len(all[name].([]any))
+		if n < 2 || all["more"] != nil {
+			t.Fatalf("%s: %v", path, all)
+		}
+		if whole := w.must(200, c, "GET", fmt.Sprintf("%s?limit=%d", path, n), ""); whole["more"] != nil || len(whole[name].([]any)) != n {
+			t.Errorf("%s, as many as there are: %v", path, whole)
+		}
+		if part := w.must(200, c, "GET", fmt.Sprintf("%s?limit=%d", path, n-1), ""); part["more"] != true || len(part[name].([]any)) != n-1 {
+			t.Errorf("%s, one less than there are: %v", path, part)
+		}
+	}
+	board := func() string { return w.do(c, "GET", "/staff/board", "").Body.String() }
+	if page := board(); strings.Contains(page, "there are more") {
+		t.Error("the board says that there is more than there is")
+	}
+	s.mu.Lock()
+	for i := range 250 {
+		s.orders = append(s.orders, staff.Order{OrderLine: staff.OrderLine{Order: fmt.Sprint("N", i), Status: "READY", Total: eur(1)}})
+	}
+	s.mu.Unlock()
+	s.Clock.Advance(time.Minute)
+	w = open(t, s)
+	if page := w.do(w.clerk("ann"), "GET", "/staff/board", "").Body.String(); !strings.Contains(page, "Only the newest that are open are shown") || strings.Contains(page, "Only the first") {
+		t.Error("the board does not say which of its lists is cut")
+	}
+	if cut := w.must(200, w.clerk("ann"), "GET", "/staff/snapshot", "")["more"]; fmt.Sprint(cut) != "[orders]" {
+		t.Errorf("the snapshot is cut at %v", cut)
+	}
+}
+
 // What is asked for again under one key is done once, and each command says who gave it.
 func TestWorkOfStaff(t *testing.T) {
 	t.Parallel()

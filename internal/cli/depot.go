@@ -26,5 +26,5 @@ func (c *shoppingList) Run(ctx context.Context, env Env, r *root) error {
 	if c.All {
 		a["all"] = "yes"
 	}
-	return r.do(ctx, env, "shopping list", a)
+	return r.doOr(ctx, env, "shopping list", a, "No shopping list is like that.")
 }

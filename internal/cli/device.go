@@ -80,7 +80,7 @@ func (c *deviceGate) Run(ctx context.Context, env Env) error {
 	}
 	return gate.Run(ctx, gate.Config{
 		Server: c.Server, CAFile: c.CAFile, Store: c.Store, Kind: c.Kind, Device: c.Device, Password: password, Version: c.MQTT, Older: c.Older,
-		Seed: c.Seed, Rate: c.Rate, Visitors: c.Visitors, Customers: c.Customers, Products: c.Products, Admin: c.Admin, Out: env.Stdout,
+		Seed: c.Seed, Rate: c.Rate, Visitors: c.Visitors, Customers: c.Customers, Products: c.Products, Admin: c.Admin, Out: env.Stdout, Trouble: env.Stderr,
 		Faults: gate.Faults{Duplicates: c.Duplicates, Reorder: c.Reorder, Misreads: c.Misreads, Loss: c.Loss, Offline: c.Offline},
 	})
 }
@@ -305,7 +305,7 @@ func (deviceList) Help() string { return "Example:\n  souk device list" }
 
 // Run lists devices.
 func (c *deviceList) Run(ctx context.Context, env Env, r *root) error {
-	return r.do(ctx, env, "device list", control.Args{})
+	return r.doOr(ctx, env, "device list", control.Args{}, "No device has a login.")
 }
 
 type deviceRevoke struct {

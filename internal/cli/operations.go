@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os/user"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"example.org/souk/internal/control"
+	"example.org/souk/mall"
 )
 
 // do runs an operation and writes its rows as the user asked for them.
@@ -25,16 +28,26 @@ func (r *root) doOr(ctx context.Context, env Env, name string, a control.Args, n
 
 // mall is the one that the flags mean.
 func (r *root) mall(env Env) control.Mall {
-	return control.Mall{Data: r.Data, DB: r.DB, Added: env.Added, Waiting: func(err error) { fmt.Fprintln(env.Stderr, "souk: waiting:", err) }}
+	return control.Mall{
+		Data: r.Data, DB: r.DB, Added: env.Added,
+		Waiting: func(err error) { fmt.Fprintln(env.Stderr, "souk: waiting:", err) },
+		Noted:   func(text string) { fmt.Fprintln(env.Stderr, "souk:", text) },
+	}
 }
 
 // ask runs an operation on a mall and writes its rows.
 func (r *root) ask(ctx context.Context, env Env, mall control.Mall, name string, a control.Args, nothing string) error {
 	t := newTable(env.Stdout, r.Output)
 	t.live = a["follow"] != "" || name == "view rebuild"
+	if name == "sales" {
+		t.minor = []string{"sold", "walkInSold", "refunded", "net"}
+	}
 	err := call(ctx, mall, name, a, t.row)
 	if err == nil && t.header == "" && t.form == "table" && nothing != "" {
 		fmt.Fprintln(env.Stdout, nothing)
+	}
+	if err != nil && t.form == "json" && len(t.rows) == 0 {
+		return err // an empty list would say that there is nothing
 	}
 	if flushed := t.end(); err == nil {
 		err = flushed
@@ -63,6 +76,7 @@ type table struct {
 	live   bool // rows are shown as they come
 	wide   bool // values are shown whole
 	rows   []json.RawMessage
+	minor  []string // members that are minor units of the member currency
 }
 
 // maxCell is how much of a value a table shows; -o json shows it all.
@@ -89,6 +103,7 @@ func (t *table) row(data json.RawMessage) error {
 		_, err := fmt.Fprint(t.out, values[0])
 		return err
 	}
+	names, values = t.major(names, values)
 	for i, v := range values {
 		if r := []rune(v); len(r) > maxCell && !t.wide {
 			values[i] = string(r[:maxCell-1]) + "…"
@@ -103,6 +118,20 @@ func (t *table) row(data json.RawMessage) error {
 		return t.tabs.Flush()
 	}
 	return nil
+}
+
+// major has amounts that stand apart from their currency told together with it.
+func (t *table) major(names, values []string) (_, _ []string) {
+	at := slices.Index(names, "currency")
+	if len(t.minor) == 0 || at < 0 || mall.ValidCurrency(values[at]) != nil {
+		return names, values
+	}
+	for i, name := range names {
+		if n, err := strconv.ParseInt(values[i], 10, 64); err == nil && slices.Contains(t.minor, name) {
+			values[i] = mall.Money{Amount: n, Currency: values[at]}.String()
+		}
+	}
+	return slices.Delete(names, at, at+1), slices.Delete(values, at, at+1)
 }
 
 func (t *table) end() error {
@@ -133,13 +162,31 @@ func members(data []byte) (names, values []string, err error) {
 			return nil, nil, err
 		}
 		names = append(names, fmt.Sprint(name))
-		var s string
-		if json.Unmarshal(value, &s) != nil {
-			s = string(value)
-		}
-		values = append(values, s)
+		values = append(values, cell(value))
 	}
 	return names, values, nil
+}
+
+// cell is a value as people read it: an amount in major units with its currency, a list without brackets, nothing for null.
+func cell(value json.RawMessage) string {
+	var s string
+	if json.Unmarshal(value, &s) == nil {
+		return s // "" for null, too
+	}
+	var words []string
+	if json.Unmarshal(value, &words) == nil {
+		return strings.Join(words, ", ")
+	}
+	var m mall.Money
+	strict := json.NewDecoder(bytes.NewReader(value))
+	strict.DisallowUnknownFields()
+	if strict.Decode(&m) != nil || !bytes.Contains(value, []byte(`"currency"`)) {
+		return string(value)
+	}
+	if m == (mall.Money{}) {
+		return ""
+	}
+	return m.String()
 }
 
 type mapCommand struct {
@@ -191,7 +238,7 @@ type stockShow struct {
 
 // Run shows stock.
 func (c *stockShow) Run(ctx context.Context, env Env, r *root) error {
-	return r.do(ctx, env, "stock show", control.Args{"sku": c.SKU})
+	return r.doOr(ctx, env, "stock show", control.Args{"sku": c.SKU}, "Nothing was ever received.")
 }
 
 type eventCommand struct {
@@ -213,8 +260,9 @@ func (c *eventTail) Run(ctx context.Context, env Env, r *root) error {
 	a := control.Args{"service": c.Service, "stream": c.Stream, "type": c.Type, "last": c.Last}
 	if c.Follow {
 		a["follow"] = "yes"
+		return r.do(ctx, env, "event tail", a)
 	}
-	return r.do(ctx, env, "event tail", a)
+	return r.doOr(ctx, env, "event tail", a, "No record is like that.")
 }
 
 type eventShow struct {
@@ -320,20 +368,28 @@ type dlqCommand struct {
 	Discard dlqDiscard `cmd:"" help:"Pass over a head. Example: souk dlq discard notifications order/ORDER_001 --why \"test order\""`
 }
 
-type dlqList struct{}
+// limitFlag bounds a list; what is left out is told beside it.
+type limitFlag struct {
+	Limit int `help:"How many at most." short:"n" default:"1000"`
+}
+
+type dlqList struct {
+	limitFlag `embed:""`
+}
 
 // Run lists parked messages.
-func (dlqList) Run(ctx context.Context, env Env, r *root) error {
-	return r.do(ctx, env, "dlq list", control.Args{})
+func (c *dlqList) Run(ctx context.Context, env Env, r *root) error {
+	return r.doOr(ctx, env, "dlq list", control.Args{"limit": strconv.Itoa(c.Limit)}, "Nothing is parked.")
 }
 
 type dlqShow struct {
-	Key string `arg:""`
+	Key       string `arg:""`
+	limitFlag `embed:""`
 }
 
 // Run shows the messages of a key.
 func (c *dlqShow) Run(ctx context.Context, env Env, r *root) error {
-	return r.do(ctx, env, "dlq list", control.Args{"key": c.Key})
+	return r.do(ctx, env, "dlq list", control.Args{"key": c.Key, "limit": strconv.Itoa(c.Limit)})
 }
 
 type dlqAct struct {
@@ -377,12 +433,16 @@ type sagaCommand struct {
 }
 
 type sagaList struct {
-	State string `help:"running, waiting, compensating, stuck, completed or compensated."`
+	State     string `help:"In this state: running, waiting, compensating, stuck, completed or compensated." enum:",running,waiting,compensating,stuck,completed,compensated" default:"" placeholder:"STATE"`
+	limitFlag `embed:""`
 }
+
+// Help implements kong's long help.
+func (sagaList) Help() string { return "The oldest first." }
 
 // Run lists sagas.
 func (c *sagaList) Run(ctx context.Context, env Env, r *root) error {
-	return r.do(ctx, env, "saga list", control.Args{"state": c.State})
+	return r.doOr(ctx, env, "saga list", control.Args{"state": c.State, "limit": strconv.Itoa(c.Limit)}, "No saga is like that.")
 }
 
 type sagaShow struct {

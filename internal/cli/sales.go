@@ -26,7 +26,7 @@ func (salesCommand) Help() string {
 An order counts in the hour in which it was placed, a visitor in that in which they left,
 each as it is now: what was undone does not count, what was missing is off, and what was
 given back stands beside it. Visitors are in all sums and stand apart as well. Amounts
-are minor units. Hours are those of UTC; a product is a SKU of a shop.`
+are minor units in -o json. Hours are those of UTC; a product is a SKU of a shop.`
 }
 
 // Run tells what was sold.

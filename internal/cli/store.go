@@ -139,7 +139,7 @@ func (c *purchaseList) Run(ctx context.Context, env Env, r *root) error {
 	if c.Open {
 		a["open"] = "yes"
 	}
-	return r.do(ctx, env, "purchase list", a)
+	return r.doOr(ctx, env, "purchase list", a, "No purchase is like that.")
 }
 
 type purchaseCancel struct {

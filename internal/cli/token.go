@@ -12,6 +12,7 @@ import (
 
 type tokenCommand struct {
 	Print  tokenPrint  `cmd:"" default:"withargs" help:"Print a bearer token."`
+	Link   tokenLink   `cmd:"" help:"Print a link by which somebody signs in with a browser, once."`
 	Revoke tokenRevoke `cmd:"" help:"End what somebody was let in with until now; their open streams are cut."`
 	Rotate tokenRotate `cmd:"" help:"Have tokens signed with a new key."`
 }
@@ -43,6 +44,28 @@ func (c *tokenPrint) Run(ctx context.Context, env Env, r *root) error {
 	}
 	fmt.Fprintln(env.Stdout, token)
 	return nil
+}
+
+type tokenLink struct {
+	Role    string `help:"customer, clerk, manager, device or engineer; staff is a clerk, and a kiosk a device." required:""`
+	Subject string `help:"Who: an id." required:""`
+}
+
+// Help implements kong's long help.
+func (tokenLink) Help() string {
+	return `It is good for a quarter of an hour, at the process that made it, which is the one that runs on --data.
+
+Example:
+  souk token link --role clerk --subject anna`
+}
+
+// Run prints a link.
+func (c *tokenLink) Run(ctx context.Context, env Env, r *root) error {
+	a := control.Args{"role": c.Role, "subject": c.Subject}
+	if r.Output == "table" {
+		a["form"] = "text"
+	}
+	return r.do(ctx, env, "token link", a)
 }
 
 type tokenRevoke struct {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -11,6 +12,7 @@ import (
 
 	"example.org/souk/internal/control"
 	"example.org/souk/internal/house"
+	"example.org/souk/mall"
 )
 
 // mallFlags are those of every way to run the mall.
@@ -89,7 +91,8 @@ func (upCommand) Help() string {
   souk up --http 0.0.0.0:8443 --tls-cert shop.pem --tls-key shop.key
   souk up --oidc-issuer https://login.example/realms/mall --oidc-audience souk --oidc-role-claim realm_access.roles --oidc-role shop-lead=manager
 
-It prints the addresses, and one sign-in link a role that can be used once.`
+It prints the addresses, and one sign-in link a role that can be used once, for
+15 minutes; souk token link prints another one.`
 }
 
 // The collector runs half as often as by default while the mall is small, which is worth a quarter of its throughput, and
@@ -121,10 +124,27 @@ func (c *mallFlags) mqtt(http string) string {
 
 // Validate refuses what no mall could work with, before anything is opened.
 func (c *mallFlags) Validate() error {
-	for name, n := range map[string]int{"--connections-each": c.Connections, "--mqtt-sessions": c.MQTTSessions, "--mqtt-sessions-each": c.MQTTEach, "--mqtt-filters-each": c.MQTTFilters} {
+	for name, n := range map[string]int{"--caller-rate": c.CallerRate, "--connections-each": c.Connections, "--mqtt-sessions": c.MQTTSessions, "--mqtt-sessions-each": c.MQTTEach, "--mqtt-filters-each": c.MQTTFilters} {
 		if n < 1 {
 			return fmt.Errorf("%s is %d, and has to be 1 at least", name, n)
 		}
+	}
+	for name, d := range map[string]time.Duration{
+		"--basket-hold": c.BasketHold, "--payment-hold": c.PaymentHold, "--order-patience": c.OrderPatience, "--robot-lease": c.RobotLease,
+		"--step-patience": c.StepPatience, "--collection": c.Collection,
+	} {
+		if d <= 0 {
+			return fmt.Errorf("%s is %s, and has to be more than 0s", name, d)
+		}
+	}
+	if c.Retention < 0 {
+		return fmt.Errorf("--retention is %s, and has to be more than 0s", c.Retention)
+	}
+	if err := mall.ValidCurrency(c.Currency); err != nil {
+		return fmt.Errorf("--currency %q: %w, such as EUR", c.Currency, err)
+	}
+	if c.Payment != "" && c.PaymentKey == "" {
+		return errors.New("--payment needs --payment-key, the file with the API key of the payment provider")
 	}
 	if c.MQTTEach > c.MQTTSessions {
 		return fmt.Errorf("--mqtt-sessions-each is %d, which is more than the %d of --mqtt-sessions", c.MQTTEach, c.MQTTSessions)

@@ -29,8 +29,16 @@ import (
 type Args map[string]string
 
 // Emit takes one row of an operation's result; rows are structs or messages that
-// encode to JSON objects.
+// encode to JSON objects. A note is no row: people are told it beside them.
 type Emit func(row any) error
+
+// note is what people have to know of the rows, such as that there are more.
+type note string
+
+// cut is the note of a list that ends before its end.
+func cut(n int64, longer string) note {
+	return note(fmt.Sprintf("%d are shown, and there are more: %s", n, longer))
+}
 
 // operation is what can be asked of a mall.
 type operation struct {
@@ -114,10 +122,34 @@ func Serve(ctx context.Context, h *house.House, l net.Listener) error {
 	return nil
 }
 
-// line is one line of an answer: a row, or the error that ended it.
+// line is one line of an answer: a row, a note, or the error that ended it.
 type line struct {
 	Row   json.RawMessage `json:"row,omitempty"`
+	Note  string          `json:"note,omitempty"`
 	Error string          `json:"error,omitempty"`
+}
+
+// lineOf is the line of what an operation emits.
+func lineOf(row any) (line, error) {
+	if n, ok := row.(note); ok {
+		return line{Note: string(n)}, nil
+	}
+	data, err := json.Marshal(row)
+	return line{Row: data}, err
+}
+
+// told hands on what a line tells.
+func (l line) told(noted func(string), emit func(json.RawMessage) error) error {
+	switch {
+	case l.Error != "":
+		return errors.New(l.Error)
+	case l.Note != "":
+		if noted != nil {
+			noted(l.Note)
+		}
+		return nil
+	}
+	return emit(l.Row)
 }
 
 func handler(h *house.House) http.Handler {
@@ -133,11 +165,11 @@ func handler(h *house.House) http.Handler {
 		out := json.NewEncoder(w)
 		flush := http.NewResponseController(w)
 		err = op.run(r.Context(), h, a, func(row any) error {
-			data, err := json.Marshal(row)
+			l, err := lineOf(row)
 			if err != nil {
 				return err
 			}
-			if err := out.Encode(line{Row: data}); err != nil {
+			if err := out.Encode(l); err != nil {
 				return err
 			}
 			return flush.Flush()
@@ -168,6 +200,8 @@ type Mall struct {
 	Added  []*backbone.Service
 	// Waiting is told, if it is there, what a call waits for because a mall begins or ends just now.
 	Waiting func(error)
+	// Noted is told, if it is there, what is to be known of the rows.
+	Noted func(string)
 }
 
 // Call runs an operation on a mall: on the one that runs, or else in this process.
@@ -180,7 +214,7 @@ func Call(ctx context.Context, m Mall, name string, a Args, emit func(json.RawMe
 		waiting = func(error) {}
 	}
 	return turn(ctx, waiting, func() (inTheWay bool, err error) {
-		err = Ask(ctx, m.Data, name, a, emit)
+		err = askRunning(ctx, m.Data, name, a, m.Noted, emit)
 		if errors.Is(err, errNobody) {
 			err = here(ctx, m, name, a, emit)
 		}
@@ -193,6 +227,10 @@ var errNobody = errors.New("no mall runs here")
 
 // Ask has the mall that runs on a data directory run an operation; where none does, it fails.
 func Ask(ctx context.Context, data, name string, a Args, emit func(json.RawMessage) error) error {
+	return askRunning(ctx, data, name, a, nil, emit)
+}
+
+func askRunning(ctx context.Context, data, name string, a Args, noted func(string), emit func(json.RawMessage) error) error {
 	conn, err := dial(ctx, data)
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
@@ -204,10 +242,10 @@ func Ask(ctx context.Context, data, name string, a Args, emit func(json.RawMessa
 	if operations()[name].alone {
 		return ErrRunning
 	}
-	return ask(ctx, conn, name, a, emit)
+	return ask(ctx, conn, name, a, noted, emit)
 }
 
-func ask(ctx context.Context, conn net.Conn, name string, a Args, emit func(json.RawMessage) error) error {
+func ask(ctx context.Context, conn net.Conn, name string, a Args, noted func(string), emit func(json.RawMessage) error) error {
 	body, err := json.Marshal(a)
 	if err != nil {
 		return err
@@ -233,10 +271,7 @@ func ask(ctx context.Context, conn net.Conn, name string, a Args, emit func(json
 		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
 			return err
 		}
-		if l.Error != "" {
-			return errors.New(l.Error)
-		}
-		if err := emit(l.Row); err != nil {
+		if err := l.told(noted, emit); err != nil {
 			return err
 		}
 	}
@@ -270,10 +305,10 @@ func here(ctx context.Context, m Mall, name string, a Args, emit func(json.RawMe
 		return err
 	}
 	return op.run(ctx, h, a, func(row any) error {
-		encoded, err := json.Marshal(row)
+		l, err := lineOf(row)
 		if err != nil {
 			return err
 		}
-		return emit(encoded)
+		return l.told(m.Noted, emit)
 	})
 }

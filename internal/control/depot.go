@@ -15,14 +15,17 @@ func listShopping(ctx context.Context, h *house.House, a Args, emit Emit) error 
 	}
 	var lists []depot.List
 	if r := h.Reader("depot"); a["all"] != "" {
-		lists, err = depot.Lists(ctx, r, a["after"], int(n))
+		lists, err = depot.Lists(ctx, r, a["after"], int(n)+1)
 	} else {
-		lists, err = depot.OpenLists(ctx, r, int(n))
+		lists, err = depot.OpenLists(ctx, r, int(n)+1)
 	}
 	if err != nil {
 		return err
 	}
-	for _, l := range lists {
+	for i, l := range lists {
+		if int64(i) == n {
+			return emit(cut(n, longerList))
+		}
 		if err := emit(struct {
 			List    string `json:"list"`
 			Order   string `json:"order"`

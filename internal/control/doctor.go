@@ -106,6 +106,12 @@ func Examine(ctx context.Context, x Examination, emit func(Finding) error) error
 	case errors.Is(err, driver.ErrUnavailable):
 		return emit(Finding{"lock", Failed, err.Error(), "another process holds the database and does not answer; end that process, then look again"})
 	}
+	if x.DB != "" {
+		return emit(Finding{
+			"database", Failed, err.Error(),
+			"see that the address is right, that the server answers, and that processes have begun on it (souk run) since it was made or put back",
+		})
+	}
 	return emit(Finding{"database", Failed, err.Error(), "restore the last backup into a new directory: souk --data NEW restore FILE"})
 }
 
@@ -206,7 +212,7 @@ func wallClock(Examination, bool) Finding {
 
 // examine checks a mall from inside.
 func examine(ctx context.Context, h *house.House, a Args, emit Emit) error {
-	checks := []func(context.Context, *house.House, bool) (Finding, error){newest, lag, letters, stuck, seals}
+	checks := []func(context.Context, *house.House, bool) (Finding, error){newest, paused, lag, letters, stuck, seals}
 	if h.Several() {
 		checks = append(checks, processes)
 	}
@@ -337,6 +343,24 @@ func behind(lags []telemetry.Lag, running bool) Finding {
 		f.Do = "see whether the service is paused (souk service resume " + worst.Service + ") or its messages fail (souk dlq list)"
 	}
 	return f
+}
+
+// paused checks for services that an operator has stopped: what is meant for them waits, and nothing else says so.
+func paused(ctx context.Context, h *house.House, _ bool) (Finding, error) {
+	var names []string
+	for _, svc := range h.Runtime.Parts() {
+		is, err := backbone.Paused(ctx, h.Store(svc.Name), svc.Name)
+		if err != nil {
+			return Finding{}, err
+		}
+		if is {
+			names = append(names, svc.Name)
+		}
+	}
+	if len(names) > 0 {
+		return Finding{"paused", Warned, strings.Join(names, ", ") + ": by an operator", "souk service resume " + names[0]}, nil
+	}
+	return Finding{"paused", Well, "no service is", ""}, nil
 }
 
 // letters checks for messages that wait for an operator.

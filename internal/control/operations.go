@@ -59,6 +59,7 @@ func operations() map[string]operation {
 		"device add":          {run: addDevice},
 		"device list":         {run: listDevices, reads: true},
 		"device revoke":       {run: revokeDevice},
+		"token link":          {run: linkToken, bare: true},
 		"token revoke":        {run: revokeTokens, bare: true},
 		"token rotate":        {run: rotateKeys, bare: true},
 		"event tail":          {run: tail, reads: true},
@@ -139,18 +140,32 @@ func receiveStock(ctx context.Context, h *house.House, a Args, emit Emit) error 
 func showStock(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	r := h.Reader("inventory")
 	if a["sku"] != "" {
-		l, err := inventory.Get(ctx, r, a["sku"], a["location"])
-		if err != nil {
+		list, err := inventory.Of(ctx, r, a["sku"])
+		if err == nil && len(list) == 0 {
+			err = fmt.Errorf("nothing is known of a SKU %q: none was ever received", a["sku"])
+		}
+		for _, l := range list {
+			if a["location"] == "" || l.Location == a["location"] {
+				err = errors.Join(err, emit(l))
+			}
+		}
+		return err
+	}
+	var last inventory.Level
+	for {
+		list, err := inventory.List(ctx, r, last.SKU, last.Location, stockPage)
+		for _, l := range list {
+			err = errors.Join(err, emit(l))
+		}
+		if err != nil || len(list) < stockPage {
 			return err
 		}
-		return emit(l)
+		last = list[len(list)-1]
 	}
-	list, err := inventory.List(ctx, r, "", "", 10_000)
-	for _, l := range list {
-		err = errors.Join(err, emit(l))
-	}
-	return err
 }
+
+// stockPage is how many levels are read at once.
+const stockPage = 1000
 
 // row is a record of a log as people read it.
 type row struct {
@@ -206,6 +221,9 @@ func tail(ctx context.Context, h *house.House, a Args, emit Emit) error {
 		}
 	}
 	slices.SortStableFunc(found, func(x, y row) int { return cmp.Or(x.Time.Compare(y.Time), cmp.Compare(x.Position, y.Position)) })
+	if a["id"] != "" && len(found) == 0 {
+		return fmt.Errorf("there is no record with the id %q", a["id"])
+	}
 	for _, r := range found[max(0, len(found)-n):] {
 		if err := emit(r); err != nil {
 			return err
@@ -240,10 +258,11 @@ func tail(ctx context.Context, h *house.House, a Args, emit Emit) error {
 // trace prints the conversations that an order belongs to, over all logs: what came of placing it, and of each thing that
 // was asked of it later.
 func trace(ctx context.Context, h *house.House, a Args, emit Emit) error {
-	own, err := h.Reader("orders").Log(ctx, backbone.ReadQuery{Stream: "order/" + a["order"], Kinds: backbone.EventKinds(), Limit: 1000})
+	own, err := h.Reader("orders").Log(ctx, backbone.ReadQuery{Stream: "order/" + a["order"], Kinds: backbone.EventKinds(), Limit: traceEvents})
 	if err != nil {
 		return err
 	}
+	whole := len(own) < traceEvents
 	if len(own) == 0 {
 		return fmt.Errorf("there is no order %q", a["order"])
 	}
@@ -255,10 +274,11 @@ func trace(ctx context.Context, h *house.House, a Args, emit Emit) error {
 		}
 		asked[e.Correlation] = true
 		for _, s := range h.Services() {
-			list, err := h.Reader(s).Log(ctx, backbone.ReadQuery{Correlation: e.Correlation, Limit: 10_000})
+			list, err := h.Reader(s).Log(ctx, backbone.ReadQuery{Correlation: e.Correlation, Limit: traceRecords})
 			if err != nil {
 				return err
 			}
+			whole = whole && len(list) < traceRecords
 			for _, m := range list {
 				r := rowOf(m)
 				r.Data = nil
@@ -270,8 +290,17 @@ func trace(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	for _, r := range all {
 		err = errors.Join(err, emit(r))
 	}
+	if !whole {
+		err = errors.Join(err, emit(note("there is more than is shown here: souk event tail --stream order/"+a["order"]+" shows the order's own events")))
+	}
 	return err
 }
+
+// What is looked at for a trace: events of the order, and records of one log that have one correlation.
+const (
+	traceEvents  = 1000
+	traceRecords = 10_000
+)
 
 // subscriptions names the subscriptions of a service.
 func subscriptions(svc *backbone.Service) []string {
@@ -284,14 +313,25 @@ func subscriptions(svc *backbone.Service) []string {
 	return names
 }
 
+// longerList is how more of a list is had.
+const longerList = "say how many with --limit"
+
 func listParked(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	n, err := number(a, "limit", 1000)
+	if err != nil {
+		return err
+	}
+	left := n
 	for _, svc := range h.Runtime.Parts() {
 		for _, sub := range subscriptions(svc) {
-			rows, err := h.Store(svc.Name).ParkedRows(ctx, svc.Name, sub, a["key"], 1000)
+			rows, err := h.Store(svc.Name).ParkedRows(ctx, svc.Name, sub, a["key"], int(left)+1)
 			if err != nil {
 				return err
 			}
 			for _, p := range rows {
+				if left--; left < 0 {
+					return emit(cut(n, longerList))
+				}
 				if err := emit(struct {
 					Service      string          `json:"service"`
 					Subscription string          `json:"subscription"`
@@ -306,6 +346,9 @@ func listParked(ctx context.Context, h *house.House, a Args, emit Emit) error {
 				}
 			}
 		}
+	}
+	if a["key"] != "" && left == n {
+		return fmt.Errorf("nothing is parked under key %q", a["key"])
 	}
 	return nil
 }
@@ -343,17 +386,23 @@ type requested struct {
 }
 
 func listSagas(ctx context.Context, h *house.House, a Args, emit Emit) error {
-	shown := 0
+	n, err := number(a, "limit", 1000)
+	if err != nil {
+		return err
+	}
+	left := n
 	for _, svc := range h.Runtime.Parts() {
 		if len(svc.Sagas) == 0 {
 			continue
 		}
-		rows, err := h.Store(svc.Name).SagaRows(ctx, svc.Name, "", a["id"], a["state"], 1000)
+		rows, err := h.Store(svc.Name).SagaRows(ctx, svc.Name, "", a["id"], a["state"], int(left)+1)
 		if err != nil {
 			return err
 		}
-		shown += len(rows)
 		for _, s := range rows {
+			if left--; left < 0 {
+				return emit(cut(n, longerList))
+			}
 			if err := emit(struct {
 				Service string          `json:"service"`
 				Saga    string          `json:"saga"`
@@ -366,7 +415,7 @@ func listSagas(ctx context.Context, h *house.House, a Args, emit Emit) error {
 			}
 		}
 	}
-	if a["id"] != "" && shown == 0 {
+	if a["id"] != "" && left == n {
 		return fmt.Errorf("there is no saga %q", a["id"])
 	}
 	return nil
@@ -375,6 +424,13 @@ func listSagas(ctx context.Context, h *house.House, a Args, emit Emit) error {
 func actOnSaga(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	if a["why"] == "" {
 		return errors.New("say why: --why \"...\"")
+	}
+	rows, err := h.Store(a["service"]).SagaRows(ctx, a["service"], a["saga"], a["id"], "", 1)
+	if err != nil {
+		return err
+	}
+	if len(rows) == 0 {
+		return fmt.Errorf("%s has no saga %s of %q; souk saga list names those that there are", a["service"], a["saga"], a["id"])
 	}
 	id, err := h.Store(a["service"]).PutRequest(ctx, a["service"], driver.Request{
 		Subject: "saga", Action: a["action"], Subscription: a["saga"], Key: a["id"],
@@ -418,12 +474,33 @@ func rebuildView(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	})
 }
 
-func pause(ctx context.Context, h *house.House, a Args, _ Emit) error {
-	return h.Pause(ctx, a["service"])
+func pause(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	silent, err := h.Pause(ctx, a["service"])
+	if err != nil {
+		return err
+	}
+	return steered(a["service"], "paused", silent, emit)
 }
 
-func resume(ctx context.Context, h *house.House, a Args, _ Emit) error {
-	return h.Resume(ctx, a["service"])
+func resume(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	silent, err := h.Resume(ctx, a["service"])
+	if err != nil {
+		return err
+	}
+	return steered(a["service"], "resumed", silent, emit)
+}
+
+// steered tells that a service was paused or resumed, and which of its processes have not said that they heed it.
+func steered(service, state string, silent []string, emit Emit) error {
+	for _, s := range silent {
+		if err := emit(note(s + "; it is noted, and the process heeds it within a second of when it works again")); err != nil {
+			return err
+		}
+	}
+	return emit(struct {
+		Service string `json:"service"`
+		State   string `json:"state"`
+	}{service, state})
 }
 
 // verify checks every log against its seals and the head that was kept beside it.

@@ -54,4 +54,22 @@ func TestASagaOfThousandsIsShown(t *testing.T) {
 	if err := show("o1500"); err == nil || !strings.Contains(err.Error(), "there is no saga") {
 		t.Errorf("one that there is not: %v", err)
 	}
+	// A list that ends before its end says so, and nothing else does. Red where it is cut in silence.
+	for limit, want := range map[string]struct {
+		rows int
+		says string
+	}{
+		"": {1000, "1000 are shown, and there are more"}, "1499": {1499, "1499 are shown, and there are more"}, "1500": {1500, ""}, "0": {0, "0 are shown"},
+	} {
+		rows = nil
+		var notes []string
+		m := Mall{Data: data, Noted: func(text string) { notes = append(notes, text) }}
+		err := Call(ctx, m, "saga list", Args{"limit": limit}, func(row json.RawMessage) error {
+			rows = append(rows, string(row))
+			return nil
+		})
+		if err != nil || len(rows) != want.rows || (want.says == "") != (len(notes) == 0) || !strings.Contains(strings.Join(notes, ""), want.says) {
+			t.Errorf("with the limit %q: %d rows, notes %q, %v", limit, len(rows), notes, err)
+		}
+	}
 }

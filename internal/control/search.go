@@ -36,11 +36,11 @@ func searchOrders(ctx context.Context, h *house.House, a Args, emit Emit) error 
 	if err != nil {
 		return err
 	}
-	left, err := number(a, "limit", 50)
+	n, err := number(a, "limit", 50)
 	if err != nil {
 		return err
 	}
-	for left > 0 {
+	for left := n; left > 0; {
 		q.Limit = int(min(left, search.MaxLimit))
 		page, err := search.Find(ctx, h.Reader("search"), q)
 		if err != nil {
@@ -67,7 +67,7 @@ func searchOrders(ctx context.Context, h *house.House, a Args, emit Emit) error 
 		}
 		q.Cursor = page.Next
 	}
-	return nil
+	return emit(cut(n, longerList))
 }
 
 // queryOf reads a query as the command line writes it.

@@ -128,11 +128,14 @@ func listPurchases(ctx context.Context, h *house.House, a Args, emit Emit) error
 	if err != nil {
 		return err
 	}
-	latest, err := logistics.Latest(ctx, h.Reader("logistics"), int(n))
+	latest, err := logistics.Latest(ctx, h.Reader("logistics"), int(n)+1)
 	if err != nil {
 		return err
 	}
-	for _, p := range latest {
+	for i, p := range latest {
+		if int64(i) == n {
+			return emit(note(fmt.Sprintf("only the latest %d were looked at, and there are more: %s", n, longerList)))
+		}
 		if a["open"] != "" && (p.Open == 0 || p.Status == "canceled") {
 			continue
 		}

@@ -27,6 +27,24 @@ func revokeTokens(ctx context.Context, h *house.House, a Args, emit Emit) error 
 	}{string(role), a["subject"], "revoked"})
 }
 
+// linkToken makes a link by which somebody signs in with a browser.
+func linkToken(_ context.Context, h *house.House, a Args, emit Emit) error {
+	role, rank, err := door.Named(a["role"])
+	if err != nil {
+		return err
+	}
+	url, err := h.SignIn(door.Grant{Role: role, Rank: rank, Subject: a["subject"]})
+	if err != nil {
+		return err
+	}
+	if a["form"] == "text" {
+		return emit(text{url + "\n"})
+	}
+	return emit(struct {
+		URL string `json:"url"`
+	}{url})
+}
+
 // rotateKeys has tokens signed with a new key.
 func rotateKeys(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	authority, err := h.Tokens(ctx)

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -54,7 +55,9 @@ func (b *board) draw(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	lines := []string{fmt.Sprintf("orders      %6d accepted  %6d cancelled  %6d refused", b.crowd.accepted.Load(), b.crowd.canceled.Load(), b.crowd.refused.Load())}
-	if sums, err := b.look(ctx); err != nil {
+	if sums, err := b.look(ctx); errors.Is(err, context.Canceled) {
+		return // it has come to its end meanwhile
+	} else if err != nil {
 		lines = append(lines, "the mall does not answer just now: "+err.Error())
 	} else {
 		lines = append(lines,

@@ -66,6 +66,9 @@ func (h *House) openDevices(ctx context.Context) (_ *devices.Gateway, err error)
 func (h *House) listenMQTT(ctx context.Context) (net.Listener, error) {
 	m := h.cfg.MQTT
 	var config *tls.Config
+	if _, _, err := net.SplitHostPort(m.Address); err != nil {
+		return nil, fmt.Errorf("port of devices: %w; write --mqtt HOST:PORT, or --mqtt off for none", err)
+	}
 	if m.secure() {
 		var err error
 		if config, err = certified(filepath.Join(h.cfg.Data, "mqtt"), m.Address, m.CertFile, m.KeyFile); err != nil {

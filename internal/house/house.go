@@ -288,7 +288,7 @@ func (h *House) openDoor(ctx context.Context) (err error) {
 	h.answers = newAnswers(h.stores.shared, h.Runtime.Transact)
 	h.Door, err = door.New(door.Config{
 		Authority: h.Authority, Logger: h.cfg.Logger, TLS: h.secure(), TestMode: h.cfg.TestMode, Idempotency: h.answers,
-		Homes:      map[door.Role]string{door.Device: "/kiosk", door.Customer: "/kiosk"},
+		Homes:      h.homes(),
 		CallerRate: h.rate(1), AddressRate: h.rate(5), Ready: h.probes(), Observe: h.metrics.observe,
 	})
 	if err != nil {
@@ -321,6 +321,18 @@ func (h *House) openDoor(ctx context.Context) (err error) {
 		return nil
 	}
 	return console.Register(h.Door, newView(h), h.closing)
+}
+
+// homes says where browsers go that have signed in, where that is served here.
+func (h *House) homes() map[door.Role]string {
+	homes := map[door.Role]string{}
+	if h.runs(kioskPart) {
+		homes[door.Device], homes[door.Customer] = "/kiosk", "/kiosk"
+	}
+	if h.runs(staff.ServiceName) {
+		homes[door.Staff] = "/staff"
+	}
+	return homes
 }
 
 // rate is the bound of a caller, times n; the zero Rate is the door's own default.
@@ -495,6 +507,9 @@ func (h *House) Start(ctx context.Context) error {
 // listen opens the ports. It comes before all else: the payment stand-in has to know where to call back, and a port that is
 // taken must not leave a database behind that is no first start's any more.
 func (h *House) listen(ctx context.Context) error {
+	if _, _, err := net.SplitHostPort(h.cfg.HTTP); err != nil {
+		return fmt.Errorf("the web server: %w; write --http HOST:PORT", err)
+	}
 	if h.secure() {
 		var err error
 		if h.tls, err = certified(filepath.Join(h.cfg.Data, "tls"), h.cfg.HTTP, h.cfg.TLS.CertFile, h.cfg.TLS.KeyFile); err != nil {
@@ -509,10 +524,13 @@ func (h *House) listen(ctx context.Context) error {
 			}
 		}
 	}
-	for _, a := range addresses {
+	for i, a := range addresses {
 		l, err := h.bind(ctx, listensWeb, a)
-		if err != nil {
-			return err
+		switch {
+		case err != nil && i > 0:
+			return fmt.Errorf("port of the test mode, which there is once on a machine: %w", err)
+		case err != nil:
+			return fmt.Errorf("port of the web server: %w; choose another with --http", err)
 		}
 		h.listeners = append(h.listeners, l)
 	}

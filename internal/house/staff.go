@@ -124,30 +124,33 @@ func (f floor) Latest(ctx context.Context, statuses []string, limit int) ([]staf
 	if len(list) == limit || len(latest) < look || !f.has("search") {
 		return list, nil
 	}
-	older, err := search.Find(ctx, f.h.Reader("search"), search.Query{
-		Statuses: statuses, Until: latest[len(latest)-1].Placed.Add(time.Microsecond), Limit: limit,
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, found := range older.Orders {
-		if looked[found.ID] || len(list) == limit {
-			continue
-		}
-		o, _, err := orders.Get(ctx, reader, found.ID)
+	q := search.Query{Statuses: statuses, Until: latest[len(latest)-1].Placed.Add(time.Microsecond), Limit: min(limit, search.MaxLimit)}
+	for {
+		older, err := search.Find(ctx, f.h.Reader("search"), q)
 		if err != nil {
 			return nil, err
 		}
-		if slices.Contains(statuses, o.Shown()) {
-			line, err := f.lineOf(ctx, o)
+		for _, found := range older.Orders {
+			if looked[found.ID] || len(list) == limit {
+				continue
+			}
+			o, _, err := orders.Get(ctx, reader, found.ID)
 			if err != nil {
 				return nil, err
 			}
-			line.Placed = found.Placed
-			list = append(list, line)
+			if slices.Contains(statuses, o.Shown()) {
+				line, err := f.lineOf(ctx, o)
+				if err != nil {
+					return nil, err
+				}
+				line.Placed = found.Placed
+				list = append(list, line)
+			}
+		}
+		if q.Cursor = older.Next; q.Cursor == "" || len(list) == limit {
+			return list, nil
 		}
 	}
-	return list, nil
 }
 
 func (f floor) lineOf(ctx context.Context, o orders.View) (staff.OrderLine, error) {

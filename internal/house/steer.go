@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -59,8 +60,8 @@ func (h *House) inFlightHere(ctx context.Context) (string, error) {
 const heeded = 2 * time.Second
 
 // Pause stops a service's handling; see backbone.Runtime.Pause. The processes that run it are told, so that it is stopped when Pause returns,
-// but in one that cannot be reached.
-func (h *House) Pause(ctx context.Context, service string) error {
+// but in those that did not answer, which it names: they stop when they have looked, if they still run.
+func (h *House) Pause(ctx context.Context, service string) (silent []string, err error) {
 	return h.steer(ctx, service, h.Runtime.Pause, func(ctx context.Context, c soukv1connect.ControlServiceClient) error {
 		_, err := c.PauseService(ctx, connect.NewRequest(&soukv1.PauseServiceRequest{Service: service}))
 		return err
@@ -68,7 +69,7 @@ func (h *House) Pause(ctx context.Context, service string) error {
 }
 
 // Resume ends a pause, as Pause begins it.
-func (h *House) Resume(ctx context.Context, service string) error {
+func (h *House) Resume(ctx context.Context, service string) (silent []string, err error) {
 	return h.steer(ctx, service, h.Runtime.Resume, func(ctx context.Context, c soukv1connect.ControlServiceClient) error {
 		_, err := c.ResumeService(ctx, connect.NewRequest(&soukv1.ResumeServiceRequest{Service: service}))
 		return err
@@ -77,19 +78,36 @@ func (h *House) Resume(ctx context.Context, service string) error {
 
 func (h *House) steer(ctx context.Context, service string, note func(context.Context, string) error,
 	tell func(context.Context, soukv1connect.ControlServiceClient) error,
-) error {
+) (silent []string, err error) {
 	if err := note(ctx, service); err != nil || h.peers == nil || !h.cfg.Quiet {
-		return err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, heeded)
 	defer cancel()
-	_ = h.each(ctx, service, func(c soukv1connect.ControlServiceClient) error { return tell(ctx, c) }) // who is not told looks
-	return nil
+	var mu sync.Mutex
+	err = h.eachProcess(ctx, service, func(p peers.Process, c soukv1connect.ControlServiceClient) error {
+		if err := tell(ctx, c); err != nil {
+			why := fmt.Sprintf("did not answer within %s", heeded)
+			if ctx.Err() == nil {
+				why = fmt.Sprintf("could not be told: %v", wrong(err))
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			silent = append(silent, fmt.Sprintf("process %s (%s) %s", p.ID, strings.Join(p.Parts, ", "), why))
+		}
+		return nil // who is not told looks
+	})
+	slices.Sort(silent)
+	return silent, err
 }
 
 // each asks every process that runs a part, "" for all, at once, since however many there are all should be asked about the same moment. It
 // returns when all have answered.
 func (h *House) each(ctx context.Context, part string, ask func(soukv1connect.ControlServiceClient) error) error {
+	return h.eachProcess(ctx, part, func(_ peers.Process, c soukv1connect.ControlServiceClient) error { return ask(c) })
+}
+
+func (h *House) eachProcess(ctx context.Context, part string, ask func(peers.Process, soukv1connect.ControlServiceClient) error) error {
 	list, err := h.peers.Processes(ctx)
 	if err != nil {
 		return err
@@ -102,7 +120,7 @@ func (h *House) each(ctx context.Context, part string, ask func(soukv1connect.Co
 	for i, p := range list {
 		asking.Go(func() {
 			client := soukv1connect.NewControlServiceClient(h.peers.To(p), peers.URL(p.Parts[0]), connect.WithGRPC())
-			if err := ask(client); err != nil {
+			if err := ask(p, client); err != nil {
 				errs[i] = fmt.Errorf("process %s (%v): %w", p.ID, p.Parts, err)
 			}
 		})

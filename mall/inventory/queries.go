@@ -33,6 +33,11 @@ func Get(ctx context.Context, r *backbone.Reader, sku, location string) (Level, 
 	return list[0], nil
 }
 
+// Of returns the levels of a SKU, by location; none where it was never received.
+func Of(ctx context.Context, r *backbone.Reader, sku string) ([]Level, error) {
+	return query(ctx, r, selectLevels+`WHERE sku = $1 ORDER BY location`, sku)
+}
+
 // Available returns how much can be ordered of each SKU at a location ("" for the main one), by one statement. What was never received has 0.
 func Available(ctx context.Context, r *backbone.Reader, skus []string, location string) (map[string]int64, error) {
 	found := make(map[string]int64, len(skus))

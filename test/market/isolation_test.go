@@ -211,6 +211,21 @@ func TestA8_TLS(t *testing.T) {
 	}
 }
 
+// A simulated gate that is not let in says so, and goes on when it is. Red where it waits without a word.
+func TestAGateSaysWhyItIsNotConnected(t *testing.T) {
+	t.Parallel()
+	m := open(t)
+	gate := m.device("gate-1")
+	wrong := gate
+	wrong.Password = "wrong"
+	p := wrong.begin("--visitors", "1")
+	await(t, "the gate says that it is not let in", func() bool { return strings.Contains(p.Stderr(), "gate-1 is not connected to mqtt://") })
+	p.Kill9()
+	if list := gate.play("--visitors", "1"); len(list) != 2 {
+		t.Errorf("with its password %d passed, want 2", len(list))
+	}
+}
+
 // The line that device add prints does what it says.
 func TestDeviceExample(t *testing.T) {
 	t.Parallel()

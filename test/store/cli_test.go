@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -104,11 +105,70 @@ func TestCommandLine(t *testing.T) {
 	}
 	for args, want := range map[string]int{
 		"order show NOPE": 1, "nonsense": 2, "dlq redrive orders no-key --why x": 1, "dlq redrive orders no-key": 2, "--help": 0, "sales --by colour": 2, "funnel --from noon": 1,
-		"up --mqtt-sessions 0": 2, "up --mqtt-filters-each=-1": 2, "run devices --mqtt-sessions 10 --mqtt-sessions-each 11": 2,
+		"dlq show no-key": 1, "event show nope": 1, "stock show NOPE": 1, "saga retry orders checkout NOPE --why x": 1, "saga abort orders nope ORDER_001 --why x": 1,
+		"saga list --state nope": 2, "up --order-patience 0s": 2, "up --basket-hold=-1m": 2, "run orders --retention=-1h": 2, "up --caller-rate 0": 2, "up --currency euro": 2,
+		"up --payment https://pay.example.org": 2, "up --mqtt-sessions 0": 2, "up --mqtt-filters-each=-1": 2, "run devices --mqtt-sessions 10 --mqtt-sessions-each 11": 2,
 	} {
 		if _, code := souk(t, binary, dir, strings.Fields(args)...); code != want {
 			t.Errorf("souk %s: exit %d, want %d", args, code, want)
 		}
+	}
+	refused(t, binary, t.TempDir(), 1, "choose another with --http", "up", "--mqtt", "off", "--http", strings.TrimPrefix(m.url, "http://"))
+	refused(t, binary, t.TempDir(), 1, "write --http HOST:PORT", "up", "--mqtt", "off", "--http", "localhost")
+	// Somebody signs in by a link that is made while the mall runs, and arrives where they work; without a mall there is nothing to sign in at.
+	browser := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	t.Cleanup(browser.CloseIdleConnections)
+	for _, c := range [][2]string{{"clerk", "/staff"}, {"device", "/kiosk"}, {"engineer", "/"}} {
+		link, code := souk(t, binary, dir, "token", "link", "--role", c[0], "--subject", "anna")
+		for _, want := range []int{http.StatusSeeOther, http.StatusNotFound} { // once
+			resp, err := browser.Post(strings.TrimSpace(link), "application/x-www-form-urlencoded", nil)
+			if err != nil {
+				t.Fatalf("a link for a %s, %q: %d, %v", c[0], link, code, err)
+			}
+			_ = resp.Body.Close()
+			if at := resp.Header.Get("Location"); resp.StatusCode != want || want == http.StatusSeeOther && at != c[1] {
+				t.Errorf("a link for a %s is answered with %d and leads to %q, want %d and %q", c[0], resp.StatusCode, at, want, c[1])
+			}
+		}
+	}
+	refused(t, binary, t.TempDir(), 1, "no mall runs", "token", "link", "--role", "clerk", "--subject", "anna")
+	// What there is none of is said, to people; programs are given an empty list.
+	for args, says := range map[string]string{
+		"dlq list": "Nothing is parked.", "saga list --state stuck": "No saga is like that.", "event tail --type nope": "No record is like that.",
+		"shopping list --all --after z": "No shopping list is like that.", "purchase list": "No purchase is like that.", "device list": "No device has a login.",
+	} {
+		if out, code := souk(t, binary, dir, strings.Fields(args)...); code != 0 || strings.TrimSpace(out) != says {
+			t.Errorf("souk %s: exit %d and %q, want %q", args, code, out, says)
+		}
+		if out, code := souk(t, binary, dir, append(strings.Fields(args), "-o", "json")...); code != 0 || strings.TrimSpace(out) != "[]" {
+			t.Errorf("souk %s -o json: exit %d and %q, want []", args, code, out)
+		}
+	}
+	// A list that ends before its end says so beside its rows.
+	m.must(202, "POST", "/order", order("ORDER_002", "CUSTOMER_001", item{"PRODUCT_002", 5, 1}))
+	m.awaitStatus("ORDER_002", "APPROVED")
+	for _, args := range []string{"order search -n 1", "saga list -n 1", "shopping list -n 1"} {
+		p := placeOf(t, dir).start(t, binary, append(strings.Fields(args), "-o", "jsonl")...)
+		if e := p.Wait(); e.Code != 0 || strings.Count(p.Stdout(), "\n") != 1 || !strings.Contains(p.Stderr(), "1 are shown, and there are more") {
+			t.Errorf("souk %s: exit %d, %q, beside it %q", args, e.Code, p.Stdout(), p.Stderr())
+		}
+	}
+	for _, place := range []string{"attic", "main"} {
+		if out, code := souk(t, binary, dir, "stock", "receive", "CHEST", "3", "--location", place); code != 0 || strings.Count(out, "CHEST") != 1 || !strings.Contains(out, place) {
+			t.Errorf("receive at another place: %d %s", code, out)
+		}
+	}
+	if list := rows(t, binary, dir, "stock", "show", "CHEST"); len(list) != 2 || list[0]["location"] != "attic" || list[1]["available"] != 3.0 {
+		t.Errorf("a SKU that lies at two places: %v", list)
+	}
+	if out, code := souk(t, binary, dir, "sales"); code != 0 || !strings.Contains(out, ".00 EUR") || strings.Contains(out, "CURRENCY") {
+		t.Errorf("sales as people are shown them: %d %s", code, out)
+	}
+	if out, code := souk(t, binary, dir, "order", "show", "NOPE", "-o", "json"); code != 1 || out != "" {
+		t.Errorf("what went wrong is told to programs as an empty list: %d %q", code, out)
+	}
+	if out, code := souk(t, binary, dir, "order", "show", "ORDER_001"); code != 0 || !strings.Contains(out, "40.00 EUR") {
+		t.Errorf("an order as people are shown it: %d %s", code, out)
 	}
 	m.stop()
 	if _, code := souk(t, binary, dir, "stock", "receive", "PRODUCT_001", "0"); code == 0 {

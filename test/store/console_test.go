@@ -37,6 +37,18 @@ func TestConsoleIsAlive(t *testing.T) {
 	if shape != "18 true true" {
 		t.Errorf("the map: %s", shape)
 	}
+	// However long the names of orders are, their states are seen; and no service hides another one.
+	m.must(202, "POST", "/order", order("basket-06h1pb3g08059_OyJOOyx82kLRA14ThN4g", "CUSTOMER_001", item{"PRODUCT_001", 10, 1}))
+	page.Until(`document.querySelector("#orders").textContent.includes("basket-06h1pb")`)
+	if out := page.Value(`[...document.querySelectorAll("section")].filter((s) => s.scrollWidth > s.clientWidth).length`); out != "0" {
+		t.Errorf("%s parts of the page reach beyond their edge", out)
+	}
+	if over := page.Value(`(() => {
+		const all = [...document.querySelectorAll("#map rect")].map((r) => r.getBoundingClientRect());
+		return all.filter((a, i) => all.some((b, j) => i < j && a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom)).length;
+	})()`); over != "0" {
+		t.Errorf("%s services of the map lie over others", over)
+	}
 	if dir := os.Getenv("SOUK_SCREENSHOTS"); dir != "" {
 		wide, err := chromedp.Run(page.Context(), chromedp.FullScreenshot(100))
 		if err != nil {

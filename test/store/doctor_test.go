@@ -77,7 +77,7 @@ func doctor(t *testing.T, binary, dir string, args ...string) (states, found map
 }
 
 var checks = []string{
-	"directory", "disk", "keys", "port", "clock", "settings", "integrity", "time", "lag", "parked", "sagas", "seals",
+	"directory", "disk", "keys", "port", "clock", "settings", "integrity", "time", "paused", "lag", "parked", "sagas", "seals",
 }
 
 // A mall that is well has nothing to hear, whether it runs or not, or was never started.
@@ -161,6 +161,11 @@ func TestDoctorNames(t *testing.T) {
 		{"parked", "warn", "1 keys wait for an operator", func(dir string) {
 			on(t, dir, `INSERT INTO notifications_bb_parked (subscription, key, slice, source, id, record, cause, attempts, due, state, time)
 				VALUES ('notifications', 'order/x', 0, 'orders', 'x', '{}', 'no reason', 5, 0, 'dead', 1)`)
+		}, nil},
+		{"paused", "warn", "inventory", func(dir string) {
+			if out, code := souk(t, binary, dir, "service", "pause", "inventory"); code != 0 {
+				t.Fatal(out)
+			}
 		}, nil},
 		{"sagas", "warn", "checkout ORDER_001", func(dir string) { on(t, dir, `UPDATE orders_bb_saga SET state = 'stuck'`) }, nil},
 		{"seals", "fail", "is not what was sealed", func(dir string) {

@@ -393,9 +393,17 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 	refused(t, binary, t.TempDir(), 2, "name it with --db", "run", "orders")
 	refused(t, binary, t.TempDir(), 1, "no mall has run on this database yet", "--db", db, "stock", "receive", "PRODUCT_001", "1")
 	refused(t, binary, t.TempDir(), 1, "there is no part \"robots\"", "--db", db, "run", "robots")
+	if out, code := placeOf(t, t.TempDir()).souk(t, binary, "--db", db, "doctor", "-o", "json"); code != 1 || strings.Contains(out, "souk --data NEW restore") || !strings.Contains(out, "souk run") {
+		t.Errorf("doctor, before a mall has run on the database: %d %s", code, out)
+	}
 	m := split(t, binary, t.TempDir(), db, []string{"online stores customers baskets", "orders inventory search", "payments notifications analytics keys console " + supermarket})
 	refused(t, binary, filepath.Join(m.dir, m.others[0].name), 1, "another process uses the data directory", "--db", db, "run", "orders")
 	refused(t, binary, t.TempDir(), 1, "processes run on this database", "--db", strings.Split(db, ",")[0], "up", "--http", "127.0.0.1:0")
+	for _, p := range m.others { // who signs in at a process finds pages there
+		if links := strings.Contains(p.proc.Stdout(), "sign in"); links != slices.Contains(p.parts, "console") {
+			t.Errorf("%v prints sign-in links: %v", p.parts, links)
+		}
+	}
 	m.seed()
 	m.souk("customer", "register", "--customer", "dora", "--name", "Dora", "--email", "dora@souk.example")
 	m.souk("order", "place", "--customer", "dora", "--item", "PRODUCT_001=2", "--order", "ORDER_D")
@@ -410,11 +418,11 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 		{"true", "audit verify"},
 		{"online", "topic list"},
 		{"sales", "view list"},
-		{"2000", "sales --by product"},
-		{"orders inventory search", "process list"},
+		{"20.00 EUR", "sales --by product"},
+		{"orders, inventory, search", "process list"},
 		{"every service in one of them", "doctor"},
 	} {
-		if out := m.souk(strings.Fields(c.args)...); !strings.Contains(strings.NewReplacer(`["`, "", `"]`, "", `","`, " ").Replace(out), c.says) {
+		if out := m.souk(strings.Fields(c.args)...); !strings.Contains(out, c.says) {
 			t.Errorf("souk %s does not say %q:\n%s", c.args, c.says, out)
 		}
 	}
@@ -426,6 +434,37 @@ func TestB20_CommandLineOfProcesses(t *testing.T) {
 	m.awaitStatus("PAUSED", "PENDING")
 	m.souk("service", "resume", "inventory")
 	m.awaitStatus("PAUSED", "APPROVED")
+	// A process that stands still cannot say that it heeds a pause: which one it is, is told. Red where a pause is called heeded that was not.
+	still := m.of("inventory").proc
+	for _, do := range []string{"pause", "resume"} {
+		await(t, "the process that does not heed a "+do+" is named", func() bool { // on a busy machine it may be taken for one that is gone
+			still.Signal(syscall.SIGSTOP)
+			defer still.Signal(syscall.SIGCONT)
+			p := testserver.Start(t, binary, "--data", t.TempDir(), "--db", db, "service", do, "inventory")
+			if e := p.Wait(); e.Code != 0 || strings.Contains(p.Stderr(), "online") {
+				t.Fatalf("service %s while a process stands still: %v, %q", do, e, p.Stderr())
+			}
+			return strings.Contains(p.Stderr(), "(orders, inventory, search)")
+		})
+	}
+	// Where robots and devices connect is told by the process that takes them, and by the next one when it stands elsewhere. Red where the
+	// command line names a port of its own, or what was told first.
+	for _, at := range []string{"first", "later"} {
+		takes := m.of("depot")
+		told := rows(t, binary, t.TempDir(), "--db", db, "device", "add", "robot-"+at, "--kind", "robot")[0]
+		if told["server"] != takes.url {
+			t.Errorf("%s, robots are told to connect to %v, and the depot is at %s", at, told["server"], takes.url)
+		}
+		m.work(&part{url: fmt.Sprint(told["server"])}, "robot-"+at, fmt.Sprint(told["password"]))
+		told = rows(t, binary, t.TempDir(), "--db", db, "device", "add", "gate-"+at, "--kind", "gate")[0]
+		gate := testserver.Start(t, "/bin/sh", "-c", fmt.Sprint(told["example"]))
+		if e := gate.Wait(); e.Code != 0 {
+			t.Errorf("%s, a gate does not come in by %v: %v %s", at, told["example"], e, gate.Stderr())
+		}
+		takes.proc.Signal(syscall.SIGTERM)
+		takes.proc.Wait()
+		m.beginWhatEnded()
+	}
 	// What waits for a service that no process runs is to be done. Red where each process is asked only for what it has in hand.
 	gone := m.of("orders").proc
 	gone.Signal(syscall.SIGTERM)
