@@ -50,7 +50,7 @@ var table = []row{
 	{"mall/event", []string{std, "mall"}},
 	{"mall/command", []string{std, "mall"}},
 	{"mall/*", []string{pureStd, "backbone", "mall", "mall/event", "mall/command"}},
-	{"gateway/door/doortest", []string{std}},
+	{"gateway/door/doortest", []string{std, "google.golang.org/protobuf"}},
 	{"gateway/*/...", []string{std, "backbone", "mall/...", "api/...", "gateway/door", ownSubtree, third}},
 	{"provider/internal/...", []string{std, "mall", "provider/internal/...", third}},
 	{"provider/*/...", []string{std, "mall", "provider/internal/...", ownSubtree, third}},
