@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"example.org/souk/gateway/door"
-	"example.org/souk/gateway/door/doortest"
+	"example.org/souk/gateway/door/hostile"
 	"example.org/souk/gateway/kiosk"
 )
 
@@ -75,11 +75,11 @@ func TestB1_NothingBreaksTheKiosk(t *testing.T) {
 		if strings.HasSuffix(pattern, "/cancel") || strings.HasSuffix(pattern, "/end") { // would end what the others are tried on
 			good = strings.NewReplacer(b.Basket, "nothing", o.Order, "nothing", "/end", "/nothing").Replace(good)
 		}
-		for _, body := range doortest.HostileBodies() {
+		for _, body := range hostile.Bodies() {
 			n++
 			try(token, method, good, body, "Idempotency-Key", "f"+strings.Repeat("i", n%40)+pattern[:3])
 		}
-		for _, id := range doortest.HostileIDs() {
+		for _, id := range hostile.IDs() {
 			try(token, method, strings.NewReplacer("{basket}", id, "{order}", id, "{product}", id).Replace(pattern), `{"product":"lamp","quantity":1}`, "Idempotency-Key", "s")
 			for _, query := range []string{"after", "store", "q", "limit", "quantity", "customer", "else", id} {
 				try(token, method, good+"?"+query+"="+id, "", "Idempotency-Key", "q")

@@ -15,7 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"example.org/souk/gateway/door"
-	"example.org/souk/gateway/door/doortest"
+	"example.org/souk/gateway/door/hostile"
 	"example.org/souk/mall/command"
 )
 
@@ -69,7 +69,7 @@ func (b *bench) nastyCommands() {
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		for _, data := range append(doortest.HostileValues(), string(zero), "", "\x00") {
+		for _, data := range append(hostile.Values(), string(zero), "", "\x00") {
 			body, err := json.Marshal(map[string]any{"type": c.CommandType(), "data": []byte(data)})
 			if err != nil {
 				b.t.Fatal(err)
@@ -87,7 +87,7 @@ func (b *bench) nastyTo(caller string, which func(protoreflect.MethodDescriptor)
 			continue
 		}
 		method := strings.TrimPrefix(string(m.Parent().FullName()), "souk.v1.") + "/" + string(m.Name())
-		for what, body := range doortest.HostileMessages(m.Input(), string(m.Name())) {
+		for what, body := range hostile.Messages(m.Input(), string(m.Name())) {
 			b.healthy(caller, what, method, m, "application/json", []byte(body))
 			tried++
 		}

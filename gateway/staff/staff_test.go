@@ -20,7 +20,7 @@ import (
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/backbonetest"
 	"example.org/souk/gateway/door"
-	"example.org/souk/gateway/door/doortest"
+	"example.org/souk/gateway/door/hostile"
 	"example.org/souk/gateway/staff"
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
@@ -526,7 +526,7 @@ func TestB1_WhateverComes(t *testing.T) {
 				target = path[:i] + id + path[strings.IndexByte(path, '}')+1:]
 			}
 			for _, query := range []string{"", "?limit=0&after=%00&since=%00", "?limit=x&status=%27&since=1~x.9~staff.1", "?since=-1&location=%20"} {
-				bodies := doortest.HostileBodies()
+				bodies := hostile.Bodies()
 				if method == "GET" {
 					bodies = []string{""}
 				}

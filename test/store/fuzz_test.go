@@ -19,7 +19,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
-	"example.org/souk/gateway/door/doortest"
+	"example.org/souk/gateway/door/hostile"
 )
 
 // wayIn is a way into a mall, as the policy of all ways lists them.
@@ -222,7 +222,7 @@ func (i *intruder) program(way wayIn, send func(wayIn, string, string, map[strin
 	if method.IsStreamingServer() || method.IsStreamingClient() || name == "PauseService" {
 		return // what has no end, and what has nobody answer any more
 	}
-	for _, body := range doortest.HostileMessages(method.Input(), name) {
+	for _, body := range hostile.Messages(method.Input(), name) {
 		send(way, "/souk.v1."+way.method, body, nil)
 	}
 }
@@ -232,7 +232,7 @@ func (i *intruder) page(way wayIn, send func(wayIn, string, string, map[string]s
 	there := strings.NewReplacer("{$}", "", "{order}", "FUZZ", "{id}", "FUZZ", "{product}", "PRODUCT_002", "{productId}", "PRODUCT_002", "{sku}", "PRODUCT_002",
 		"{store}", "main-hall", "{", "", "}", "").Replace(way.path)
 	if way.method != http.MethodGet {
-		for _, body := range doortest.HostileBodies() {
+		for _, body := range hostile.Bodies() {
 			send(way, there, body, nil)
 		}
 	}
@@ -240,7 +240,7 @@ func (i *intruder) page(way wayIn, send func(wayIn, string, string, map[string]s
 	if at := strings.IndexByte(way.path, '{'); at >= 0 {
 		before, after = way.path[:at], way.path[strings.IndexByte(way.path, '}')+1:]
 	}
-	for _, id := range doortest.HostileIDs() {
+	for _, id := range hostile.IDs() {
 		if after != "" || before != way.path {
 			send(way, before+id+after, `{"product":"PRODUCT_002","quantity":1,"reason":"r"}`, nil)
 		}

@@ -1,4 +1,4 @@
-// Package doortest helps to test what gateways tell, and holds what nobody of good will tells them: each way in meets the same.
+// Package doortest helps to test what gateways tell.
 package doortest
 
 import (

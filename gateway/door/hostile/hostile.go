@@ -1,4 +1,5 @@
-package doortest
+// Package hostile holds what no client of good will sends, for tests that send it: each way in meets the same.
+package hostile
 
 import (
 	"encoding/json"
@@ -11,8 +12,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// HostileBodies are requests in JSON, or in something that is none, of which no route can do anything, or only some can.
-func HostileBodies() []string {
+// Bodies are requests in JSON, or in something that is none, of which no route can do anything, or only some can.
+func Bodies() []string {
 	return []string{
 		"", "null", "{}", "[]", `""`, "0", "-1", "true", "{", "}", `{"a`, "\x00", "\xff\xfe", `{"product":null,"quantity":null}`, `{"product":1,"quantity":"x"}`,
 		`{"product":"lamp","quantity":0}`, `{"product":"lamp","quantity":-3}`, `{"product":"lamp","quantity":1.5}`, `{"product":"lamp","quantity":1e400}`,
@@ -35,15 +36,15 @@ func HostileBodies() []string {
 	}
 }
 
-// HostileIDs are what a path or a query may have in the place of an id, as it stands there.
-func HostileIDs() []string {
+// IDs are what a path or a query may have in the place of an id, as it stands there.
+func IDs() []string {
 	return []string{
 		"nothing", "a", strings.Repeat("x", 64), strings.Repeat("x", 65), strings.Repeat("x", 5000), "%00", "%0d%0a", "..%2f..", "%2e%2e", "%ff", "%27%3b--", "%20", "-", "a%2fb", "null", "0", "%7bbasket%7d",
 	}
 }
 
-// HostileValues are JSON values that no field expects, or that only some do.
-func HostileValues() []string {
+// Values are JSON values that no field expects, or that only some do.
+func Values() []string {
 	return []string{
 		`null`, `""`, `" "`, `"a b"`, `"\u0000"`, `"\u001b[2J"`, `"\r\nX: y"`, `"\ud800"`, `"ü"`, `"a/b"`, `"../../etc"`, `"*"`, `"'; DROP TABLE x; --"`,
 		`"` + strings.Repeat("x", 65) + `"`, `"` + strings.Repeat("x", 200_000) + `"`, `"sealed:v1:C1:AAAA"`, `"sealed:v1:"`,
@@ -56,18 +57,18 @@ func HostileValues() []string {
 	}
 }
 
-// HostileMessages are messages of a kind in JSON, by what is wrong with each: each hostile value as a whole, and in each field of one that is good otherwise.
+// Messages are messages of a kind in JSON, by what is wrong with each: each hostile value as a whole, and in each field of one that is good otherwise.
 // Those that are commands have an id of their own each, that begins with a name.
-func HostileMessages(kind protoreflect.MessageDescriptor, name string) iter.Seq2[string, string] {
+func Messages(kind protoreflect.MessageDescriptor, name string) iter.Seq2[string, string] {
 	return func(yield func(what, body string) bool) {
-		for _, body := range append(HostileValues(), `{"unknown":1}`, `{"commandId":`, ``, "\x00", `{"commandId":"a","commandId":"b"}`) {
+		for _, body := range append(Values(), `{"unknown":1}`, `{"commandId":`, ``, "\x00", `{"commandId":"a","commandId":"b"}`) {
 			if !yield(fmt.Sprintf("%.60q", body), body) {
 				return
 			}
 		}
 		n := 0
 		for _, field := range slices.Sorted(maps.Keys(plausible(kind))) {
-			for _, value := range HostileValues() {
+			for _, value := range Values() {
 				n++
 				message := plausible(kind)
 				if field != "commandId" && message["commandId"] != nil {
