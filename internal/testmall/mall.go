@@ -12,7 +12,7 @@ package testmall
 
 import (
 	"encoding/json"
-	"os/exec"
+	"errors"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -157,14 +157,18 @@ func (m *Mall) Kill9(parts ...string) {
 	}
 }
 
-// Try runs a command line on the mall.
+// Try runs a command line on the mall, and returns what it said.
 func (m *Mall) Try(args ...string) (out string, err error) {
-	args = append([]string{"--data", m.Dir}, args...)
+	m.T.Helper()
+	line := []string{m.Binary, "--data", m.Dir}
 	if m.DB != "" {
-		args = append([]string{"--db", m.DB}, args...)
+		line = append(line, "--db", m.DB)
 	}
-	all, err := exec.CommandContext(m.T.Context(), m.Binary, args...).CombinedOutput()
-	return string(all), err
+	p := testserver.Start(m.T, append(line, args...)...)
+	if e := p.Wait(); e.Code != 0 {
+		err = errors.New(e.String())
+	}
+	return p.Stdout() + p.Stderr(), err
 }
 
 // Souk runs a command line that must succeed.
