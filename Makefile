@@ -183,7 +183,7 @@ cards: servers ## write the cards of the transports in docs/transports from runs
 	$(GO) generate ./internal/cards
 
 # Packages with tests that show more under SOUK_PROVE; see scripts/proved.
-PROVED = test/store test/market internal/bench internal/demo
+PROVED = test/store test/market test/robots internal/bench internal/demo
 # What compares rates has the processors to itself.
 ALONE = ^TestF17_
 # Packages that are tested at the same time there: these wait for servers and leases more than they compute.

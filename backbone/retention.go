@@ -84,7 +84,9 @@ func (r *Runtime) prune(ctx context.Context) {
 // which every subscription has handled or parked what it wants: those of all
 // services in the parts list, whether they run here or not. It is 0, so that
 // nothing goes, where a subscription has never begun, and where the checkpoints of a
-// service cannot be read from here. Over a broker it is what the relay has carried:
+// service cannot be read from here. A service that has never begun at all does not
+// count in a log in which nothing can be for it but events, which stay: it may never
+// come, and has asked for no answers. Over a broker it is what the relay has carried:
 // from there on the broker keeps it for who has not come yet.
 // Subscriptions that the parts list has no more, and sources that one reads no
 // more, stand still for ever and do not count.
@@ -128,6 +130,9 @@ func (r *Runtime) readersPassed(ctx context.Context) (map[string]int64, error) {
 			}
 		}
 		for _, at := range r.readings(reader) {
+			if len(checkpoints) == 0 && at.source != reader.Name && !r.parts.addresses(at.source, reader.Name) {
+				continue
+			}
 			passed[at.source] = min(passed[at.source], lowest[at])
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"example.org/souk/backbone"
@@ -17,14 +18,15 @@ import (
 
 // A desk asks for a ring of the till, and for a slip of paper from the outside, for
 // every amount that was taken: commands and calls in its log, which the tills and
-// nobody read.
-func desk() *backbone.Service {
+// nobody read. It says what it sends, unless that is nothing.
+func desk(sends ...backbone.Command) *backbone.Service {
 	slips := &backbone.Aggregate[int]{
 		Name: "slip", Public: []backbone.Event{slipped{}},
 		Evolve: func(n int, _ backbone.Event) int { return n + 1 },
 	}
 	return &backbone.Service{
-		Name: "desk",
+		Name:  "desk",
+		Sends: sends,
 		Subscribes: []backbone.Subscriber{backbone.Whenever(func(e taken, m backbone.Meta) []backbone.Effect {
 			return []backbone.Effect{
 				backbone.Send(ring{e.Till}),
@@ -37,6 +39,19 @@ func desk() *backbone.Service {
 		Calls: []backbone.CallType{backbone.CallTo("printer", backbone.Caller[string](printer{}), func(till string, _ backbone.CallOutcome) backbone.Command {
 			return slip{till}
 		})},
+	}
+}
+
+// clips keep count of the slips.
+func clips() *backbone.Service {
+	return &backbone.Service{
+		Name: "clips",
+		Views: []backbone.View{backbone.ViewOf("slips", backbone.FromFirst, func(ctx context.Context, tx backbone.ViewTx, e slipped) error {
+			return tx.Exec(ctx, `INSERT INTO {slips} AS s (till, number) VALUES ($1, 1) ON CONFLICT (till) DO UPDATE SET number = s.number + 1`, e.Till)
+		}).View},
+		Migrations: fstest.MapFS{"0001_clip.sql": {Data: []byte(`-- +goose Up
+CREATE TABLE {slips} (till TEXT PRIMARY KEY, number BIGINT NOT NULL);
+`)}},
 	}
 }
 
@@ -127,13 +142,17 @@ func (w *world) prune() {
 }
 
 // F6: commands and calls leave the log when they are old and every subscription has
-// passed them, not before, and nothing is lost by it. Red when the age, a service
-// that does not run, or one that has never run is left out of account.
+// passed them, not before, and nothing is lost by it; whoever has never run and can
+// only be told events does not hold them. Red when the age, a service that does not
+// run, or one that has never run is left out of account, and when one that nobody
+// will ever run is waited for.
 func TestF6_CommandsAndCallsLeaveTheLog(t *testing.T) {
 	t.Parallel()
 	const amounts = 50
 	all := []*backbone.Service{tills(nil), desk()}
-	late := append(slices.Clone(all), books(enter))
+	late := append(slices.Clone(all), books(enter), clips())
+	said := []*backbone.Service{tills(nil), desk(ring{})}
+	clipped := append(slices.Clone(said), books(enter), clips())
 	sell := func(w *world) {
 		for i := range amounts {
 			w.take(fmt.Sprint("t", i%7), int64(i+20))
@@ -161,6 +180,10 @@ func TestF6_CommandsAndCallsLeaveTheLog(t *testing.T) {
 				a.while(func(*world) {}, all, "desk") // nobody rings
 			},
 			age: retained + time.Microsecond, parts: all, only: []string{"desk"}, kept: true,
+		},
+		"the clips have never run, and nobody sends them anything": {
+			before: func(a *archive) { a.while(sell, said) },
+			age:    retained + time.Microsecond, parts: clipped, only: []string{"tills", "desk"},
 		},
 		"the books have never run": {
 			before: func(a *archive) { a.while(sell, all) },
@@ -203,6 +226,9 @@ func TestF6_CommandsAndCallsLeaveTheLog(t *testing.T) {
 				}
 				if sum := w.list("books", `SELECT SUM(total) FROM {sums}`)[0]; sum != amounts*20+amounts*(amounts-1)/2+1 {
 					t.Errorf("the books have %d", sum)
+				}
+				if sum := w.list("clips", `SELECT SUM(number) FROM {slips}`)[0]; sum != amounts+1 {
+					t.Errorf("the clips have %d", sum)
 				}
 				for _, service := range w.Services() {
 					if _, err := w.Reader(service).Verify(t.Context(), backbone.Seal{}); err != nil {

@@ -52,7 +52,7 @@ type Quote struct {
 func (i Item) Total() (Money, error) { return i.Price.Mul(i.Quantity) }
 
 // Total returns what the items cost together. It fails with ErrCurrency when they do not share a currency and with ErrRange when the sum
-// does not fit; no items cost the zero Money.
+// is more than MaxAmount; no items cost the zero Money.
 func Total(items []Item) (Money, error) {
 	var sum Money
 	for n, item := range items {
@@ -63,6 +63,9 @@ func Total(items []Item) (Money, error) {
 		if err != nil {
 			return Money{}, fmt.Errorf("item %d: %w", n+1, err)
 		}
+	}
+	if sum.Amount > MaxAmount {
+		return Money{}, fmt.Errorf("%v: %w", sum, ErrRange)
 	}
 	return sum, nil
 }

@@ -29,6 +29,13 @@ func TestTotal(t *testing.T) {
 	if _, err := mall.Total([]mall.Item{dear}); !errors.Is(err, mall.ErrRange) {
 		t.Errorf("overflow of an item: %v", err)
 	}
+	most := mall.Item{Price: eur(mall.MaxAmount), Quantity: 1}
+	if got, err := mall.Total([]mall.Item{most}); err != nil || got != most.Price {
+		t.Errorf("the most there is: %v, %v", got, err)
+	}
+	if _, err := mall.Total([]mall.Item{most, ink}); !errors.Is(err, mall.ErrRange) {
+		t.Errorf("more than there is: %v", err)
+	}
 	foreign := mall.Item{Price: mall.Money{Amount: 1, Currency: "CHF"}, Quantity: 1}
 	if _, err := mall.Total([]mall.Item{ink, foreign}); !errors.Is(err, mall.ErrCurrency) {
 		t.Errorf("two currencies: %v", err)

@@ -15,13 +15,17 @@ import (
 var (
 	// ErrCurrency says that two amounts of different currencies met, or that a currency is not three capital letters.
 	ErrCurrency = errors.New("currency does not fit")
-	// ErrRange says that a result does not fit into 64 bits of minor units.
+	// ErrRange says that a result does not fit into 64 bits of minor units, or is more than a command may name.
 	ErrRange = errors.New("amount out of range")
 	// ErrDecimals says that a decimal number is finer than the minor unit of its currency.
 	ErrDecimals = errors.New("too many decimals")
 	// ErrNumber says that a text is not a JSON number.
 	ErrNumber = errors.New("not a number")
 )
+
+// MaxAmount is the greatest amount, in minor units, that one command may name and that the items of an order may cost together. It is more than anybody
+// owns, and so small that the sums of books, which are made of thousands of them, fit into 64 bits.
+const MaxAmount = 1_000_000_000_000_000
 
 // Money is an exact amount of one currency. It is never a float; what does not fit is an error, not a rounding.
 //

@@ -15,55 +15,9 @@ import (
 	"pgregory.net/rapid"
 
 	"example.org/souk/gateway/door"
+	"example.org/souk/gateway/door/hostile"
 	"example.org/souk/mall/command"
 )
-
-// nasty are JSON values that no field expects, or that only some do.
-func nasty() []string {
-	return []string{
-		`null`, `""`, `" "`, `"a b"`, `"\u0000"`, `"\u001b[2J"`, `"\r\nX: y"`, `"\ud800"`, `"ü"`, `"a/b"`, `"../../etc"`, `"*"`, `"'; DROP TABLE x; --"`,
-		`"` + strings.Repeat("x", 65) + `"`, `"` + strings.Repeat("x", 200_000) + `"`, `"sealed:v1:C1:AAAA"`, `"sealed:v1:"`,
-		`0`, `-1`, `1.5`, `1e400`, `9223372036854775807`, `-9223372036854775808`, `9223372036854775808`, `"9223372036854775807"`, `"NaN"`,
-		`true`, `{}`, `[]`, `[null]`, `[{}]`, `[[]]`, `{"a":1}`, `{"amount":"9223372036854775807","currency":"EUR"}`, `{"amount":"1","currency":"\u0000"}`,
-		`"0001-01-01T00:00:00Z"`, `"9999-12-31T23:59:59.999999999Z"`, `"yesterday"`, `"99999999999s"`,
-		`[` + strings.Repeat(`{"product":"pen","sku":"PEN","quantity":"1"},`, 200) + `{}]`,
-		`[{"product":"pen","sku":"PEN","name":"Pen","price":{"amount":"9223372036854775807","currency":"EUR"},"quantity":"1000000"}]`,
-		strings.Repeat(`[`, 2000) + strings.Repeat(`]`, 2000), strings.Repeat(`{"items":`, 2000) + `1` + strings.Repeat(`}`, 2000),
-	}
-}
-
-// plausible is a message with something in every field that has a chance, so that a nasty value gets past the others.
-func plausible(m protoreflect.MessageDescriptor) map[string]json.RawMessage {
-	all := map[string]json.RawMessage{}
-	for i := range m.Fields().Len() {
-		f := m.Fields().Get(i)
-		value := `"pen"`
-		switch {
-		case f.JSONName() == "lines" || f.JSONName() == "items":
-			value = `[{"product":"pen","sku":"PEN","quantity":"1"}]`
-		case f.JSONName() == "email":
-			value = `"a@b.example"`
-		case f.JSONName() == "sms":
-			value = `"+1"`
-		case f.JSONName() == "service":
-			value = `"payments"`
-		case f.IsList() || f.IsMap():
-			continue
-		case f.Kind() == protoreflect.MessageKind && f.Message().FullName() == "souk.v1.Money":
-			value = `{"amount":"5","currency":"EUR"}`
-		case f.Kind() == protoreflect.MessageKind && f.JSONName() == "until":
-			value = `"2026-01-02T00:00:00Z"`
-		case f.Kind() == protoreflect.MessageKind:
-			value = `"2026-01-01T00:00:00Z"`
-		case f.Kind() == protoreflect.BoolKind:
-			value = `true`
-		case f.Kind() != protoreflect.StringKind:
-			value = `1`
-		}
-		all[f.JSONName()] = json.RawMessage(value)
-	}
-	return all
-}
 
 // healthy fails where an answer says that something went wrong inside, or says nothing that a client understands.
 func (b *bench) healthy(caller, what, method string, m protoreflect.MethodDescriptor, contentType string, body []byte) {
@@ -115,7 +69,7 @@ func (b *bench) nastyCommands() {
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		for _, data := range append(nasty(), string(zero), "", "\x00") {
+		for _, data := range append(hostile.Values(), string(zero), "", "\x00") {
 			body, err := json.Marshal(map[string]any{"type": c.CommandType(), "data": []byte(data)})
 			if err != nil {
 				b.t.Fatal(err)
@@ -133,28 +87,10 @@ func (b *bench) nastyTo(caller string, which func(protoreflect.MethodDescriptor)
 			continue
 		}
 		method := strings.TrimPrefix(string(m.Parent().FullName()), "souk.v1.") + "/" + string(m.Name())
-		whole := append(nasty(), `{"unknown":1}`, `{"commandId":`, ``, "\x00", `{"commandId":"a","commandId":"b"}`)
-		for _, body := range whole {
-			b.healthy(caller, fmt.Sprintf("%.60q", body), method, m, "application/json", []byte(body))
+		for what, body := range hostile.Messages(m.Input(), string(m.Name())) {
+			b.healthy(caller, what, method, m, "application/json", []byte(body))
+			tried++
 		}
-		n := 0
-		for field := range plausible(m.Input()) {
-			for _, value := range nasty() {
-				n++
-				message := plausible(m.Input())
-				if field != "commandId" && message["commandId"] != nil {
-					message["commandId"] = json.RawMessage(fmt.Sprintf(`"fuzz-%s-%d"`, m.Name(), n))
-				}
-				message[field] = json.RawMessage(value)
-				var body strings.Builder
-				body.WriteString("{")
-				for name, v := range message {
-					fmt.Fprintf(&body, "%q:%s,", name, v)
-				}
-				b.healthy(caller, fmt.Sprintf("%s=%.60q", field, value), method, m, "application/json", []byte(strings.TrimSuffix(body.String(), ",")+"}"))
-			}
-		}
-		tried += n + len(whole)
 	}
 	b.t.Logf("%d messages by %s", tried, caller)
 }

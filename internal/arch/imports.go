@@ -51,6 +51,7 @@ var table = []row{
 	{"mall/command", []string{std, "mall"}},
 	{"mall/*", []string{pureStd, "backbone", "mall", "mall/event", "mall/command"}},
 	{"gateway/door/doortest", []string{std}},
+	{"gateway/door/hostile", []string{std, "google.golang.org/protobuf"}},
 	{"gateway/*/...", []string{std, "backbone", "mall/...", "api/...", "gateway/door", ownSubtree, third}},
 	{"provider/internal/...", []string{std, "mall", "provider/internal/...", third}},
 	{"provider/*/...", []string{std, "mall", "provider/internal/...", ownSubtree, third}},
@@ -65,7 +66,7 @@ var table = []row{
 
 // forTests is what _test.go files may import beside what their package may.
 var forTests = []string{
-	std, "backbone/backbonetest", "backbone/drivertest", "gateway/door/doortest", "internal/testserver", "pgregory.net/rapid", "go.uber.org/goleak",
+	std, "backbone/backbonetest", "backbone/drivertest", "gateway/door/doortest", "gateway/door/hostile", "internal/testserver", "pgregory.net/rapid", "go.uber.org/goleak",
 }
 
 // testsOf is what the tests of some packages may import further: a transport runs on databases, and the shared words are

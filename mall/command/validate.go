@@ -94,6 +94,9 @@ func money(field string, value mall.Money) error {
 	if value.Amount < 0 {
 		return wrong(field+".amount", "must not be negative")
 	}
+	if value.Amount > mall.MaxAmount {
+		return wrong(field+".amount", "must be at most %d", mall.MaxAmount)
+	}
 	return nil
 }
 

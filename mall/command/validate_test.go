@@ -69,7 +69,8 @@ func TestValidate(t *testing.T) {
 		{"items[1].price.currency", order(func(c *command.PlaceOrder) { c.Items[1].Price.Currency = "CHF" })},
 		{"items[1].quantity", order(func(c *command.PlaceOrder) { c.Items[1].Quantity = 0 })},
 		{"items[1].quantity", order(func(c *command.PlaceOrder) { c.Items[1].Quantity = mall.MaxQuantity + 1 })},
-		{"items", order(func(c *command.PlaceOrder) { c.Items[0].Price.Amount = math.MaxInt64 })},
+		{"items", order(func(c *command.PlaceOrder) { c.Items[0].Price.Amount = mall.MaxAmount })},
+		{"items[0].price.amount", order(func(c *command.PlaceOrder) { c.Items[0].Price.Amount = math.MaxInt64 })},
 		{"items", order(func(c *command.PlaceOrder) { c.Items[1].SKU, c.Items[1].Quantity = "pen", mall.MaxQuantity })},
 
 		{"", reserve(many(mall.MaxLines)...)},
@@ -137,6 +138,8 @@ func TestValidate(t *testing.T) {
 		{"", command.CountStock{SKU: "pen", Location: "main", Reason: "counted"}},
 		{"counted", command.CountStock{SKU: "pen", Location: "main", Counted: -1, Reason: "counted"}},
 
+		{"", command.AuthorizePayment{Payment: "p1", Customer: "c1", Amount: eur(mall.MaxAmount)}},
+		{"amount.amount", command.AuthorizePayment{Payment: "p1", Customer: "c1", Amount: eur(mall.MaxAmount + 1)}},
 		{"expires", command.EarmarkPayment{Payment: "p1", Order: "o1", Customer: "c1"}},
 		{"order", command.EarmarkPayment{Payment: "p1", Customer: "c1", Expires: 1}},
 		{"", command.EarmarkPayment{Payment: "p1", Order: "o1", Customer: "c1", Expires: 1}},

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"example.org/souk/internal/testmall"
 	"example.org/souk/internal/testserver"
 	"example.org/souk/mall/event"
 )
@@ -59,7 +60,7 @@ func TestA1_StockClients(t *testing.T) {
 			return out.heard("CustomerArrival") == 2 && out.heard("souk/v1/main-hall/till/till-1/state") == 2
 		})
 	}
-	if got := events[event.CustomerArrived](m, event.CustomerArrivedV1); len(got) != 24 {
+	if got := testmall.Events[event.CustomerArrived](m.Mall, event.CustomerArrivedV1); len(got) != 24 {
 		t.Errorf("%d arrivals, want 24", len(got))
 	}
 }
@@ -81,8 +82,8 @@ func TestA1_AcknowledgedIsDurable(t *testing.T) {
 					p.Wait()
 					till.mustPub(protocol, "souk/v1/main-hall/till/till-1/state", `{"mode":"open"}`, "-r")
 					gate.mustPub(protocol, "customer-departed", departureOf("CUSTOMER_001", 1, "PRODUCT_001"))
-					m.idle()
-					m.kill9("devices", "fastlane")
+					m.Idle()
+					m.Kill9("devices", "fastlane")
 					m.begin()
 					continue
 				}
@@ -99,10 +100,10 @@ func TestA1_AcknowledgedIsDurable(t *testing.T) {
 				} else {
 					gate.mustPub(protocol, "customer-arrival", arrivalOf(who, n))
 				}
-				m.kill9("devices", "entrance")
+				m.Kill9("devices", "entrance")
 				m.begin()
-				m.idle()
-				arrived := events[event.CustomerArrived](m, event.CustomerArrivedV1)
+				m.Idle()
+				arrived := testmall.Events[event.CustomerArrived](m.Mall, event.CustomerArrivedV1)
 				if len(arrived) != n+1 || arrived[n].Card != who {
 					t.Fatalf("after the kill there are %+v", arrived)
 				}
@@ -117,7 +118,7 @@ func TestA1_NotAcknowledgedUnlessDecided(t *testing.T) {
 	t.Parallel()
 	m := open(t)
 	gate := m.device("gate-1")
-	m.souk("service", "pause", "entrance")
+	m.Souk("service", "pause", "entrance")
 	resume := m.pause("devices")
 	var clients sync.WaitGroup
 	for _, protocol := range protocols {
@@ -134,11 +135,11 @@ func TestA1_NotAcknowledgedUnlessDecided(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	m.souk("service", "resume", "entrance")
+	m.Souk("service", "resume", "entrance")
 	resume()
 	gate.mustPub("mqttv311", "customer-arrival", arrivalOf("CUSTOMER_001", 1))
-	m.idle()
-	if got := events[event.CustomerArrived](m, event.CustomerArrivedV1); len(got) != 1 {
+	m.Idle()
+	if got := testmall.Events[event.CustomerArrived](m.Mall, event.CustomerArrivedV1); len(got) != 1 {
 		t.Errorf("%d arrivals, want 1", len(got))
 	}
 }
@@ -148,13 +149,13 @@ func TestA1_NotAcknowledgedUnlessDecided(t *testing.T) {
 func TestA2_WelcomeWithinASecond(t *testing.T) {
 	t.Parallel()
 	m := open(t)
-	m.souk("customer", "register", "--customer", "dora", "--name", "Dorothea Quendel", "--card", "7007")
-	m.idle()
+	m.Souk("customer", "register", "--customer", "dora", "--name", "Dorothea Quendel", "--card", "7007")
+	m.Idle()
 	gate, display := m.device("gate-1"), m.device("display-1")
 	shown := display.stay("mqttv5", "display-welcome", "souk/v1/main-hall/display/display-1/content")
 	other := m.device("display-2")
 	screen := testserver.Command{
-		Args: []string{m.binary, "device", "display", "display-2", "--server", "mqtt://" + m.host + ":" + m.port, "--page", "127.0.0.1:0"},
+		Args: []string{m.Binary, "device", "display", "display-2", "--server", "mqtt://" + m.host + ":" + m.port, "--page", "127.0.0.1:0"},
 		Env:  []string{"SOUK_DEVICE_PASSWORD=" + other.Password},
 	}.Start(t)
 	page := strings.Trim(strings.TrimPrefix(screen.WaitLine("(page at "), "(page at "), ")")
@@ -199,8 +200,8 @@ func TestA2_WelcomeWithinASecond(t *testing.T) {
 	// A display that connects later finds what is shown, for as long as it is.
 	late := display.sub("mqttv311", "souk/v1/main-hall/display/display-1/content")
 	late.WaitLine(`"lines":["Welcome"]`)
-	m.idle()
-	m.stop()
+	m.Idle()
+	m.Stop()
 	m.nowhere("Dorothea Quendel")
 }
 
@@ -212,11 +213,11 @@ func TestOneVisitAtATime(t *testing.T) {
 	for _, payload := range []string{"5001", `"5001"`, arrivalOf("CUSTOMER_001", 1), arrivalOf("CUSTOMER_001", 1), arrivalOf("5001", 2), `{"customer_id":5001}`} {
 		gate.mustPub("mqttv5", "customer-arrival", payload)
 	}
-	m.idle()
-	if got := events[event.CustomerArrived](m, event.CustomerArrivedV1); len(got) != 1 || got[0].Customer != "CUSTOMER_001" || got[0].Card != "5001" {
+	m.Idle()
+	if got := testmall.Events[event.CustomerArrived](m.Mall, event.CustomerArrivedV1); len(got) != 1 || got[0].Customer != "CUSTOMER_001" || got[0].Card != "5001" {
 		t.Errorf("arrivals: %+v", got)
 	}
-	if got := events[event.WelcomeShown](m, event.WelcomeShownV1); len(got) != 1 || got[0].Name == "" {
+	if got := testmall.Events[event.WelcomeShown](m.Mall, event.WelcomeShownV1); len(got) != 1 || got[0].Name == "" {
 		t.Errorf("welcomes: %+v", got)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.org/souk/internal/testmall"
 	"example.org/souk/mall/event"
 )
 
@@ -41,17 +42,17 @@ func (m *market) charged(n int) []event.VisitCharged {
 	m.t.Helper()
 	var list []event.VisitCharged
 	await(m.t, fmt.Sprint(n, " charges are made"), func() bool {
-		list = events[event.VisitCharged](m, event.VisitChargedV1)
+		list = testmall.Events[event.VisitCharged](m.Mall, event.VisitChargedV1)
 		return len(list) >= n
 	})
-	m.idle()
-	return events[event.VisitCharged](m, event.VisitChargedV1)
+	m.Idle()
+	return testmall.Events[event.VisitCharged](m.Mall, event.VisitChargedV1)
 }
 
 // mail returns all mail that was sent.
 func (m *market) mail() string {
 	m.t.Helper()
-	text, err := os.ReadFile(filepath.Join(m.dirOf("notifications"), "mail.mbox"))
+	text, err := os.ReadFile(filepath.Join(m.DirOf("notifications"), "mail.mbox"))
 	if err != nil && !os.IsNotExist(err) {
 		m.t.Fatal(err)
 	}
@@ -67,14 +68,14 @@ func TestA3A5_Departure(t *testing.T) {
 	gate, till := m.device("gate-1"), m.device("till-1")
 	told := till.sub("mqttv5", "payment-due", "customer-departed")
 	gate.mustPub("mqttv311", "customer-arrival", arrivalOf("CUSTOMER_001", 1))
-	m.idle()
+	m.Idle()
 	bag := departureOf("CUSTOMER_001", 1, "PRODUCT_001", "PRODUCT_002", "PRODUCT_001", "4006381333999", "PRODUCT_001")
 	for _, protocol := range protocols {
 		gate.mustPub(protocol, "customer-departed", bag)
 		gate.mustPub(protocol, "customer-departed", bag)
 	}
 	await(t, "payment is due", func() bool { return len(heard(told, "payment-due")) == 1 })
-	m.idle()
+	m.Idle()
 	if a, b := m.onHand("PRODUCT_001"), m.onHand("PRODUCT_002"); a != 7 || b != 14 {
 		t.Errorf("%d and %d on hand, want 7 and 14", a, b)
 	}
@@ -83,7 +84,7 @@ func TestA3A5_Departure(t *testing.T) {
 		len(got[0].Unpriced) != 1 || got[0].Unpriced[0].Item != "4006381333999" || got[0].Unpriced[0].Quantity != 1 {
 		t.Errorf("due: %+v", got)
 	}
-	arrived := events[event.CustomerArrived](m, event.CustomerArrivedV1)
+	arrived := testmall.Events[event.CustomerArrived](m.Mall, event.CustomerArrivedV1)
 	if len(arrived) != 1 || got[0].Visit != arrived[0].Visit {
 		t.Errorf("the visit of the payment is %s, that of the arrival %+v", got[0].Visit, arrived)
 	}
@@ -95,14 +96,14 @@ func TestA3A5_Departure(t *testing.T) {
 		t.Errorf("charged: %+v", charged)
 	}
 	// What nobody knows is a discrepancy of the stock and, priced by a clerk, charged as well.
-	if d := events[event.StockDiscrepancy](m, event.StockDiscrepancyV1); len(d) != 1 || d[0].SKU != "4006381333999" || d[0].Quantity != 1 {
+	if d := testmall.Events[event.StockDiscrepancy](m.Mall, event.StockDiscrepancyV1); len(d) != 1 || d[0].SKU != "4006381333999" || d[0].Quantity != 1 {
 		t.Errorf("discrepancies: %+v", d)
 	}
-	m.souk("visit", "price", got[0].Visit, "4006381333999", "2.50")
+	m.Souk("visit", "price", got[0].Visit, "4006381333999", "2.50")
 	if charged = m.charged(2); len(charged) != 2 || charged[1].Amount.Amount != 250 {
 		t.Errorf("charged: %+v", charged)
 	}
-	if out, err := m.try("visit", "price", got[0].Visit, "4006381333999", "2.50"); err == nil {
+	if out, err := m.Try("visit", "price", got[0].Visit, "4006381333999", "2.50"); err == nil {
 		t.Errorf("priced twice: %s", out)
 	}
 	await(t, "the receipts are sent", func() bool { return strings.Count(m.mail(), "Subject: Your receipt") == 2 })
@@ -116,19 +117,19 @@ func TestA3_WhatIsNotOnHand(t *testing.T) {
 	t.Parallel()
 	m := open(t)
 	gate := m.device("gate-out-1")
-	m.souk("order", "place", "--customer", "CUSTOMER_002", "--item", "PRODUCT_001=9")
-	m.idle()
+	m.Souk("order", "place", "--customer", "CUSTOMER_002", "--item", "PRODUCT_001=9")
+	m.Idle()
 	gate.mustPub("mqttv5", "souk/v1/main-hall/gate-out/gate-out-1/event/customer-departed", `{"specversion":"1.0","id":"e1","source":"/gate-out-1",
 		"type":"customer-departed","time":"2026-05-01T12:00:00Z","data":{"customer_id":"CUSTOMER_001","items":[{"sku":"PRODUCT_001","qty":3},{"sku":"PRODUCT_002","qty":17}]}}`)
-	m.idle()
+	m.Idle()
 	if a, b := m.onHand("PRODUCT_001"), m.onHand("PRODUCT_002"); a != 9 || b != 0 {
 		t.Errorf("%d and %d on hand, want 9, which are promised, and none", a, b)
 	}
-	d := events[event.StockDiscrepancy](m, event.StockDiscrepancyV1)
+	d := testmall.Events[event.StockDiscrepancy](m.Mall, event.StockDiscrepancyV1)
 	if len(d) != 2 || d[0].Quantity != 2 || d[1].Quantity != 2 {
 		t.Errorf("discrepancies: %+v", d)
 	}
-	if got := events[event.PaymentDue](m, event.PaymentDueV1); len(got) != 1 || got[0].Total.Amount != 3*1000+17*500 {
+	if got := testmall.Events[event.PaymentDue](m.Mall, event.PaymentDueV1); len(got) != 1 || got[0].Total.Amount != 3*1000+17*500 {
 		t.Errorf("due: %+v", got)
 	}
 }
@@ -140,7 +141,7 @@ func TestA3_TagsCountOnce(t *testing.T) {
 	gate := m.device("gate-1")
 	gate.mustPub("mqttv311", "customer-departure",
 		`{"timestamp":"2026-05-01T12:00:00Z","customer_id":"CUSTOMER_001","tags":["PRODUCT_001/1","PRODUCT_001/2","PRODUCT_001/1","PRODUCT_002/7","PRODUCT_001/2"]}`)
-	m.idle()
+	m.Idle()
 	if a, b := m.onHand("PRODUCT_001"), m.onHand("PRODUCT_002"); a != 8 || b != 14 {
 		t.Errorf("%d and %d on hand, want 8 and 14", a, b)
 	}
@@ -154,11 +155,11 @@ func TestA5_ThePriceOfTheMoment(t *testing.T) {
 	gate := m.device("gate-1")
 	resume := m.pause("fastlane")
 	gate.mustPub("mqttv5", "customer-departed", departureOf("CUSTOMER_001", 1, "PRODUCT_001"))
-	m.souk("product", "price", "PRODUCT_001", "99.00")
+	m.Souk("product", "price", "PRODUCT_001", "99.00")
 	gate.mustPub("mqttv5", "customer-departed", departureOf("CUSTOMER_001", 2, "PRODUCT_001"))
 	resume()
-	m.idle()
-	got := events[event.PaymentDue](m, event.PaymentDueV1)
+	m.Idle()
+	got := testmall.Events[event.PaymentDue](m.Mall, event.PaymentDueV1)
 	if len(got) != 2 || got[0].Total.Amount != 1000 || got[1].Total.Amount != 9900 || got[0].Lines[0].PriceVersion != 1 || got[1].Lines[0].PriceVersion != 2 {
 		t.Errorf("due: %+v", got)
 	}
@@ -169,7 +170,7 @@ func TestA5_ThePriceOfTheMoment(t *testing.T) {
 func TestA3_KilledBetween(t *testing.T) {
 	t.Parallel()
 	m := open(t)
-	m.souk("stock", "receive", "PRODUCT_001", "1000")
+	m.Souk("stock", "receive", "PRODUCT_001", "1000")
 	gate := m.device("gate-1")
 	const kills, bags = 3, 12
 	taken := 0
@@ -180,15 +181,15 @@ func TestA3_KilledBetween(t *testing.T) {
 			gate.mustPub(protocols[n%2], "customer-departed", bag)
 			taken++
 			if b == bags-1 {
-				m.kill9("devices", "exitgate", "inventory", "fastlane", "payments")
+				m.Kill9("devices", "exitgate", "inventory", "fastlane", "payments")
 				m.begin()
 				gate.mustPub(protocols[n%2], "customer-departed", bag) // the gate cannot know, so it says it again
 			}
 		}
 	}
-	m.idle()
-	departed, issued := events[event.CustomerDeparted](m, event.CustomerDepartedV1), events[event.StockIssued](m, event.StockIssuedV1)
-	due, charged := events[event.PaymentDue](m, event.PaymentDueV1), m.charged(taken)
+	m.Idle()
+	departed, issued := testmall.Events[event.CustomerDeparted](m.Mall, event.CustomerDepartedV1), testmall.Events[event.StockIssued](m.Mall, event.StockIssuedV1)
+	due, charged := testmall.Events[event.PaymentDue](m.Mall, event.PaymentDueV1), m.charged(taken)
 	if len(departed) != taken || len(issued) != taken || len(due) != taken || len(charged) != taken {
 		t.Errorf("%d departures, %d issues, %d dues, %d charges; want %d of each", len(departed), len(issued), len(due), len(charged), taken)
 	}
@@ -202,8 +203,8 @@ func TestA3_KilledBetween(t *testing.T) {
 	if len(visits) != taken {
 		t.Errorf("dues of %d visits, want %d", len(visits), taken)
 	}
-	m.stop()
-	ledger, err := os.ReadFile(filepath.Join(m.dirOf("payments"), "payment-stand-in", "ledger.jsonl"))
+	m.Stop()
+	ledger, err := os.ReadFile(filepath.Join(m.DirOf("payments"), "payment-stand-in", "ledger.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,8 @@ import (
 // keepsToItself fails the test where souk or one of the stand-ins that it starts has a door that it does not tell of, or tells a secret.
 func (m *market) keepsToItself() {
 	m.t.Helper()
-	family := append([]int{m.proc.Pid()}, children(m.t, m.proc.Pid())...)
-	said, doors := m.proc.Stdout()+m.proc.Stderr(), 0
+	family := append([]int{m.Proc.Pid()}, children(m.t, m.Proc.Pid())...)
+	said, doors := m.Proc.Stdout()+m.Proc.Stderr(), 0
 	for i, pid := range family {
 		for _, at := range listening(m.t, pid) {
 			doors++
@@ -102,7 +102,7 @@ func listening(t *testing.T, pid int) (list []string) {
 // secrets are the keys and passwords that souk has made in its data directory.
 func (m *market) secrets() (list []string) {
 	m.t.Helper()
-	err := filepath.WalkDir(m.dir, func(path string, d os.DirEntry, err error) error {
+	err := filepath.WalkDir(m.Dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() || !strings.Contains(d.Name(), "key") && !strings.Contains(d.Name(), "password") && !strings.Contains(d.Name(), "secret") {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"example.org/souk/internal/testmall"
 	"example.org/souk/internal/testserver"
 	"example.org/souk/mall/event"
 )
@@ -18,9 +19,9 @@ import (
 func TestA8_Isolation(t *testing.T) {
 	t.Parallel()
 	m := open(t)
-	m.souk("store", "create", "corner", "--name", "Corner shop", "--location", "corner")
-	m.souk("product", "add", "nut", "1.00", "--name", "Nut", "--store", "corner")
-	m.idle()
+	m.Souk("store", "create", "corner", "--name", "Corner shop", "--location", "corner")
+	m.Souk("product", "add", "nut", "1.00", "--name", "Nut", "--store", "corner")
+	m.Idle()
 	hall, corner := m.device("gate-1", "store", "main-hall"), m.device("gate-2", "store", "corner")
 	displays := []login{m.device("display-1", "store", "main-hall"), m.device("display-2", "store", "corner")}
 	tills := []login{m.device("till-1", "store", "main-hall"), m.device("till-2", "store", "corner")}
@@ -52,8 +53,8 @@ func TestA8_Isolation(t *testing.T) {
 			}
 		}
 	}
-	m.idle()
-	if got := events[event.CustomerArrived](m, event.CustomerArrivedV1); len(got) != 0 {
+	m.Idle()
+	if got := testmall.Events[event.CustomerArrived](m.Mall, event.CustomerArrivedV1); len(got) != 0 {
 		t.Errorf("%+v came in", got)
 	}
 	// The same bare names mean another store each; a filter with # is given what concerns the store.
@@ -78,7 +79,7 @@ func TestA8_Isolation(t *testing.T) {
 		}
 	}
 	// A product of another store is nobody's here, and not free.
-	due := events[event.PaymentDue](m, event.PaymentDueV1)
+	due := testmall.Events[event.PaymentDue](m.Mall, event.PaymentDueV1)
 	if len(due) != 2 || len(due[0].Unpriced)+len(due[1].Unpriced) != 1 {
 		t.Errorf("due: %+v", due)
 	}
@@ -118,8 +119,8 @@ func TestA8_Logins(t *testing.T) {
 			}
 		}
 	}
-	m.idle()
-	if got := events[event.CustomerArrived](m, event.CustomerArrivedV1); len(got) != 0 {
+	m.Idle()
+	if got := testmall.Events[event.CustomerArrived](m.Mall, event.CustomerArrivedV1); len(got) != 0 {
 		t.Errorf("%+v came in", got)
 	}
 	// Another device under the same client id takes over nothing.
@@ -133,7 +134,7 @@ func TestA8_Logins(t *testing.T) {
 		t.Error("the first was sent away")
 	default:
 	}
-	m.souk("device", "revoke", "gate-1", "--why", "stolen")
+	m.Souk("device", "revoke", "gate-1", "--why", "stolen")
 	cut := time.Now()
 	// The client connects again by itself, and is told that it may not.
 	await(t, "its connection is cut", func() bool {
@@ -150,7 +151,7 @@ func TestA8_Logins(t *testing.T) {
 	if out, err := gate.pub("mqttv311", "CustomerArrival", "5001"); err == nil {
 		t.Errorf("it is let in again: %s", out)
 	}
-	if out, err := m.try("device", "revoke", "gate-1"); err == nil {
+	if out, err := m.Try("device", "revoke", "gate-1"); err == nil {
 		t.Errorf("revoked twice: %s", out)
 	}
 	again := m.device("gate-1")
@@ -174,7 +175,7 @@ func TestA8_Logins(t *testing.T) {
 		t.Errorf("the control: nothing waited for the till: %s", p.Stdout())
 	}
 	again.mustPub("mqttv311", "CustomerArrival", "6662")
-	m.souk("device", "revoke", "till-1", "--why", "sold")
+	m.Souk("device", "revoke", "till-1", "--why", "sold")
 	if p := keeping(m.device("till-1", "kind", "display"), "display-welcome"); strings.Contains(p.Stdout(), "CustomerArrival") {
 		t.Errorf("a display was given what waited for a till: %s", p.Stdout())
 	}
@@ -198,7 +199,7 @@ func TestA8_TLS(t *testing.T) {
 	if !strings.Contains(gate.Example, "--cafile") {
 		t.Errorf("the example does not say how the server is trusted: %s", gate.Example)
 	}
-	file := filepath.Join(m.dirOf("devices"), "mqtt", "certificate.pem")
+	file := filepath.Join(m.DirOf("devices"), "mqtt", "certificate.pem")
 	for _, protocol := range protocols {
 		gate.mustPub(protocol, "CustomerArrival", arrivalOf(protocol, 1), "--cafile", file)
 		if out, err := gate.pub(protocol, "CustomerArrival", arrivalOf("plain", 1)); err == nil {
@@ -234,8 +235,8 @@ func TestDeviceExample(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", line).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v %s", line, err, out)
 	}
-	m.idle()
-	if got := events[event.CustomerArrived](m, event.CustomerArrivedV1); len(got) != 1 {
+	m.Idle()
+	if got := testmall.Events[event.CustomerArrived](m.Mall, event.CustomerArrivedV1); len(got) != 1 {
 		t.Errorf("arrivals: %+v", got)
 	}
 }

@@ -12,39 +12,27 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"example.org/souk/internal/control"
+	"example.org/souk/internal/testmall"
 	"example.org/souk/internal/testserver"
 )
 
 // market is a running souk with a shop in it.
 type market struct {
-	t      *testing.T
-	binary string
-	dir    string
-	flags  []string
-	url    string // of the online store
-	host   string // of the MQTT server, with its port
-	port   string
-	proc   *testserver.Process
-	// Of a market that runs as several processes: their database, on which server it is, and what runs where.
-	db     string
-	server *testserver.Server
-	parts  []*part
+	*testmall.Mall
+	t    *testing.T
+	host string // of the MQTT server, with its port
+	port string
 }
 
 // open starts souk, as one process or in the way that the test is run in (everyWay), with the goods of the tests: PRODUCT_001 at 10.00, of which
 // there are 10, and PRODUCT_002 at 5.00, of which there are 15; CUSTOMER_001, whose card is 5001, and CUSTOMER_002.
 func open(t *testing.T, flags ...string) *market {
 	t.Helper()
-	m := &market{t: t, binary: testserver.Build(t, "example.org/souk/cmd/souk"), dir: t.TempDir(), flags: flags}
-	if server := separately(t); server != nil {
-		m.server, m.db = server, server.Database(t)
-		m.parts = m.processes(singly)
-	}
+	m := &market{Mall: testmall.Open(t, flags...), t: t}
 	m.begin()
 	m.fill()
 	return m
@@ -54,21 +42,34 @@ func open(t *testing.T, flags ...string) *market {
 func (m *market) fill() {
 	m.t.Helper()
 	m.post("/automation-testing/seed")
-	m.souk("customer", "card", "CUSTOMER_001", "5001")
-	m.idle()
+	m.Souk("customer", "card", "CUSTOMER_001", "5001")
+	m.Idle()
 }
 
 // begin runs souk, again where it ran before; of several processes those that do not run.
 func (m *market) begin() {
 	m.t.Helper()
-	if m.parts != nil {
-		m.beginParts(slices.DeleteFunc(slices.Clone(m.parts), func(p *part) bool { return p.proc != nil && !p.proc.Ended() })...)
-		return
+	m.meet(m.Begin())
+	if m.Parts == nil {
+		m.meetDevices(m.Proc)
 	}
-	m.proc = testserver.Start(m.t, append([]string{m.binary, "--data", m.dir, "up", "--http", "127.0.0.1:0", "--test-mode"}, m.flags...)...)
-	m.url = strings.TrimSpace(strings.TrimPrefix(m.proc.WaitLine("online store"), "online store"))
-	m.meetDevices(m.proc)
-	m.proc.WaitLine("ready")
+}
+
+// beginParts runs processes side by side, again where they ran before, and waits until they are ready.
+func (m *market) beginParts(list ...*testmall.Part) {
+	m.t.Helper()
+	m.BeginParts(list...)
+	m.meet(list)
+}
+
+// meet finds out where processes are that have begun.
+func (m *market) meet(list []*testmall.Part) {
+	m.t.Helper()
+	for _, p := range list {
+		if p.Runs[0] == "devices" {
+			p.More = []string{"--mqtt", m.meetDevices(p.Proc)} // where its clients find it again
+		}
+	}
 }
 
 // meetDevices waits until a process says where devices connect, and returns that.
@@ -80,59 +81,16 @@ func (m *market) meetDevices(p *testserver.Process) string {
 	return at
 }
 
-// stop ends souk in good order.
-func (m *market) stop() {
-	m.t.Helper()
-	all := m.running()
-	for _, p := range all {
-		p.Signal(syscall.SIGTERM)
-	}
-	for _, p := range all {
-		if e := p.Wait(); e.Code != 0 {
-			m.t.Fatalf("souk ended with %v", e)
-		}
-	}
-}
-
-// kill9 kills souk; where every part has a process of its own, the processes of some.
-func (m *market) kill9(parts ...string) {
-	m.t.Helper()
-	for _, p := range m.running(parts...) {
-		p.Kill9()
-	}
-}
-
-// running returns the one process of souk, or those of some of its parts, of all unless some are named.
-func (m *market) running(parts ...string) (list []*testserver.Process) {
-	if m.parts == nil {
-		return []*testserver.Process{m.proc}
-	}
-	for _, p := range m.parts {
-		if len(parts) == 0 || slices.ContainsFunc(parts, func(name string) bool { return slices.Contains(p.runs, name) }) {
-			list = append(list, p.proc)
-		}
-	}
-	return list
-}
-
 // pause pauses a service; resume ends that.
 func (m *market) pause(service string) (resume func()) {
 	m.t.Helper()
-	m.souk("service", "pause", service)
-	return func() { m.t.Helper(); m.souk("service", "resume", service) }
-}
-
-// dirOf returns the data directory of the process that runs a part.
-func (m *market) dirOf(name string) string {
-	if m.parts == nil {
-		return m.dir
-	}
-	return m.of(name)[0].dir
+	m.Souk("service", "pause", service)
+	return func() { m.t.Helper(); m.Souk("service", "resume", service) }
 }
 
 func (m *market) post(path string) {
 	m.t.Helper()
-	req, err := http.NewRequestWithContext(m.t.Context(), http.MethodPost, m.url+path, nil)
+	req, err := http.NewRequestWithContext(m.t.Context(), http.MethodPost, m.At("online")+path, nil)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -166,83 +124,10 @@ func (m *market) get(url, bearer string) string {
 	return string(text)
 }
 
-// try runs a command line on the market.
-func (m *market) try(args ...string) (out string, err error) {
-	args = append([]string{"--data", m.dir}, args...)
-	if m.db != "" {
-		args = append([]string{"--db", m.db}, args...)
-	}
-	all, err := exec.CommandContext(m.t.Context(), m.binary, args...).CombinedOutput()
-	return string(all), err
-}
-
-// souk runs a command line that must succeed.
-func (m *market) souk(args ...string) string {
-	m.t.Helper()
-	out, err := m.try(args...)
-	if err != nil {
-		m.t.Fatalf("souk %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return out
-}
-
-// idle waits until nothing is in flight, for several minutes where the machine is slow.
-func (m *market) idle() {
-	m.t.Helper()
-	var said error
-	for range 6 {
-		if said = m.call("wait", control.Args{"timeout": "40s"}, func(json.RawMessage) error { return nil }); said == nil {
-			return
-		}
-	}
-	m.t.Fatalf("it does not come to rest: %v", said)
-}
-
-// call runs an operation of the command line without a process of its own.
-func (m *market) call(operation string, args control.Args, emit func(json.RawMessage) error) error {
-	return control.Call(m.t.Context(), control.Mall{Data: m.dir, DB: m.db}, operation, args, emit)
-}
-
-// rows runs an operation of the command line and returns its rows.
-func rows[T any](m *market, operation string, args control.Args) (list []T) {
-	m.t.Helper()
-	err := m.call(operation, args, func(row json.RawMessage) error {
-		var v T
-		err := json.Unmarshal(row, &v)
-		list = append(list, v)
-		return err
-	})
-	if err != nil {
-		m.t.Fatalf("%s: %v", operation, err)
-	}
-	return list
-}
-
-// record is a record of a log.
-type record struct {
-	Type   string          `json:"type"`
-	Stream string          `json:"stream"`
-	Data   json.RawMessage `json:"data"`
-}
-
-// events returns the data of all events of a type, oldest first.
-func events[T any](m *market, wire string) []T {
-	m.t.Helper()
-	var list []T
-	for _, r := range rows[record](m, "event tail", control.Args{"service": strings.Split(wire, ".")[1], "type": wire, "last": "100000"}) {
-		var e T
-		if err := json.Unmarshal(r.Data, &e); err != nil {
-			m.t.Fatal(err)
-		}
-		list = append(list, e)
-	}
-	return list
-}
-
 // onHand returns how much is on hand of a SKU.
 func (m *market) onHand(sku string) int64 {
 	m.t.Helper()
-	return rows[struct{ OnHand int64 }](m, "stock show", control.Args{"sku": sku})[0].OnHand
+	return testmall.Rows[struct{ OnHand int64 }](m.Mall, "stock show", control.Args{"sku": sku})[0].OnHand
 }
 
 // login is what a device connects with.
@@ -262,7 +147,7 @@ func (m *market) device(id string, more ...string) login {
 	for i := 0; i+1 < len(more); i += 2 {
 		args[more[i]] = more[i+1]
 	}
-	l := rows[login](m, "device add", args)[0]
+	l := testmall.Rows[login](m.Mall, "device add", args)[0]
 	l.m = m
 	return l
 }
@@ -364,18 +249,18 @@ func departureOf(customer string, n int, products ...string) string {
 // (FAILURES 48).
 func (m *market) nowhere(text string) {
 	m.t.Helper()
-	if m.db != "" {
-		dump := m.server.Dump(m.t, m.db)
+	if m.DB != "" {
+		dump := m.Server.Dump(m.t, m.DB)
 		for _, written := range []string{text, hex.EncodeToString([]byte(text))} {
 			if at := strings.Index(dump, written); at >= 0 {
 				m.t.Errorf("%q stands in the database: %s", text, dump[max(0, at-200):at])
 			}
 		}
 	}
-	err := filepath.WalkDir(m.dir, func(path string, d os.DirEntry, err error) error {
-		if err == nil && path != m.dir { // which the test has made
+	err := filepath.WalkDir(m.Dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && path != m.Dir { // which the test has made
 			if info, err := d.Info(); err != nil || info.Mode().Perm()&0o077 != 0 {
-				m.t.Errorf("%s may be read by others: %v, %v", strings.TrimPrefix(path, m.dir), info.Mode(), err)
+				m.t.Errorf("%s may be read by others: %v, %v", strings.TrimPrefix(path, m.Dir), info.Mode(), err)
 			}
 		}
 		if err != nil || !d.Type().IsRegular() || strings.HasSuffix(path, ".mbox") {

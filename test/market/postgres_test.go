@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"testing"
 
+	"example.org/souk/internal/testmall"
 	"example.org/souk/internal/testserver"
 	"example.org/souk/mall/event"
 )
@@ -18,34 +19,34 @@ func TestB20_OnPostgres(t *testing.T) {
 	server := testserver.Postgres(t)
 	db := server.Database(t)
 	m := open(t, "--db", db)
-	m.souk("product", "add", "cup", "2.00", "--name", "Cup", "--threshold", "5", "--restock", "20", "--barcode", "4006381333931")
-	m.souk("stock", "receive", "cup", "5")
-	m.idle()
+	m.Souk("product", "add", "cup", "2.00", "--name", "Cup", "--threshold", "5", "--restock", "20", "--barcode", "4006381333931")
+	m.Souk("stock", "receive", "cup", "5")
+	m.Idle()
 	gate, till := m.device("gate-1"), m.device("till-1")
 	told := till.sub("mqttv5", "payment-due")
 	gate.mustPub("mqttv311", "CustomerArrival", "5001")
-	m.idle()
+	m.Idle()
 	gate.mustPub("mqttv5", "customer-departed", departureOf("5001", 1, "4006381333931", "PRODUCT_001"))
 	await(t, "payment is due", func() bool { return len(heard(told, "payment-due")) == 1 })
 	if got := m.charged(1); len(got) != 1 || got[0].Customer != "CUSTOMER_001" || got[0].Amount.Amount != 1200 {
 		t.Errorf("charged: %+v", got)
 	}
 	await(t, "the shelf is full again", func() bool { return m.onHand("cup") == 24 })
-	if got := events[event.WelcomeShown](m, event.WelcomeShownV1); len(got) != 1 || got[0].Name == "" {
+	if got := testmall.Events[event.WelcomeShown](m.Mall, event.WelcomeShownV1); len(got) != 1 || got[0].Name == "" {
 		t.Errorf("welcomes: %+v", got)
 	}
-	if got := events[event.CustomerDeparted](m, event.CustomerDepartedV1); len(got) != 1 || got[0].Unannounced {
+	if got := testmall.Events[event.CustomerDeparted](m.Mall, event.CustomerDepartedV1); len(got) != 1 || got[0].Unannounced {
 		t.Errorf("departures: %+v", got)
 	}
-	m.souk("device", "revoke", "gate-1")
+	m.Souk("device", "revoke", "gate-1")
 	gate = m.device("gate-2")
-	m.stop()
+	m.Stop()
 
-	m.db = db
-	m.souk("migrate", "--roles", "market_b20")
+	m.DB = db
+	m.Souk("migrate", "--roles", "market_b20")
 	alone := strings.Replace(db, "postgres@", "market_b20_devices@", 1)
-	m.db = alone
-	p := &part{runs: []string{"devices"}, dir: filepath.Join(m.dir, "alone"), more: []string{"--mqtt-sessions-each", "1"}}
+	m.DB = alone
+	p := &testmall.Part{Runs: []string{"devices"}, Dir: filepath.Join(m.Dir, "alone"), More: []string{"--mqtt-sessions-each", "1"}}
 	m.beginParts(p)
 	gate.mustPub("mqttv5", "CustomerArrival", "5001")
 	gate.mustPub("mqttv311", "customer-departed", departureOf("5001", 2, "4006381333931"))
@@ -61,8 +62,8 @@ func TestB20_OnPostgres(t *testing.T) {
 	if out, err := till.pub("mqttv5", "souk/v1/market/till/till-1/ack", "{}"); err == nil || !strings.Contains(out, "Quota exceeded") {
 		t.Errorf("a second session of a device that may have one: %v %s", err, out)
 	}
-	p.proc.Signal(syscall.SIGTERM)
-	if e := p.proc.Wait(); e.Code != 0 || strings.Contains(p.proc.Stderr(), "permission denied") {
-		t.Errorf("devices alone end with %v\n%s", e, p.proc.Stderr())
+	p.Proc.Signal(syscall.SIGTERM)
+	if e := p.Proc.Wait(); e.Code != 0 || strings.Contains(p.Proc.Stderr(), "permission denied") {
+		t.Errorf("devices alone end with %v\n%s", e, p.Proc.Stderr())
 	}
 }

@@ -3,26 +3,16 @@ package market
 import (
 	"fmt"
 	"maps"
-	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	"example.org/souk/internal/testmall"
 	"example.org/souk/internal/testserver"
 	"example.org/souk/mall/event"
 )
-
-// part is a process of a market that runs as several.
-type part struct {
-	runs []string
-	dir  string
-	more []string // flags
-	url  string
-	proc *testserver.Process
-}
 
 // apart is the supermarket with each of its parts in a process of its own, inventory and the fast lane in two, and in another one what stands
 // behind them.
@@ -31,52 +21,14 @@ var apart = []string{
 	"devices", "entrance", "greeter", "exitgate", "inventory", "fastlane", "inventory", "fastlane",
 }
 
-// singly is every service and gateway of the mall in a process of its own.
-var singly = []string{
-	"devices", "entrance", "greeter", "exitgate", "inventory", "fastlane", "logistics", "stores", "customers", "keys", "payments", "notifications", "orders",
-	"baskets", "depot", "analytics", "search", "online", "kiosk", "staff", "console",
-}
-
-// processes lists processes that are to begin, each with the parts that stand apart by spaces.
-func (m *market) processes(list []string) (parts []*part) {
-	for i, runs := range list {
-		parts = append(parts, &part{runs: strings.Fields(runs), dir: filepath.Join(m.dir, strconv.Itoa(i))})
-	}
-	return parts
-}
-
 // openApart starts a market as several processes.
 func openApart(t *testing.T, server *testserver.Server) *market {
 	t.Helper()
-	m := &market{t: t, binary: testserver.Build(t, "example.org/souk/cmd/souk"), dir: t.TempDir(), db: server.Database(t), server: server}
-	m.parts = m.processes(apart)
+	m := &market{Mall: testmall.Open(t), t: t}
+	m.Split(server, apart)
 	m.begin()
 	m.fill()
 	return m
-}
-
-// beginParts runs processes side by side, again where they ran before, and waits until they are ready.
-func (m *market) beginParts(list ...*part) {
-	m.t.Helper()
-	for _, p := range list {
-		args := append([]string{m.binary, "--data", p.dir, "--db", m.db, "run"}, p.runs...)
-		p.proc = testserver.Start(m.t, slices.Concat(args, []string{"--test-mode"}, m.flags, p.more)...)
-	}
-	for _, p := range list {
-		p.url = strings.TrimSpace(strings.TrimPrefix(p.proc.WaitLine("web "), "web"))
-		switch p.runs[0] {
-		case "online":
-			m.url = p.url
-		case "devices":
-			p.more = []string{"--mqtt", m.meetDevices(p.proc)} // where its clients find it again
-		}
-		p.proc.WaitLine("ready")
-	}
-}
-
-// of returns the processes that run a part.
-func (m *market) of(name string) []*part {
-	return slices.DeleteFunc(slices.Clone(m.parts), func(p *part) bool { return !slices.Contains(p.runs, name) })
 }
 
 // flood publishes lines, one after another over one connection, and returns when each is acknowledged.
@@ -91,9 +43,9 @@ func (l login) flood(protocol, topic string, lines []string) {
 }
 
 // handled returns how many messages of a type a process has handled, as it tells Prometheus.
-func (m *market) handled(p *part, bearer, wire string) (n int) {
+func (m *market) handled(p *testmall.Part, bearer, wire string) (n int) {
 	m.t.Helper()
-	text := m.get(p.url+"/metrics", bearer)
+	text := m.get(p.URL+"/metrics", bearer)
 	for _, found := range regexp.MustCompile(`(?m)^souk_messages_total\{result="handled",.*type="`+regexp.QuoteMeta(wire)+`"\} (\d+)$`).FindAllStringSubmatch(text, -1) {
 		one, err := strconv.Atoi(found[1])
 		if err != nil {
@@ -111,17 +63,17 @@ func (m *market) handled(p *part, bearer, wire string) (n int) {
 // the log.
 func TestA6A7_Processes(t *testing.T) {
 	t.Parallel()
-	if !proving(t) {
+	if !testmall.Proving(t) {
 		return
 	}
 	server := testserver.PostgresOwn(t, "max_connections=300")
 	m := openApart(t, server)
-	m.souk("stock", "receive", "PRODUCT_001", "10000")
+	m.Souk("stock", "receive", "PRODUCT_001", "10000")
 	gate, till := m.device("gate-1"), m.device("till-1")
 	told := till.stay("mqttv311", "payment-due")
 	for _, service := range []string{"inventory", "fastlane"} {
 		await(t, "both instances of "+service+" have slices", func() bool {
-			owners, _ := server.Psql(t, m.db, fmt.Sprintf("SELECT count(DISTINCT owner) FROM %s.bb_checkpoint WHERE subscription = '%[1]s' AND owner <> ''", service))
+			owners, _ := server.Psql(t, m.DB, fmt.Sprintf("SELECT count(DISTINCT owner) FROM %s.bb_checkpoint WHERE subscription = '%[1]s' AND owner <> ''", service))
 			return strings.TrimSpace(owners) == "2"
 		})
 	}
@@ -142,10 +94,10 @@ func TestA6A7_Processes(t *testing.T) {
 	visit("mqttv5", 25)
 	visit("mqttv311", 25)
 	m.settle(visits)
-	bearer := "Bearer " + strings.TrimSpace(m.souk("token", "--role", "engineer", "--subject", "eve"))
+	bearer := "Bearer " + strings.TrimSpace(m.Souk("token", "--role", "engineer", "--subject", "eve"))
 	for _, service := range []string{"inventory", "fastlane"} {
 		sum := 0
-		for _, p := range m.of(service) {
+		for _, p := range m.Of(service) {
 			n := m.handled(p, bearer, event.CustomerDepartedV1)
 			if sum += n; n < visits/10 {
 				t.Errorf("an instance of %s has dealt with %d of %d departures", service, n, visits)
@@ -157,22 +109,22 @@ func TestA6A7_Processes(t *testing.T) {
 	}
 	// One instance of each dies in the middle.
 	visit("mqttv5", 15)
-	killed := []*part{m.of("inventory")[0], m.of("fastlane")[1]}
+	killed := []*testmall.Part{m.Of("inventory")[0], m.Of("fastlane")[1]}
 	for _, p := range killed {
-		p.proc.Kill9()
+		p.Proc.Kill9()
 	}
 	visit("mqttv311", 5)
 	m.beginParts(killed...)
 	m.settle(visits)
 	for i, service := range []string{"greeter", "inventory", "fastlane", "entrance", "exitgate"} {
-		away := m.of(service)
+		away := m.Of(service)
 		for _, p := range away {
 			if i%2 == 0 {
-				p.proc.Kill9()
+				p.Proc.Kill9()
 				continue
 			}
-			p.proc.Signal(syscall.SIGTERM)
-			p.proc.Wait()
+			p.Proc.Signal(syscall.SIGTERM)
+			p.Proc.Wait()
 		}
 		visit(protocols[i%2], 2)
 		m.beginParts(away...)
@@ -185,10 +137,10 @@ func TestA6A7_Processes(t *testing.T) {
 	before := visitsOf(t, told)
 	visit("mqttv5", 3)
 	m.settle(visits)
-	m.idle()
+	m.Idle()
 	visit("mqttv311", 2)
-	m.of("devices")[0].proc.Kill9()
-	m.beginParts(m.of("devices")...)
+	m.Of("devices")[0].Proc.Kill9()
+	m.beginParts(m.Of("devices")...)
 	told = till.stay("mqttv311", "payment-due")
 	await(t, "the till is told of what was due while it was away", func() bool {
 		all := visitsOf(t, told)
@@ -196,7 +148,7 @@ func TestA6A7_Processes(t *testing.T) {
 		return len(all) == visits
 	})
 	m.settle(visits)
-	m.idle()
+	m.Idle()
 	m.once(visits)
 }
 
@@ -214,8 +166,8 @@ func visitsOf(t *testing.T, p *testserver.Process) map[string]bool {
 func (m *market) settle(visits int) {
 	m.t.Helper()
 	await(m.t, fmt.Sprint(visits, " visits are dealt with"), func() bool {
-		return len(events[event.PaymentDue](m, event.PaymentDueV1)) >= visits && len(events[event.StockIssued](m, event.StockIssuedV1)) >= visits &&
-			len(events[event.WelcomeShown](m, event.WelcomeShownV1)) >= visits
+		return len(testmall.Events[event.PaymentDue](m.Mall, event.PaymentDueV1)) >= visits && len(testmall.Events[event.StockIssued](m.Mall, event.StockIssuedV1)) >= visits &&
+			len(testmall.Events[event.WelcomeShown](m.Mall, event.WelcomeShownV1)) >= visits
 	})
 }
 
@@ -229,19 +181,19 @@ func (m *market) once(visits int) {
 		}
 		counted[what][visit]++
 	}
-	for _, e := range events[event.CustomerArrived](m, event.CustomerArrivedV1) {
+	for _, e := range testmall.Events[event.CustomerArrived](m.Mall, event.CustomerArrivedV1) {
 		count("arrivals", e.Card)
 	}
-	for _, e := range events[event.WelcomeShown](m, event.WelcomeShownV1) {
+	for _, e := range testmall.Events[event.WelcomeShown](m.Mall, event.WelcomeShownV1) {
 		count("welcomes", e.Visit)
 	}
-	for _, e := range events[event.CustomerDeparted](m, event.CustomerDepartedV1) {
+	for _, e := range testmall.Events[event.CustomerDeparted](m.Mall, event.CustomerDepartedV1) {
 		count("departures", e.Card)
 	}
-	for _, e := range events[event.StockIssued](m, event.StockIssuedV1) {
+	for _, e := range testmall.Events[event.StockIssued](m.Mall, event.StockIssuedV1) {
 		count("issues", e.Visit)
 	}
-	for _, e := range events[event.PaymentDue](m, event.PaymentDueV1) {
+	for _, e := range testmall.Events[event.PaymentDue](m.Mall, event.PaymentDueV1) {
 		count("dues", e.Visit)
 		if e.Total.Amount != 2000 {
 			m.t.Errorf("due: %+v", e)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"example.org/souk/internal/control"
+	"example.org/souk/internal/testmall"
 	"example.org/souk/internal/testserver"
 	"example.org/souk/mall/event"
 )
@@ -110,9 +111,9 @@ func TestA4_Restock(t *testing.T) {
 	binary := testserver.Build(t, "example.org/souk/cmd/souk")
 	s, flags := sell(t, binary)
 	m := open(t, flags...)
-	m.souk("product", "add", "cup", "2.00", "--name", "Cup", "--threshold", "5", "--restock", "20")
-	m.souk("stock", "receive", "cup", "7")
-	m.idle()
+	m.Souk("product", "add", "cup", "2.00", "--name", "Cup", "--threshold", "5", "--restock", "20")
+	m.Souk("stock", "receive", "cup", "7")
+	m.Idle()
 	gate, till := m.device("gate-1"), m.device("till-1")
 	w := s.watcher(m)
 	w.Store = "nowhere"
@@ -123,13 +124,13 @@ func TestA4_Restock(t *testing.T) {
 		t.Helper()
 		n++
 		gate.mustPub("mqttv311", "customer-departed", departureOf("CUSTOMER_001", n, strings.Split(strings.Repeat("cup ", cups)[:4*cups-1], " ")...))
-		m.idle()
+		m.Idle()
 	}
 	expect := func(needed, ordered int) []order {
 		t.Helper()
 		await(t, fmt.Sprint(ordered, " orders are at the supplier"), func() bool { return s.entries("ordered") >= ordered })
-		m.idle()
-		if got := events[event.RestockNeeded](m, event.RestockNeededV1); len(got) != needed || s.entries("ordered") != ordered {
+		m.Idle()
+		if got := testmall.Events[event.RestockNeeded](m.Mall, event.RestockNeededV1); len(got) != needed || s.entries("ordered") != ordered {
 			t.Fatalf("it was asked for %d times and %d orders are at the supplier, want %d and %d", len(got), s.entries("ordered"), needed, ordered)
 		}
 		await(t, "they appeared on the bus", func() bool { return len(heard(bus, "RestockNeeded")) >= ordered })
@@ -152,7 +153,7 @@ func TestA4_Restock(t *testing.T) {
 	}
 	await(t, "the goods are in", func() bool { return m.onHand("cup") == 22 })
 	await(t, "all notices are answered", func() bool { return len(heard(bus, "receipt")) == 3 })
-	if got := events[event.GoodsReceived](m, event.GoodsReceivedV1); len(got) != 1 || m.onHand("cup") != 22 {
+	if got := testmall.Events[event.GoodsReceived](m.Mall, event.GoodsReceivedV1); len(got) != 1 || m.onHand("cup") != 22 {
 		t.Fatalf("%d on hand after %+v", m.onHand("cup"), got)
 	}
 	take(17)
@@ -161,18 +162,20 @@ func TestA4_Restock(t *testing.T) {
 	second := expect(2, 2)[1]
 	// It is cancelled: the next cup asks again.
 	w.mustPub("mqttv5", "purchase-canceled", fmt.Sprintf(`{"purchase_id":%q,"reason":"sold out"}`, second.Purchase))
-	await(t, "it is cancelled", func() bool { return len(events[event.PurchaseCanceled](m, event.PurchaseCanceledV1)) == 1 })
-	m.idle()
+	await(t, "it is cancelled", func() bool {
+		return len(testmall.Events[event.PurchaseCanceled](m.Mall, event.PurchaseCanceledV1)) == 1
+	})
+	m.Idle()
 	expect(2, 2)
 	take(1)
 	third := expect(3, 3)[2]
 	for flag, want := range map[string]int{"--open": 1, "--limit=2": 2} {
-		if list := strings.Fields(m.souk("-o", "jsonl", "purchase", "list", flag)); len(list) != want || !strings.Contains(list[0], third.Purchase) {
+		if list := strings.Fields(m.Souk("-o", "jsonl", "purchase", "list", flag)); len(list) != want || !strings.Contains(list[0], third.Purchase) {
 			t.Errorf("purchase list %s shows %q", flag, list)
 		}
 	}
 	// An operator cancels as well, and the bus is told.
-	m.souk("purchase", "cancel", third.Purchase, "--why", "we close")
+	m.Souk("purchase", "cancel", third.Purchase, "--why", "we close")
 	await(t, "the bus is told", func() bool { return strings.Contains(strings.Join(heard(bus, "RestockCanceled"), ""), third.Purchase) })
 	take(1)
 	expect(4, 4)
@@ -212,20 +215,20 @@ func TestRestockLoopWithFaults(t *testing.T) {
 	gate := m.device("gate-1")
 	const products = 6
 	for i := range products {
-		m.souk("product", "add", fmt.Sprint("cup", i), "2.00", "--name", "Cup", "--threshold", "5", "--restock", "20")
-		m.souk("stock", "receive", fmt.Sprint("cup", i), "5")
+		m.Souk("product", "add", fmt.Sprint("cup", i), "2.00", "--name", "Cup", "--threshold", "5", "--restock", "20")
+		m.Souk("stock", "receive", fmt.Sprint("cup", i), "5")
 	}
-	m.idle()
+	m.Idle()
 	for i := range products {
 		gate.mustPub(protocols[i%2], "customer-departed", departureOf("CUSTOMER_001", i, fmt.Sprint("cup", i)))
 		if i == products/2 {
-			m.kill9("devices", "exitgate", "inventory", "logistics")
+			m.Kill9("devices", "exitgate", "inventory", "logistics")
 			m.begin()
 		}
 	}
 	defer func() {
 		if t.Failed() {
-			t.Logf("the ledger of the supplier: %s\n%s", s.ask("GET", "/ledger", ""), m.souk("event", "tail", "--service", "logistics"))
+			t.Logf("the ledger of the supplier: %s\n%s", s.ask("GET", "/ledger", ""), m.Souk("event", "tail", "--service", "logistics"))
 		}
 	}()
 	await(t, "all shelves are full", func() bool {
@@ -240,7 +243,7 @@ func TestRestockLoopWithFaults(t *testing.T) {
 		t.Errorf("%d orders, want %d", n, products)
 	}
 	await(t, "every delivery has its receipt", func() bool { return s.entries("receipt") == s.entries("delivered") })
-	m.idle()
+	m.Idle()
 	for i := range products {
 		if got := m.onHand(fmt.Sprint("cup", i)); got != 24 {
 			t.Errorf("%d of cup%d on hand, want 24", got, i)
@@ -256,11 +259,11 @@ func TestRestockByDefault(t *testing.T) {
 	t.Parallel()
 	m := open(t)
 	m.keepsToItself()
-	m.souk("product", "add", "cup", "2.00", "--name", "Cup", "--threshold", "5", "--restock", "20")
-	m.souk("stock", "receive", "cup", "5")
-	m.idle()
+	m.Souk("product", "add", "cup", "2.00", "--name", "Cup", "--threshold", "5", "--restock", "20")
+	m.Souk("stock", "receive", "cup", "5")
+	m.Idle()
 	m.device("gate-1").mustPub("mqttv5", "customer-departed", departureOf("CUSTOMER_001", 1, "cup"))
 	await(t, "the shelf is full again", func() bool {
-		return rows[struct{ OnHand int64 }](m, "stock show", control.Args{"sku": "cup"})[0].OnHand == 24
+		return testmall.Rows[struct{ OnHand int64 }](m.Mall, "stock show", control.Args{"sku": "cup"})[0].OnHand == 24
 	})
 }

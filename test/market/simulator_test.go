@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.org/souk/internal/testmall"
 	"example.org/souk/internal/testserver"
 	"example.org/souk/mall/event"
 )
@@ -45,7 +46,7 @@ func (l login) play(flags ...string) (list []passed) {
 
 func (l login) begin(flags ...string) *testserver.Process {
 	args := append([]string{
-		l.m.binary, "device", "gate", l.Device, "--server", "mqtt://" + l.m.host + ":" + l.m.port,
+		l.m.Binary, "device", "gate", l.Device, "--server", "mqtt://" + l.m.host + ":" + l.m.port,
 		"--customers", "CUSTOMER_001,CUSTOMER_002,9001,9002", "--products", "PRODUCT_001,PRODUCT_002", "--rate", "200",
 	}, flags...)
 	return testserver.Command{Args: args, Env: []string{"SOUK_DEVICE_PASSWORD=" + l.Password}}.Start(l.m.t)
@@ -56,11 +57,11 @@ func (l login) begin(flags ...string) *testserver.Process {
 func TestA9_GateWithFaults(t *testing.T) {
 	t.Parallel()
 	m := open(t)
-	m.souk("stock", "receive", "PRODUCT_001", "100000")
-	m.souk("stock", "receive", "PRODUCT_002", "100000")
+	m.Souk("stock", "receive", "PRODUCT_001", "100000")
+	m.Souk("stock", "receive", "PRODUCT_002", "100000")
 	display := m.device("display-1")
 	screen := testserver.Command{
-		Args: []string{m.binary, "device", "display", "display-1", "--server", "mqtt://" + m.host + ":" + m.port, "--mqtt-version", "3"},
+		Args: []string{m.Binary, "device", "display", "display-1", "--server", "mqtt://" + m.host + ":" + m.port, "--mqtt-version", "3"},
 		Env:  []string{"SOUK_DEVICE_PASSWORD=" + display.Password},
 	}.Start(t)
 	screen.WaitLine("(connected)")
@@ -97,12 +98,12 @@ func TestA9_GateWithFaults(t *testing.T) {
 			}
 		}
 	}
-	m.idle()
-	if got := events[event.CustomerDeparted](m, event.CustomerDepartedV1); len(got) != departures {
+	m.Idle()
+	if got := testmall.Events[event.CustomerDeparted](m.Mall, event.CustomerDepartedV1); len(got) != departures {
 		t.Errorf("%d departures, %d got through", len(got), departures)
 	}
 	came := map[string]int{}
-	for _, a := range events[event.CustomerArrived](m, event.CustomerArrivedV1) {
+	for _, a := range testmall.Events[event.CustomerArrived](m.Mall, event.CustomerArrivedV1) {
 		who := a.Customer
 		if who == "" {
 			who = a.Card
@@ -116,14 +117,14 @@ func TestA9_GateWithFaults(t *testing.T) {
 	}
 	for sku, n := range pieces {
 		taken := int64(0)
-		for _, i := range events[event.StockIssued](m, event.StockIssuedV1) {
+		for _, i := range testmall.Events[event.StockIssued](m.Mall, event.StockIssuedV1) {
 			for _, l := range i.Lines {
 				if l.SKU == sku {
 					taken += l.Quantity
 				}
 			}
 		}
-		for _, d := range events[event.StockDiscrepancy](m, event.StockDiscrepancyV1) {
+		for _, d := range testmall.Events[event.StockDiscrepancy](m.Mall, event.StockDiscrepancyV1) {
 			if d.SKU == sku {
 				taken += d.Quantity
 			}
@@ -132,7 +133,7 @@ func TestA9_GateWithFaults(t *testing.T) {
 			t.Errorf("%d of %s left by the books, %d went through the gates", taken, sku, n)
 		}
 	}
-	if got := events[event.PaymentDue](m, event.PaymentDueV1); len(got) != departures {
+	if got := testmall.Events[event.PaymentDue](m.Mall, event.PaymentDueV1); len(got) != departures {
 		t.Errorf("%d payments are due, want %d", len(got), departures)
 	}
 	await(t, "the display welcomes somebody by name", func() bool {

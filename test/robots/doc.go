@@ -1,3 +1,3 @@
-// Package robots tries the mall with robots: the mall in one process on SQLite, and robots as other processes, which know only the
-// wire.
+// Package robots tries the mall with robots, which are other processes and know only the wire: the mall in one process on SQLite, and with every
+// service in a process of its own on PostgreSQL.
 package robots

@@ -3,27 +3,30 @@ package robots
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/coder/websocket"
 
 	robotsv1 "example.org/souk/api/gen/souk/robots/v1"
 	"example.org/souk/api/gen/souk/robots/v1/robotsv1connect"
-	"example.org/souk/backbone"
 	"example.org/souk/gateway/devices"
-	"example.org/souk/internal/house"
+	"example.org/souk/internal/control"
+	"example.org/souk/internal/testmall"
 	"example.org/souk/internal/testserver"
 	"example.org/souk/mall"
-	"example.org/souk/mall/command"
 	"example.org/souk/mall/depot"
 	"example.org/souk/mall/event"
 )
@@ -31,168 +34,129 @@ import (
 // lease is short, so that tests need not wait for long.
 const lease = 3 * time.Second
 
+// shops and goods are how many shops the mall of the tests has, and how many things each of them sells.
+const shops, goods = 3, 3
+
 // floor is a mall whose depot robots work for.
 type floor struct {
-	t      testing.TB
-	binary string
-	dir    string
-	house  *house.House
+	*testmall.Mall
 	logins map[string]string
 }
 
-func open(t testing.TB) *floor {
+// open starts souk, as one process or in the way that the test is run in (everyWay), with shops that sell things, and somebody who buys them.
+func open(t *testing.T) *floor {
 	t.Helper()
-	f := &floor{t: t, binary: testserver.Build(t, "example.org/souk/cmd/souk"), dir: t.TempDir(), logins: map[string]string{}}
-	f.begin("127.0.0.1:0")
-	t.Cleanup(f.end)
-	for i := range 3 {
-		store := fmt.Sprintf("store-%d", i)
-		f.do(command.CreateStore{Store: store, Name: store, Location: "main"})
+	f := &floor{Mall: testmall.Open(t, "--robot-lease", lease.String(), "--mqtt", "off", "--logistics", "off"), logins: map[string]string{}}
+	f.Begin()
+	f.do("customer register", control.Args{"customer": "amina", "name": "Amina"})
+	for i := range shops {
+		f.do("store create", control.Args{"store": shop(i), "name": shop(i)})
 	}
+	f.Idle()
+	for i := range shops {
+		for n := range goods {
+			f.do("product add", control.Args{"product": thing(i, n), "store": shop(i), "name": "goods", "price": "1.00"})
+			f.do("stock receive", control.Args{"sku": thing(i, n), "quantity": "1000"})
+		}
+	}
+	f.Idle()
 	return f
 }
 
-func (f *floor) begin(http string) {
-	f.t.Helper()
-	h, err := house.Open(f.t.Context(), house.Config{
-		Data: filepath.Join(f.dir, "mall"), HTTP: http, Empty: true, RobotLease: lease, Payment: house.PaymentConfig{Program: []string{f.binary}},
-		Logger: slog.New(slog.NewTextHandler(f.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
-	})
-	if err == nil {
-		err = h.Start(f.t.Context())
-	}
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	f.house = h
-}
+func shop(i int) string { return fmt.Sprintf("store-%d", i) }
 
-func (f *floor) end() {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	if err := f.house.Stop(ctx); err != nil {
-		f.t.Errorf("the mall stops: %v", err)
-	}
-}
+// thing is what a shop sells.
+func thing(shop, n int) string { return fmt.Sprintf("thing-%d-%d", shop, n) }
 
-func (f *floor) do(c backbone.Command) {
-	f.t.Helper()
-	answer, err := f.house.Do(f.t.Context(), c)
-	if err == nil {
-		err = answer.Err()
-	}
-	if err != nil {
-		f.t.Fatalf("%+v: %v", c, err)
-	}
+// do runs an operation of the command line.
+func (f *floor) do(operation string, args control.Args) {
+	f.T.Helper()
+	testmall.Rows[json.RawMessage](f.Mall, operation, args)
 }
 
 // login gives a device a login.
 func (f *floor) login(kind devices.Kind, device string) {
-	f.t.Helper()
-	f.logins[device] = devices.NewPassword()
-	f.do(devices.AddDevice{Device: device, Kind: kind, Hash: devices.HashOf(f.logins[device])})
+	f.T.Helper()
+	f.logins[device] = testmall.Rows[struct{ Password string }](f.Mall, "device add", control.Args{"device": device, "kind": string(kind), "store": shop(0)})[0].Password
 }
 
 // robots starts a program with so many robots, NAME-1 and so on.
 func (f *floor) robots(name string, count int, flags ...string) *testserver.Process {
-	f.t.Helper()
-	var passwords strings.Builder
-	for i := range count {
-		id := fmt.Sprintf("%s-%d", name, i+1)
-		f.login(devices.Robot, id)
-		fmt.Fprintln(&passwords, id, f.logins[id])
+	f.T.Helper()
+	file := filepath.Join(f.T.TempDir(), name+".txt")
+	f.Souk("device", "add", name, "--kind", "robot", "--count", strconv.Itoa(count), "--password-file", file)
+	written, err := os.ReadFile(file)
+	if err != nil {
+		f.T.Fatal(err)
 	}
-	file := filepath.Join(f.dir, name+".txt")
-	if err := os.WriteFile(file, []byte(passwords.String()), 0o600); err != nil {
-		f.t.Fatal(err)
+	for line := range strings.Lines(string(written)) {
+		words := strings.Fields(line)
+		f.logins[words[0]] = words[1]
 	}
 	args := append([]string{
-		f.binary, "device", "robot", name, "--count", fmt.Sprint(count), "--password-file", file, "--server", f.house.URL(), "--speed", "10000",
+		f.Binary, "device", "robot", name, "--count", strconv.Itoa(count), "--password-file", file, "--server", f.At("depot"), "--speed", "10000",
 	}, flags...)
-	return testserver.Command{Args: args}.Start(f.t)
+	return testserver.Start(f.T, args...)
 }
 
-// order has the depot fetch so many lists, as the checkout does.
+// order checks out so many baskets, whose orders are the lists that the depot has fetched: with one to three shops in turn.
 func (f *floor) order(prefix string, count int) (ids []string) {
-	f.t.Helper()
+	f.T.Helper()
 	for i := range count {
 		id := fmt.Sprintf("%s-%d", prefix, i)
-		c := command.CreateShoppingList{List: id, Order: id}
-		for n := range 1 + i%3 {
-			c.Stops = append(c.Stops, mall.Stop{
-				Stop: int64(n) + 1, Store: fmt.Sprintf("store-%d", (i+n)%3), SKU: fmt.Sprintf("sku-%d", n), Name: "goods", Quantity: int64(1 + (i+n)%4),
-			})
+		var items []control.Item
+		for n := range stops(i) {
+			items = append(items, control.Item{Product: thing((i+n)%shops, n), Quantity: int64(1 + (i+n)%4)})
 		}
-		f.do(c)
-		f.do(command.InitiateShopping{List: id})
+		list, err := json.Marshal(items)
+		if err != nil {
+			f.T.Fatal(err)
+		}
+		f.do("basket start", control.Args{"basket": id, "customer": "amina"})
+		f.do("basket add", control.Args{"basket": id, "items": string(list)})
+		f.do("basket checkout", control.Args{"basket": id, "order": id})
 		ids = append(ids, id)
 	}
 	return ids
 }
 
+// stops is how many stops the list of an order has.
+func stops(order int) int { return 1 + order%3 }
+
 // until waits for something that is to happen soon.
 func (f *floor) until(what string, within time.Duration, happened func() bool) {
-	f.t.Helper()
-	if !testserver.Await(f.t.Context(), within, happened) {
-		f.t.Fatalf("within %v it did not come to this: %s\n%s", within, what, f.state())
+	f.T.Helper()
+	if !testserver.Await(f.T.Context(), within, happened) {
+		f.T.Fatalf("within %v it did not come to this: %s\n%s", within, what, f.state())
 	}
 }
 
-// state tells how lists and robots are, for a test that fails.
+// list is a shopping list.
+type list struct {
+	List, State, Robot string
+	Stops, Settled     int
+}
+
+// lists returns all shopping lists.
+func (f *floor) lists() []list {
+	f.T.Helper()
+	return testmall.Rows[list](f.Mall, "shopping list", control.Args{"all": "true", "limit": "1000"})
+}
+
+// state tells how lists are that are not done, for a test that fails.
 func (f *floor) state() string {
-	ctx := context.Background()
-	lists, err := depot.Lists(ctx, f.house.Reader("depot"), "", 1000)
-	robots, also := depot.Robots(ctx, f.house.Reader("depot"), "", 1000)
-	var text strings.Builder
-	fmt.Fprintln(&text, err, also)
-	for _, l := range lists {
-		if l.State != "completed" {
-			fmt.Fprintf(&text, "%+v\n", l)
-		}
-	}
-	for _, b := range robots {
-		fmt.Fprintf(&text, "%+v\n", b)
-	}
-	return text.String()
+	return fmt.Sprintf("%+v", slices.DeleteFunc(f.lists(), func(l list) bool { return l.State == "completed" }))
 }
 
 func (f *floor) completed(ids []string) bool {
-	lists, err := depot.Lists(f.t.Context(), f.house.Reader("depot"), "", 1000)
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	f.T.Helper()
 	n := 0
-	for _, l := range lists {
+	for _, l := range f.lists() {
 		if l.State == "completed" && slices.Contains(ids, l.List) {
 			n++
 		}
 	}
 	return n == len(ids)
-}
-
-// log returns the depot's log.
-func (f *floor) log() (all []*backbone.Message) {
-	f.t.Helper()
-	at := int64(0)
-	for {
-		list, err := f.house.Reader("depot").Log(f.t.Context(), backbone.ReadQuery{After: at, Kinds: backbone.EventKinds(), Limit: 1000})
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		all = append(all, list...)
-		if len(list) < 1000 {
-			return all
-		}
-		at = list[len(list)-1].Position
-	}
-}
-
-func read[E any](f *floor, m *backbone.Message) (e E) {
-	f.t.Helper()
-	if err := json.Unmarshal(m.Data, &e); err != nil {
-		f.t.Fatalf("%s: %v", m.Type, err)
-	}
-	return e
 }
 
 // tally is what the log tells, counted from outside the service.
@@ -206,29 +170,29 @@ type tally struct {
 
 // tally counts, and holds that no robot is given a list while it has one.
 func (f *floor) tally() *tally {
-	f.t.Helper()
+	f.T.Helper()
 	t := &tally{completed: map[string][]event.ShoppingListCompleted{}, picked: map[string]int{}, has: map[string]string{}}
-	for _, m := range f.log() {
-		switch m.Type {
+	for _, r := range f.Log("depot", "") {
+		switch r.Type {
 		case event.ShoppingListCompletedV1:
-			e := read[event.ShoppingListCompleted](f, m)
+			e := testmall.Read[event.ShoppingListCompleted](f.Mall, r)
 			t.completed[e.List] = append(t.completed[e.List], e)
 		case event.StopPickedV1, event.StopShortV1:
-			e := read[event.StopPicked](f, m)
+			e := testmall.Read[event.StopPicked](f.Mall, r)
 			t.picked[fmt.Sprintf("%s/%d", e.List, e.Stop)]++
 		case event.RobotLostV1:
-			e := read[event.RobotLost](f, m)
+			e := testmall.Read[event.RobotLost](f.Mall, r)
 			t.lost, t.has[e.Robot] = append(t.lost, e), ""
 		case event.ItemsRecoveredV1:
-			t.recovered = append(t.recovered, read[event.ItemsRecovered](f, m))
+			t.recovered = append(t.recovered, testmall.Read[event.ItemsRecovered](f.Mall, r))
 		case (depot.RobotTasked{}).EventType():
-			e := read[depot.RobotTasked](f, m)
+			e := testmall.Read[depot.RobotTasked](f.Mall, r)
 			if t.has[e.Robot] != "" {
-				f.t.Errorf("%s is given %s and has %s", e.Robot, e.List, t.has[e.Robot])
+				f.T.Errorf("%s is given %s and has %s", e.Robot, e.List, t.has[e.Robot])
 			}
 			t.has[e.Robot] = e.List
 		case (depot.RobotFreed{}).EventType():
-			t.has[read[depot.RobotFreed](f, m).Robot] = ""
+			t.has[testmall.Read[depot.RobotFreed](f.Mall, r).Robot] = ""
 		}
 	}
 	return t
@@ -236,15 +200,15 @@ func (f *floor) tally() *tally {
 
 // once holds that every list was done once, and each of its stops was settled once.
 func (f *floor) once(ids []string) *tally {
-	f.t.Helper()
+	f.T.Helper()
 	t := f.tally()
 	for i, id := range ids {
 		if n := len(t.completed[id]); n != 1 {
-			f.t.Errorf("%s was done %d times", id, n)
+			f.T.Errorf("%s was done %d times", id, n)
 		}
-		for n := range 1 + i%3 {
+		for n := range stops(i) {
 			if times := t.picked[fmt.Sprintf("%s/%d", id, n+1)]; times != 1 {
-				f.t.Errorf("stop %d of %s was settled %d times", n+1, id, times)
+				f.T.Errorf("stop %d of %s was settled %d times", n+1, id, times)
 			}
 		}
 	}
@@ -256,6 +220,8 @@ func TestB15_RobotsCompleteListsNoneTwice(t *testing.T) {
 	t.Parallel()
 	f := open(t)
 	before := f.order("early", 10)
+	bearer := "Bearer " + strings.TrimSpace(f.Souk("token", "--role", "staff", "--subject", "ann"))
+	moves := f.watch(bearer)
 	f.robots("robot", 5)
 	ids := f.order("late", 20)
 	f.until("every list is done", 3*time.Minute, func() bool { return f.completed(before) && f.completed(ids) })
@@ -266,15 +232,16 @@ func TestB15_RobotsCompleteListsNoneTwice(t *testing.T) {
 			t.Errorf("%s lacks %v, though everything was there", c[0].List, c[0].Missing)
 		}
 	}
-	// Where robots are is shown, and is not in the log.
-	seen, last := f.house.Robots().Sightings(0)
-	if len(seen) != 5 || last == 0 || !seen[0].Online || seen[0].Battery == 0 {
-		t.Errorf("sightings %+v", seen)
+	// Where robots are is shown as they go, and is not in the log.
+	if places := moves(); len(places) != 5 || len(slices.Concat(slices.Collect(maps.Values(places))...)) < 20 {
+		t.Errorf("the five robots were seen at %v", places)
 	}
-	if n := f.house.Robots().Counts().Positions; n < 50 {
-		t.Errorf("%d positions came", n)
+	for _, r := range f.board(bearer) {
+		if r.Battery == 0 || time.Since(r.Seen) > time.Minute {
+			t.Errorf("the board shows %+v", r)
+		}
 	}
-	if n := len(f.log()); n > 1500 {
+	if n := len(f.Log("depot", "")); n > 1500 {
 		t.Errorf("the log has %d events", n)
 	}
 }
@@ -288,16 +255,9 @@ func TestB15_KilledRobotsLoseTheirLists(t *testing.T) {
 	ids := f.order("list", 12)
 	// One of them carries something and has more to pick.
 	f.until("a robot carries something", time.Minute, func() bool {
-		for _, b := range []string{"doomed-1", "doomed-2", "doomed-3"} {
-			task, err := depot.TaskOf(t.Context(), f.house.Reader("depot"), b)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if task != nil && len(task.Carries) > 0 && len(task.Done) < len(task.Stops) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(f.lists(), func(l list) bool {
+			return strings.HasPrefix(l.Robot, "doomed-") && l.Settled > 0 && l.Settled < l.Stops
+		})
 	})
 	doomed.Kill9()
 	f.robots("robot", 3)
@@ -345,9 +305,7 @@ func TestB15_FaultyRobotsAndARestart(t *testing.T) {
 	}
 	ids := f.order("list", 20)
 	f.until("some lists are done", 2*time.Minute, func() bool { return len(f.tally().completed) >= 3 })
-	address := strings.TrimPrefix(f.house.URL(), "http://")
-	f.end()
-	f.begin(address)
+	f.beginAgain()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, at.FaultsAt, strings.NewReader(`{"short":100,"duplicates":100}`))
 	if err != nil {
 		t.Fatal(err)
@@ -367,13 +325,88 @@ func TestB15_FaultyRobotsAndARestart(t *testing.T) {
 	}
 }
 
+// beginAgain ends what robots speak with, and runs it again where they find it.
+func (f *floor) beginAgain() {
+	f.T.Helper()
+	at := []string{"--http", strings.TrimPrefix(f.At("depot"), "http://")}
+	f.Stop("depot")
+	if f.Parts == nil {
+		f.Flags = append(f.Flags, at...)
+	}
+	for _, p := range f.Of("depot") {
+		p.More = at
+	}
+	f.Begin()
+}
+
+// shown is a robot as staff are shown it.
+type shown struct {
+	Robot   string
+	At      mall.Place
+	Battery int64
+	Seen    time.Time
+}
+
+// watch opens the page of staff that moves by itself. The function returned tells where each robot has been seen so far.
+func (f *floor) watch(bearer string) func() map[string][]mall.Place {
+	f.T.Helper()
+	conn, _, err := websocket.Dial(f.T.Context(), strings.Replace(f.At("staff"), "http", "ws", 1)+"/staff/feed", //nolint:bodyclose // the library owns the body of an upgraded connection
+		&websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {bearer}}})
+	if err != nil {
+		f.T.Fatal(err)
+	}
+	f.T.Cleanup(func() { _ = conn.CloseNow() })
+	var mu sync.Mutex
+	places := map[string][]mall.Place{}
+	go func() {
+		for {
+			_, data, err := conn.Read(f.T.Context())
+			var frame struct{ Robots []shown }
+			if err != nil || json.Unmarshal(data, &frame) != nil {
+				return
+			}
+			mu.Lock()
+			for _, r := range frame.Robots {
+				if was := places[r.Robot]; len(was) == 0 || was[len(was)-1] != r.At {
+					places[r.Robot] = append(places[r.Robot], r.At)
+				}
+			}
+			mu.Unlock()
+		}
+	}()
+	return func() map[string][]mall.Place {
+		mu.Lock()
+		defer mu.Unlock()
+		return maps.Clone(places)
+	}
+}
+
+// board returns the robots that staff are shown.
+func (f *floor) board(bearer string) []shown {
+	f.T.Helper()
+	req, err := http.NewRequestWithContext(f.T.Context(), http.MethodGet, f.At("staff")+"/staff/robots", nil)
+	if err != nil {
+		f.T.Fatal(err)
+	}
+	req.Header.Set("Authorization", bearer)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		f.T.Fatal(err)
+	}
+	var list struct{ Robots []shown }
+	if err := errors.Join(json.NewDecoder(resp.Body).Decode(&list), resp.Body.Close()); err != nil || resp.StatusCode != http.StatusOK {
+		f.T.Fatalf("the board: %s %v", resp.Status, err)
+	}
+	return list.Robots
+}
+
 // stream opens a robot's stream by hand.
 func (f *floor) stream(ctx context.Context, robot, password string) *connect.BidiStreamForClient[robotsv1.WorkRequest, robotsv1.WorkResponse] {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: protocols}
-	f.t.Cleanup(transport.CloseIdleConnections)
-	s := robotsv1connect.NewRobotsServiceClient(&http.Client{Transport: transport}, f.house.URL(), connect.WithGRPC()).Work(ctx)
+	f.T.Cleanup(transport.CloseIdleConnections)
+	s := robotsv1connect.NewRobotsServiceClient(&http.Client{Transport: transport}, f.At("depot"), connect.WithGRPC()).Work(ctx)
 	request := http.Request{Header: http.Header{}}
 	request.SetBasicAuth(robot, password)
 	s.RequestHeader()["Authorization"] = request.Header["Authorization"]
@@ -382,7 +415,7 @@ func (f *floor) stream(ctx context.Context, robot, password string) *connect.Bid
 
 // first says hello and returns what follows.
 func (f *floor) first(robot, password string) (*robotsv1.WorkResponse, error) {
-	ctx, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(f.T.Context(), 20*time.Second)
 	defer cancel()
 	s := f.stream(ctx, robot, password)
 	_ = s.Send(&robotsv1.WorkRequest{Say: &robotsv1.WorkRequest_Hello{Hello: &robotsv1.Hello{Session: "s1", Carries: 5}}}) // what is wrong is received
@@ -412,7 +445,7 @@ func TestF10_OnlyRobotsWithALogin(t *testing.T) {
 		t.Fatalf("%v %v", m, err)
 	}
 	began := time.Now()
-	f.do(devices.RevokeDevice{Device: "robot-1"})
+	f.do("device revoke", control.Args{"device": "robot-1"})
 	if m, err := s.Receive(); connect.CodeOf(err) != connect.CodeUnauthenticated {
 		t.Errorf("%v %v", m, err)
 	}

@@ -131,7 +131,7 @@ func TestBasketsByTheCommandLine(t *testing.T) {
 	refused(t, binary, dir, 1, "not_open", "basket", "add", "B1", "PRODUCT_001=1")
 	m.stop()
 
-	m.flags = []string{"--basket-hold", "1h"}
+	m.flags[1] = "1h"
 	m.begin()
 	started := rows(t, binary, dir, "basket", "start", "--customer", "CUSTOMER_002")[0]
 	id := fmt.Sprint(started["basket"])

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // souk runs a command line on the mall of a directory to its end, in the way that the test is run in.
@@ -26,7 +27,7 @@ func TestCommandLine(t *testing.T) {
 	if _, code := souk(t, binary, dir, "wait", "--idle"); code != 0 {
 		t.Fatalf("wait: %d", code)
 	}
-	if info, err := os.Stat(filepath.Join(dir, "souk.sock")); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(filepath.Join(m.dirOf("orders"), "souk.sock")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket: %v %v", info, err)
 	}
 	check := func() {
@@ -98,6 +99,12 @@ func TestCommandLine(t *testing.T) {
 		}
 		if out, code := souk(t, binary, dir, strings.Fields(c.args)...); code != 0 {
 			t.Errorf("%s: %d %s", c.args, code, out)
+		}
+		if m.others != nil { // they hear of it, and what is revoked ends within five seconds
+			within(t, 5*time.Second, c.args, func() bool {
+				status, _ := m.call("GET", "/stock/PRODUCT_001", "", "Authorization", bearer)
+				return status == c.want
+			})
 		}
 		if status, answer := m.call("GET", "/stock/PRODUCT_001", "", "Authorization", bearer); status != c.want {
 			t.Errorf("after %s: %d %s", c.args, status, answer)

@@ -10,8 +10,11 @@ import (
 )
 
 // everyWay are tests that run with every service in a process of its own as well, on PostgreSQL: the same functions. They meet the mall through
-// the online store, the command line and what stands around it, so that it is nothing to them which process does what. Not among them, and not
-// explained yet: restock of B3_Scenarios, which tells of the events of a stock in another order. B5_StuckUndo was not seen to hold.
+// the online store, the command line and what stands around it, so that it is nothing to them which process does what.
+//
+// Not among them are those that look at one process or at its file (E5_DatabaseLocked, E5_DiskFull, F9_ClaimOfADeadProcess, Migrate, the backups,
+// F16_TheForgottenStayForgotten, which has its like on PostgreSQL), that work on a mall of which nothing runs (CatalogueAsAFile), that empty the world, which one of
+// several processes may not (F9_KeyOutlivesTheProcess), and those that are of processes anyway.
 var everyWay = []struct {
 	name string
 	test func(*testing.T)
@@ -49,6 +52,34 @@ var everyWay = []struct {
 	{"E9_Discard", TestE9_Discard, true},
 	{"F9_KeysUnderKill", TestF9_KeysUnderKill, true},
 	{"F16_NothingPersonalInTheClear", TestF16_NothingPersonalInTheClear, false},
+	{"B1_NothingBreaksOverTheWire", TestB1_NothingBreaksOverTheWire, false},
+	{"B12_MistakesAreNamedOverTheWire", TestB12_MistakesAreNamedOverTheWire, false},
+	{"B3_Scenarios", TestB3_Scenarios, true},
+	{"B5_StuckUndo", TestB5_StuckUndo, true},
+	{"E5D2_InventoryAbsent", TestE5D2_InventoryAbsent, true},
+	{"E5D2_MailServerGone", TestE5D2_MailServerGone, true},
+	{"E5_ProviderPaused", TestE5_ProviderPaused, true},
+	{"E5_ServicePaused", TestE5_ServicePaused, true},
+	{"E6_BackorderResumes", TestE6_BackorderResumes, true},
+	{"MoneyThatNobodyTakes", TestMoneyThatNobodyTakes, true},
+	{"OrdersWhileTheirMoneyLapses", TestOrdersWhileTheirMoneyLapses, true},
+	{"Callback_BeforeTheAnswer", TestCallback_BeforeTheAnswer, true},
+	{"Callback_Twice", TestCallback_Twice, true},
+	{"Callback_Never", TestCallback_Never, true},
+	{"Callback_Forged", TestCallback_Forged, true},
+	{"Callback_NoSecret", TestCallback_NoSecret, true},
+	{"Callback_Kill9AfterItsAnswer", TestCallback_Kill9AfterItsAnswer, true},
+	{"Callback_Kill9WhileTheyComeIn", TestCallback_Kill9WhileTheyComeIn, true},
+	{"Callback_OfTheOwnStandIn", TestCallback_OfTheOwnStandIn, true},
+	{"CommandLine", TestCommandLine, true},
+	{"OrderPlaceAndCustomerRegister", TestOrderPlaceAndCustomerRegister, true},
+	{"BasketsByTheCommandLine", TestBasketsByTheCommandLine, true},
+	{"D6_EventReplay", TestD6_EventReplay, true},
+	{"F6_RetentionOfAMall", TestF6_RetentionOfAMall, true},
+	{"F12_GracefulStop", TestF12_GracefulStop, true},
+	{"ConsoleIsAlive", TestConsoleIsAlive, true},
+	{"Metrics", TestMetrics, true},
+	{"MetricsAreForEngineers", TestMetricsAreForEngineers, true},
 }
 
 // B20: what holds in one process holds where every service has one of its own.
@@ -83,6 +114,18 @@ func overBroker(t *testing.T, name string) {
 	})
 }
 
+// B20: partners find the mall as ever where every service has a process of its own. The log carries what these say to each other; the broker is the
+// partners'.
+func TestB20_PartnersOfProcesses(t *testing.T) {
+	if !provingAll(t) {
+		return
+	}
+	separate(t, false, func(t *testing.T) []string { return nil })
+	t.Run("Kafka", TestPartnersAtKafka)
+	t.Run("NATS", TestPartnersAtNATS)
+	t.Run("RabbitMQ", TestPartnersAtRabbitMQ)
+}
+
 // provingAll tells whether what takes hours is to be shown as well.
 func provingAll(t *testing.T) bool {
 	t.Helper()
@@ -96,12 +139,17 @@ func provingAll(t *testing.T) bool {
 // inProcesses runs the tests with every service in a process of its own. carried returns the flags for what carries their messages, which each test
 // has for itself.
 func inProcesses(t *testing.T, each bool, carried func(*testing.T) []string) {
-	ways.Store(t.Name(), &way{server: testserver.PostgresOwn(t, "max_connections=900"), each: each, carried: carried, databases: map[string]string{}, carriers: map[string][]string{}})
+	separate(t, each, carried)
 	for _, e := range everyWay {
 		if !e.long || os.Getenv("SOUK_PROVE") == "full" {
 			t.Run(e.name, e.test)
 		}
 	}
+}
+
+// separate has the malls of a test, and of its parts, run so.
+func separate(t *testing.T, each bool, carried func(*testing.T) []string) {
+	ways.Store(t.Name(), &way{server: testserver.PostgresOwn(t, "max_connections=900"), each: each, carried: carried, databases: map[string]string{}, carriers: map[string][]string{}})
 }
 
 // ways are the tests whose parts run in another way than in one process, by name.

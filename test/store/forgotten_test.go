@@ -141,6 +141,9 @@ func TestF16_TheForgottenStayForgottenOnPostgres(t *testing.T) {
 	binary := program(t)
 	db := testserver.Postgres(t).Database(t)
 	parts := []string{"online stores customers keys console", "orders inventory payments notifications analytics depot baskets search"}
+	if proving(t) {
+		parts = apart
+	}
 	m := split(t, binary, t.TempDir(), db, parts)
 	m.souk("customer", "register", "--customer", "canary", "--name", "Canary Birdwhistle")
 	m.stop()

@@ -94,6 +94,9 @@ func gatewayOf(path string) string {
 	if service := application.FindStringSubmatch(path); service != nil {
 		return strings.ToLower(service[1])
 	}
+	if path == "/" {
+		return "console"
+	}
 	for prefix, part := range map[string]string{
 		"/kiosk": "kiosk", "/staff": "staff", "/console": "console", "/payments/callback": "payments", "/souk.robots.v1.": "depot",
 	} {

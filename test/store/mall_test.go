@@ -92,6 +92,22 @@ func (m *mall) begin(env ...string) {
 	m.url = strings.TrimSpace(strings.TrimPrefix(line, "online store"))
 }
 
+// beginWithout runs a mall that has ended, but for some services, which are away until it begins the next time.
+func (m *mall) beginWithout(services ...string) {
+	m.t.Helper()
+	if m.others == nil {
+		flags := m.flags
+		for _, s := range services {
+			m.flags = slices.Concat(m.flags, []string{"--without", s})
+		}
+		m.begin()
+		m.flags = flags
+		return
+	}
+	m.others = slices.DeleteFunc(m.others, func(p *part) bool { return slices.Contains(services, p.parts[0]) })
+	m.beginAll(m.others, noSupermarket...)
+}
+
 // split runs souk as several processes, each with the parts that stand apart by spaces.
 func split(t *testing.T, binary, dir, db string, parts []string, flags ...string) *mall {
 	t.Helper()
@@ -189,6 +205,9 @@ func (m *mall) beginWhatEnded(env ...string) {
 	m.t.Helper()
 	if m.others == nil && m.proc.Ended() {
 		m.begin(env...)
+	}
+	if m.each {
+		env = append(noSupermarket, env...)
 	}
 	var ended []*part
 	for _, p := range m.others {
@@ -383,6 +402,12 @@ func (m *mall) kill9() {
 	}
 }
 
+// end ends the process that runs a part in good order: in a mall of one process that one.
+func (m *mall) end(name string) {
+	m.t.Helper()
+	m.endAll(m.of(name).proc)
+}
+
 // stop ends the mall in good order.
 func (m *mall) stop() {
 	m.t.Helper()
@@ -393,6 +418,12 @@ func (m *mall) stop() {
 	for _, p := range m.others {
 		procs = append(procs, p.proc)
 	}
+	m.endAll(procs...)
+}
+
+// endAll ends processes side by side.
+func (m *mall) endAll(procs ...*testserver.Process) {
+	m.t.Helper()
 	for _, p := range procs {
 		p.Signal(syscall.SIGTERM)
 	}

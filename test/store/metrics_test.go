@@ -98,7 +98,7 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("a call of a program: %d %s", status, answer)
 	}
 	await(t, "the call is counted", func() bool {
-		_, text := m.call("GET", "/metrics", "", "Authorization", bearer)
+		_, text := callAt(t, m.of("stores").url, "GET", "/metrics", "", "Authorization", bearer)
 		return strings.Contains(text, `souk_http_request_duration_seconds_count{route="/souk.v1.StoresService/ListProducts",status="2xx"} 1`)
 	})
 

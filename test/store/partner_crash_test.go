@@ -41,10 +41,10 @@ func walkPartners(t *testing.T, crashing string, p partners, passes []int) {
 	var accepted []string
 	for _, point := range points {
 		for _, pass := range passes {
-			m.stop()
+			m.end("partner")
 			mark, arm := filepath.Join(t.TempDir(), "reached"), filepath.Join(t.TempDir(), "armed")
-			m.begin(fmt.Sprintf("SOUK_CRASH=%s:%d", point, pass), "SOUK_CRASH_MARK="+mark, "SOUK_CRASH_ARM="+arm)
-			for n := 0; !m.proc.Ended(); n++ {
+			m.beginWhatEnded(fmt.Sprintf("SOUK_CRASH=%s:%d", point, pass), "SOUK_CRASH_MARK="+mark, "SOUK_CRASH_ARM="+arm)
+			for n := 0; !m.of("partner").proc.Ended(); n++ {
 				if n == underLoad {
 					if err := os.WriteFile(arm, nil, 0o600); err != nil {
 						t.Fatal(err)
@@ -60,10 +60,10 @@ func walkPartners(t *testing.T, crashing string, p partners, passes []int) {
 					accepted = append(accepted, id)
 				}
 			}
-			if _, err := os.Stat(mark); err != nil || m.proc.Wait().Signal == 0 {
-				t.Fatalf("%s was not reached: the process ended with %v", point, m.proc.Wait())
+			if _, err := os.Stat(mark); err != nil || m.of("partner").proc.Wait().Signal == 0 {
+				t.Fatalf("%s was not reached: the process ended with %v", point, m.of("partner").proc.Wait())
 			}
-			m.begin()
+			m.beginWhatEnded()
 		}
 	}
 	for i := range sent {

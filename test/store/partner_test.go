@@ -207,20 +207,29 @@ func testPartners(t *testing.T, binary, crashing string, p partners) {
 	// acknowledged before what was decided is durable, or an order that comes again is placed again.
 	t.Run("C2_C4_KilledWhileHandling", func(t *testing.T) {
 		m := serve(t)
-		m.stop()
+		m.end("partner")
+		begin := func(env string) *testserver.Process {
+			if m.others != nil {
+				m.binary = crashing
+				m.launch(m.of("partner"), env)
+				m.binary = binary
+				return m.of("partner").proc
+			}
+			args := append([]string{crashing, "--data", m.dir, "up", "--http", "127.0.0.1:0", "--test-mode"}, m.flags...)
+			return testserver.Command{Args: args, Env: []string{env}}.Start(t)
+		}
 		n := 0
 		for _, point := range []string{"decide.after", "commit.before", "commit.after"} {
 			for pass := 1; pass <= passes; pass++ {
 				n++
 				p.send(t, wish(n, "Product 2", 1))
-				args := append([]string{crashing, "--data", m.dir, "up", "--http", "127.0.0.1:0", "--test-mode"}, m.flags...)
-				dying := testserver.Command{Args: args, Env: []string{fmt.Sprintf("SOUK_CRASH=%s:%d", point, pass)}}.Start(t)
+				dying := begin(fmt.Sprintf("SOUK_CRASH=%s:%d", point, pass))
 				if e := dying.Wait(); e.Signal == 0 {
 					t.Fatalf("%s:%d: souk ended with %v\n%s", point, pass, e, dying.Stderr())
 				}
 			}
 		}
-		m.begin()
+		m.beginWhatEnded()
 		for i := range n {
 			m.awaitStatus(partnerOrder(i+1), "APPROVED")
 		}
@@ -264,7 +273,7 @@ func testPartners(t *testing.T, binary, crashing string, p partners) {
 	// C1, C2, C5: the same with the mall in several processes, of which the one that speaks to partners and the one that has the orders are
 	// killed in turn under load: every order is placed once, and partners are told of what is placed online.
 	t.Run("C2_C5_InProcesses", func(t *testing.T) {
-		if !proving(t) {
+		if separately(t) != nil || !proving(t) {
 			return
 		}
 		p.fresh(t)

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -10,10 +9,9 @@ import (
 // underway lists the commands, replies and calls in the logs of a mall, and the answers to commands.
 func (m *mall) underway() (records, answers []string) {
 	m.t.Helper()
-	file := filepath.Join(m.dir, "souk.db")
 	for _, service := range []string{"orders", "inventory", "payments", "notifications"} {
-		records = append(records, rowsOf(m.t, file, `SELECT id FROM `+service+`_bb_log WHERE kind IN (3, 4, 5)`)...)
-		answers = append(answers, rowsOf(m.t, file, `SELECT id FROM `+service+`_bb_answer`)...)
+		records = append(records, m.rows(service, `SELECT id FROM {bb_log} WHERE kind IN (3, 4, 5)`)...)
+		answers = append(answers, m.rows(service, `SELECT id FROM {bb_answer}`)...)
 	}
 	return records, answers
 }
@@ -45,11 +43,15 @@ func TestF6_RetentionOfAMall(t *testing.T) {
 		t.Fatalf("after an order there are %d records under way and %d answers", len(records), len(answers))
 	}
 	await(t, "old", func() bool { return time.Since(stopped) > retention })
-	m.souk("order", "place", "--customer", "CUSTOMER_002", "--item", "PRODUCT_002=1", "--order", "ORDER_002")
-	if r, a := m.underway(); left(records, r) != len(records) || left(answers, a) != len(answers) {
-		t.Errorf("the command line has removed something: of %v and %v there are %v and %v", records, answers, r, a)
+	second := []string{"order", "place", "--customer", "CUSTOMER_002", "--item", "PRODUCT_002=1", "--order", "ORDER_002"}
+	if m.others == nil { // it places the order by itself; of processes it asks one
+		m.souk(second...)
+		if r, a := m.underway(); left(records, r) != len(records) || left(answers, a) != len(answers) {
+			t.Errorf("the command line has removed something: of %v and %v there are %v and %v", records, answers, r, a)
+		}
 	}
 	m.begin()
+	m.souk(second...) // once more changes nothing
 	await(t, "pruned", func() bool {
 		r, a := m.underway()
 		return left(records, r)+left(answers, a) == 0

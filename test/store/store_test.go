@@ -173,17 +173,16 @@ func TestE4_Feed(t *testing.T) {
 // E5: what is accepted while the stockroom is absent waits and goes on by itself.
 func TestE5D2_InventoryAbsent(t *testing.T) {
 	t.Parallel()
-	binary, dir := program(t), t.TempDir()
-	m := start(t, binary, dir, nil)
+	m := start(t, program(t), t.TempDir(), nil)
 	m.seed()
 	m.stop()
-	m = start(t, binary, dir, nil, "--without", "inventory", "--without", "notifications")
+	m.beginWithout("inventory", "notifications")
 	m.must(202, "POST", "/order", order1)
 	if s := m.status("ORDER_001"); s != "PENDING" {
 		t.Errorf("the order is %s", s)
 	}
 	m.stop()
-	m = start(t, binary, dir, nil)
+	m.begin()
 	m.awaitStatus("ORDER_001", "APPROVED")
 	m.holds()
 }

@@ -27,9 +27,13 @@ func (o *outside) freed(t *testing.T, payment string) bool {
 	return a.Authorized > 0 && a.Voided == a.Authorized
 }
 
-// onEachDatabase runs a test on SQLite and then on PostgreSQL.
+// onEachDatabase runs a test on SQLite and then on PostgreSQL; with every service in a process of its own that has been decided.
 func onEachDatabase(t *testing.T, test func(t *testing.T, flags ...string)) {
 	t.Helper()
+	if separately(t) != nil {
+		test(t)
+		return
+	}
 	t.Run("sqlite", func(t *testing.T) { test(t) })
 	t.Run("postgres", func(t *testing.T) { test(t, "--db", testserver.Postgres(t).Database(t)) })
 }
@@ -47,11 +51,11 @@ func TestMoneyThatNobodyTakes(t *testing.T) {
 			`"orderId"`, `"waitForStock":true,"orderId"`, 1))
 		m.awaitStatus("O_WAITS", "BACKORDERED")
 		m.authorize("vanished", "CUSTOMER_002", "10")
-		m.proc.Kill9()
+		m.kill9()
 		out.troubleMoney(t, `{}`)
 		m.begin()
 		await(t, "the provider has set it aside", func() bool { return out.money(t).Payments["vanished"].Authorized == 1000 })
-		m.proc.Kill9()
+		m.kill9()
 		m.begin()
 		await(t, "it is free", func() bool { return out.freed(t, "vanished") })
 		m.awaitPayment("vanished", "voided")

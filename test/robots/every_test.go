@@ -1,0 +1,22 @@
+package robots
+
+import (
+	"testing"
+
+	"example.org/souk/internal/testmall"
+)
+
+// everyWay are tests that run with every service in a process of its own as well, on PostgreSQL: the same functions.
+var everyWay = []testmall.Test{
+	{Name: "B15_RobotsCompleteListsNoneTwice", Test: TestB15_RobotsCompleteListsNoneTwice},
+	{Name: "B15_KilledRobotsLoseTheirLists", Test: TestB15_KilledRobotsLoseTheirLists, Long: true},
+	{Name: "B15_VanishedRobotsComeBack", Test: TestB15_VanishedRobotsComeBack, Long: true},
+	{Name: "B15_FaultyRobotsAndARestart", Test: TestB15_FaultyRobotsAndARestart, Long: true},
+	{Name: "F10_OnlyRobotsWithALogin", Test: TestF10_OnlyRobotsWithALogin, Long: true},
+}
+
+// B20: what holds in one process holds where every service has one of its own.
+func TestB20_InProcesses(t *testing.T) {
+	t.Parallel()
+	testmall.InProcesses(t, everyWay)
+}
