@@ -105,9 +105,9 @@ func fillDir(ctx context.Context, dir string, first, rest []backbone.Command) (t
 	return tokenOf(dir, "bench")
 }
 
-// settled waits until nothing is in flight, a minute at most.
+// settled waits until nothing is in flight and no call is to be made, two minutes at most.
 func (m *whole) settled(ctx context.Context) error {
-	return control.Call(ctx, control.Mall{Data: m.dir}, "wait", control.Args{"timeout": "1m"}, func(json.RawMessage) error { return nil })
+	return control.Call(ctx, control.Mall{Data: m.dir}, "wait", control.Args{"timeout": "2m", "settled": "yes"}, func(json.RawMessage) error { return nil })
 }
 
 // remove ends the mall, if it has not ended, and takes its data away.

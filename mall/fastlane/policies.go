@@ -49,7 +49,7 @@ func pricesOf(ctx context.Context, tx backbone.Tx, store string, lines []mall.Li
 		args = append(args, l.SKU)
 		skus = append(skus, "$"+strconv.Itoa(len(args)))
 	}
-	rows, err := tx.QueryCommitted(ctx, `SELECT p.sku, p.price, p.currency, p.version FROM {prices} AS p
+	rows, err := tx.Query(ctx, `SELECT p.sku, p.price, p.currency, p.version FROM {prices} AS p
 		WHERE p.store = $1 AND p.version = (SELECT MAX(q.version) FROM {prices} AS q WHERE q.product = p.product AND q.since <= $2)
 		AND p.sku IN (`+strings.Join(skus, ", ")+`) ORDER BY p.since`, args...)
 	if err != nil {
