@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"example.org/souk/backbone/driver"
 	"example.org/souk/backbone/sqlitestore"
@@ -77,11 +78,11 @@ func TestForeignHolder(t *testing.T) {
 	must(t, s.Close())
 }
 
-// A database to which another program writes all the time, and which has no write-ahead log yet, is opened in between. Red where the first lock
+// A database to which another program writes again and again, and which has no write-ahead log yet, is opened in between. Red where the first lock
 // that is met is an error.
 func TestOpenBesideAProgramThatWrites(t *testing.T) {
 	t.Parallel()
-	for n := range 3 {
+	for n := range 8 {
 		path := filepath.Join(t.TempDir(), fmt.Sprintf("test%d.db", n))
 		db := program(t, path)
 		if _, err := db.ExecContext(t.Context(), `CREATE TABLE mine (n INTEGER)`); err != nil {
@@ -90,7 +91,10 @@ func TestOpenBesideAProgramThatWrites(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var writing sync.WaitGroup
 		writing.Go(func() {
+			pause := time.NewTicker(10 * time.Millisecond)
+			defer pause.Stop()
 			for ctx.Err() == nil {
+				<-pause.C
 				if _, err := db.ExecContext(t.Context(), `INSERT INTO mine VALUES (1)`); err != nil {
 					t.Error(err)
 					return

@@ -159,26 +159,44 @@ func (s *Store) open(ctx context.Context) error {
 	return nil
 }
 
-// firstPatience bounds for how long a database that others write to is tried to be had, beside the wait for one lock.
-const firstPatience = 10 * time.Second
+const (
+	walPatience = 5 * time.Second // how long a moment is looked for in which the write-ahead log can be begun
+	walAgain    = time.Millisecond
+)
 
-// first opens the connection that finds the database as another program keeps it. To bring it to a write-ahead log takes a
-// moment at which nobody else is at it, for which SQLite does not wait as it does for other locks: the moment after a turn of
-// one's own is such a one, since whoever waited for that looks again a little later.
-func (s *Store) first(ctx context.Context, pragmas ...string) (c *conn, err error) {
-	ctx, cancel := context.WithTimeout(ctx, firstPatience)
+// first opens the connection that finds the database as another program keeps it.
+func (s *Store) first(ctx context.Context, pragmas ...string) (*conn, error) {
+	c, err := s.connect(pragmas...)
+	if !errors.Is(err, driver.ErrUnavailable) {
+		return c, err
+	}
+	if failed := s.beginWAL(ctx); failed != nil {
+		return nil, errors.Join(err, failed)
+	}
+	return s.connect(pragmas...)
+}
+
+// beginWAL brings a database to which others write to a write-ahead log. It takes a moment at which nobody else is at it, for which
+// SQLite does not wait, and which may be shorter than a busy handler sleeps: so it is looked for often, and the lock that is had
+// then is kept until the log is there. Where it does not come the error is driver.ErrUnavailable.
+func (s *Store) beginWAL(ctx context.Context) (err error) {
+	turn, err := openConn(s.path, "busy_timeout=0", "locking_mode=EXCLUSIVE")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, turn.close()) }()
+	ctx, cancel := context.WithTimeout(ctx, walPatience)
 	defer cancel()
+	again := time.NewTicker(walAgain)
+	defer again.Stop()
 	for {
-		if c, err = s.connect(pragmas...); !errors.Is(err, driver.ErrUnavailable) || ctx.Err() != nil {
-			return c, err
+		if err := turn.script("BEGIN EXCLUSIVE; COMMIT; PRAGMA journal_mode=WAL"); !errors.Is(err, driver.ErrUnavailable) {
+			return err
 		}
-		turn, failed := openConn(s.path, settings[0].name+"="+settings[0].set)
-		if failed != nil {
-			return nil, errors.Join(err, failed)
-		}
-		failed = turn.script("BEGIN EXCLUSIVE; COMMIT; PRAGMA journal_mode=WAL")
-		if closed := turn.close(); closed != nil || failed != nil && !errors.Is(failed, driver.ErrUnavailable) {
-			return nil, errors.Join(err, failed, closed)
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }

@@ -34,10 +34,23 @@ func (m *mall) parked(args ...string) (list []parkedRow) {
 	return list
 }
 
+// parkedUnder returns what is parked under a key; where nothing is, the command line calls that an error.
+func (m *mall) parkedUnder(key string) (list []parkedRow) {
+	m.t.Helper()
+	run := m.place().start(m.t, m.binary, "dlq", "show", key, "-o", "json")
+	if e := run.Wait(); e.Code == 1 && strings.Contains(run.Stderr(), "nothing is parked under key") {
+		return nil
+	}
+	if err := json.Unmarshal([]byte(run.Stdout()), &list); err != nil || len(list) == 0 {
+		m.t.Fatalf("dlq show %s: %v\n%s%s", key, err, run.Stdout(), run.Stderr())
+	}
+	return list
+}
+
 // head returns the message at which a key is stuck.
 func (m *mall) head(key string) (head parkedRow, waiting []string) {
 	m.t.Helper()
-	list := m.parked("show", key)
+	list := m.parkedUnder(key)
 	if len(list) == 0 {
 		return head, nil
 	}
@@ -164,7 +177,7 @@ func TestE9F5_PoisonIsParked(t *testing.T) {
 		t.Errorf("after the edit the watcher has %v", seen)
 	}
 	edit(next, "the customer was misspelt here too")
-	await(t, "the key is free", func() bool { return len(m.parked("show", "order/POISON1")) == 0 })
+	await(t, "the key is free", func() bool { return len(m.parkedUnder("order/POISON1")) == 0 })
 	if seen := m.seen("POISON1"); !slices.Equal(seen, []string{"placed|CURED|1", "approved|CURED|1"}) {
 		t.Errorf("after both edits the watcher has %v", seen)
 	}
