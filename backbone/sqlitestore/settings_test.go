@@ -1,14 +1,10 @@
 package sqlitestore_test
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"example.org/souk/backbone/driver"
 	"example.org/souk/backbone/sqlitestore"
@@ -76,39 +72,6 @@ func TestForeignHolder(t *testing.T) {
 	s := open(t, path)
 	intact(t, s)
 	must(t, s.Close())
-}
-
-// A database to which another program writes again and again, and which has no write-ahead log yet, is opened in between. Red where the first lock
-// that is met is an error.
-func TestOpenBesideAProgramThatWrites(t *testing.T) {
-	t.Parallel()
-	for n := range 8 {
-		path := filepath.Join(t.TempDir(), fmt.Sprintf("test%d.db", n))
-		db := program(t, path)
-		if _, err := db.ExecContext(t.Context(), `CREATE TABLE mine (n INTEGER)`); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		var writing sync.WaitGroup
-		writing.Go(func() {
-			pause := time.NewTicker(10 * time.Millisecond)
-			defer pause.Stop()
-			for ctx.Err() == nil {
-				<-pause.C
-				if _, err := db.ExecContext(t.Context(), `INSERT INTO mine VALUES (1)`); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-		s, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Path: path})
-		cancel()
-		writing.Wait()
-		if err != nil {
-			t.Fatal(err)
-		}
-		must(t, s.Close())
-	}
 }
 
 // To drop the calls of a stream is to look at those alone, however many wait. Red when another index over names looks as good.

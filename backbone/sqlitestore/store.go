@@ -131,7 +131,7 @@ func (s *Store) open(ctx context.Context) error {
 	if err := errors.Join(file.Chmod(0o600), file.Close()); err != nil {
 		return err
 	}
-	if s.writer, err = s.first(ctx, "cache_size=-32768", "temp_store=MEMORY"); err != nil {
+	if s.writer, err = s.connect("cache_size=-32768", "temp_store=MEMORY"); err != nil {
 		return err
 	}
 	if existed && s.owner.unclean {
@@ -157,48 +157,6 @@ func (s *Store) open(ctx context.Context) error {
 	s.stop = stop
 	go s.checkpoint(background, checkpointer)
 	return nil
-}
-
-const (
-	walPatience = 5 * time.Second // how long a moment is looked for in which the write-ahead log can be begun
-	walAgain    = time.Millisecond
-)
-
-// first opens the connection that finds the database as another program keeps it.
-func (s *Store) first(ctx context.Context, pragmas ...string) (*conn, error) {
-	c, err := s.connect(pragmas...)
-	if !errors.Is(err, driver.ErrUnavailable) {
-		return c, err
-	}
-	if failed := s.beginWAL(ctx); failed != nil {
-		return nil, errors.Join(err, failed)
-	}
-	return s.connect(pragmas...)
-}
-
-// beginWAL brings a database to which others write to a write-ahead log. It takes a moment at which nobody else is at it, for which
-// SQLite does not wait, and which may be shorter than a busy handler sleeps: so it is looked for often, and the lock that is had
-// then is kept until the log is there. Where it does not come the error is driver.ErrUnavailable.
-func (s *Store) beginWAL(ctx context.Context) (err error) {
-	turn, err := openConn(s.path, "busy_timeout=0", "locking_mode=EXCLUSIVE")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, turn.close()) }()
-	ctx, cancel := context.WithTimeout(ctx, walPatience)
-	defer cancel()
-	again := time.NewTicker(walAgain)
-	defer again.Stop()
-	for {
-		if err := turn.script("BEGIN EXCLUSIVE; COMMIT; PRAGMA journal_mode=WAL"); !errors.Is(err, driver.ErrUnavailable) {
-			return err
-		}
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
 
 // connect opens a connection with the settings that make it safe, and with

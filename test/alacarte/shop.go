@@ -13,7 +13,7 @@ import (
 
 // Open opens the shop's database. Transactions begin as writers and wait for each other.
 func Open(path string) (*sql.DB, error) {
-	return sql.Open("sqlite", "file:"+path+"?_txlock=immediate&_pragma=busy_timeout(5000)")
+	return sql.Open("sqlite", "file:"+path+"?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)")
 }
 
 // Create makes the shop's own tables, and those of its log.
