@@ -40,18 +40,22 @@ type awaited struct {
 const awaitedAlarm = 8
 
 // await is an error as long as the view has not taken in what was committed in its logs when this was first asked for
-// the slice's first message. All messages of a group were committed when it was taken, so one look serves them.
+// the slice's first message. All messages of a group were committed when it was taken, so a look that was begun for it serves
+// them; one that was begun before serves the message alone that it was begun for.
 func (s *subscription) await(ctx context.Context, g *group, view string) error {
 	if g.awaited == view {
 		return nil
 	}
 	sl := g.sl
-	if sl.awaits == nil || sl.awaits.view != view {
+	begun := sl.awaits != nil && sl.awaits.view == view
+	if !begun {
 		sl.awaits = &awaited{view: view}
 	}
 	err := s.host.keeperOf(view).lacks(ctx, sl.awaits)
 	if err == nil {
-		g.awaited, sl.awaits = view, nil
+		if sl.awaits = nil; !begun {
+			g.awaited = view
+		}
 		return nil
 	}
 	if sl.awaits.looks++; sl.awaits.looks == awaitedAlarm {

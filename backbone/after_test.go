@@ -66,6 +66,18 @@ func bookkeeping(turn func(context.Context, taken) error, seen func(till string,
 	return svc
 }
 
+// until has a view wait before each event until it is let.
+func until(let <-chan struct{}) func(context.Context, taken) error {
+	return func(ctx context.Context, _ taken) error {
+		select {
+		case <-let:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // A handler that comes after a view finds there what was committed before its message, although the view was slow, whether checkpoints tell how far
 // it is or the inbox does. Red where the handler does not wait, and where a view is taken for where its log ends.
 func TestAfterAView(t *testing.T) {
@@ -76,14 +88,7 @@ func TestAfterAView(t *testing.T) {
 			let, seen := make(chan struct{}), make(chan int64, 1)
 			open := sync.OnceFunc(func() { close(let) })
 			defer open()
-			svc := bookkeeping(func(ctx context.Context, _ taken) error {
-				select {
-				case <-let:
-					return nil
-				case <-ctx.Done():
-					return ctx.Err()
-				}
-			}, func(_ string, sum int64) { signal(seen, sum) })
+			svc := bookkeeping(until(let), func(_ string, sum int64) { signal(seen, sum) })
 			logged := &looking{reads: make(chan string, 64)}
 			change := func(c *backbone.Config) {
 				logged.Log = c.Store("")
@@ -124,6 +129,49 @@ func inTurn(t *testing.T, r *backbone.Runtime, commands ...backbone.Command) {
 		if _, err := r.Do(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// What was committed while a message waited is waited for by the message behind it. Red where that goes with the look that the first one waited for.
+func TestAfterAViewTheNextMessage(t *testing.T) {
+	t.Parallel()
+	first, second, begun, seen := make(chan struct{}), make(chan struct{}), make(chan struct{}, 1), make(chan int64, 2)
+	letFirst, letSecond := sync.OnceFunc(func() { close(first) }), sync.OnceFunc(func() { close(second) })
+	defer letFirst()
+	defer letSecond()
+	svc := bookkeeping(func(ctx context.Context, e taken) error {
+		if e.Amount == 1 {
+			signal(begun, struct{}{})
+			return until(first)(ctx, e)
+		}
+		return until(second)(ctx, e)
+	}, func(_ string, sum int64) { seen <- sum })
+	logged := &looking{reads: make(chan string, 64)}
+	w := runWith(t, t.TempDir()+"/test.db", func(c *backbone.Config) {
+		logged.Log = c.Store("")
+		c.Log = func(string) driver.Log { return logged }
+	}, tills(nil), svc)
+	look := func(times int) {
+		t.Helper()
+		for looks := 0; looks < times; {
+			if types := <-logged.reads; types == driver.AnyVersion("test.tills.Taken.v1") {
+				looks++
+			}
+		}
+	}
+	inTurn(t, w.Runtime, take{"T1", 1}, ring{"T1"})
+	<-begun // the view has the first event in hand, and what comes now goes for itself
+	look(1)
+	inTurn(t, w.Runtime, take{"T1", 2}, ring{"T1"})
+	look(2) // the second ring waits behind the first one by now
+	letFirst()
+	if sum := <-seen; sum != 1 {
+		t.Errorf("the first saw %d, want 1", sum)
+	}
+	look(1)
+	letSecond()
+	if sum := <-seen; sum != 3 {
+		t.Errorf("the second saw %d, want 3", sum)
 	}
 }
 
@@ -201,14 +249,7 @@ func TestAfterAViewThatParks(t *testing.T) {
 func TestAfterAViewThatStands(t *testing.T) {
 	t.Parallel()
 	alarms, let := make(chan backbone.Alarm, 64), make(chan struct{})
-	svc := bookkeeping(func(ctx context.Context, _ taken) error {
-		select {
-		case <-let:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}, func(string, int64) {})
+	svc := bookkeeping(until(let), func(string, int64) {})
 	w := runWith(t, t.TempDir()+"/test.db", func(c *backbone.Config) {
 		c.Hooks.Alarm = func(a backbone.Alarm) { signal(alarms, a) }
 	}, tills(nil), svc)
