@@ -250,7 +250,7 @@ func (h *host) viewSubscription(v *View) {
 				if err == nil {
 					return sub.keyed(e)
 				}
-				if _, newer := errors.AsType[*NewerVersionError](err); newer {
+				if newerVersion(err) {
 					if told.Swap(m.Position) != m.Position { // it is asked for again and again
 						s.alarm("slice", fmt.Sprintf("it stands still at position %d of %s: %v", m.Position, m.Source, err))
 					}

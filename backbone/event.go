@@ -2,6 +2,7 @@ package backbone
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -269,8 +270,10 @@ func (d *eventDecoder) decode(wire string, data []byte) (Event, error) {
 }
 
 // NewerVersionError says that a message is written in a version that this
-// program does not know. Such a message is neither skipped nor parked: its slice
-// waits for a program that knows it.
+// program does not know, or moves a saga that runs on such a version. A message
+// that is written so is neither skipped nor parked: its slice waits for a program
+// that knows it. One that moves such a saga is parked and tried again until a
+// program that knows the saga has the slice; the messages of other keys go on.
 type NewerVersionError struct {
 	Type  string
 	Known int
@@ -279,4 +282,9 @@ type NewerVersionError struct {
 // Error implements error.
 func (e *NewerVersionError) Error() string {
 	return fmt.Sprintf("%s is newer than version %d, which is the newest this program reads", e.Type, e.Known)
+}
+
+func newerVersion(err error) bool {
+	_, newer := errors.AsType[*NewerVersionError](err)
+	return newer
 }

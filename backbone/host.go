@@ -377,15 +377,25 @@ func (h *host) fire(t *driver.Timer, now time.Time) *unit {
 
 // fireSagas moves the sagas whose deadline has come before a time.
 func (h *host) fireSagas(ctx context.Context, now, before time.Time) error {
-	due, err := h.store.DueSagas(ctx, h.svc.Name, before.UnixMicro(), 256)
-	if err != nil {
-		return err
-	}
-	units := make([]*unit, len(due))
-	for i := range due {
-		key := due[i].SagaKey
-		m := Meta{Time: now.UTC(), Actor: "service:" + h.svc.Name}
-		units[i] = &unit{host: h, saga: key, run: func(b *batch, u *unit) error { return b.sagaDue(u, h, key, m) }}
+	const first, most = 256, 1 << 16
+	var units []*unit
+	for limit := first; ; limit *= 4 {
+		due, err := h.store.DueSagas(ctx, h.svc.Name, before.UnixMicro(), limit)
+		if err != nil {
+			return err
+		}
+		units = units[:0]
+		for i := range due {
+			key := due[i].SagaKey
+			if h.newerSaga(key.Name, due[i].Definition) {
+				continue // it waits for a newer program, and nothing behind it waits for that
+			}
+			m := Meta{Time: now.UTC(), Actor: "service:" + h.svc.Name}
+			units = append(units, &unit{host: h, saga: key, run: func(b *batch, u *unit) error { return b.sagaDue(u, h, key, m) }})
+		}
+		if len(units) > 0 || len(due) < limit || limit >= most {
+			break
+		}
 	}
 	return h.internal(units...)
 }

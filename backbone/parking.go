@@ -124,7 +124,11 @@ func (s *subscription) parkUnit(sl *slice, f *failure) (*unit, error) {
 		attempts = f.it.redrive.Attempts + 1
 	}
 	state, due := parkedRetrying, s.host.r.now().Add(s.host.svc.Retry.After(attempts)).UnixMicro()
-	if ClassOf(f.err) == ClassPermanent || attempts >= s.host.svc.Retry.attempts() {
+	switch newer := newerVersion(f.err); {
+	case newer && attempts == 1:
+		s.alarm("saga", fmt.Sprintf("%s waits for a newer program: %v", s.key(f.it.d), f.err))
+	case newer: // however long that takes, no operator need do anything then
+	case ClassOf(f.err) == ClassPermanent, attempts >= s.host.svc.Retry.attempts():
 		state, due = parkedDead, 0
 	}
 	cause := f.err.Error()

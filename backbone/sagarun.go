@@ -118,14 +118,27 @@ func (b *batch) openSaga(u *unit, h *host, def SagaDefinition, key driver.SagaKe
 			r.m.ID = cmp.Or(r.st.Cause, r.st.Correlation) // a row of an earlier version has no cause
 		}
 		if e.row.Definition != def.sagaVersion() {
-			if other := h.sagaVersions[key.Name][e.row.Definition]; other != nil {
+			switch other := h.sagaVersions[key.Name][e.row.Definition]; {
+			case other != nil:
 				r.def = other
-			} else {
+			case h.newerSaga(key.Name, e.row.Definition):
 				return nil, &NewerVersionError{Type: fmt.Sprintf("saga %s version %d", key.Name, e.row.Definition), Known: def.sagaVersion()}
+			default:
+				return nil, fmt.Errorf("saga %s/%s runs on version %d, which this program no longer has", key.Name, key.ID, e.row.Definition)
 			}
 		}
 	}
 	return r, nil
+}
+
+// newerSaga reports whether a version of a saga is above all that this program has.
+func (h *host) newerSaga(name string, version int) bool {
+	for known := range h.sagaVersions[name] {
+		if known >= version {
+			return false
+		}
+	}
+	return h.sagaVersions[name] != nil
 }
 
 // save puts the instance into the batch.

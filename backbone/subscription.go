@@ -473,7 +473,7 @@ func (s *subscription) finish(g *group) {
 			delay = sl.backoff
 		default:
 			sl.failed = g.failed
-			if g.failed.msg != nil && g.failed.it.redrive == nil && class != ClassPermanent {
+			if g.failed.msg != nil && g.failed.it.redrive == nil && class != ClassPermanent && !newerVersion(g.failed.err) {
 				s.circuit.failure(s.key(g.failed.it.d))
 			}
 		}
@@ -704,7 +704,7 @@ func (s *subscription) handleEvent(ctx context.Context, g *group, u *unit, msg *
 	}
 	e, err := decoder.decode(msg.Type, msg.Data)
 	if err != nil {
-		if _, newer := errors.AsType[*NewerVersionError](err); !newer {
+		if !newerVersion(err) {
 			err = Permanent(err)
 		}
 		return nil, msg, false, err

@@ -3,6 +3,7 @@ package backbone_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"example.org/souk/backbone"
 )
@@ -192,4 +194,132 @@ func TestF7_NewerVersionsWait(t *testing.T) {
 	if got := w.list("guests", `SELECT amount FROM {amounts} ORDER BY amount`); !slices.Equal(got, []int64{1, 250, 300}) {
 		t.Errorf("in the end the view holds %v", got)
 	}
+}
+
+// A table is seated, and a meal takes its course: a saga that asks the kitchen.
+type (
+	seat   struct{ Table string }
+	seated struct{ Table string }
+	fry    struct{ Table string }
+	fried  struct{ Table string }
+)
+
+func (seat) CommandType() string { return "test.tables.Seat.v1" }
+func (seated) EventType() string { return "test.tables.Seated.v1" }
+func (fry) CommandType() string  { return "test.kitchen.Fry.v1" }
+func (fried) EventType() string  { return "test.kitchen.Fried.v1" }
+func (c seat) Stream() string    { return c.Table }
+func (c fry) Stream() string     { return c.Table }
+
+// tables have meals that run on versions, new ones on the last.
+func tables(versions ...int) *backbone.Service {
+	table := &backbone.Aggregate[int]{Name: "table", Public: []backbone.Event{seated{}}, Evolve: tally}
+	var meals []backbone.SagaDefinition
+	for _, version := range versions {
+		meals = append(meals, &backbone.Saga[seated]{
+			Name: "meal", Version: version,
+			Starts: backbone.StartsOn(func(e seated, _ backbone.Meta) (string, seated) { return e.Table, e }),
+			Steps: []backbone.Step[seated]{{
+				Name: "fry", Do: func(e seated) backbone.Command { return fry(e) }, Pivot: true, Timeout: 200 * time.Millisecond, OnTimeout: backbone.Wait,
+			}},
+			Rejected: func(e seated, _ string, _ backbone.Refusal) backbone.Command { return fry(e) },
+		})
+	}
+	return &backbone.Service{
+		Name: "tables",
+		Handles: []backbone.Handler{backbone.Decide(table, func(_ int, c seat, _ backbone.Meta) ([]backbone.Event, error) {
+			return []backbone.Event{seated(c)}, nil
+		})},
+		Sagas: meals,
+		Retry: backbone.RetryPolicy{Attempts: 2, First: time.Millisecond, Max: 50 * time.Millisecond},
+	}
+}
+
+// kitchen cooks for the tables that are served.
+func kitchen(serves func(table string) bool) *backbone.Service {
+	pan := &backbone.Aggregate[int]{Name: "pan", Public: []backbone.Event{fried{}}, Evolve: tally}
+	return &backbone.Service{
+		Name: "kitchen",
+		Handles: []backbone.Handler{backbone.Decide(pan, func(n int, c fry, _ backbone.Meta) ([]backbone.Event, error) {
+			if !serves(c.Table) {
+				return nil, errors.New("the stove is cold")
+			}
+			return []backbone.Event{fried(c)}, nil
+		})},
+		Retry: backbone.RetryPolicy{Attempts: 1000, First: 50 * time.Millisecond, Max: 50 * time.Millisecond},
+	}
+}
+
+// F7: sagas of a newer version wait for a program that knows it, and need no operator then. What moves them does not hold up others,
+// however many there are, and neither do their deadlines. Red when it counts as failing, when it is given up, and when what is due of
+// them fills the look at what is due.
+func TestF7_NewerSagasWait(t *testing.T) {
+	t.Parallel()
+	const newer = 300 // more than are looked at at once
+	path := filepath.Join(t.TempDir(), "test.db")
+	none, all := func(string) bool { return false }, func(string) bool { return true }
+	meals := func(w *world, state string) int {
+		t.Helper()
+		rows, err := w.store.SagaRows(t.Context(), "tables", "meal", "", state, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(rows)
+	}
+	do := func(w *world, table string) {
+		t.Helper()
+		if _, err := w.Do(t.Context(), seat{table}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	quiet := func(c *backbone.Config) { c.Hooks.Alarm = func(backbone.Alarm) {} } // each meal that waits raises one
+	w := runWith(t, path, quiet, tables(2), kitchen(none))
+	for n := range newer {
+		do(w, fmt.Sprintf("new-%03d", n))
+	}
+	w.await("meals are ordered", func() bool { return meals(w, "") == newer })
+	w.end()
+
+	late := make(chan struct{}, 1)
+	old := runWith(t, path, func(c *backbone.Config) {
+		c.Hooks.Alarm = func(a backbone.Alarm) {
+			if strings.Contains(a.Text, "meal/late waits") {
+				select {
+				case late <- struct{}{}:
+				default:
+				}
+			}
+		}
+	}, tables(1), kitchen(func(table string) bool { return table != "late" }))
+	waiting := func() (n int) {
+		rows, err := old.store.ParkedRows(t.Context(), "tables", "tables", "", 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range rows {
+			if row.State == "dead" {
+				t.Fatalf("%s is given up: %s", row.Key, row.Cause)
+			}
+			if row.Attempts > 2 {
+				n++
+			}
+		}
+		return n
+	}
+	old.await("what moves the newer ones waits, and is tried again", func() bool { return waiting() == newer })
+	for n := range 20 {
+		do(old, fmt.Sprintf("old-%03d", n))
+	}
+	old.await("meals of this version end", func() bool { return meals(old, "completed") == 20 })
+	do(old, "late")
+	select {
+	case <-late:
+	case <-time.After(time.Minute):
+		t.Error("the deadline of a saga of this version did not come: those of the newer ones were before it")
+	}
+	waiting()
+	old.end()
+
+	w = runWith(t, path, quiet, tables(1, 2), kitchen(all))
+	w.await("all meals end", func() bool { return meals(w, "completed") == newer+20+1 })
 }

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"example.org/souk/internal/control"
 	"example.org/souk/internal/testserver"
@@ -102,6 +104,10 @@ func TestF7_ReleasedByTurns(t *testing.T) {
 			if n < 8 {
 				body = paidBy(prepaid(turn*8+n), order(id, customerOf(turn*8+n), item{"PRODUCT_002", 5, 1}))
 			}
+			if m.binary == now && n > inFlight {
+				earlier, _ := numbered(word)(n - inFlight)
+				m.awaitEnd(earlier)
+			}
 			return id, body
 		})
 		early, _ := numbered(word)(11)
@@ -117,6 +123,34 @@ func TestF7_ReleasedByTurns(t *testing.T) {
 	m.beginWhatEnded()
 	m.redriveUnknown()
 	m.accountFor(m.holdsRebuilt(), ids)
+}
+
+// inFlight is how many orders of this version are under way when it is killed, at most. Eight messages in a row that cannot be handled are to
+// the version before a sign that all are, and it tries one at a time from then on, up to a minute apart.
+const inFlight = 4
+
+// awaitEnd waits until an order is no longer under way, or nobody is there to ask.
+func (m *mall) awaitEnd(id string) {
+	missing := 0
+	ended := testserver.Await(m.t.Context(), time.Minute, func() bool {
+		code, answer := m.call("GET", "/order/"+id, "")
+		var shown struct {
+			Status string `json:"status"`
+		}
+		if code == http.StatusOK {
+			if err := json.Unmarshal([]byte(answer), &shown); err != nil {
+				m.t.Error(err)
+			}
+		}
+		if code == http.StatusNotFound {
+			missing++
+		}
+		refused := missing > 200 // what was accepted is shown sooner
+		return code == 0 || refused || code == http.StatusOK && shown.Status != "PENDING"
+	})
+	if !ended {
+		m.t.Errorf("order %s is under way for a minute", id)
+	}
 }
 
 // redriveUnknown has what the version before has parked, since it does not know it or the saga that it moves, tried by this one, as its
