@@ -588,6 +588,10 @@ func tooMany(wait time.Duration) *Problem {
 	return p
 }
 
+// Browses reports whether who asks with these headers is shown a page, as a browser is that goes somewhere; a script that fetches, a program and curl
+// are answered with JSON.
+func Browses(h http.Header) bool { return strings.Contains(h.Get("Accept"), "text/html") }
+
 // tell answers with a problem, unless an answer has begun already.
 func (d *Door) tell(v *visitor, r *http.Request, err error) {
 	p := ProblemOf(err)
@@ -597,7 +601,7 @@ func (d *Door) tell(v *visitor, r *http.Request, err error) {
 	if v.status != 0 {
 		return
 	}
-	if strings.Contains(r.Header.Get("Accept"), "text/html") {
+	if Browses(r.Header) {
 		d.show(&v.answer, p, v.request.traceID)
 		return
 	}

@@ -93,6 +93,23 @@ func TestThePageInABrowser(t *testing.T) {
 		t.Errorf("stale: %q", stale)
 	}
 	substitute(t, page, s)
+
+	// An order has a page of its own, and what is done there shows there.
+	page.KeysAt("#order-O3", kb.Enter)
+	page.Loaded(`document.querySelector("#now .chip")?.textContent === "✓ completed"`)
+	page.KeysAt("#back", kb.Enter)
+	page.Visible("#state.live")
+	page.KeysAt("#order-O1", kb.Enter)
+	page.Loaded(`document.querySelector("#now .chip")?.textContent === "● ready"`)
+	screenshot(t, page.Context(), "staff-order.png")
+	page.Do(chromedp.Evaluate[chromedp.Void](`window.before = true`))
+	page.KeysAt("#hand", kb.Enter)
+	page.Loaded(`!window.before && document.querySelector("#money .chip")?.textContent === "✓ paid"`) // it is shown anew
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last := s.done[len(s.done)-1]; last != (command.HandOverOrder{Order: "O1"}) {
+		t.Errorf("the last that was done is %+v", last)
+	}
 }
 
 // However long the names of things are, nothing of a part lies beyond its edge, on wide and on narrow screens. Red where the buttons of who agrees do.
@@ -107,7 +124,11 @@ func TestNothingReachesBeyondItsEdge(t *testing.T) {
 	w.must(201, w.clerk("ann"), "POST", "/staff/approvals", `{"approval":"A2","what":"open_gate","subject":"`+long+`","reason":"`+strings.Repeat("stuck ", 30)+`"}`)
 	w.must(200, w.manager("eve"), "POST", "/staff/approvals/A2/refuse", `{"reason":"`+strings.Repeat("not now ", 20)+`"}`)
 	s.mu.Lock()
-	s.orders = append(s.orders, staff.Order{OrderLine: staff.OrderLine{Order: long, Customer: long, Status: "READY", Total: eur(123456789)}})
+	s.orders = append(s.orders, staff.Order{
+		OrderLine: staff.OrderLine{Order: long, Customer: long, Status: "READY", Total: eur(123456789)}, Reason: strings.Repeat("why", 60),
+		Items:   []mall.Item{{SKU: long, Name: long + " " + long, StoreName: long, Price: eur(123456789), Quantity: mall.MaxQuantity}},
+		History: []staff.Change{{Status: "OrderStockReserved", Actor: "customer:" + long, Reason: strings.Repeat("why ", 50)}},
+	})
 	s.mu.Unlock()
 	addr := "http://" + serve(t, w)
 	code, err := w.authority.Link(door.Grant{Role: door.Staff, Rank: door.Manager, Subject: "bob"})
@@ -118,7 +139,7 @@ func TestNothingReachesBeyondItsEdge(t *testing.T) {
 	page.Go(addr + "/sign-in/" + code)
 	page.Touch("button")
 	page.Until(`location.pathname === "/"`)
-	for _, path := range []string{"/staff", "/staff/sales"} {
+	for _, path := range []string{"/staff", "/staff/orders/" + long, "/staff/sales"} {
 		page.Go(addr + path)
 		page.Visible("section")
 		widths := []int64{1280, 1010, 820, 390}

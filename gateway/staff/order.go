@@ -43,12 +43,17 @@ func (g *Gateway) listOrders(w http.ResponseWriter, r *door.Request) error {
 	return answerFirst(w, "orders", list, limit, err)
 }
 
+// showOrder answers with an order, a browser with its page.
 func (g *Gateway) showOrder(w http.ResponseWriter, r *door.Request) error {
 	id, err := idIn(r, "order")
 	if err != nil {
 		return err
 	}
+	w.Header().Add("Vary", "Accept")
 	o, found, err := g.Orders.Order(r.Context(), id)
+	if err == nil && found && door.Browses(r.Header) {
+		return g.answerSheet(w, r, o)
+	}
 	return answerOne(w, "order", o, found, err)
 }
 

@@ -16,7 +16,7 @@ import (
 	"example.org/souk/mall"
 )
 
-//go:embed page.html board.html sales.html substitutes.html page.css page.js form.js
+//go:embed page.html board.html order.html sales.html substitutes.html page.css page.js form.js
 var files embed.FS
 
 // pagePolicy keeps everything out that is not ours.
@@ -139,8 +139,8 @@ func (g *Gateway) board(w http.ResponseWriter, r *door.Request) error {
 }
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"sign": sign, "word": word, "class": class, "person": person, "asked": asked, "took": took, "wish": wish,
-}).ParseFS(files, "page.html", "board.html", "sales.html", "substitutes.html"))
+	"sign": sign, "word": word, "class": class, "person": person, "asked": asked, "took": took, "wish": wish, "told": told,
+}).ParseFS(files, "page.html", "board.html", "order.html", "sales.html", "substitutes.html"))
 
 func (g *Gateway) render(w http.ResponseWriter, r *door.Request, name string) error {
 	s, err := g.look(r.Context())

@@ -802,6 +802,89 @@ func TestThePageOfSubstitutes(t *testing.T) {
 	}
 }
 
+// noBooks is a shop whose payments cannot be reached.
+type noBooks struct{ *shop }
+
+func (noBooks) Payment(context.Context, string) (staff.Payment, bool, error) {
+	return staff.Payment{}, false, errors.New("away")
+}
+
+func (noBooks) Invoice(context.Context, string) (staff.Invoice, bool, error) {
+	return staff.Invoice{}, false, errors.New("away")
+}
+
+// An order is a page to a browser and JSON to whoever else asks. The page shows what there is to know, offers what can be done with the order as it is to
+// those who may, and is there while the books are not. Red when a script that fetches is given the page, when what a colleague may not do is
+// offered, and when the page is as far away as the payments are.
+func TestThePageOfAnOrder(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	const browser = "text/html,application/xhtml+xml,*/*;q=0.8"
+	o := &s.orders[0]
+	o.Payment, o.Placed = "P1", backbonetest.Epoch
+	o.Items = []mall.Item{{Product: "p", SKU: "SKU_7", Name: "Tea <b>", Price: eur(2000), Quantity: 2, Store: "S1", StoreName: "Corner <b>"}}
+	o.History = []staff.Change{{Status: "OrderPlaced", Time: backbonetest.Epoch, Actor: "customer:C1"}, {Status: "OrderStockReserved", Time: backbonetest.Epoch, Actor: "service:orders"}}
+	s.orders[2].Reason = "<script>alert(1)</script>"
+	w := open(t, s)
+	away := open(t, s, func(c *staff.Config) { c.Payments = noBooks{s} })
+	engineer := w.token(door.Grant{Role: door.Engineer, Subject: "e"})
+	page := func(w *world, token, order string) string {
+		t.Helper()
+		rec := w.do(token, "GET", "/staff/orders/"+order, "", "Accept", browser)
+		text := rec.Body.String()
+		if rec.Code != 200 || !strings.HasPrefix(rec.Header().Get("Content-Security-Policy"), "default-src 'none'") || rec.Header().Get("Vary") != "Accept" ||
+			strings.Contains(text, "ZgotmplZ") || strings.Contains(text, "<script>alert") || strings.Contains(text, "://") {
+			t.Fatalf("%s: %d %v %s", order, rec.Code, rec.Header(), text)
+		}
+		return text
+	}
+	const hand, cancel, books = `id="hand"`, `id="cancel"`, "The books cannot be looked at now"
+	for _, c := range []struct {
+		what  string
+		page  string
+		has   []string
+		lacks []string
+	}{
+		{
+			"ready", page(w, w.clerk("ann"), "O1"),
+			[]string{"Order O1 of C1", "● ready", "40.00 EUR, placed", "Tea &lt;b&gt;", "SKU_7", "Corner &lt;b&gt;", "20.00 EUR", "○ to pay", `<a href="/staff/payments/P1">P1</a>: 5.00 EUR captured`, "Invoice at the depot: 5.00 EUR paid", "✓ instead", ">placed</th>", ">stock reserved</th>", "customer:C1", "Take 40.00 EUR and hand over", hand, cancel},
+			[]string{"substitutes\"", books},
+		},
+		{"short", page(w, w.clerk("ann"), "O2"), []string{"▶ picking", "✕ 2 short", `href="/staff/orders/O2/substitutes"`, `id="rest"`, "something like it, never dearer", "Nothing is known of it.", cancel}, []string{hand, "Invoice"}},
+		{"ended", page(w, w.clerk("ann"), "O3"), []string{"✓ completed", "&lt;script&gt;", "✓ paid"}, []string{hand, cancel, "customer wants"}},
+		{"who may only look", page(w, engineer, "O1"), []string{"● ready", ">stock reserved</th>"}, []string{hand, cancel, "data-post"}},
+		{"no books", page(away, away.clerk("ann"), "O1"), []string{"● ready", books}, []string{"Invoice"}},
+	} {
+		for _, part := range c.has {
+			if !strings.Contains(c.page, part) {
+				t.Errorf("%s: the page does not show %q:\n%s", c.what, part, c.page)
+			}
+		}
+		for _, part := range c.lacks {
+			if strings.Contains(c.page, part) {
+				t.Errorf("%s: the page shows %q", c.what, part)
+			}
+		}
+	}
+	for _, accept := range []string{"", "*/*", "application/json"} {
+		rec := w.do(w.clerk("ann"), "GET", "/staff/orders/O1", "", "Accept", accept)
+		if !strings.HasPrefix(rec.Header().Get("Content-Type"), "application/json") || rec.Header().Get("Vary") != "Accept" {
+			t.Errorf("Accept %q: %v", accept, rec.Header())
+		}
+	}
+	s.change(func() { s.orders[0].Settling = true })
+	if got := page(w, w.clerk("ann"), "O1"); !strings.Contains(got, "being settled") || strings.Contains(got, hand) {
+		t.Errorf("while it is settled: %s", got)
+	}
+	s.change(func() { s.orders[0].Settling, s.orders[0].Paid = false, true })
+	if got := page(w, w.clerk("ann"), "O1"); !strings.Contains(got, ">Hand over</button>") {
+		t.Errorf("paid: %s", got)
+	}
+	if rec := w.do(w.clerk("ann"), "GET", "/staff/orders/O9", "", "Accept", browser); rec.Code != 404 || !strings.HasPrefix(rec.Header().Get("Content-Type"), "text/html") {
+		t.Errorf("an order that is not there: %d %v", rec.Code, rec.Header())
+	}
+}
+
 // What the service keeps to itself is read from logs for ever.
 func TestFrozen(t *testing.T) {
 	t.Parallel()
