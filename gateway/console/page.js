@@ -42,13 +42,25 @@ function bar(s) {
   return td;
 }
 
+// around places n boxes on an ellipse, as high as they need: a step along it is as long as the boxes are wide, or as they are high.
+function around(n) {
+  for (let high = 200; ; high += 20) {
+    const point = (a) => ({ x: 465 + 400 * Math.sin(a), y: high + 25 - high * Math.cos(a) });
+    const turns = Array.from({ length: 721 }, (_, i) => Math.PI * i / 360), way = [0];
+    for (let i = 1; i < turns.length; i++) {
+      const p = point(turns[i - 1]), q = point(turns[i]);
+      way.push(way[i - 1] + Math.max(Math.abs(q.x - p.x) / 130, Math.abs(q.y - p.y) / 50));
+    }
+    const all = way.at(-1);
+    if (all >= n) return { height: 2 * high + 50, places: Array.from({ length: n }, (_, i) => point(turns[way.findIndex((w) => w >= i * all / n)])) };
+  }
+}
+
 function drawMap(services, flows) {
-  const map = $("map"), at = {};
+  const map = $("map"), at = {}, { height, places } = around(services.length);
   map.replaceChildren();
-  services.forEach((s, i) => {
-    const a = 2 * Math.PI * i / services.length - Math.PI / 2;
-    at[s.name] = { x: 465 + 400 * Math.cos(a), y: 225 + 200 * Math.sin(a) };
-  });
+  map.setAttribute("viewBox", `0 0 930 ${height}`);
+  services.forEach((s, i) => { at[s.name] = places[i]; });
   for (const f of flows) {
     const p = at[f.from], q = at[f.to];
     if (!p || !q) continue;

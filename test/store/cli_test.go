@@ -125,8 +125,9 @@ func TestCommandLine(t *testing.T) {
 	// Somebody signs in by a link that is made while the mall runs, and arrives where they work; without a mall there is nothing to sign in at.
 	browser := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	t.Cleanup(browser.CloseIdleConnections)
-	for _, c := range [][2]string{{"clerk", "/staff"}, {"device", "/kiosk"}, {"engineer", "/"}} {
-		link, code := souk(t, binary, dir, "token", "link", "--role", c[0], "--subject", "anna")
+	for _, c := range [][3]string{{"clerk", "/staff", "staff"}, {"device", "/kiosk", "kiosk"}, {"engineer", "/", "console"}} {
+		at := place{dir: m.dirOf(c[2])} // a link is good at the process that made it
+		link, code := at.souk(t, binary, "token", "link", "--role", c[0], "--subject", "anna")
 		for _, want := range []int{http.StatusSeeOther, http.StatusNotFound} { // once
 			resp, err := browser.Post(strings.TrimSpace(link), "application/x-www-form-urlencoded", nil)
 			if err != nil {
