@@ -117,7 +117,7 @@ func TestNothingReachesBeyondItsEdge(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	w := open(t, s)
-	long := strings.Repeat("basket-06h1pb", 4)
+	long := longID
 	s.World.Do(t, command.SetThreshold{SKU: "SKU_1", Location: mall.MainLocation, Threshold: 5, Quantity: 10})
 	s.receive(t, "SKU_1")
 	w.must(201, w.clerk("ann"), "POST", "/staff/approvals", `{"approval":"A1","what":"refund_invoice","subject":"`+long+`","amount":{"amount":250,"currency":"EUR"},"reason":"scratched"}`)

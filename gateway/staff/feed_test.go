@@ -213,7 +213,7 @@ func TestResumeWithoutAHole(t *testing.T) {
 	}
 	// What the gateway's own service keeps to itself is told with its data, what others do is not.
 	live := connect(t, addrs[0], since, tokens[0])
-	replicas[1].must(201, tokens[1], "POST", "/staff/approvals", `{"approval":"A1","what":"open_gate","subject":"g","reason":"r"}`)
+	replicas[1].must(201, tokens[1], "POST", "/staff/approvals", `{"approval":"A1","what":"open_gate","subject":"gate-1","reason":"r"}`)
 	if f := live.next(true); f.Kind != "approval" || f.ID != "A1" || f.Actor != "staff:a" || !strings.Contains(string(f.Data), `"reason":"r"`) {
 		t.Errorf("%+v %s", f, f.Data)
 	}

@@ -1,6 +1,7 @@
 package staff
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"net/http"
@@ -225,10 +226,38 @@ func (g *Gateway) askApproval(w http.ResponseWriter, r *door.Request) error {
 		return err
 	}
 	c.What = What(what)
+	if err := cmp.Or(c.Validate(), g.known(r.Context(), c)); err != nil {
+		return err
+	}
 	if err := g.do(r, "ask", c); err != nil {
 		return err
 	}
 	return created(w, "approval", c.Approval, "/staff/approvals/"+c.Approval)
+}
+
+// known refuses to ask for what there is not, so that nobody else is troubled by a slip. Where that cannot be looked up now, who carries it out
+// says so.
+func (g *Gateway) known(ctx context.Context, c AskApproval) error {
+	var is string
+	var found bool
+	var err error
+	switch c.What {
+	case RefundPayment:
+		is = "a payment"
+		_, found, err = g.Payments.Payment(ctx, c.Subject)
+	case RefundInvoice:
+		is = "an order that was to be paid at the depot"
+		_, found, err = g.Payments.Invoice(ctx, c.Subject)
+	case OpenGate:
+		is = "a device of this mall"
+		var list []Device
+		list, err = g.Devices.Devices(ctx)
+		found = slices.ContainsFunc(list, func(d Device) bool { return d.Device == c.Subject })
+	}
+	if err == nil && !found {
+		return door.InvalidField("subject", "must be "+is)
+	}
+	return nil
 }
 
 func (g *Gateway) giveApproval(w http.ResponseWriter, r *door.Request) error {

@@ -29,6 +29,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// longID is as long as ids of baskets are, and has no place at which it can be broken.
+var longID = strings.Repeat("basket-06h1pb", 4)
+
 func eur(amount int64) mall.Money { return mall.Money{Amount: amount, Currency: "EUR"} }
 
 // till gives money back, and knows one payment.
@@ -229,11 +232,11 @@ func (s *shop) Order(_ context.Context, id string) (staff.Order, bool, error) {
 }
 
 func (s *shop) Payment(_ context.Context, id string) (staff.Payment, bool, error) {
-	return staff.Payment{Payment: id, Status: "captured", Customer: "C1", Amount: eur(500)}, id == "P1", s.broken
+	return staff.Payment{Payment: id, Status: "captured", Customer: "C1", Amount: eur(500)}, id == "P1" || id == "P2", s.broken
 }
 
 func (s *shop) Invoice(_ context.Context, id string) (staff.Invoice, bool, error) {
-	return staff.Invoice{Invoice: id, Status: "paid", Customer: "C1", Order: id, Amount: eur(500)}, id == "O1", s.broken
+	return staff.Invoice{Invoice: id, Status: "paid", Customer: "C1", Order: id, Amount: eur(500)}, id == "O1" || id == longID, s.broken
 }
 
 func (s *shop) Traded(_ context.Context, from, until time.Time) (staff.Traded, error) {
@@ -262,7 +265,7 @@ func (s *shop) Robots(context.Context) ([]staff.Robot, error) {
 func (s *shop) Lists(context.Context, int) ([]staff.List, error) { return nil, s.broken }
 
 func (s *shop) Devices(context.Context) ([]staff.Device, error) {
-	return []staff.Device{{Device: "gate-1", Store: "S1", Kind: "gate"}}, s.broken
+	return []staff.Device{{Device: "gate-1", Store: "S1", Kind: "gate"}, {Device: longID, Store: "S1", Kind: "gate"}}, s.broken
 }
 
 func (s *shop) Services() []string { return []string{"inventory", "payments", "staff"} }
@@ -568,6 +571,9 @@ func TestB12_ProblemsAreTold(t *testing.T) {
 		{"/staff/orders/O1/cancel", `{"reason":"a\u0007b"}`},
 		{"/staff/orders/O1/decide", `{"choice":"perhaps"}`},
 		{"/staff/robots/R1/steer", `{"steer":"fly"}`},
+		{"/staff/approvals", `{"what":"refund_payment","subject":"P9","amount":{"amount":1,"currency":"EUR"},"reason":"y"}`},
+		{"/staff/approvals", `{"what":"refund_invoice","subject":"O9","amount":{"amount":1,"currency":"EUR"},"reason":"y"}`},
+		{"/staff/approvals", `{"what":"open_gate","subject":"gate-9","reason":"y"}`},
 		{"/staff/approvals", `{"what":"refund_payment","subject":"../x","amount":{"amount":1,"currency":"EUR"},"reason":"y"}`},
 		{"/staff/stores", `{"store":"","name":"x"}`},
 	} {
@@ -584,6 +590,8 @@ func TestB12_ProblemsAreTold(t *testing.T) {
 	for _, path := range []string{"", "/board", "/snapshot", "/stores", "/stock", "/stock/x", "/orders", "/orders/O1", "/orders/O2/substitutes", "/purchases", "/robots", "/lists", "/devices", "/payments/P1", "/invoices/O1"} {
 		w.refused(503, "unavailable", m, "GET", "/staff"+path, "")
 	}
+	// What cannot be looked up now can be asked for.
+	w.must(201, m, "POST", "/staff/approvals", `{"what":"refund_payment","subject":"P9","amount":{"amount":1,"currency":"EUR"},"reason":"y"}`)
 }
 
 // A list that ends before its end says so, and one that does not says nothing of it. Red where it is cut in silence.
