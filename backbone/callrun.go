@@ -55,14 +55,22 @@ func (c *callRunner) run(ctx context.Context) {
 	defer c.flight.Wait()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		for c.claim(ctx) {
+	for told := true; ; {
+		look, ok := driver.Look{}, false
+		if !told {
+			look, ok = c.host.look(ctx, sharedLookAge)
+		}
+		if !ok || look.Calls {
+			for c.claim(ctx) {
+			}
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			told = false
 		case <-c.wake:
+			told = true
 		}
 	}
 }

@@ -709,7 +709,7 @@ func (r *Runtime) Pause(ctx context.Context, service string) error {
 
 // Paused reports whether a service is paused, as its database has it.
 func Paused(ctx context.Context, store driver.Store, service string) (bool, error) {
-	noted, err := store.Value(ctx, service, pausedNote)
+	noted, err := store.Value(ctx, service, driver.PausedValue)
 	return string(noted) == "true", err
 }
 
@@ -717,9 +717,6 @@ func Paused(ctx context.Context, store driver.Store, service string) (bool, erro
 func (r *Runtime) Resume(ctx context.Context, service string) error {
 	return r.setPaused(ctx, service, false)
 }
-
-// pausedNote names the value that says whether a service is paused.
-const pausedNote = "paused"
 
 func (r *Runtime) setPaused(ctx context.Context, service string, paused bool) error {
 	if !slices.ContainsFunc(r.cfg.Parts, func(s *Service) bool { return s.Name == service }) {
@@ -729,10 +726,15 @@ func (r *Runtime) setPaused(ctx context.Context, service string, paused bool) er
 	if store == nil {
 		return fmt.Errorf("the database of service %q cannot be reached from here", service)
 	}
-	if err := store.SetValue(ctx, service, pausedNote, fmt.Append(nil, paused)); err != nil {
+	if err := store.SetValue(ctx, service, driver.PausedValue, fmt.Append(nil, paused)); err != nil {
 		return fmt.Errorf("pause of %s: %w", service, err)
 	}
 	if h := r.hosts[service]; h != nil {
+		h.pausing.Lock()
+		defer h.pausing.Unlock()
+		if l := r.looks[store]; l != nil {
+			l.forget()
+		}
 		h.setPaused(paused)
 	}
 	return nil
@@ -740,11 +742,16 @@ func (r *Runtime) setPaused(ctx context.Context, service string, paused bool) er
 
 // lookPaused does as was said to any process.
 func (h *host) lookPaused(ctx context.Context) error {
-	paused, err := Paused(ctx, h.store, h.svc.Name)
-	if err != nil {
-		return err
+	h.pausing.Lock()
+	defer h.pausing.Unlock()
+	look, ok := h.look(ctx, lookAge)
+	if !ok {
+		var err error
+		if look.Paused, err = Paused(ctx, h.store, h.svc.Name); err != nil {
+			return err
+		}
 	}
-	h.setPaused(paused)
+	h.setPaused(look.Paused)
 	return nil
 }
 

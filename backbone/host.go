@@ -38,6 +38,7 @@ type host struct {
 
 	rebuilding sync.Map    // views that are, by name
 	paused     atomic.Bool // by an operator
+	pausing    sync.Mutex  // held while that is looked at and taken over
 	resetting  atomic.Bool
 
 	watch   sync.Mutex
@@ -304,22 +305,34 @@ func failedByItself(err error) bool {
 const (
 	// timerLook is how long timers go without being looked at, at most.
 	timerLook = time.Second
+	// sharedLookAge is how old the look may be that says that no timer is due and no call is to be made, so that it is the one at requests.
+	sharedLookAge = requestsEvery + lookAge
 	// timerGrace is how long who keeps the log has a timer to itself, so that processes do not fire the same ones. Who does
 	// not keep it fires what is due since then: the one that does may be gone.
 	timerGrace = 500 * time.Millisecond
 )
 
-// timers fires what is due, until ctx ends.
+// earlier returns the earlier of two deadlines, of which 0 is none.
+func earlier(a, b int64) int64 {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
+}
+
+// timers fires what is due, until ctx ends. Where the database tells at a glance that nothing is, it asks no more.
 func (h *host) timers(ctx context.Context) {
 	const batch = 256
 	wait := time.NewTimer(0)
 	defer wait.Stop()
-	for {
+	var soonest int64 // deadline of a timer, as it was when timers were read last; 0: there was none
+	for told := true; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-wait.C:
 		case <-h.timerAt:
+			told = true // of a timer that is new
 		}
 		next := timerLook
 		now, err := h.store.Now(ctx)
@@ -327,6 +340,18 @@ func (h *host) timers(ctx context.Context) {
 		if !h.seals.keeper.held() {
 			grace = timerGrace
 		}
+		if err == nil && !told {
+			if look, ok := h.look(ctx, sharedLookAge); ok {
+				if first := earlier(soonest, look.Due); first == 0 || first > now.Add(-grace).UnixMicro() {
+					if first > 0 {
+						next = min(next, max(time.UnixMicro(first).Add(grace).Sub(now), time.Millisecond))
+					}
+					wait.Reset(next)
+					continue
+				}
+			}
+		}
+		told = err != nil
 		if err == nil && !h.closed() {
 			var due []driver.Timer
 			var after int64
@@ -339,9 +364,11 @@ func (h *host) timers(ctx context.Context) {
 			if err := h.internal(units...); failedByItself(err) {
 				h.r.log.WarnContext(ctx, "timers", "service", h.svc.Name, "error", err)
 			}
-			switch {
+			switch soonest = after; {
+			case err != nil:
+				told = true
 			case len(due) == batch:
-				next = 0
+				next, told = 0, true
 			case after > 0:
 				next = min(next, max(time.UnixMicro(after).Add(grace).Sub(now), time.Millisecond))
 			}
@@ -425,7 +452,7 @@ func (h *host) requests(ctx context.Context) {
 			_ = h.lookPaused(ctx) // looked at again with a later tick
 		}
 		var open []driver.Request
-		if look, ok := h.look(ctx); !ok || look.Asked {
+		if look, ok := h.look(ctx, lookAge); !ok || look.Asked {
 			var err error
 			if open, err = h.store.OpenRequests(ctx, h.svc.Name, requestsLooked); err != nil {
 				continue // asked again with the next tick

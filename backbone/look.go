@@ -22,11 +22,11 @@ type looks struct {
 	found map[string]driver.Look
 }
 
-// of tells how things stand with a service; not, where the look failed.
-func (l *looks) of(ctx context.Context, service string) (driver.Look, bool) {
+// of tells how things stand with a service, or did not longer than age ago; not, where the look failed.
+func (l *looks) of(ctx context.Context, service string, age time.Duration) (driver.Look, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if began := time.Now(); began.Sub(l.at) > lookAge { //souk:clock the age of what is seen
+	if began := time.Now(); began.Sub(l.at) > age { //souk:clock the age of what is seen
 		found, err := l.store.Look(ctx, l.services)
 		if err != nil {
 			return driver.Look{}, false
@@ -37,10 +37,17 @@ func (l *looks) of(ctx context.Context, service string) (driver.Look, bool) {
 	return look, ok
 }
 
-// look tells how things stand with a service, as of a moment ago; not, where its database does not tell at a glance.
-func (h *host) look(ctx context.Context) (driver.Look, bool) {
+// forget has the next who asks look anew.
+func (l *looks) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.at = time.Time{}
+}
+
+// look tells how things stand with a service, or did not longer than age ago; not, where its database does not tell at a glance.
+func (h *host) look(ctx context.Context, age time.Duration) (driver.Look, bool) {
 	if l := h.r.looks[h.store]; l != nil {
-		return l.of(ctx, h.svc.Name)
+		return l.of(ctx, h.svc.Name, age)
 	}
 	return driver.Look{}, false
 }

@@ -234,7 +234,7 @@ func (s *sealer) grown(ctx context.Context) bool {
 	if known {
 		return true
 	}
-	look, ok := s.host.look(ctx)
+	look, ok := s.host.look(ctx, lookAge)
 	return !ok || look.Head > after
 }
 

@@ -88,7 +88,14 @@ type Looker interface {
 type Look struct {
 	Head  int64 // position of the last committed record of its log, 0 if it has none
 	Asked bool  // an operator's request is open
+	// Paused says that the value of the service by the name PausedValue is "true".
+	Paused bool
+	Due    int64 // the earliest deadline of a timer or a saga in microseconds, 0 for none
+	Calls  bool  // a call has not ended
 }
+
+// PausedValue names the value that says whether a service is paused.
+const PausedValue = "paused"
 
 // Store is one database. It holds the logs and tables of any number of
 // services, each under its own prefix or schema. Its methods may be called

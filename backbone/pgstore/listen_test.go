@@ -2,9 +2,11 @@ package pgstore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"testing"
+	"time"
 
 	"example.org/souk/backbone/driver"
 	"example.org/souk/backbone/pgstore"
@@ -97,9 +99,54 @@ func TestF17_ListenersAreToldHowFarALogHasCome(t *testing.T) {
 	}
 	_, err := s.PutRequest(t.Context(), "empty", driver.Request{Subject: "saga", Action: "retry"})
 	must(t, err)
-	all, err := s.Look(t.Context(), []string{service, "empty"})
-	must(t, err)
-	if want := (map[string]driver.Look{service: {Head: 5}, "empty": {Asked: true}}); !maps.Equal(all, want) {
-		t.Errorf("looked at, things stand as %v, want %v", all, want)
+	looked := func(first, empty driver.Look) {
+		t.Helper()
+		all, err := s.Look(t.Context(), []string{service, "empty"})
+		must(t, err)
+		if want := (map[string]driver.Look{service: first, "empty": empty}); !maps.Equal(all, want) {
+			t.Errorf("looked at, things stand as %v, want %v", all, want)
+		}
+	}
+	looked(driver.Look{Head: 5}, driver.Look{Asked: true})
+	must(t, s.SetValue(t.Context(), "empty", driver.PausedValue, []byte("false")))
+	must(t, s.SetValue(t.Context(), service, driver.PausedValue, []byte("true")))
+	must(t, s.SetValue(t.Context(), "empty", "other", []byte("true")))
+	write := func(w driver.Writes) {
+		t.Helper()
+		tx, err := s.Begin(t.Context())
+		must(t, err)
+		must(t, tx.Apply(t.Context(), service, &w))
+		must(t, errors.Join(tx.Commit(t.Context()), tx.Rollback()))
+	}
+	saga := driver.SagaKey{Name: "s", ID: "1"}
+	write(driver.Writes{SetTimers: []driver.Timer{{Name: "a", Due: 70, Stream: "s", Type: "t", Data: []byte("{}")}, {Name: "b", Due: 90, Stream: "s", Type: "t", Data: []byte("{}")}}})
+	looked(driver.Look{Head: 5, Paused: true, Due: 70}, driver.Look{Asked: true})
+	write(driver.Writes{Sagas: []driver.Saga{{SagaKey: saga, Definition: 1, State: "running", Data: []byte("{}"), Due: 60, Revision: 1}}})
+	looked(driver.Look{Head: 5, Paused: true, Due: 60}, driver.Look{Asked: true})
+	write(driver.Writes{Sagas: []driver.Saga{{SagaKey: saga, Definition: 1, State: "completed", Data: []byte("{}"), Revision: 2}}, CancelTimers: []string{"a"}})
+	looked(driver.Look{Head: 5, Paused: true, Due: 90}, driver.Look{Asked: true})
+	write(driver.Writes{CancelTimers: []string{"b"}, AddCalls: []driver.Call{{ID: "c", Name: "n", Stream: "s", Due: 1}}})
+	looked(driver.Look{Head: 5, Paused: true, Calls: true}, driver.Look{Asked: true})
+}
+
+// The clock that is carried on between two looks at the database's is never ahead of it, and not further behind than the answers took. Red where what
+// passed since a look is counted twice, and where it is not counted.
+func TestNowIsTheDatabases(t *testing.T) {
+	t.Parallel()
+	url := testserver.Postgres(t).Database(t)
+	s, conn := open(t, url), connect(t, url)
+	defer func() { _ = s.Close() }()
+	var slowest time.Duration // of the answers so far
+	for range 500 {
+		began := time.Now()
+		now, err := s.Now(t.Context())
+		must(t, err)
+		var is time.Time
+		must(t, conn.QueryRow(t.Context(), "SELECT clock_timestamp()").Scan(&is))
+		took := time.Since(began)
+		slowest = max(slowest, took)
+		if now.After(is) || is.Sub(now) > took+slowest {
+			t.Fatalf("it is %v by the database's clock, and Now says %v", is, now)
+		}
 	}
 }

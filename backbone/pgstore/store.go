@@ -60,6 +60,7 @@ type Store struct {
 	pooled  bool   // another program gives out the connections, for a transaction each
 	log     *slog.Logger
 	latest  atomic.Int64 // what Now returned last
+	clock   atomic.Pointer[reading]
 	refusal atomic.Int64 // when the server refused a login last, in nanoseconds
 
 	mu       sync.Mutex
@@ -137,11 +138,26 @@ func (s *Store) Name(service, table string) string { return tableName(service, t
 
 func tableName(service, table string) string { return pgx.Identifier{service, table}.Sanitize() }
 
-// Now implements driver.Store.
+// clockAge is for how long the database's clock is carried on by this process's, which measures how much time has passed and is not set meanwhile.
+const clockAge = time.Second
+
+// reading is what the database's clock said, no earlier than this process's said at.
+type reading struct {
+	at  time.Time // with its monotonic part
+	now time.Time
+}
+
+// Now implements driver.Store. It is behind the database's clock rather than ahead of it, by what the answer that it goes by was on its way, and
+// knows within clockAge where that was set.
 func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	var now time.Time
-	if err := s.let(ctx, func() error { return s.pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now) }); err != nil {
-		return time.Time{}, classify(err)
+	if r := s.clock.Load(); r != nil && time.Since(r.at) < clockAge { //souk:clock how much time has passed
+		now = r.now.Add(time.Since(r.at)).Truncate(time.Microsecond) //souk:clock likewise
+	} else {
+		if err := s.let(ctx, func() error { return s.pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now) }); err != nil {
+			return time.Time{}, classify(err)
+		}
+		s.clock.Store(&reading{time.Now(), now}) //souk:clock likewise
 	}
 	for {
 		latest := s.latest.Load()
@@ -165,7 +181,10 @@ func (s *Store) Look(ctx context.Context, services []string) (map[string]driver.
 		if err := s.Check(service); err != nil {
 			return nil, err
 		}
-		looks[i] = fmt.Sprintf("SELECT %d, position, EXISTS (SELECT FROM %s WHERE done = 0) FROM %s", i, tableName(service, "bb_request"), tableName(service, "bb_head"))
+		looks[i] = fmt.Sprintf(`SELECT %d, position, EXISTS (SELECT FROM %s WHERE done = 0), EXISTS (SELECT FROM %s WHERE name = '%s' AND value = 'true'),
+			coalesce(least((SELECT min(due) FROM %s), (SELECT min(due) FROM %s WHERE due > 0)), 0), EXISTS (SELECT FROM %s) FROM %s`,
+			i, tableName(service, "bb_request"), tableName(service, "bb_value"), driver.PausedValue, tableName(service, "bb_timer"), tableName(service, "bb_saga"),
+			tableName(service, "bb_call"), tableName(service, "bb_head"))
 	}
 	r, err := s.Query(ctx, strings.Join(looks, " UNION ALL "))
 	if err != nil {
@@ -175,7 +194,7 @@ func (s *Store) Look(ctx context.Context, services []string) (map[string]driver.
 	for r.Next() {
 		var i int
 		var look driver.Look
-		if err := r.Scan(&i, &look.Head, &look.Asked); err != nil {
+		if err := r.Scan(&i, &look.Head, &look.Asked, &look.Paused, &look.Due, &look.Calls); err != nil {
 			return nil, err
 		}
 		found[services[i]] = look

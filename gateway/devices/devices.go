@@ -184,7 +184,10 @@ func Open(c Config) (*Gateway, error) {
 	can.TopicAliasMaximum = 0 // a topic is judged by its name
 	can.SharedSubAvailable = 0
 	can.MinimumProtocolVersion = 4 // 3.1.1
-	g.server = mqtt.New(&mqtt.Options{InlineClient: true, Capabilities: can, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	g.server = mqtt.New(&mqtt.Options{
+		InlineClient: true, Capabilities: can, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		SysTopicResendInterval: 60, // seconds; every second is a third of what the server costs that waits
+	})
 	if err := g.server.AddHook(&hook{g: g}, nil); err != nil {
 		return nil, err
 	}
