@@ -15,6 +15,11 @@
 // more. A group keeps its partitions. It begins with what is published from when it is joined; a new group that is to
 // begin with the first message is refused (ErrNoPast), as RabbitMQ keeps nothing for groups to come.
 //
+// That a group is bound as it is to be is said by seals, one for each of its topics: the exchanges bound:NAME:HASH, of
+// which the hash is of all that is to be bound. A seal is bound to the exchange of its topic and deletes itself, so that it
+// goes with that exchange. Who joins and finds the queues, the marker and the seals asks for them and does nothing else,
+// which is what every process but the first does. Otherwise it takes the lock, removes the seals, binds, and makes them.
+//
 // The lock is an exclusive queue, lock:..., which goes with the connection of its holder. souk.dead is an exchange and
 // a queue, a safety net only: nothing gets there unless somebody limits by a policy how often a message is delivered or
 // how old it may become.
@@ -47,7 +52,8 @@
 // RabbitMQ numbers nothing and does not tell whether it still has a message. An anchor names the topic's identity, so it
 // holds for as long as topic and server are the ones that confirmed it. It does not notice messages that were lost from
 // a queue. A queue that is gone altogether is an error of Receive; the next Join makes it again and gives the topics of
-// the group another identity, so that whoever publishes goes back.
+// the group another identity, so that whoever publishes goes back. That the identity is still to be given is noted before
+// the queue is made, for the case that whoever does so ends in between.
 //
 // # CloudEvents
 //
@@ -61,7 +67,8 @@
 //     nothing is dropped, but a message may be refused and a later one of the same Send taken.
 //   - A policy with delivery-limit or message-ttl on the queues of groups moves messages to souk.dead. Check finds a
 //     limit of deliveries that applies to queues of any name.
-//   - Other programs that consume from the queues, bind or unbind them, or publish to them directly.
+//   - Other programs that consume from the queues, bind or unbind them, publish to them directly, or delete a queue and
+//     make it again as it was not.
 //   - RabbitMQ 3.10 writes the name of a new quorum queue to disk some three seconds late. If the server is killed within
 //     them, the queue is there afterwards and answers nothing, and what it held is lost: methods fail with the server
 //     not having answered. Delete the queue and join again.

@@ -2,9 +2,12 @@ package rabbitbus
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +32,8 @@ type groupInfo struct {
 	Partitions int       `json:"partitions"`
 	Whole      bool      `json:"whole,omitempty"`
 	Bindings   []binding `json:"bindings"`
+	// Lost groups have lost messages, which those who publish are not told yet.
+	Lost bool `json:"lost,omitempty"`
 }
 
 // wanted returns the bindings that a group is to have, without double ones, in order.
@@ -49,6 +54,93 @@ func wanted(g broker.Group) []binding {
 		return strings.Compare(a.Queue+"\x00"+a.Topic+"\x00"+a.Key, b.Queue+"\x00"+b.Topic+"\x00"+b.Key)
 	})
 	return slices.Compact(all)
+}
+
+// infoOf is what a group is to be.
+func infoOf(g broker.Group) groupInfo {
+	return groupInfo{Partitions: partitionsOf(g), Whole: g.Whole, Bindings: wanted(g)}
+}
+
+// twins is how many messages alike a group's marker has. A program of version 0.1.0, which knows no seals, leaves one of its
+// own there when it has changed what is bound, and while it does so none is to be had: so the number tells that a seal may
+// not be true any more.
+const twins = 2
+
+// seal is an exchange whose being there says that a group is bound to a topic as the whole of what its name is made of says,
+// and not otherwise: it is made when all bindings are, and removed before any is touched. It is bound to the exchange of the
+// topic and deletes itself, so that it goes with that exchange, as the bindings do. Nothing is published to it.
+type seal struct{ name, topic string }
+
+// seals returns one for each topic of a group's bindings.
+func (info groupInfo) seals(group string) []seal {
+	topics := map[string]bool{}
+	for _, b := range info.Bindings {
+		topics[b.Topic] = true
+	}
+	all := make([]seal, 0, len(topics))
+	for _, topic := range slices.Sorted(maps.Keys(topics)) {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%d %v %q %q", info.Partitions, info.Whole, info.Bindings, topic))
+		all = append(all, seal{sealPrefix + group + ":" + hex.EncodeToString(sum[:16]), topic})
+	}
+	return all
+}
+
+func (ch *channel) seal(seals []seal) error {
+	for _, s := range seals {
+		ch.step()
+		if err := ch.ExchangeDeclare(s.name, amqp.ExchangeDirect, true, true, true, false, nil); err != nil {
+			return err
+		}
+		ch.step()
+		if err := ch.ExchangeBind(s.topic, "", s.name, false, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// queues fails with what the server says of the first queue of a group that is not there.
+func (ch *channel) queues(g broker.Group) error {
+	for p := range partitionsOf(g) {
+		if _, err := ch.count(queueOf(g.Name, p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sealed tells whether a group is what it is to be, by asking alone. The seals are looked at last: whoever makes a queue
+// again removes them before.
+func (c *Client) sealed(ctx context.Context, cn *conn, g broker.Group) (bool, error) {
+	want := infoOf(g)
+	if len(want.Bindings) == 0 {
+		return false, nil // nothing that a seal could stand on
+	}
+	alike := false
+	there, err := exists(cn.do(ctx, func(ch *channel) error {
+		ch.step()
+		if err := ch.ExchangeDeclarePassive(deadLetters, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
+			return err
+		}
+		if _, err := ch.count(deadLetters); err != nil {
+			return err
+		}
+		if err := ch.queues(g); err != nil {
+			return err
+		}
+		n, err := ch.count(groupMarker + g.Name)
+		if alike = n == twins; err != nil || !alike {
+			return err
+		}
+		for _, s := range want.seals(g.Name) {
+			ch.step()
+			if err := ch.ExchangeDeclarePassive(s.name, amqp.ExchangeDirect, true, true, true, false, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	return there && alike, err
 }
 
 // Join makes the queues of a group and binds them to the topics of its inputs; what a group was bound to before and is
@@ -80,18 +172,18 @@ func (c *Client) Join(ctx context.Context, g broker.Group) error {
 			}
 		}
 	}
-	var lost bool
-	if err := c.locked(ctx, cn, groupMarker+g.Name, func() (err error) {
-		lost, err = c.join(ctx, cn, g)
-		return err
-	}); err != nil {
+	// Most who join find all as it should be: they take no lock and change nothing.
+	made := false
+	look := func() (bool, error) {
+		made, err = c.sealed(ctx, cn, g)
+		return made, err
+	}
+	if _, err := look(); err != nil {
 		return err
 	}
-	if lost {
-		for _, in := range g.Inputs {
-			if err := c.renew(ctx, cn, in.Topic); err != nil {
-				return err
-			}
+	if !made {
+		if err := c.locked(ctx, cn, groupMarker+g.Name, look, func() error { return c.make(ctx, cn, g) }); err != nil {
+			return err
 		}
 	}
 	c.mu.Lock()
@@ -100,10 +192,26 @@ func (c *Client) Join(ctx context.Context, g broker.Group) error {
 	return nil
 }
 
+// make is Join under the group's lock. Whoever ends in the middle leaves a group without seals, for the next to make.
+func (c *Client) make(ctx context.Context, cn *conn, g broker.Group) error {
+	lost, err := c.join(ctx, cn, g, false)
+	if err != nil || !lost {
+		return err
+	}
+	for _, in := range g.Inputs {
+		if err := c.renew(ctx, cn, in.Topic); err != nil {
+			return err
+		}
+	}
+	_, err = c.join(ctx, cn, g, true)
+	return err
+}
+
 // renew gives a topic another identity.
 func (c *Client) renew(ctx context.Context, cn *conn, topic string) error {
-	return c.locked(ctx, cn, topicMarker+topic, func() error {
-		info, err := c.readTopic(ctx, cn, topic)
+	never := func() (bool, error) { return false, nil }
+	return c.locked(ctx, cn, topicMarker+topic, never, func() error {
+		info, err := c.readTopic(ctx, cn, topic, (*channel).asFound)
 		if err == nil {
 			err = c.makeTopic(ctx, cn, topic, &info)
 		}
@@ -114,8 +222,9 @@ func (c *Client) renew(ctx context.Context, cn *conn, topic string) error {
 	})
 }
 
-// join is Join under the group's lock. It reports whether queues were lost.
-func (c *Client) join(ctx context.Context, cn *conn, g broker.Group) (lost bool, err error) {
+// join makes a group, and seals it unless it has lost messages and nobody is told of that: it then reports so, and notes it
+// for whoever joins if nobody is told still.
+func (c *Client) join(ctx context.Context, cn *conn, g broker.Group, told bool) (lost bool, err error) {
 	marker := groupMarker + g.Name
 	existed, err := exists(cn.do(ctx, func(ch *channel) error {
 		_, err := ch.count(marker)
@@ -127,19 +236,10 @@ func (c *Client) join(ctx context.Context, cn *conn, g broker.Group) (lost bool,
 	if !existed && g.FromFirst {
 		return false, fmt.Errorf("rabbitmq: group %s: %w", g.Name, ErrNoPast)
 	}
-	missing := 0
+	whole := true
 	if existed {
-		for p := range partitionsOf(g) {
-			there, err := exists(cn.do(ctx, func(ch *channel) error {
-				_, err := ch.count(queueOf(g.Name, p))
-				return err
-			}))
-			if err != nil {
-				return false, err
-			}
-			if !there {
-				missing++
-			}
+		if whole, err = exists(cn.do(ctx, func(ch *channel) error { return ch.queues(g) })); err != nil {
+			return false, err
 		}
 	}
 	err = cn.do(ctx, func(ch *channel) error {
@@ -160,19 +260,30 @@ func (c *Client) join(ctx context.Context, cn *conn, g broker.Group) (lost bool,
 		if err != nil {
 			return err
 		}
-		lost = missing > 0 && len(notes) > 0
+		noted := slices.ContainsFunc(notes, func(n groupInfo) bool { return n.Lost })
+		lost = !told && (noted || !whole && len(notes) > 0)
 		for _, n := range notes {
 			if n.Partitions != partitionsOf(g) || n.Whole != g.Whole {
 				return fmt.Errorf("rabbitmq: group %s has %d partitions (whole: %v) and is to have %d (whole: %v); a group keeps its partitions", g.Name, n.Partitions, n.Whole, partitionsOf(g), g.Whole)
 			}
 		}
-		want := wanted(g)
-		text, err := json.Marshal(groupInfo{Partitions: partitionsOf(g), Whole: g.Whole, Bindings: want})
+		want := infoOf(g)
+		want.Lost = lost
+		text, err := json.Marshal(want)
 		if err != nil {
 			return err
 		}
+		// Nothing that a seal speaks of is touched before it is gone.
+		for _, n := range append(notes, want) {
+			for _, s := range n.seals(g.Name) {
+				ch.step()
+				if err := ch.ExchangeDelete(s.name, false, false); err != nil {
+					return err
+				}
+			}
+		}
 		ch.rest()
-		if err := c.publish(ctx, []publication{marking(marker, text)}); err != nil {
+		if err := c.publish(ctx, slices.Repeat([]publication{marking(marker, text)}, twins)); err != nil {
 			return err
 		}
 		for p := range partitionsOf(g) {
@@ -180,7 +291,7 @@ func (c *Client) join(ctx context.Context, cn *conn, g broker.Group) (lost bool,
 				return err
 			}
 		}
-		for _, b := range want {
+		for _, b := range want.Bindings {
 			ch.step()
 			if err := ch.QueueBind(b.Queue, b.Key, b.Topic, true, nil); err != nil {
 				return err
@@ -196,7 +307,7 @@ func (c *Client) join(ctx context.Context, cn *conn, g broker.Group) (lost bool,
 				old[b] = true
 			}
 		}
-		for _, b := range want {
+		for _, b := range want.Bindings {
 			delete(old, b)
 		}
 		for b := range old {
@@ -205,13 +316,21 @@ func (c *Client) join(ctx context.Context, cn *conn, g broker.Group) (lost bool,
 				return err
 			}
 		}
-		if last == 0 {
+		if last != 0 {
+			ch.step()
+			if err := ch.Ack(last, true); err != nil {
+				return err
+			}
+		}
+		if lost {
 			return nil
 		}
-		ch.step()
-		return ch.Ack(last, true)
+		return ch.seal(want.seals(g.Name))
 	})
-	return lost, unsafely(err)
+	if err != nil {
+		return false, unsafely(err)
+	}
+	return lost, nil
 }
 
 // readGroup gets the messages of a group's marker, which are there again unless the last of them is acknowledged.

@@ -15,6 +15,7 @@ const (
 	deadLetters  = "souk.dead" // the exchange and the queue of the safety net
 	topicMarker  = "topic:"    // the queue that says what a topic is
 	groupMarker  = "group:"    // the queue that says what a group is bound to
+	sealPrefix   = "bound:"    // the exchanges that say that a group is bound to a topic as it is to be
 	lockPrefix   = "lock:"
 	commandTopic = ".commands" // the end of the names of topics whose messages somebody has to take
 )

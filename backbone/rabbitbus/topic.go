@@ -62,7 +62,14 @@ func (c *Client) forget() {
 	c.known = known{}
 }
 
-var errNoTopic = fmt.Errorf("rabbitmq: %w", broker.ErrNoTopic)
+var (
+	errNoTopic = fmt.Errorf("rabbitmq: %w", broker.ErrNoTopic)
+	errEmpty   = errors.New("it is empty: whoever gave the topic another identity has ended in the middle, and the next who declares it makes it again")
+)
+
+// emptyFor is how long nobody can be asked what a topic is before its marker counts as empty: longer than all its messages are
+// held by those who read them.
+const emptyFor = 3 * time.Second
 
 // DeclareTopic makes a topic exist: its exchange, and the marker that says how many partitions it has. An exchange or
 // marker of other settings is broker.ErrUnsafe.
@@ -80,12 +87,18 @@ func (c *Client) DeclareTopic(ctx context.Context, topic string, partitions int)
 	if info, ok := c.recall(cn, topic); ok {
 		return info.Partitions, nil
 	}
-	info, err := c.readTopic(ctx, cn, topic)
-	if errors.Is(err, errNoTopic) {
-		err = c.locked(ctx, cn, topicMarker+topic, func() error {
-			if info, err = c.readTopic(ctx, cn, topic); !errors.Is(err, errNoTopic) {
-				return err
+	var info topicInfo
+	look := func() (err error) {
+		info, err = c.readTopic(ctx, cn, topic, (*channel).firm)
+		return err
+	}
+	if err = look(); unmade(err) {
+		err = c.locked(ctx, cn, topicMarker+topic, func() (bool, error) {
+			if err := look(); !unmade(err) {
+				return true, err
 			}
+			return false, nil
+		}, func() error {
 			info = topicInfo{Partitions: partitions}
 			return c.makeTopic(ctx, cn, topic, &info)
 		})
@@ -93,17 +106,23 @@ func (c *Client) DeclareTopic(ctx context.Context, topic string, partitions int)
 	if err != nil {
 		return 0, err
 	}
-	if err := cn.do(ctx, func(ch *channel) error {
-		if err := ch.exchange(topic, amqp.ExchangeTopic); err != nil {
-			return err
-		}
-		return ch.declare(topicMarker+topic, markerQueue())
-	}); err != nil {
-		return 0, unsafely(err)
-	}
 	c.remember(cn, topic, info)
 	return info.Partitions, nil
 }
+
+// unmade tells whether a topic cannot be read because it is not made, or not to the end.
+func unmade(err error) bool { return errors.Is(err, errNoTopic) || errors.Is(err, errEmpty) }
+
+// firm makes sure that the exchange and the marker of a topic, which are there, have the settings that they are to have.
+func (ch *channel) firm(topic string) error {
+	if err := ch.exchange(topic, amqp.ExchangeTopic); err != nil {
+		return err
+	}
+	return ch.declare(topicMarker+topic, markerQueue())
+}
+
+// asFound takes the exchange and the marker of a topic as they are.
+func (*channel) asFound(string) error { return nil }
 
 func (ch *channel) exchange(name, kind string) error {
 	ch.step()
@@ -166,7 +185,7 @@ func (c *Client) topic(ctx context.Context, cn *conn, topic string) (topicInfo, 
 	if info, ok := c.recall(cn, topic); ok {
 		return info, nil
 	}
-	info, err := c.readTopic(ctx, cn, topic)
+	info, err := c.readTopic(ctx, cn, topic, (*channel).asFound)
 	if err != nil {
 		return info, fmt.Errorf("topic %s: %w", topic, err)
 	}
@@ -174,26 +193,23 @@ func (c *Client) topic(ctx context.Context, cn *conn, topic string) (topicInfo, 
 	return info, nil
 }
 
-// readTopic asks the server what a topic is; errNoTopic where its exchange or its marker is missing.
-func (c *Client) readTopic(ctx context.Context, cn *conn, topic string) (info topicInfo, err error) {
+// readTopic asks the server what a topic is; errNoTopic where its exchange or its marker is missing, errEmpty
+// where nothing is in the marker. What is there is shown to check before it is read.
+func (c *Client) readTopic(ctx context.Context, cn *conn, topic string, check func(*channel, string) error) (info topicInfo, err error) {
 	marker := topicMarker + topic
-	there, err := exists(cn.do(ctx, func(ch *channel) error {
-		ch.step()
-		if err := ch.ExchangeDeclarePassive(topic, amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
-			return err
-		}
-		_, err := ch.count(marker)
-		return err
-	}))
-	if err != nil {
-		return info, err
-	}
-	if !there {
-		return info, errNoTopic
-	}
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(emptyFor); ; {
 		var text []byte
-		if err := cn.do(ctx, func(ch *channel) error {
+		there, err := exists(cn.do(ctx, func(ch *channel) error {
+			ch.step()
+			if err := ch.ExchangeDeclarePassive(topic, amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
+				return err
+			}
+			if _, err := ch.count(marker); err != nil {
+				return err
+			}
+			if err := check(ch, topic); err != nil {
+				return err
+			}
 			d, ok, err := ch.get(marker)
 			if err != nil || !ok {
 				return err
@@ -207,8 +223,12 @@ func (c *Client) readTopic(ctx context.Context, cn *conn, topic string) (info to
 				return err
 			}
 			return d.Ack(false)
-		}); err != nil {
-			return info, err
+		}))
+		if err != nil {
+			return info, unsafely(err)
+		}
+		if !there {
+			return info, errNoTopic
 		}
 		if text != nil {
 			if err := json.Unmarshal(text, &info); err != nil || info.Partitions < 1 || info.Identity == "" {
@@ -217,7 +237,7 @@ func (c *Client) readTopic(ctx context.Context, cn *conn, topic string) (info to
 			return info, nil
 		}
 		if time.Now().After(deadline) {
-			return info, fmt.Errorf("rabbitmq: queue %s, which says what topic %s is, is empty; delete the queue, and the topic is made again", marker, topic)
+			return info, fmt.Errorf("rabbitmq: queue %s says what topic %s is: %w", marker, topic, errEmpty)
 		}
 		if err := pause(ctx); err != nil {
 			return info, err
@@ -241,9 +261,10 @@ func pause(ctx context.Context) error {
 	}
 }
 
-// locked does f while nobody else does anything under the same name, here or in another process. The lock is a queue
-// that belongs to the connection: it goes with it.
-func (c *Client) locked(ctx context.Context, cn *conn, name string, f func() error) error {
+// locked does f while nobody else does anything under the same name, here or in another process, unless nothing is left to
+// do: that is asked of done again and again while somebody else has the lock, and once more when it is had. The lock is a
+// queue that belongs to the connection: it goes with it.
+func (c *Client) locked(ctx context.Context, cn *conn, name string, done func() (bool, error), f func() error) error {
 	c.mu.Lock()
 	mine := c.locks[name]
 	if mine == nil {
@@ -273,8 +294,14 @@ func (c *Client) locked(ctx context.Context, cn *conn, name string, f func() err
 		if err := pause(ctx); err != nil {
 			return err
 		}
+		if did, err := done(); did || err != nil {
+			return err
+		}
 	}
-	err := f()
+	did, err := done()
+	if !did && err == nil {
+		err = f()
+	}
 	// Also when ctx has ended: the connection may live on.
 	return errors.Join(err, cn.do(context.WithoutCancel(ctx), func(ch *channel) error { return ch.remove(queue) }))
 }
@@ -286,7 +313,7 @@ func (c *Client) Holds(ctx context.Context, a broker.Anchor) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	info, err := c.readTopic(ctx, cn, a.Topic)
+	info, err := c.readTopic(ctx, cn, a.Topic, (*channel).asFound)
 	if errors.Is(err, errNoTopic) {
 		c.forget()
 		return false, nil

@@ -1,0 +1,384 @@
+package rabbitbus_test
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"example.org/souk/backbone/internal/broker"
+	"example.org/souk/backbone/rabbitbus"
+	"example.org/souk/internal/testserver"
+)
+
+// ofTypes is a group that takes these types of two topics, in two partitions.
+func ofTypes(name string, topics []string, types ...string) broker.Group {
+	g := broker.Group{Name: name, Partitions: 2}
+	for _, topic := range topics {
+		g.Inputs = append(g.Inputs, broker.Input{Topic: topic, Types: types})
+	}
+	return g
+}
+
+// reaches sends a message of each type to each partition of each topic, and returns those that come to the group's queues.
+func reaches(t testing.TB, c *rabbitbus.Client, url, group string, topics []string, types ...string) (got []string) {
+	t.Helper()
+	ch := raw(t, url)
+	var ms []broker.Outgoing
+	for p := range 2 {
+		for _, topic := range topics {
+			for _, typ := range types {
+				m := outgoing(topic, p, 0)
+				m.Type = typ
+				ms = append(ms, m)
+			}
+		}
+	}
+	send(t, c, ms)
+	for p := range 2 {
+		queue := group + "." + strconv.Itoa(p)
+		// Straight to the queue, behind all that were sent.
+		if err := ch.PublishWithContext(t.Context(), "", queue, true, false, amqp.Publishing{DeliveryMode: amqp.Persistent}); err != nil {
+			t.Fatal(err)
+		}
+		all, err := ch.Consume(queue, queue, true, false, false, false, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for d := range all {
+			if d.Exchange == "" {
+				break
+			}
+			got = append(got, d.Exchange+" "+d.RoutingKey)
+		}
+		if err := ch.Cancel(queue, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	slices.Sort(got)
+	return got
+}
+
+// all is what reaches returns of a group that takes these types of these topics.
+func all(topics []string, types ...string) (want []string) {
+	for _, topic := range topics {
+		for p := range 2 {
+			for _, typ := range types {
+				want = append(want, topic+" "+strconv.Itoa(p)+"."+typ)
+			}
+		}
+	}
+	slices.Sort(want)
+	return want
+}
+
+const (
+	typeA = "souk.test.A.v1"
+	typeB = "souk.test.B.v1"
+)
+
+// Whoever joins what is there changes nothing at the server and takes no lock: it asks.
+func TestJoiningWhatIsThereOnlyAsks(t *testing.T) {
+	t.Parallel()
+	server := testserver.Rabbit(t)
+	url := server.URL()
+	own := names(t, url, 3)
+	topics := own[:2]
+	counter := count(t, server)
+	c := connect(t, url)
+	declare(t, c, topics[0], 2)
+	declare(t, c, topics[1], 2)
+	g := ofTypes(own[2], topics, typeA)
+	join(t, c, g)
+	whole := groupOf(own[2]+"-whole", 1, topics...)
+	whole.Whole = true
+	join(t, c, whole)
+	for range 3 {
+		other := connect(t, counter.url)
+		declare(t, other, topics[0], 2)
+		declare(t, other, topics[1], 2)
+		// That a topic is there is read in its marker; both are declared as they are, so that other settings are found out.
+		if got, _ := counter.taken(); got["basic.get"] != 2 || got["basic.nack"] != 2 || got["queue.declare"] != 2 || got["exchange.declare"] != 2 || len(got) != 4 {
+			t.Errorf("to declare two topics that are there: %v", got)
+		}
+		join(t, other, g)
+		join(t, other, whole)
+		if got, bytes := counter.taken(); len(got) > 0 || bytes == 0 {
+			t.Errorf("to join what is there, in %d bytes: %v", bytes, got)
+		}
+	}
+	if got := reaches(t, c, url, g.Name, topics, typeA, typeB); !slices.Equal(got, all(topics, typeA)) {
+		t.Errorf("reached it: %v", got)
+	}
+}
+
+// Of many who join a new group at once one makes it; the others see that it is made.
+func TestGroupIsMadeOnce(t *testing.T) {
+	t.Parallel()
+	server := testserver.Rabbit(t)
+	url := server.URL()
+	own := names(t, url, 3)
+	topics := own[:2]
+	counter := count(t, server)
+	c := connect(t, url)
+	declare(t, c, topics[0], 2)
+	declare(t, c, topics[1], 2)
+	g := ofTypes(own[2], topics, typeA, typeB)
+	var joining sync.WaitGroup
+	for range 12 {
+		other := connect(t, counter.url)
+		joining.Go(func() {
+			if err := other.Join(t.Context(), g); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	joining.Wait()
+	// One each: of two types, in two partitions, of two topics; and of their seals.
+	if got, _ := counter.taken(); got["queue.bind"] != 8+1 || got["exchange.bind"] != 2 {
+		t.Errorf("twelve made a group: %v", got)
+	}
+	if got := reaches(t, c, url, g.Name, topics, typeA, typeB); !slices.Equal(got, all(topics, typeA, typeB)) {
+		t.Errorf("reached it: %v", got)
+	}
+}
+
+// Whoever has found that something is missing may get the lock after somebody else has made it: it is not made again then.
+func TestMadeBeforeTheLockIsHad(t *testing.T) {
+	t.Parallel()
+	server := testserver.Rabbit(t)
+	own := names(t, server.URL(), 2)
+	counter := count(t, server)
+	c, late := connect(t, server.URL()), connect(t, counter.url)
+	before := func(f func()) {
+		counter.mu.Lock()
+		defer counter.mu.Unlock()
+		counter.before = f
+	}
+	var sent []broker.Anchor
+	before(func() {
+		if n, err := c.DeclareTopic(t.Context(), own[0], 2); err != nil || n != 2 {
+			t.Errorf("declared first: %d partitions, %v", n, err)
+		}
+		var err error
+		if sent, err = c.Send(t.Context(), numbered(own[0], 0, 0, 1)); err != nil {
+			t.Error(err)
+		}
+	})
+	if n, err := late.DeclareTopic(t.Context(), own[0], 5); err != nil || n != 2 {
+		t.Errorf("declared late: %d partitions, %v", n, err)
+	}
+	if len(sent) != 1 {
+		t.Fatalf("anchors: %v", sent)
+	}
+	if holds, err := late.Holds(t.Context(), sent[0]); err != nil || !holds {
+		t.Errorf("the topic is another one: %v", err)
+	}
+	g := ofTypes(own[1], own[:1], typeA)
+	before(func() {
+		if err := c.Join(t.Context(), g); err != nil {
+			t.Error(err)
+		}
+	})
+	counter.taken()
+	join(t, late, g)
+	if got, _ := counter.taken(); got["queue.declare"] != 1 || got["queue.delete"] != 1 || len(got) != 2 {
+		t.Errorf("who joined late did more than take the lock and give it back: %v", got)
+	}
+}
+
+// What a group is bound to is what the last who joined wants, however often that changes to and fro: more types, fewer, a
+// topic less.
+func TestGroupChangesToAndFro(t *testing.T) {
+	t.Parallel()
+	url := server(t)
+	own := names(t, url, 3)
+	topics := own[:2]
+	c, other := connect(t, url), connect(t, url)
+	declare(t, c, topics[0], 2)
+	declare(t, c, topics[1], 2)
+	for i := range 2 {
+		for _, want := range []struct {
+			topics, types []string
+		}{
+			{topics, []string{typeA}},
+			{topics, []string{typeA, typeB}},
+			{topics[:1], []string{typeA, typeB}},
+			{topics[1:], []string{typeB}},
+			{topics[:1], []string{typeA}},
+			{topics, []string{typeA}},
+		} {
+			join(t, other, ofTypes(own[2], want.topics, want.types...))
+			if got := reaches(t, c, url, own[2], topics, typeA, typeB); !slices.Equal(got, all(want.topics, want.types...)) {
+				t.Errorf("round %d: of %v of %v came %v", i, want.types, want.topics, got)
+			}
+		}
+	}
+}
+
+// What somebody has deleted is bound again by the next who joins, also by one who has known the topic all along.
+func TestJoinMendsWhatIsGone(t *testing.T) {
+	t.Parallel()
+	url := server(t)
+	own := names(t, url, 3)
+	topics := own[:2]
+	c, other := connect(t, url), connect(t, url)
+	declare(t, c, topics[0], 2)
+	declare(t, c, topics[1], 2)
+	g := ofTypes(own[2], topics, typeA, typeB)
+	join(t, c, g)
+	ch := raw(t, url)
+	for what, gone := range map[string]func() error{
+		"the exchange": func() error { return ch.ExchangeDelete(topics[1], false, false) },
+		"a queue":      func() error { _, err := ch.QueueDelete(g.Name+".1", false, false, false); return err },
+		"the marker":   func() error { _, err := ch.QueueDelete("group:"+g.Name, false, false, false); return err },
+	} {
+		if err := gone(); err != nil {
+			t.Fatal(err)
+		}
+		declare(t, other, topics[1], 2)
+		if _, err := connect(t, url).DeclareTopic(t.Context(), topics[1], 2); err != nil {
+			t.Fatal(err)
+		}
+		join(t, c, g)
+		if got := reaches(t, c, url, g.Name, topics, typeA, typeB); !slices.Equal(got, all(topics, typeA, typeB)) {
+			t.Errorf("%s was deleted; reached it: %v", what, got)
+		}
+	}
+}
+
+// A program of version 0.1.0 changes what is bound and knows nothing of seals: whoever joins after it finds that out.
+func TestJoinAfterAnOlderProgram(t *testing.T) {
+	t.Parallel()
+	url := server(t)
+	own := names(t, url, 3)
+	topics := own[:2]
+	c := connect(t, url)
+	declare(t, c, topics[0], 2)
+	declare(t, c, topics[1], 2)
+	g := ofTypes(own[2], topics, typeA, typeB)
+	join(t, c, g)
+	for _, dies := range []bool{false, true} { // in the middle
+		older(t, url, g.Name, topics, dies)
+		join(t, connect(t, url), g)
+		if got := reaches(t, c, url, g.Name, topics, typeA, typeB); !slices.Equal(got, all(topics, typeA, typeB)) {
+			t.Errorf("an older program, which died in the middle: %v; reached it: %v", dies, got)
+		}
+	}
+}
+
+// older does what Join of version 0.1.0 does to take one type less.
+func older(t testing.TB, url, group string, topics []string, dies bool) {
+	t.Helper()
+	conn, err := amqp.Dial(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	type binding struct{ Queue, Key, Topic string }
+	note := struct {
+		Partitions int       `json:"partitions"`
+		Bindings   []binding `json:"bindings"`
+	}{Partitions: 2}
+	for _, topic := range topics {
+		for p := range 2 {
+			queue := group + "." + strconv.Itoa(p)
+			note.Bindings = append(note.Bindings, binding{queue, strconv.Itoa(p) + "." + typeA, topic})
+		}
+	}
+	text, err := json.Marshal(note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := uint64(0)
+	for {
+		d, ok, err := ch.Get("group:"+group, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			break
+		}
+		last = d.DeliveryTag
+	}
+	if err := ch.PublishWithContext(t.Context(), "", "group:"+group, true, false, amqp.Publishing{DeliveryMode: amqp.Persistent, Body: text}); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range note.Bindings {
+		if err := ch.QueueUnbind(b.Queue, b.Key[:2]+typeB, b.Topic, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if dies {
+		return
+	}
+	if err := ch.Ack(last, true); err != nil {
+		t.Fatal(err)
+	}
+	// What is answered behind an acknowledgement comes after it in the queue's log.
+	if _, _, err := ch.Get("group:"+group, false); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whoever joins is cut off at any point, while a group is changed and one of its queues is gone: for the next who joins all
+// is as it should be, and whoever publishes is told of the loss.
+func TestJoinIsCutAnywhere(t *testing.T) {
+	t.Parallel()
+	server := testserver.Rabbit(t)
+	url := server.URL()
+	own := names(t, url, 3)
+	topics := own[:2]
+	c := connect(t, url)
+	declare(t, c, topics[0], 2)
+	declare(t, c, topics[1], 2)
+	was, is := ofTypes(own[2], topics, typeA), ofTypes(own[2], topics[:1], typeA, typeB)
+	ch := raw(t, url)
+	begin := func() {
+		t.Helper()
+		join(t, c, was)
+		if _, err := ch.QueueDelete(own[2]+".1", false, false, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	counter := count(t, server)
+	begin()
+	join(t, connect(t, counter.url), is)
+	_, bytes := counter.taken()
+	proxy := testserver.NewProxy(t, server.Addr())
+	failed := 0
+	const cuts = 30
+	for i := range int64(cuts) {
+		begin()
+		anchor := send(t, connect(t, url), numbered(topics[0], 0, 0, 1))[0]
+		proxy.CutAfter(testserver.Upstream, 1+i*bytes/cuts)
+		cut, err := rabbitbus.NewClient(rabbitbus.ClientConfig{URL: proxy.Through(url)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cut.Join(t.Context(), is); err != nil {
+			failed++
+		}
+		_ = cut.Close() // it has lost its connection
+		other := connect(t, url)
+		declare(t, other, topics[0], 2)
+		declare(t, other, topics[1], 2)
+		join(t, other, is)
+		if holds, err := other.Holds(t.Context(), anchor); err != nil || holds {
+			t.Errorf("cut after %d of %d bytes; who publishes is not told that a queue was lost: %v", 1+i*bytes/cuts, bytes, err)
+		}
+		if got := reaches(t, other, url, own[2], topics, typeA, typeB); !slices.Equal(got, all(topics[:1], typeA, typeB)) {
+			t.Fatalf("cut after %d of %d bytes; reached it: %v", 1+i*bytes/cuts, bytes, got)
+		}
+	}
+	if failed < cuts*3/4 {
+		t.Errorf("%d of %d were cut off", failed, cuts)
+	}
+}
