@@ -50,7 +50,7 @@ func New(cfg Config) (*Runtime, error) {
 		return nil, err
 	}
 	if cfg.Store == nil || cfg.Transport == nil {
-		return nil, errors.New("backbone.Config needs a Store and a Transport")
+		return nil, errors.New("backbone.Config needs a Store and a Transport (logbus.New where there is no broker)")
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = systemClock{}
@@ -301,6 +301,9 @@ func (r *Runtime) Start(ctx context.Context) error {
 		return err
 	}
 	for _, h := range r.order {
+		if err := h.lookForTables(ctx); err != nil {
+			return err
+		}
 		if err := h.settleCarrier(ctx); err != nil {
 			return err
 		}
@@ -603,6 +606,9 @@ func (r *Runtime) Stop(ctx context.Context) error {
 // Errors are ErrOverloaded, ErrUnavailable, ErrPaused, ErrStopped,
 // ErrDifferentCommand, ErrNotHandled, ctx's own, or what the handler failed with.
 func (r *Runtime) Do(ctx context.Context, c Command, options ...DoOption) (Answer, error) {
+	if c == nil {
+		return Answer{}, fmt.Errorf("%w here: the command is nil", ErrNotHandled)
+	}
 	h := r.hosts[r.handlerOf[c.CommandType()]]
 	switch {
 	case r.closing.Load():
@@ -627,6 +633,9 @@ func (r *Runtime) Do(ctx context.Context, c Command, options ...DoOption) (Answe
 		return Answer{}, Permanent(fmt.Errorf("%s has %d bytes; the most is %d", c.CommandType(), len(data), MaxData))
 	}
 	hd := h.handlers[c.CommandType()]
+	if err := hd.admits(c); err != nil {
+		return Answer{}, Permanent(err)
+	}
 	ended := make(chan error, 1)
 	u := &unit{host: h, direct: true, answerID: m.ID, streams: hd.streams(c)}
 	u.run = func(b *batch, u *unit) (err error) {

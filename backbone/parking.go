@@ -99,7 +99,7 @@ func (s *subscription) tailUnit(sl *slice, it item, rows int, settle func(*batch
 		return nil, err
 	}
 	return &unit{
-		host: s.host,
+		host: s.host, aside: true,
 		run: func(b *batch, u *unit) error {
 			sh := b.of(s.host)
 			row.Unit = u.index
@@ -139,7 +139,7 @@ func (s *subscription) parkUnit(sl *slice, f *failure) (*unit, error) {
 	if head := f.it.redrive; head != nil {
 		row := *head
 		row.Attempts, row.State, row.Due, row.Cause = attempts, state, due, cause
-		return &unit{host: s.host, run: func(b *batch, u *unit) error {
+		return &unit{host: s.host, aside: true, run: func(b *batch, u *unit) error {
 			sh := b.of(s.host)
 			row.Unit = u.index
 			sh.writes.Retry = append(sh.writes.Retry, row)
@@ -160,7 +160,7 @@ func (s *subscription) parkUnit(sl *slice, f *failure) (*unit, error) {
 		inbox = nil // the row is that of the message that came first
 	}
 	return &unit{
-		host: s.host, inbox: inbox,
+		host: s.host, inbox: inbox, aside: true,
 		run: func(b *batch, u *unit) error {
 			sh := b.of(s.host)
 			row.Unit = u.index

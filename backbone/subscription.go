@@ -447,7 +447,7 @@ func (s *subscription) finish(g *group) {
 	if s.host.r.cfg.Hooks.Handled != nil {
 		now := s.host.r.now()
 		for i, m := range g.msgs[:n] {
-			if m != nil {
+			if m != nil && !g.units[i].aside {
 				o := HandledStats{Service: s.host.svc.Name, Subscription: s.name, Message: m, Lag: now.Sub(m.Time), Duration: now.Sub(g.started)}
 				if i < len(g.items) && g.items[i].redrive != nil {
 					o.Attempts = g.items[i].redrive.Attempts
