@@ -222,7 +222,7 @@ func (h *host) newSubscription(name string) *subscription {
 }
 
 func (h *host) viewSubscription(v *View) {
-	s := h.newSubscription("view-" + v.Name)
+	s := h.newSubscription(viewSubscription(v.Name))
 	s.view = v
 	s.spec.FromFirst = v.From == FromFirst
 	types := map[string][]string{}
