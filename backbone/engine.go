@@ -42,6 +42,7 @@ type Runtime struct {
 	loops   sync.WaitGroup // everything but the writers and lanes
 	lanes   sync.WaitGroup
 	closing atomic.Bool
+	running atomic.Bool // Start has returned
 }
 
 // New checks the parts and builds a runtime. Nothing runs before Start.
@@ -290,7 +291,9 @@ func (r *Runtime) Migrate(ctx context.Context) error {
 }
 
 // Start prepares the databases, begins the work and returns when everything runs.
-// Ending ctx does not stop it; Stop does.
+// Ending ctx does not stop it; Stop does. Where a broker is away it waits until the
+// broker is there or ctx ends; alarms tell of it meanwhile. A Runtime is started once,
+// and Stop is to be called after a Start that failed, too.
 func (r *Runtime) Start(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -350,6 +353,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+	r.running.Store(true)
 	return nil
 }
 
@@ -767,6 +771,30 @@ func (h *host) setPaused(paused bool) {
 		s.work.Broadcast()
 		s.mu.Unlock()
 	}
+}
+
+// Ready returns nil while the runtime takes work: Start has returned, Stop was not
+// called, and the databases of the services that run here answer. It is for a
+// readiness probe; a service that is paused is ready. Whether a broker is reached does
+// not count: what is committed meanwhile goes out later.
+func (r *Runtime) Ready(ctx context.Context) error {
+	switch {
+	case r.closing.Load():
+		return ErrStopped
+	case !r.running.Load():
+		return fmt.Errorf("%w: it has not started yet", ErrStopped)
+	}
+	asked := map[driver.Store]bool{}
+	for _, h := range r.order {
+		if asked[h.store] {
+			continue
+		}
+		asked[h.store] = true
+		if _, err := h.store.Now(ctx); err != nil {
+			return fmt.Errorf("the database of service %s: %w", h.svc.Name, err)
+		}
+	}
+	return nil
 }
 
 // Services lists those that run here.
