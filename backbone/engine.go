@@ -790,7 +790,7 @@ func (r *Runtime) Ready(ctx context.Context) error {
 			continue
 		}
 		asked[h.store] = true
-		if _, err := h.store.Now(ctx); err != nil {
+		if _, err := h.store.Head(ctx, h.svc.Name); err != nil {
 			return fmt.Errorf("the database of service %s: %w", h.svc.Name, err)
 		}
 	}

@@ -297,3 +297,58 @@ func TestOperators(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The functions of a saga's steps are asked for the types of their commands before anything runs: one that cannot tell is named at the start.
+func TestStepsThatTellNoCommand(t *testing.T) {
+	t.Parallel()
+	for says, do := range map[string]func(*Wished) backbone.Command{
+		`step "lend": Do returns nil: leave a step out by When`: func(*Wished) backbone.Command { return nil },
+		`step "lend": Do panics: runtime error`:                 func(w *Wished) backbone.Command { return Lend{Book: w.Book} },
+	} {
+		wishes := Wishes()
+		wishes.Sagas = []backbone.SagaDefinition{&backbone.Saga[*Wished]{
+			Name: "granting", Version: 1,
+			Starts: backbone.StartsOn(func(e Wished, _ backbone.Meta) (string, *Wished) { return e.ID, &e }),
+			Steps:  []backbone.Step[*Wished]{{Name: "lend", Do: do}},
+		}}
+		if err := backbone.Check([]*backbone.Service{Loans(), wishes}); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("it says %v, want %q", err, says)
+		}
+	}
+}
+
+// A program asks Ready before it takes requests in: not before Start has returned, not while the database is away, and not after Stop.
+func TestReady(t *testing.T) {
+	t.Parallel()
+	store, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Path: filepath.Join(t.TempDir(), "a.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := func(string) driver.Store { return store }
+	bus := logbus.New(logbus.Config{Store: of})
+	r, err := backbone.New(backbone.Config{Parts: []*backbone.Service{Loans()}, Store: of, Transport: bus})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Ready(t.Context()); !errors.Is(err, backbone.ErrStopped) {
+		t.Error("before Start:", err)
+	}
+	if err := r.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Ready(t.Context()); err != nil {
+		t.Error("after Start:", err)
+	}
+	if err := store.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := r.Ready(t.Context()); !errors.Is(err, driver.ErrUnavailable) {
+		t.Error("without a database:", err)
+	}
+	if err := errors.Join(r.Stop(t.Context()), bus.Close()); err != nil {
+		t.Error(err)
+	}
+	if err := r.Ready(t.Context()); !errors.Is(err, backbone.ErrStopped) {
+		t.Error("after Stop:", err)
+	}
+}

@@ -58,7 +58,9 @@ type Config struct {
 type DoOption func(*Meta)
 
 // WithID gives the command its id: every later command of that id gets the first
-// one's answer. Without it the command gets a new id.
+// one's answer. Without it, or with an empty id, the command gets a new one, and a
+// repetition is another command. Ids are the service's: where callers are strangers to
+// each other, put who calls in front.
 func WithID(id string) DoOption { return func(m *Meta) { m.ID = id } }
 
 // By names who acts.

@@ -50,7 +50,9 @@ type View struct {
 	// Inline views live in the transaction of the events themselves. They show
 	// only the service's own events, in log order.
 	Inline bool
-	From   From
+	// From says where the view begins when it is new. A Rebuild begins at the first
+	// event whatever stands here, so only a view FromFirst shows the same afterwards.
+	From From
 	// Projections, one a type of event.
 	Projections []Projection
 }
