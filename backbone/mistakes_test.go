@@ -39,11 +39,15 @@ func TestMistakesAreToldAtTheStart(t *testing.T) {
 		"a handler that is nil":    {[]*backbone.Service{Loans(), {Name: "a", Subscribes: []backbone.Subscriber{backbone.On[Lent](nil)}}}, "entry 0 of Subscribes (library.loans.Lent.v1) has no function"},
 		"a policy that is nil":     {[]*backbone.Service{Loans(), {Name: "a", Subscribes: []backbone.Subscriber{backbone.Whenever[Lent](nil)}}}, "entry 0 of Subscribes (library.loans.Lent.v1) has no function"},
 		"a projection that is nil": {[]*backbone.Service{Loans(), {Name: "a", Views: []backbone.View{backbone.ViewOf[Lent]("seen", backbone.FromNow, nil).View}}}, "projection 0 of view seen (library.loans.Lent.v1) has no function"},
-		"a view without a table": {[]*backbone.Service{Loans(), {Name: "a", Views: []backbone.View{backbone.ViewOf("seen", backbone.FromNow, show).View}}},
-			"table {seen} of view seen cannot be read; one of Service.Migrations makes it"},
+		"a view without a table": {
+			[]*backbone.Service{Loans(), {Name: "a", Views: []backbone.View{backbone.ViewOf("seen", backbone.FromNow, show).View}}},
+			"table {seen} of view seen cannot be read; one of Service.Migrations makes it",
+		},
 		"a migration without its mark": {[]*backbone.Service{Loans(), {Name: "a", Migrations: file("CREATE TABLE {seen} (book TEXT);")}}, `no line "-- +goose Up"`},
-		"a table without braces": {[]*backbone.Service{Loans(), {Name: "a", Migrations: file("-- +goose Up\nCREATE TABLE IF NOT EXISTS seen (book TEXT);")}},
-			"names table seen without braces: write {seen}"},
+		"a table without braces": {
+			[]*backbone.Service{Loans(), {Name: "a", Migrations: file("-- +goose Up\nCREATE TABLE IF NOT EXISTS seen (book TEXT);")}},
+			"names table seen without braces: write {seen}",
+		},
 		"nothing wrong": {[]*backbone.Service{Loans(), {
 			Name: "a", Subscribes: []backbone.Subscriber{backbone.On(ignore)}, Views: []backbone.View{backbone.ViewOf("seen", backbone.FromNow, show).View},
 			Migrations: file("-- +goose Up\n-- CREATE TABLE seen would be wrong\nCREATE TABLE {seen} (book TEXT);\n-- +goose Down\nDROP TABLE {seen};"),
