@@ -321,6 +321,27 @@ func TestStepsThatTellNoCommand(t *testing.T) {
 	}
 }
 
+// A step whose answer is late is undone, so it has to say how.
+func TestLateStepsCanBeUndone(t *testing.T) {
+	t.Parallel()
+	step := backbone.Step[Wished]{Name: "pay", Do: func(w Wished) backbone.Command { return PayFee{w.Reader} }, OnTimeout: backbone.Compensate}
+	check := func() error {
+		wishes := Wishes()
+		wishes.Sagas = []backbone.SagaDefinition{&backbone.Saga[Wished]{
+			Name: "granting", Version: 1,
+			Starts: backbone.StartsOn(func(e Wished, _ backbone.Meta) (string, Wished) { return e.ID, e }), Steps: []backbone.Step[Wished]{step},
+		}}
+		return backbone.Check([]*backbone.Service{Loans(), Fees(), wishes})
+	}
+	if err := check(); err == nil || !strings.Contains(err.Error(), `step "pay" compensates when its answer is late, and has no Undo`) {
+		t.Error(err)
+	}
+	step.Undo = func(w Wished) backbone.Command { return Return{w.Book} }
+	if err := check(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A program asks Ready before it takes requests in: not before Start has returned, not while the database is away, and not after Stop.
 func TestReady(t *testing.T) {
 	t.Parallel()

@@ -80,7 +80,7 @@ type TimeoutPolicy int
 // The policies.
 const (
 	Wait       TimeoutPolicy = iota // raise an alarm and send the same command again
-	Compensate                      // undo the step, whose outcome is unknown, and all before it
+	Compensate                      // undo the step, whose outcome is unknown, and all before it; it needs an Undo
 )
 
 // SagaStart begins an instance; made by StartsOn.
@@ -345,6 +345,9 @@ func (s *Saga[D]) check(svc *Service) error {
 		}
 		if st.Local != nil && st.Undo != nil {
 			return fail("step %q is local: it commits with the saga, so it has nothing to undo", st.Name)
+		}
+		if st.OnTimeout == Compensate && st.Local == nil && st.Undo == nil {
+			return fail("step %q compensates when its answer is late, and has no Undo: what it does after all would stay done", st.Name)
 		}
 		if st.Pivot {
 			pivots++
