@@ -3,6 +3,7 @@ package backbone
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"sync"
 )
 
@@ -45,6 +46,7 @@ type folder interface {
 	decodeEvent(wire string, data []byte) (Event, error)
 	apply(state any, e Event) any
 	isPrivate(wire string) (private, known bool)
+	admits(e Event) error
 	snapshots() (every int64, schema string)
 	encode(state any) ([]byte, error)
 	restore(data []byte) (any, error)
@@ -69,10 +71,10 @@ func (r Ref) States(events ...Event) ([]any, error) {
 	s := r.of.fresh()
 	states := append(make([]any, 0, len(events)+1), s)
 	for _, e := range events {
-		wire := e.EventType()
-		if _, known := r.of.isPrivate(wire); !known {
-			return nil, fmt.Errorf("aggregate %s does not list %s: add it to Public or Private", r.of.aggregateName(), wire)
+		if err := r.of.admits(e); err != nil {
+			return nil, err
 		}
+		wire := e.EventType()
 		data, err := json.Marshal(e)
 		if err != nil {
 			return nil, fmt.Errorf("encode %s: %w", wire, err)
@@ -189,6 +191,27 @@ func (a *Aggregate[S]) isPrivate(wire string) (private, known bool) {
 	}
 	private, known = a.private[wire]
 	return private, known
+}
+
+// admits finds what is wrong with an event that is to be appended. One of another Go type
+// than the listed one would be folded as it is now, and as the listed one when it is read
+// from the log: the state in memory would not be that of the log.
+func (a *Aggregate[S]) admits(e Event) error {
+	if err := a.check(); err != nil {
+		return err
+	}
+	if e == nil {
+		return fmt.Errorf("aggregate %s: an event is nil", a.Name)
+	}
+	wire := e.EventType()
+	d := a.decoders[wire]
+	if d == nil {
+		return fmt.Errorf("aggregate %s does not list %s: add it to Public or Private", a.Name, wire)
+	}
+	if t := reflect.TypeOf(e); t != d.typ {
+		return fmt.Errorf("aggregate %s lists %s as %s, and this one is %s: return it as it is listed", a.Name, wire, d.typ, t)
+	}
+	return nil
 }
 
 func (a *Aggregate[S]) snapshots() (int64, string) { return a.SnapshotEvery, a.SnapshotSchema }

@@ -440,11 +440,14 @@ func (b *batch) append(u *unit, h *host, to Ref, e Event, m Meta, cause string) 
 	if err != nil {
 		return AppendedRef{}, err
 	}
-	wire := e.EventType()
-	private, known := to.of.isPrivate(wire)
-	if !known {
-		return AppendedRef{}, Permanent(fmt.Errorf("aggregate %s does not list %s: add it to Public or Private", to.of.aggregateName(), wire))
+	if err := to.of.admits(e); err != nil {
+		return AppendedRef{}, Permanent(err)
 	}
+	if to.id == "" { // all that lack theirs would share one stream
+		return AppendedRef{}, Permanent(fmt.Errorf("%s is to be appended to aggregate %s without an id: the Stream() of the command is empty", e.EventType(), to.of.aggregateName()))
+	}
+	wire := e.EventType()
+	private, _ := to.of.isPrivate(wire)
 	r, err := eventRecord(e, b.w.r.ids.next(m.Time), st.stream,
 		&Meta{Time: m.Time, Actor: m.Actor, Correlation: correlation(&m), Causation: cause, Trace: m.Trace})
 	if err != nil {
@@ -520,11 +523,22 @@ func (b *batch) effects(u *unit, h *host, effects []Effect, m Meta) error {
 	s := b.of(h)
 	for i, e := range effects {
 		switch e := e.(type) {
+		case nil:
+			return Permanent(errors.New("an effect is nil"))
 		case sendEffect:
+			if e.Command == nil {
+				return Permanent(errors.New("Send was given a nil command"))
+			}
 			if err := b.send(h, e.Command, derivedID(m.Time, m.ID, h.svc.Name, strconv.Itoa(i), e.Command.CommandType()), "", m); err != nil {
 				return err
 			}
 		case setTimerEffect:
+			if e.Command == nil {
+				return Permanent(fmt.Errorf("timer %s was given a nil command", e.Name))
+			}
+			if wire := e.Command.CommandType(); h.handlers[wire] == nil {
+				return Permanent(fmt.Errorf("timer %s is to give %s to service %s, which does not handle it: a timer is a command to the service itself, which may send others", e.Name, wire, h.svc.Name))
+			}
 			data, err := json.Marshal(e.Command)
 			if err != nil {
 				return Permanent(fmt.Errorf("encode %s: %w", e.Command.CommandType(), err))

@@ -14,6 +14,7 @@ type Handler struct {
 	streams func(Command) []Ref
 	decide  func(Loaded, Command, Meta) ([]Append, error)
 	folders []folder // known before a command is seen, for checks and the map
+	lacks   bool     // a function that it is made from is nil
 }
 
 // Decide handles commands of type C on one stream of an aggregate: the one whose
@@ -34,7 +35,7 @@ func Decide[S any, C Command](a *Aggregate[S], fn func(S, C, Meta) ([]Event, err
 			}
 			return []Append{a.Append(id, events...)}, err
 		})
-	h.folders = []folder{a}
+	h.folders, h.lacks = []folder{a}, fn == nil
 	return h
 }
 
@@ -45,9 +46,26 @@ func DecideMany[C Command](streams func(C) []Ref, decide func(Loaded, C, Meta) (
 	return Handler{
 		command: zero.CommandType(),
 		typ:     reflect.TypeFor[C](),
-		streams: func(c Command) []Ref { return streams(c.(C)) },
-		decide:  func(l Loaded, c Command, m Meta) ([]Append, error) { return decide(l, c.(C), m) },
+		streams: func(c Command) []Ref { return streams(commandAs[C](c)) },
+		decide:  func(l Loaded, c Command, m Meta) ([]Append, error) { return decide(l, commandAs[C](c), m) },
+		lacks:   streams == nil || decide == nil,
 	}
+}
+
+// commandAs reads a command as the type that its handler takes. A pointer to one has its methods, so it may come as one.
+func commandAs[C Command](c Command) C {
+	if p, ok := c.(any).(*C); ok && p != nil {
+		return *p
+	}
+	return c.(C)
+}
+
+// admits finds what is wrong with a command that is given to the handler of its wire name.
+func (h *Handler) admits(c Command) error {
+	if t := reflect.TypeOf(c); t != h.typ && t != reflect.PointerTo(h.typ) {
+		return fmt.Errorf("%s is handled as %s, and this one is %s", h.command, h.typ, t)
+	}
+	return nil
 }
 
 // On names the aggregates that a DecideMany handler works on, so that they are

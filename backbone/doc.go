@@ -50,6 +50,9 @@
 // Event, Command, Aggregate, Decide and DecideMany make decisions; Whenever and On
 // react; Saga runs a process over several services; View shows; CallTo reaches the
 // outside; New, Runtime.Start and Runtime.Do run it all. Package backbonetest tests
-// it in a line. Databases are in sqlitestore and pgstore, transports in logbus and
-// membus.
+// it in a line. Databases are in sqlitestore and pgstore, transports in logbus, membus,
+// natsbus, rabbitbus and kafkabus, metrics and traces in telemetry. Runtime.Ready,
+// Pause, Parked, Redrive and Rebuild are for those who operate it.
+//
+// docs/guides/a-program-of-your-own.md builds a whole program, from main to its tests.
 package backbone

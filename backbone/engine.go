@@ -42,6 +42,7 @@ type Runtime struct {
 	loops   sync.WaitGroup // everything but the writers and lanes
 	lanes   sync.WaitGroup
 	closing atomic.Bool
+	running atomic.Bool // Start has returned
 }
 
 // New checks the parts and builds a runtime. Nothing runs before Start.
@@ -50,7 +51,7 @@ func New(cfg Config) (*Runtime, error) {
 		return nil, err
 	}
 	if cfg.Store == nil || cfg.Transport == nil {
-		return nil, errors.New("backbone.Config needs a Store and a Transport")
+		return nil, errors.New("backbone.Config needs a Store and a Transport (logbus.New where there is no broker)")
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = systemClock{}
@@ -222,7 +223,7 @@ func (h *host) newSubscription(name string) *subscription {
 }
 
 func (h *host) viewSubscription(v *View) {
-	s := h.newSubscription("view-" + v.Name)
+	s := h.newSubscription(viewSubscription(v.Name))
 	s.view = v
 	s.spec.FromFirst = v.From == FromFirst
 	types := map[string][]string{}
@@ -290,7 +291,9 @@ func (r *Runtime) Migrate(ctx context.Context) error {
 }
 
 // Start prepares the databases, begins the work and returns when everything runs.
-// Ending ctx does not stop it; Stop does.
+// Ending ctx does not stop it; Stop does. Where a broker is away it waits until the
+// broker is there or ctx ends; alarms tell of it meanwhile. A Runtime is started once,
+// and Stop is to be called after a Start that failed, too.
 func (r *Runtime) Start(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -301,6 +304,9 @@ func (r *Runtime) Start(ctx context.Context) error {
 		return err
 	}
 	for _, h := range r.order {
+		if err := h.lookForTables(ctx); err != nil {
+			return err
+		}
 		if err := h.settleCarrier(ctx); err != nil {
 			return err
 		}
@@ -347,6 +353,7 @@ func (r *Runtime) Start(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+	r.running.Store(true)
 	return nil
 }
 
@@ -603,6 +610,9 @@ func (r *Runtime) Stop(ctx context.Context) error {
 // Errors are ErrOverloaded, ErrUnavailable, ErrPaused, ErrStopped,
 // ErrDifferentCommand, ErrNotHandled, ctx's own, or what the handler failed with.
 func (r *Runtime) Do(ctx context.Context, c Command, options ...DoOption) (Answer, error) {
+	if c == nil {
+		return Answer{}, fmt.Errorf("%w here: the command is nil", ErrNotHandled)
+	}
 	h := r.hosts[r.handlerOf[c.CommandType()]]
 	switch {
 	case r.closing.Load():
@@ -627,6 +637,9 @@ func (r *Runtime) Do(ctx context.Context, c Command, options ...DoOption) (Answe
 		return Answer{}, Permanent(fmt.Errorf("%s has %d bytes; the most is %d", c.CommandType(), len(data), MaxData))
 	}
 	hd := h.handlers[c.CommandType()]
+	if err := hd.admits(c); err != nil {
+		return Answer{}, Permanent(err)
+	}
 	ended := make(chan error, 1)
 	u := &unit{host: h, direct: true, answerID: m.ID, streams: hd.streams(c)}
 	u.run = func(b *batch, u *unit) (err error) {
@@ -765,6 +778,30 @@ func (h *host) setPaused(paused bool) {
 		s.work.Broadcast()
 		s.mu.Unlock()
 	}
+}
+
+// Ready returns nil while the runtime takes work: Start has returned, Stop was not
+// called, and the databases of the services that run here answer. It is for a
+// readiness probe; a service that is paused is ready. Whether a broker is reached does
+// not count: what is committed meanwhile goes out later.
+func (r *Runtime) Ready(ctx context.Context) error {
+	switch {
+	case r.closing.Load():
+		return ErrStopped
+	case !r.running.Load():
+		return fmt.Errorf("%w: it has not started yet", ErrStopped)
+	}
+	asked := map[driver.Store]bool{}
+	for _, h := range r.order {
+		if asked[h.store] {
+			continue
+		}
+		asked[h.store] = true
+		if _, err := h.store.Head(ctx, h.svc.Name); err != nil {
+			return fmt.Errorf("the database of service %s: %w", h.svc.Name, err)
+		}
+	}
+	return nil
 }
 
 // Services lists those that run here.

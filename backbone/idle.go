@@ -11,8 +11,9 @@ import (
 
 // Idle reports whether nothing is in flight in this process: nothing waits for a
 // writer or a lane, and every subscription has seen every committed record, of the
-// slices that are worked here. What waits for a time, for an operator or for the
-// outside does not count; nor does what other processes have to do, for which there
+// slices that are worked here. What waits for a time, for an operator's word about a
+// parked message, or for the outside does not count, but what a paused service has in
+// hand does; nor does what other processes have to do, for which there
 // is Unsettled. Over a transport that cannot say what it has still to hand over (no
 // driver.Behinder) nobody can tell, and the error wraps driver.ErrNoPower.
 func (r *Runtime) Idle(ctx context.Context) (bool, error) {
@@ -64,7 +65,11 @@ func (r *Runtime) InFlight(ctx context.Context) (string, error) {
 			pending := s.pending
 			s.mu.Unlock()
 			if pending > 0 {
-				return fmt.Sprintf("subscription %s of service %s has %d messages in hand", s.name, h.svc.Name, pending), nil
+				text := fmt.Sprintf("subscription %s of service %s has %d messages in hand", s.name, h.svc.Name, pending)
+				if h.closed() {
+					text += ", and the service is paused"
+				}
+				return text, nil
 			}
 		}
 	}

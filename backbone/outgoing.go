@@ -67,7 +67,7 @@ func (o *Outgoing) Records(version, sequence int64) ([]driver.Record, error) {
 	kind, id, _ := strings.Cut(o.Stream, "/")
 	switch {
 	case !validName(kind) || !ValidID(id):
-		return nil, fmt.Errorf("stream %q: want a kind and an id, such as \"order/o1\"", o.Stream)
+		return nil, fmt.Errorf("stream %q: want a kind of lower-case letters and digits and an id of [A-Za-z0-9_-]{1,64}, such as \"order/o1\"", o.Stream)
 	case len(o.Events) == 0:
 		return nil, fmt.Errorf("stream %s: no events to append", o.Stream)
 	case o.Time.IsZero():

@@ -22,11 +22,11 @@ const (
 	maxParkedSub = 100_000
 )
 
-// The states of a parked row.
+// The states of a parked message.
 const (
-	parkedRetrying = "retrying" // the head: tried again when due
-	parkedWaiting  = "waiting"  // behind the head
-	parkedDead     = "dead"     // the head: waits for an operator
+	ParkedRetrying = "retrying" // the head: tried again when due
+	ParkedWaiting  = "waiting"  // behind the head
+	ParkedDead     = "dead"     // the head: waits for an operator
 )
 
 // parkedRecord is how a message stands in a parked row.
@@ -85,7 +85,7 @@ func (s *subscription) parkedRow(sl *slice, d driver.Delivery) (driver.Parked, e
 	}
 	return driver.Parked{
 		Subscription: s.name, Key: s.key(d), Slice: sl.number, Source: d.Source, ID: d.ID, Record: record,
-		State: parkedWaiting, Time: s.host.r.now().UnixMicro(),
+		State: ParkedWaiting, Time: s.host.r.now().UnixMicro(),
 	}, nil
 }
 
@@ -99,7 +99,7 @@ func (s *subscription) tailUnit(sl *slice, it item, rows int, settle func(*batch
 		return nil, err
 	}
 	return &unit{
-		host: s.host,
+		host: s.host, aside: true,
 		run: func(b *batch, u *unit) error {
 			sh := b.of(s.host)
 			row.Unit = u.index
@@ -123,23 +123,23 @@ func (s *subscription) parkUnit(sl *slice, f *failure) (*unit, error) {
 	if f.it.redrive != nil {
 		attempts = f.it.redrive.Attempts + 1
 	}
-	state, due := parkedRetrying, s.host.r.now().Add(s.host.svc.Retry.After(attempts)).UnixMicro()
+	state, due := ParkedRetrying, s.host.r.now().Add(s.host.svc.Retry.After(attempts)).UnixMicro()
 	switch newer := newerVersion(f.err); {
 	case newer && attempts == 1:
 		s.alarm("saga", fmt.Sprintf("%s waits for a newer program: %v", s.key(f.it.d), f.err))
 	case newer: // however long that takes, no operator need do anything then
 	case ClassOf(f.err) == ClassPermanent, attempts >= s.host.svc.Retry.attempts():
-		state, due = parkedDead, 0
+		state, due = ParkedDead, 0
 	}
 	cause := f.err.Error()
 	if p, ok := errors.AsType[*PanicError](f.err); ok {
 		cause += "\n" + p.Stack
 	}
-	s.host.r.observeParked(s, f.msg, attempts-1, f.err, state == parkedDead)
+	s.host.r.observeParked(s, f.msg, attempts-1, f.err, state == ParkedDead)
 	if head := f.it.redrive; head != nil {
 		row := *head
 		row.Attempts, row.State, row.Due, row.Cause = attempts, state, due, cause
-		return &unit{host: s.host, run: func(b *batch, u *unit) error {
+		return &unit{host: s.host, aside: true, run: func(b *batch, u *unit) error {
 			sh := b.of(s.host)
 			row.Unit = u.index
 			sh.writes.Retry = append(sh.writes.Retry, row)
@@ -160,7 +160,7 @@ func (s *subscription) parkUnit(sl *slice, f *failure) (*unit, error) {
 		inbox = nil // the row is that of the message that came first
 	}
 	return &unit{
-		host: s.host, inbox: inbox,
+		host: s.host, inbox: inbox, aside: true,
 		run: func(b *batch, u *unit) error {
 			sh := b.of(s.host)
 			row.Unit = u.index
@@ -233,7 +233,7 @@ func (s *subscription) unparkOp(sl *slice, head *driver.Parked, rows []driver.Pa
 			return
 		}
 		next := rows[1]
-		next.Unit, next.State, next.Due = u.index, parkedRetrying, s.host.r.now().UnixMicro()
+		next.Unit, next.State, next.Due = u.index, ParkedRetrying, s.host.r.now().UnixMicro()
 		sh.writes.Retry = append(sh.writes.Retry, next)
 	}
 	after = func() {
@@ -328,7 +328,7 @@ func (s *subscription) requestUnit(ctx context.Context, sl *slice, r *driver.Req
 		}
 		if isHead {
 			again := *row
-			again.Unit, again.State, again.Due, again.Attempts = u.index, parkedRetrying, now, 0
+			again.Unit, again.State, again.Due, again.Attempts = u.index, ParkedRetrying, now, 0
 			sh.writes.Retry = append(sh.writes.Retry, again)
 		}
 		return run(b, u)

@@ -165,7 +165,7 @@ func (r *Runtime) readings(svc *Service) (list []reading) {
 			continue
 		}
 		for j := range v.Projections {
-			list = append(list, reading{"view-" + v.Name, r.ownerOf[v.Projections[j].sub.event]})
+			list = append(list, reading{viewSubscription(v.Name), r.ownerOf[v.Projections[j].sub.event]})
 		}
 	}
 	return list

@@ -11,7 +11,7 @@ import (
 // Clock tells the time that messages are stamped with.
 type Clock interface{ Now() time.Time }
 
-// Config says what a Runtime runs and on what. Parts and Store are required.
+// Config says what a Runtime runs and on what. Parts, Store and Transport are required.
 type Config struct {
 	// Parts lists every service of the system, whether it runs here or not.
 	Parts []*Service
@@ -58,7 +58,9 @@ type Config struct {
 type DoOption func(*Meta)
 
 // WithID gives the command its id: every later command of that id gets the first
-// one's answer. Without it the command gets a new id.
+// one's answer. Without it, or with an empty id, the command gets a new one, and a
+// repetition is another command. Ids are the service's: where callers are strangers to
+// each other, put who calls in front.
 func WithID(id string) DoOption { return func(m *Meta) { m.ID = id } }
 
 // By names who acts.
@@ -77,7 +79,9 @@ func CausedBy(correlation, causation string) DoOption {
 type Hooks struct {
 	// Batch is called after each commit or rollback.
 	Batch func(BatchStats)
-	// Handled is called for each message that a subscription has settled.
+	// Handled is called once for each message that a subscription has handled, and once
+	// for each attempt that failed. Of a message that waits behind a parked one it hears
+	// when its turn has come.
 	Handled func(ctx context.Context, h HandledStats)
 	// Decided is called for each command that was answered.
 	Decided func(d DecidedStats)
@@ -97,7 +101,7 @@ type BatchStats struct {
 	Err            error
 }
 
-// HandledStats describes one settled message, or an attempt at it that failed.
+// HandledStats describes one message that was handled, or an attempt at it that failed.
 type HandledStats struct {
 	Service      string // whose subscription it is
 	Subscription string

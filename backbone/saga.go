@@ -2,6 +2,7 @@ package backbone
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -29,14 +30,17 @@ type Saga[D any] struct {
 	// Aborts on events of the service itself: undoes what was done.
 	Aborts []SagaAbort[D]
 	// Rejected returns the service's own command that ends the matter when a step
-	// was refused and everything is undone.
+	// was refused and everything is undone. Without it nothing tells the service: what
+	// began the saga stands as it was.
 	Rejected func(d D, step string, r Refusal) Command
 	// UndoAttempts is how often an undo is sent before the saga is stuck and
 	// waits for an operator; default 8.
 	UndoAttempts int
 }
 
-// Step is one step of a saga: exactly one of Do and Local.
+// Step is one step of a saga: exactly one of Do and Local. Do, Local and Undo return a
+// command for whatever data, the zero value of D included: by that the types of their
+// commands are known before any saga runs. Where a step is not wanted, When says so.
 type Step[D any] struct {
 	Name string
 	// When says whether the step applies; nil means always.
@@ -76,7 +80,7 @@ type TimeoutPolicy int
 // The policies.
 const (
 	Wait       TimeoutPolicy = iota // raise an alarm and send the same command again
-	Compensate                      // undo the step, whose outcome is unknown, and all before it
+	Compensate                      // undo the step, whose outcome is unknown, and all before it; it needs an Undo
 )
 
 // SagaStart begins an instance; made by StartsOn.
@@ -317,7 +321,7 @@ func (s *Saga[D]) aborts() []abortInfo {
 
 func (s *Saga[D]) check(svc *Service) error {
 	fail := func(format string, args ...any) error {
-		return fmt.Errorf("saga %s: %s", s.Name, fmt.Sprintf(format, args...))
+		return fmt.Errorf("saga %s: %w", s.Name, fmt.Errorf(format, args...))
 	}
 	if !validName(s.Name) || s.Version < 1 {
 		return fail("needs a lower-case name and a version from 1")
@@ -334,8 +338,16 @@ func (s *Saga[D]) check(svc *Service) error {
 		if (st.Do == nil) == (st.Local == nil) {
 			return fail("step %q needs exactly one of Do and Local", st.Name)
 		}
+		for what, next := range map[string]func(D) Command{"Do": st.Do, "Local": st.Local, "Undo": st.Undo} {
+			if err := commandOfZero(next); err != nil {
+				return fail("step %q: %s %w; it is asked for the zero value of the saga's data too, so that the type of its command is known", st.Name, what, err)
+			}
+		}
 		if st.Local != nil && st.Undo != nil {
 			return fail("step %q is local: it commits with the saga, so it has nothing to undo", st.Name)
+		}
+		if st.OnTimeout == Compensate && st.Local == nil && st.Undo == nil {
+			return fail("step %q compensates when its answer is late, and has no Undo: what it does after all would stay done", st.Name)
 		}
 		if st.Pivot {
 			pivots++
@@ -351,6 +363,20 @@ func (s *Saga[D]) check(svc *Service) error {
 		if !names[a.step] {
 			return fail("advances step %q, which it does not have", a.step)
 		}
+	}
+	return nil
+}
+
+// commandOfZero asks a function of a step, if there is one, for the command that it returns for data without anything in it.
+func commandOfZero[D any](next func(D) Command) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panics: %v", p)
+		}
+	}()
+	var zero D
+	if next != nil && next(zero) == nil {
+		return errors.New("returns nil: leave a step out by When")
 	}
 	return nil
 }

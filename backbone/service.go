@@ -1,6 +1,7 @@
 package backbone
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -135,6 +136,12 @@ func Check(parts []*Service) error {
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	names, handlers, owners := map[string]bool{}, map[string]string{}, map[string]string{}
+	if len(parts) == 0 {
+		return errors.New("the parts list is empty: list every service of the system, whether it runs here or not")
+	}
+	if i := slices.Index(parts, nil); i >= 0 {
+		return fmt.Errorf("entry %d of the parts list is nil", i)
+	}
 	for _, s := range parts {
 		if !validName(s.Name) {
 			fail("service name %q: use a lower-case letter and up to 31 letters and digits", s.Name)
@@ -143,7 +150,11 @@ func Check(parts []*Service) error {
 			fail("two services are named %q: give one of them another name", s.Name)
 		}
 		names[s.Name] = true
-		for _, h := range s.Handles {
+		for i, h := range s.Handles {
+			if h.typ == nil || h.lacks {
+				fail("service %s: entry %d of Handles (%s) has no function: make it by Decide or DecideMany", s.Name, i, cmp.Or(h.command, "empty"))
+				continue
+			}
 			if other, ok := handlers[h.command]; ok {
 				fail("%s is handled by %s and by %s: a command has one handler, remove one of them", h.command, other, s.Name)
 			}
@@ -230,8 +241,10 @@ func (s *Service) publishes(wire string) bool {
 }
 
 func (s *Service) checkAgainst(owners, handlers map[string]string, fail func(string, ...any)) {
-	for _, sub := range s.Reacts {
+	for i, sub := range s.Reacts {
 		switch {
+		case sub.lacks():
+			fail("service %s: entry %d of Reacts (%s) has no function: make it by Whenever", s.Name, i, cmp.Or(sub.event, "empty"))
 		case sub.err != nil:
 			fail("service %s reacts to %w", s.Name, sub.err)
 		case sub.react == nil:
@@ -241,8 +254,11 @@ func (s *Service) checkAgainst(owners, handlers map[string]string, fail func(str
 		}
 	}
 	seen := map[string]bool{}
-	for _, sub := range s.Subscribes {
+	for i, sub := range s.Subscribes {
 		switch {
+		case sub.lacks():
+			fail("service %s: entry %d of Subscribes (%s) has no function: make it by On or Whenever", s.Name, i, cmp.Or(sub.event, "empty"))
+			continue
 		case sub.err != nil:
 			fail("service %s subscribes to %w", s.Name, sub.err)
 		case owners[sub.event] == "":
@@ -330,8 +346,10 @@ func (s *Service) checkViews(owners map[string]string, fail func(string, ...any)
 			fail("service %s: view %s has no projections", s.Name, v.Name)
 		}
 		keyed := 0
-		for _, p := range v.Projections {
+		for i, p := range v.Projections {
 			switch {
+			case p.apply == nil:
+				fail("service %s: projection %d of view %s (%s) has no function: make it by Project or ProjectBy", s.Name, i, v.Name, cmp.Or(p.sub.event, "empty"))
 			case p.sub.err != nil:
 				fail("service %s: view %s shows %w", s.Name, v.Name, p.sub.err)
 			case owners[p.sub.event] == "":

@@ -56,7 +56,9 @@ type Subscriber struct {
 // On handles events of type E from whichever service owns them.
 func On[E Event](fn func(context.Context, Tx, E) error) Subscriber {
 	s := subscriberOf[E]()
-	s.handle = func(ctx context.Context, tx Tx, e Event) error { return fn(ctx, tx, e.(E)) }
+	if fn != nil {
+		s.handle = func(ctx context.Context, tx Tx, e Event) error { return fn(ctx, tx, e.(E)) }
+	}
 	return s
 }
 
@@ -67,7 +69,9 @@ func On[E Event](fn func(context.Context, Tx, E) error) Subscriber {
 // the events of others.
 func Whenever[E Event](fn func(E, Meta) []Effect) Subscriber {
 	s := subscriberOf[E]()
-	s.react = func(e Event, m Meta) []Effect { return fn(e.(E), m) }
+	if fn != nil {
+		s.react = func(e Event, m Meta) []Effect { return fn(e.(E), m) }
+	}
 	return s
 }
 
@@ -76,6 +80,9 @@ func subscriberOf[E Event]() Subscriber {
 	d, err := newEventDecoder(zero)
 	return Subscriber{event: zero.EventType(), typ: reflect.TypeFor[E](), decoder: d, err: err}
 }
+
+// lacks reports whether there is nothing that handles the event.
+func (s Subscriber) lacks() bool { return s.handle == nil && s.react == nil }
 
 // EventType returns the wire name of the event.
 func (s Subscriber) EventType() string { return s.event }

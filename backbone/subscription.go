@@ -447,7 +447,7 @@ func (s *subscription) finish(g *group) {
 	if s.host.r.cfg.Hooks.Handled != nil {
 		now := s.host.r.now()
 		for i, m := range g.msgs[:n] {
-			if m != nil {
+			if m != nil && !g.units[i].aside {
 				o := HandledStats{Service: s.host.svc.Name, Subscription: s.name, Message: m, Lag: now.Sub(m.Time), Duration: now.Sub(g.started)}
 				if i < len(g.items) && g.items[i].redrive != nil {
 					o.Attempts = g.items[i].redrive.Attempts
@@ -690,6 +690,9 @@ func (s *subscription) handleEvent(ctx context.Context, g *group, u *unit, msg *
 	base := baseOf(msg.Type)
 	sub, advances, apply := s.on[base], s.sagas[base], s.apply[base]
 	if sub == nil && len(advances) == 0 && apply == nil {
+		if msg.Type == driver.Unreadable {
+			return nil, msg, false, unreadable(msg)
+		}
 		return nil, msg, false, h.unknownType(msg.Type)
 	}
 	var decoder *eventDecoder
@@ -779,6 +782,15 @@ func (s *subscription) handleEvent(ctx context.Context, g *group, u *unit, msg *
 		return finish(b, u)
 	}
 	return u, msg, false, nil
+}
+
+// unreadable says why a message that somebody else has put in a topic could not be read.
+func unreadable(m *Message) error {
+	var why struct{ Topic, Cause string }
+	if err := json.Unmarshal(m.Data, &why); err != nil {
+		return Permanent(fmt.Errorf("an unreadable message: %w", err))
+	}
+	return Permanent(fmt.Errorf("what came in topic %s cannot be read, so it is of no service of the parts list: %s", why.Topic, why.Cause))
 }
 
 // unknownType says why a type that was asked for cannot be read: a version from

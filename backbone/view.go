@@ -3,6 +3,7 @@ package backbone
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -25,7 +26,11 @@ type Projection struct {
 
 // Project applies events of type E to a view.
 func Project[E Event](fn func(context.Context, ViewTx, E) error) Projection {
-	return Projection{sub: subscriberOf[E](), apply: func(ctx context.Context, tx ViewTx, e Event) error { return fn(ctx, tx, e.(E)) }}
+	p := Projection{sub: subscriberOf[E]()}
+	if fn != nil {
+		p.apply = func(ctx context.Context, tx ViewTx, e Event) error { return fn(ctx, tx, e.(E)) }
+	}
+	return p
 }
 
 // ProjectBy is Project for a view whose rows belong to another key than the
@@ -45,9 +50,29 @@ type View struct {
 	// Inline views live in the transaction of the events themselves. They show
 	// only the service's own events, in log order.
 	Inline bool
-	From   From
+	// From says where the view begins when it is new. A Rebuild begins at the first
+	// event whatever stands here, so only a view FromFirst shows the same afterwards.
+	From From
 	// Projections, one a type of event.
 	Projections []Projection
+}
+
+// lookForTables reports a view whose table no migration makes: each of its events would be parked.
+func (h *host) lookForTables(ctx context.Context) error {
+	for _, v := range h.svc.Views {
+		for _, table := range v.tables() {
+			rows, err := h.store.Query(ctx, "SELECT 1 FROM "+h.store.Name(h.svc.Name, table)+" LIMIT 0")
+			if err == nil {
+				rows.Next()
+				err = errors.Join(rows.Err(), rows.Close())
+			}
+			if err != nil {
+				return fmt.Errorf("service %s: table {%s} of view %s cannot be read; one of Service.Migrations makes it, or View.Tables names another: %w",
+					h.svc.Name, table, v.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // TypedView is a View of one type of event under construction.

@@ -48,6 +48,7 @@ type unit struct {
 	answer  Answer
 
 	duplicate bool // the message was handled before
+	aside     bool // the message is put aside and not handled: it is parked, or stands behind one that is
 	nothing   bool // it has looked and there was nothing to do
 
 	index   int  // in its batch

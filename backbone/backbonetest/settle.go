@@ -15,7 +15,8 @@ const most = 100_000
 // Settle returns when nothing is in flight: every message is handled, and what is
 // due by the clock is done. It counts work and never waits for time to pass; a world
 // that does not come to rest fails the test, which then says what is in flight. What
-// waits for a later time, for an operator or for an event does not count.
+// waits for a later time, is parked, or waits for an event does not count; what waits
+// for a paused service does.
 func (w *World) Settle(t testing.TB) {
 	t.Helper()
 	for {

@@ -15,6 +15,11 @@ const (
 	KindSeal    Kind = 6 // a link of the audit chain
 )
 
+// Unreadable is the type under which a transport hands over what others have put into a
+// topic and it cannot read, so that it is parked: an event whose data says the topic
+// and the cause.
+const Unreadable = "backbone.Unreadable.v1"
+
 // String returns the kind's name as the command line and the console show it.
 func (k Kind) String() string {
 	switch k {

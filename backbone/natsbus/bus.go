@@ -6,7 +6,9 @@ import (
 )
 
 // Config configures a Bus: Client, Store (by service; nil where it cannot be reached from here), Namespace, Partitions, Owner, Lease and
-// Logger. Store is required; other zero fields mean their defaults, which stand with broker.Settings.
+// Logger. Store is required; other zero fields mean their defaults: Namespace, the first part of the
+// names of topics and groups, souk (two systems at one broker need two); Partitions of a topic that is made here, 8 (it divides Service.Slices, 64); Lease,
+// for which partitions stay with a process that does not renew, 15 s; Owner, random; Logger, slog.Default().
 type Config = broker.Settings[ClientConfig]
 
 // Bus is a transport over NATS JetStream. It implements driver.Transport, and driver's Anchored, Preparer, Behinder and

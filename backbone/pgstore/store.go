@@ -73,6 +73,9 @@ type Store struct {
 
 // Open connects to a database and refuses one whose settings lose commits.
 func Open(ctx context.Context, config Config) (*Store, error) {
+	if config.URL == "" && config.Pool == nil {
+		return nil, errors.New(`pgstore.Config needs a URL or a Pool; "postgres://" is the database that the environment names`)
+	}
 	if config.Log == nil {
 		config.Log = slog.Default()
 	}

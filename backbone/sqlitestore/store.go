@@ -85,6 +85,9 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	if v := sqlite3.SQLITE_VERSION_NUMBER; v < oldest {
 		return nil, fmt.Errorf("SQLite %s is too old: want 3.51.3", sqlite3.SQLITE_VERSION)
 	}
+	if config.Path == "" {
+		return nil, errors.New("sqlitestore.Config needs a Path")
+	}
 	if config.Readers <= 0 {
 		config.Readers = 4
 	}

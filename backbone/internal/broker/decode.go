@@ -47,12 +47,12 @@ func unreadable(in *Incoming, cause error) driver.Message {
 		Topic       string `json:"topic"`
 		ContentType string `json:"contentType"`
 		Body        string `json:"body"`
-		Cause       string `json:"cause"`
+		Cause       string `json:"cause"` // backbone shows it as that of the parked message
 	}{in.Topic, in.ContentType, string(in.Body), cause.Error()})
 	if err != nil {
 		data = []byte("{}")
 	}
 	return driver.Message{Source: in.Topic, Record: driver.Record{
-		Kind: driver.KindEvent, ID: id, Stream: id, Type: "backbone.Unreadable.v1", Data: data, Meta: []byte("{}"),
+		Kind: driver.KindEvent, ID: id, Stream: id, Type: driver.Unreadable, Data: data, Meta: []byte("{}"),
 	}}
 }

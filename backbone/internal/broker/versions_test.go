@@ -256,6 +256,36 @@ func TestF7_NewerVersionsAreHandedOn(t *testing.T) {
 	}
 }
 
+// What somebody else has put into a topic is parked with what is wrong with it, and holds up nobody. Red where the cause is that its type is
+// not handled.
+func TestUnreadableIsParkedWithItsCause(t *testing.T) {
+	t.Parallel()
+	url, s := testserver.Postgres(t).Database(t), newServer()
+	k := open(t, url, s, older())
+	k.cook("a", 10)
+	for partition := range 8 {
+		foreign := broker.Outgoing{Topic: "souk.kitchen", Partition: partition, Key: "x", ID: "x", Type: cookedV1{}.EventType(), Body: []byte(fmt.Sprint("garbage ", partition))}
+		if _, err := (&client{s}).Send(t.Context(), []broker.Outgoing{foreign}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k.cook("b", 10)
+	k.await("all that can be read is served", func() bool { return k.served("a") == 10 && k.served("b") == 10 })
+	var parked []backbone.ParkedMessage
+	k.await("the rest is parked", func() bool {
+		var err error
+		if parked, err = k.Parked(t.Context(), "waiters", "", 100); err != nil {
+			t.Fatal(err)
+		}
+		return len(parked) >= 8
+	})
+	for _, p := range parked {
+		if p.State != backbone.ParkedDead || !strings.HasPrefix(p.Cause, "what came in topic souk.kitchen cannot be read") || !strings.Contains(p.Cause, "not a CloudEvent") {
+			t.Errorf("%s: %s", p.State, p.Cause)
+		}
+	}
+}
+
 // A process that has lost a partition of a broker while it handled a parked message again changes nothing. Red without the guard of
 // what is written beside the effect.
 func TestStaleOwnerDoesNotRedriveOverABroker(t *testing.T) {

@@ -41,7 +41,7 @@ func (f *ForeignTx) Append(ctx context.Context, out []backbone.Outgoing) ([]*bac
 	}
 	data, err := f.tx.LoadStreams(ctx, f.service, wants)
 	if err != nil {
-		return nil, fmt.Errorf("append to the log of %s: %w", f.service, err)
+		return nil, fmt.Errorf("append to the log of %s (Schema and Migrations make its tables): %w", f.service, err)
 	}
 	var w driver.Writes
 	last := map[string]driver.StreamData{} // of streams that stand in out before

@@ -42,17 +42,35 @@ func OwnMigrations(types *strings.Replacer, table, index func(string) string, ex
 	if err != nil {
 		return nil, err
 	}
-	return rewrite(func(s string) string {
+	return rewrite(func(s string) (string, error) {
 		s = newIndex.ReplaceAllStringFunc(types.Replace(s), func(s string) string { return Expand(s, index) })
-		return Expand(s, table)
+		return Expand(s, table), nil
 	}, own, extra)
 }
 
 // ServiceMigrations returns a service's migrations with real names for those in
 // braces.
 func ServiceMigrations(name func(string) string, migrations fs.FS) (fs.FS, error) {
-	return rewrite(func(s string) string { return Expand(s, name) }, migrations)
+	return rewrite(func(s string) (string, error) { return Expand(s, name), mistaken(s) }, migrations)
 }
+
+// mistaken finds what would go wrong in silence with a service's migration: without its mark goose runs nothing of it and notes it as
+// run, and a table without braces is nobody's own, so the service would look for another one.
+func mistaken(text string) error {
+	if !upLine.MatchString(text) {
+		return fmt.Errorf("it has no line %q, and nothing of it would run", upMark)
+	}
+	if m := bareTable.FindStringSubmatch(comment.ReplaceAllString(text, "")); m != nil {
+		return fmt.Errorf("it names table %s without braces: write {%[1]s}", m[1])
+	}
+	return nil
+}
+
+var (
+	upLine    = regexp.MustCompile(`(?mi)^\s*--\s*\+goose\s+up\b`)
+	comment   = regexp.MustCompile(`(?m)--.*$`)
+	bareTable = regexp.MustCompile(`(?i)\b(?:CREATE|ALTER|DROP)\s+TABLE\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(?:ONLY\s+)?"?(\w+)`)
+)
 
 // Up brings a database up to date with the migrations in files. locker may be nil.
 func Up(ctx context.Context, dialect goose.Dialect, db *sql.DB, files fs.FS, versions string, locker lock.SessionLocker) error {
@@ -164,7 +182,7 @@ func (r *recorder) ExecContext(_ context.Context, text string, _ ...any) (sql.Re
 
 // rewrite returns the SQL files of the sources as one flat file system, each
 // with its text changed.
-func rewrite(change func(string) string, sources ...fs.FS) (fs.FS, error) {
+func rewrite(change func(string) (string, error), sources ...fs.FS) (fs.FS, error) {
 	out := flat{}
 	for _, source := range sources {
 		if source == nil {
@@ -186,7 +204,11 @@ func rewrite(change func(string) string, sources ...fs.FS) (fs.FS, error) {
 			if _, twice := out[base]; twice {
 				return fmt.Errorf("two migrations are named %s", base)
 			}
-			out[base] = []byte(change(string(text)))
+			changed, err := change(string(text))
+			if err != nil {
+				return fmt.Errorf("the migration %s: %w", p, err)
+			}
+			out[base] = []byte(changed)
 			return nil
 		})
 		if err != nil {
