@@ -53,7 +53,7 @@ func table(t *testing.T, path string) (*answers, *counting, func()) {
 	}
 	c := &counting{Store: store}
 	of := func(string) driver.Store { return c }
-	r, err := backbone.New(backbone.Config{Store: of, Transport: logbus.New(logbus.Config{Store: of})})
+	r, err := backbone.New(backbone.Config{Parts: []*backbone.Service{{Name: "till"}}, Store: of, Transport: logbus.New(logbus.Config{Store: of})})
 	if err == nil {
 		err = r.Start(t.Context())
 	}
