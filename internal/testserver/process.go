@@ -126,6 +126,7 @@ func (p *Process) Stderr() string {
 // the test when the process ends, or a minute passes, without one.
 func (p *Process) WaitLine(part string) string {
 	p.t.Helper()
+	const patience = 3 * patience // twenty processes that begin at once are a minute's work for a busy machine
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	for {
