@@ -61,6 +61,9 @@ var ways = []struct {
 	{"Kafka's protocol", regexp.MustCompile(`(?i)kafka`)},
 }
 
+// both are tests of a mall in processes, which is on PostgreSQL, with a broker beside it: they stand in both lines.
+var both = regexp.MustCompile(`^test/\S+ TestB20_(InProcessesOver|PartnersOfProcesses/)`)
+
 func wayOf(test string) int {
 	for i := len(ways) - 1; i > 0; i-- {
 		if ways[i].of.MatchString(test) {
@@ -161,7 +164,11 @@ func shown(results []result, statement string) [][]string {
 				continue // its test stands there already
 			}
 		}
-		all[way] = append(all[way], "`"+r.pkg+"` "+strings.TrimPrefix(name, "Test"))
+		text := "`" + r.pkg + "` " + strings.TrimPrefix(name, "Test")
+		all[way] = append(all[way], text)
+		if both.MatchString(r.pkg + " " + name) {
+			all[1] = append(all[1], text)
+		}
 	}
 	for i := range all {
 		slices.Sort(all[i])

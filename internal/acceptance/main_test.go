@@ -38,6 +38,7 @@ func TestNoBlankIsSilent(t *testing.T) {
 {"Action":"skip","Package":"example.org/souk/test/store","Test":"TestE3_OtherContent"}
 {"Action":"pass","Package":"example.org/souk/test/store","Test":"TestF17_ThroughputRises"}
 {"Action":"pass","Package":"example.org/souk/test/store","Test":"TestF17_ThroughputRises/nats"}
+{"Action":"pass","Package":"example.org/souk/test/store","Test":"TestB20_PartnersOfProcesses/NATS/C1_StockFalls"}
 {"Action":"output","Package":"example.org/souk/test/store","Test":"TestE7_CancelAtAnyMoment","Output":"    x_test.go:1: this takes minutes: make prove-short runs it\n"}
 {"Action":"pass","Package":"example.org/souk/test/store","Test":"TestE7_CancelAtAnyMoment"}
 {"Action":"output","Package":"example.org/souk/test/store","Test":"TestE8_SameIdsAfterKill","Output":"    x_test.go:1: this takes minutes: make prove-short runs it\n"}
@@ -56,6 +57,7 @@ func TestNoBlankIsSilent(t *testing.T) {
 		"- left to `make prove`, which takes hours: `test/store` E7_CancelAtAnyMoment\n",
 		"- one process, SQLite: `test/store` E8_SameIdsAfterKill\n",
 		"- PostgreSQL: `test/store` F17_ThroughputRises\n- NATS: `test/store` F17_ThroughputRises/nats\n",
+		"- PostgreSQL: `test/store` B20_PartnersOfProcesses/NATS/C1_StockFalls\n- NATS: `test/store` B20_PartnersOfProcesses/NATS/C1_StockFalls\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("misses %q", want)
