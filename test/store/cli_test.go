@@ -59,7 +59,11 @@ func TestCommandLine(t *testing.T) {
 			{"map --form json", "souk.orders.OrderPlaced.v1"},
 			{"map --form mermaid", "flowchart"},
 		} {
-			out, code := souk(t, binary, dir, append(strings.Fields(c.args), "-o", "json")...)
+			args := append(strings.Fields(c.args), "-o", "json")
+			if broker := m.broker(); broker != "" && args[0] == "topic" {
+				args = append(args, "--broker", broker)
+			}
+			out, code := souk(t, binary, dir, args...)
 			if code != 0 || !strings.Contains(out, c.holds) || !json.Valid([]byte(out)) {
 				t.Errorf("souk %s: exit %d, without %q:\n%s", c.args, code, c.holds, out)
 			}
