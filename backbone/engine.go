@@ -732,12 +732,9 @@ func (r *Runtime) Resume(ctx context.Context, service string) error {
 }
 
 func (r *Runtime) setPaused(ctx context.Context, service string, paused bool) error {
-	if !slices.ContainsFunc(r.cfg.Parts, func(s *Service) bool { return s.Name == service }) {
-		return fmt.Errorf("service %q is not in the parts list", service)
-	}
-	store := r.cfg.Store(service)
-	if store == nil {
-		return fmt.Errorf("the database of service %q cannot be reached from here", service)
+	store, _, err := r.reach(service)
+	if err != nil {
+		return err
 	}
 	if err := store.SetValue(ctx, service, driver.PausedValue, fmt.Append(nil, paused)); err != nil {
 		return fmt.Errorf("pause of %s: %w", service, err)

@@ -612,3 +612,39 @@ func TestParkedKeyUnderTraffic(t *testing.T) {
 		t.Errorf("still parked: %v %v", rows, err)
 	}
 }
+
+// A program asks Ready before it takes requests in: not before Start has returned, not while the database is away, and not after Stop.
+func TestReady(t *testing.T) {
+	t.Parallel()
+	store, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Path: filepath.Join(t.TempDir(), "a.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := func(string) driver.Store { return store }
+	bus := logbus.New(logbus.Config{Store: of})
+	r, err := backbone.New(backbone.Config{Parts: []*backbone.Service{Loans()}, Store: of, Transport: bus})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Ready(t.Context()); !errors.Is(err, backbone.ErrStopped) {
+		t.Error("before Start:", err)
+	}
+	if err := r.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Ready(t.Context()); err != nil {
+		t.Error("after Start:", err)
+	}
+	if err := store.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := r.Ready(t.Context()); !errors.Is(err, driver.ErrUnavailable) {
+		t.Error("without a database:", err)
+	}
+	if err := errors.Join(r.Stop(t.Context()), bus.Close()); err != nil {
+		t.Error(err)
+	}
+	if err := r.Ready(t.Context()); !errors.Is(err, backbone.ErrStopped) {
+		t.Error("after Stop:", err)
+	}
+}

@@ -305,19 +305,29 @@ func failedByItself(err error) bool {
 const (
 	// timerLook is how long timers go without being looked at, at most.
 	timerLook = time.Second
-	// sharedLookAge is how old the look may be that says that no timer is due and no call is to be made, so that it is the one at requests.
-	sharedLookAge = requestsEvery + lookAge
 	// timerGrace is how long who keeps the log has a timer to itself, so that processes do not fire the same ones. Who does
 	// not keep it fires what is due since then: the one that does may be gone.
 	timerGrace = 500 * time.Millisecond
 )
 
-// earlier returns the earlier of two deadlines, of which 0 is none.
-func earlier(a, b int64) int64 {
-	if a == 0 || b == 0 {
-		return max(a, b)
+// restsFor returns for how long neither a timer nor a saga is to be looked at, where the database tells at a glance that none is due; otherwise 0.
+// soonest is the deadline of a timer that the look may be too old to know of, 0 for none.
+func (h *host) restsFor(ctx context.Context, now time.Time, soonest int64) time.Duration {
+	look, ok := h.look(ctx, sharedLookAge)
+	if !ok {
+		return 0
 	}
-	return min(a, b)
+	rest := timerLook
+	for _, due := range []int64{soonest, look.Due} {
+		switch {
+		case due == 0:
+		case due <= now.UnixMicro():
+			return 0
+		default:
+			rest = min(rest, max(time.UnixMicro(due).Sub(now), time.Millisecond))
+		}
+	}
+	return rest
 }
 
 // timers fires what is due, until ctx ends. Where the database tells at a glance that nothing is, it asks no more.
@@ -341,14 +351,9 @@ func (h *host) timers(ctx context.Context) {
 			grace = timerGrace
 		}
 		if err == nil && !told {
-			if look, ok := h.look(ctx, sharedLookAge); ok {
-				if first := earlier(soonest, look.Due); first == 0 || first > now.Add(-grace).UnixMicro() {
-					if first > 0 {
-						next = min(next, max(time.UnixMicro(first).Add(grace).Sub(now), time.Millisecond))
-					}
-					wait.Reset(next)
-					continue
-				}
+			if rest := h.restsFor(ctx, now.Add(-grace), soonest); rest > 0 {
+				wait.Reset(rest)
+				continue
 			}
 		}
 		told = err != nil

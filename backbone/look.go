@@ -11,6 +11,9 @@ import (
 // lookAge is how old a look may be that is shared. Whoever looks after services does so by ticks, which all begin at the start.
 const lookAge = 100 * time.Millisecond
 
+// sharedLookAge is how old the look may be that says that no timer is due and no call is to be made, so that it is the one at requests.
+const sharedLookAge = requestsEvery + lookAge
+
 // looks are what was last seen of the services of a database that run here, in one look for all of them. Its methods may be called
 // concurrently.
 type looks struct {

@@ -55,7 +55,7 @@ func (r *Runtime) Parked(ctx context.Context, service, key string, limit int) ([
 		if len(rows) == 0 {
 			continue
 		}
-		amended, err := store.Amendments(ctx, service, subscription)
+		amendments, err := store.Amendments(ctx, service, subscription)
 		if err != nil {
 			return nil, err
 		}
@@ -70,11 +70,7 @@ func (r *Runtime) Parked(ctx context.Context, service, key string, limit int) ([
 			if p.Message, err = decodeParked(&rows[i]); err != nil {
 				return nil, err
 			}
-			for _, a := range amended {
-				if a.Source == rows[i].Source && a.ID == rows[i].ID && !a.Discard {
-					p.Message.Data = a.Data
-				}
-			}
+			amend(p.Message, &rows[i], amendments)
 			list = append(list, p)
 		}
 	}

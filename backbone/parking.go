@@ -198,20 +198,25 @@ func (s *subscription) redriveUnit(ctx context.Context, g *group, it item) (*uni
 	if err != nil {
 		return nil, msg, false, infrastructure(err)
 	}
-	discard := false
-	for _, a := range amendments {
-		if a.Source == head.Source && a.ID == head.ID {
-			discard = a.Discard
-			if !a.Discard {
-				msg.Data = a.Data
-			}
-		}
-	}
+	discard := amend(msg, head, amendments)
 	settle, after := s.unparkOp(g.sl, head, rows)
 	if discard {
 		return &unit{host: s.host, after: after, run: func(b *batch, u *unit) error { settle(b, u); return nil }}, msg, false, nil
 	}
 	return s.handle(ctx, g, msg, nil, settle, after)
+}
+
+// amend gives the message of a parked row the data that it is to be handled with, and reports whether it is to be discarded instead.
+func amend(m *Message, row *driver.Parked, amendments []driver.Amendment) (discard bool) {
+	for _, a := range amendments {
+		if a.Source == row.Source && a.ID == row.ID {
+			discard = a.Discard
+			if !a.Discard {
+				m.Data = a.Data
+			}
+		}
+	}
+	return discard
 }
 
 // stillDue reports whether the first of a key's rows is the head that was offered, in

@@ -786,7 +786,7 @@ func (s *subscription) handleEvent(ctx context.Context, g *group, u *unit, msg *
 
 // unreadable says why a message that somebody else has put in a topic could not be read.
 func unreadable(m *Message) error {
-	var why struct{ Topic, Cause string }
+	var why driver.UnreadableData
 	if err := json.Unmarshal(m.Data, &why); err != nil {
 		return Permanent(fmt.Errorf("an unreadable message: %w", err))
 	}

@@ -16,9 +16,17 @@ const (
 )
 
 // Unreadable is the type under which a transport hands over what others have put into a
-// topic and it cannot read, so that it is parked: an event whose data says the topic
-// and the cause.
+// topic and it cannot read, so that it is parked: an event whose data is an
+// UnreadableData.
 const Unreadable = "backbone.Unreadable.v1"
+
+// UnreadableData says what could not be read, and why.
+type UnreadableData struct {
+	Topic       string `json:"topic"`
+	ContentType string `json:"contentType"`
+	Body        string `json:"body"`
+	Cause       string `json:"cause"`
+}
 
 // String returns the kind's name as the command line and the console show it.
 func (k Kind) String() string {

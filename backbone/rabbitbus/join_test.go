@@ -23,6 +23,17 @@ func ofTypes(name string, topics []string, types ...string) broker.Group {
 	return g
 }
 
+// twoTopics returns a client that has declared two topics of two partitions, and the name of a group of the test's own.
+func twoTopics(t testing.TB, url string) (c *rabbitbus.Client, topics []string, group string) {
+	t.Helper()
+	own := names(t, url, 3)
+	c, topics = connect(t, url), own[:2]
+	for _, topic := range topics {
+		declare(t, c, topic, 2)
+	}
+	return c, topics, own[2]
+}
+
 // reaches sends a message of each type to each partition of each topic, and returns those that come to the group's queues.
 func reaches(t testing.TB, c *rabbitbus.Client, url, group string, topics []string, types ...string) (got []string) {
 	t.Helper()
@@ -85,15 +96,11 @@ func TestJoiningWhatIsThereOnlyAsks(t *testing.T) {
 	t.Parallel()
 	server := testserver.Rabbit(t)
 	url := server.URL()
-	own := names(t, url, 3)
-	topics := own[:2]
 	counter := count(t, server)
-	c := connect(t, url)
-	declare(t, c, topics[0], 2)
-	declare(t, c, topics[1], 2)
-	g := ofTypes(own[2], topics, typeA)
+	c, topics, name := twoTopics(t, url)
+	g := ofTypes(name, topics, typeA)
 	join(t, c, g)
-	whole := groupOf(own[2]+"-whole", 1, topics...)
+	whole := groupOf(name+"-whole", 1, topics...)
 	whole.Whole = true
 	join(t, c, whole)
 	for range 3 {
@@ -120,13 +127,9 @@ func TestGroupIsMadeOnce(t *testing.T) {
 	t.Parallel()
 	server := testserver.Rabbit(t)
 	url := server.URL()
-	own := names(t, url, 3)
-	topics := own[:2]
 	counter := count(t, server)
-	c := connect(t, url)
-	declare(t, c, topics[0], 2)
-	declare(t, c, topics[1], 2)
-	g := ofTypes(own[2], topics, typeA, typeB)
+	c, topics, name := twoTopics(t, url)
+	g := ofTypes(name, topics, typeA, typeB)
 	var joining sync.WaitGroup
 	for range 12 {
 		other := connect(t, counter.url)
@@ -195,11 +198,8 @@ func TestMadeBeforeTheLockIsHad(t *testing.T) {
 func TestGroupChangesToAndFro(t *testing.T) {
 	t.Parallel()
 	url := server(t)
-	own := names(t, url, 3)
-	topics := own[:2]
-	c, other := connect(t, url), connect(t, url)
-	declare(t, c, topics[0], 2)
-	declare(t, c, topics[1], 2)
+	c, topics, name := twoTopics(t, url)
+	other := connect(t, url)
 	for i := range 2 {
 		for _, want := range []struct {
 			topics, types []string
@@ -211,8 +211,8 @@ func TestGroupChangesToAndFro(t *testing.T) {
 			{topics[:1], []string{typeA}},
 			{topics, []string{typeA}},
 		} {
-			join(t, other, ofTypes(own[2], want.topics, want.types...))
-			if got := reaches(t, c, url, own[2], topics, typeA, typeB); !slices.Equal(got, all(want.topics, want.types...)) {
+			join(t, other, ofTypes(name, want.topics, want.types...))
+			if got := reaches(t, c, url, name, topics, typeA, typeB); !slices.Equal(got, all(want.topics, want.types...)) {
 				t.Errorf("round %d: of %v of %v came %v", i, want.types, want.topics, got)
 			}
 		}
@@ -223,12 +223,9 @@ func TestGroupChangesToAndFro(t *testing.T) {
 func TestJoinMendsWhatIsGone(t *testing.T) {
 	t.Parallel()
 	url := server(t)
-	own := names(t, url, 3)
-	topics := own[:2]
-	c, other := connect(t, url), connect(t, url)
-	declare(t, c, topics[0], 2)
-	declare(t, c, topics[1], 2)
-	g := ofTypes(own[2], topics, typeA, typeB)
+	c, topics, name := twoTopics(t, url)
+	other := connect(t, url)
+	g := ofTypes(name, topics, typeA, typeB)
 	join(t, c, g)
 	ch := raw(t, url)
 	for what, gone := range map[string]func() error{
@@ -254,12 +251,8 @@ func TestJoinMendsWhatIsGone(t *testing.T) {
 func TestJoinAfterAnOlderProgram(t *testing.T) {
 	t.Parallel()
 	url := server(t)
-	own := names(t, url, 3)
-	topics := own[:2]
-	c := connect(t, url)
-	declare(t, c, topics[0], 2)
-	declare(t, c, topics[1], 2)
-	g := ofTypes(own[2], topics, typeA, typeB)
+	c, topics, name := twoTopics(t, url)
+	g := ofTypes(name, topics, typeA, typeB)
 	join(t, c, g)
 	for _, dies := range []bool{false, true} { // in the middle
 		older(t, url, g.Name, topics, dies)
@@ -334,17 +327,13 @@ func TestJoinIsCutAnywhere(t *testing.T) {
 	t.Parallel()
 	server := testserver.Rabbit(t)
 	url := server.URL()
-	own := names(t, url, 3)
-	topics := own[:2]
-	c := connect(t, url)
-	declare(t, c, topics[0], 2)
-	declare(t, c, topics[1], 2)
-	was, is := ofTypes(own[2], topics, typeA), ofTypes(own[2], topics[:1], typeA, typeB)
+	c, topics, name := twoTopics(t, url)
+	was, is := ofTypes(name, topics, typeA), ofTypes(name, topics[:1], typeA, typeB)
 	ch := raw(t, url)
 	begin := func() {
 		t.Helper()
 		join(t, c, was)
-		if _, err := ch.QueueDelete(own[2]+".1", false, false, false); err != nil {
+		if _, err := ch.QueueDelete(name+".1", false, false, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -374,7 +363,7 @@ func TestJoinIsCutAnywhere(t *testing.T) {
 		if holds, err := other.Holds(t.Context(), anchor); err != nil || holds {
 			t.Errorf("cut after %d of %d bytes; who publishes is not told that a queue was lost: %v", 1+i*bytes/cuts, bytes, err)
 		}
-		if got := reaches(t, other, url, own[2], topics, typeA, typeB); !slices.Equal(got, all(topics[:1], typeA, typeB)) {
+		if got := reaches(t, other, url, name, topics, typeA, typeB); !slices.Equal(got, all(topics[:1], typeA, typeB)) {
 			t.Fatalf("cut after %d of %d bytes; reached it: %v", 1+i*bytes/cuts, bytes, got)
 		}
 	}

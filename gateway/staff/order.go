@@ -53,7 +53,7 @@ func (g *Gateway) showOrder(w http.ResponseWriter, r *door.Request) error {
 	w.Header().Add("Vary", "Accept")
 	o, found, err := g.Orders.Order(r.Context(), id)
 	if err == nil && found && door.Browses(r.Header) {
-		return g.answerSheet(w, r, o)
+		return g.answerOrderPage(w, r, o)
 	}
 	return answerOne(w, "order", o, found, err)
 }

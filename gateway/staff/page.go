@@ -16,7 +16,7 @@ import (
 	"example.org/souk/mall"
 )
 
-//go:embed page.html board.html order.html sales.html substitutes.html page.css page.js form.js
+//go:embed page.html board.html order.html sales.html substitutes.html parts.html page.css page.js form.js
 var files embed.FS
 
 // pagePolicy keeps everything out that is not ours.
@@ -140,14 +140,14 @@ func (g *Gateway) board(w http.ResponseWriter, r *door.Request) error {
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"sign": sign, "word": word, "class": class, "person": person, "asked": asked, "took": took, "wish": wish, "told": told,
-}).ParseFS(files, "page.html", "board.html", "order.html", "sales.html", "substitutes.html"))
+}).ParseFS(files, "page.html", "board.html", "order.html", "sales.html", "substitutes.html", "parts.html"))
 
 func (g *Gateway) render(w http.ResponseWriter, r *door.Request, name string) error {
 	s, err := g.look(r.Context())
 	if err != nil {
 		return err
 	}
-	return answerPage(w, name, shown{s, r.Caller.Role, r.Caller.Rank, r.Caller.Actor()})
+	return answerPage(w, name, shown{s, viewerOf(r)})
 }
 
 // answerPage answers with a page that loads nothing but what is ours.
@@ -174,17 +174,26 @@ func asset(name, contentType string) door.Handler {
 	}
 }
 
-// shown is a snapshot as the page shows it to somebody.
-type shown struct {
-	*Snapshot
+// viewer is somebody who looks at a page.
+type viewer struct {
 	Role  door.Role
 	Rank  door.Rank
 	Actor string
 }
 
+func viewerOf(r *door.Request) viewer {
+	return viewer{r.Caller.Role, r.Caller.Rank, r.Caller.Actor()}
+}
+
 // Acts reports whether the one who looks may do anything, Manages whether all of it.
-func (s shown) Acts() bool    { return s.Role == door.Staff }
-func (s shown) Manages() bool { return s.Rank == door.Manager }
+func (v viewer) Acts() bool    { return v.Role == door.Staff }
+func (v viewer) Manages() bool { return v.Rank == door.Manager }
+
+// shown is a snapshot as the page shows it to somebody.
+type shown struct {
+	*Snapshot
+	viewer
+}
 
 // Mine reports whether the one who looks has asked for an approval.
 func (s shown) Mine(a Approval) bool { return a.Asker == s.Actor }

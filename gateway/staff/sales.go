@@ -56,10 +56,9 @@ func (g *Gateway) sales(w http.ResponseWriter, r *door.Request) error {
 	}
 	return answerPage(w, "sales.html", struct {
 		Traded
-		Actor string
-		Rank  door.Rank
-		Time  time.Time
-	}{traded, r.Caller.Actor(), r.Caller.Rank, now})
+		viewer
+		Time time.Time
+	}{traded, viewerOf(r), now})
 }
 
 // took says for people how long something took.

@@ -92,8 +92,7 @@ func (g *Gateway) choose(ctx context.Context, o *Order, d *draft, find, pieces, 
 type replacing struct {
 	Order
 	draft
-	Actor string
-	Rank  door.Rank
+	viewer
 	// Choosing says that there is something to choose, and that the one who looks may.
 	Choosing bool
 }
@@ -111,7 +110,8 @@ func (g *Gateway) chooseSubstitutes(w http.ResponseWriter, r *door.Request) erro
 	case !found:
 		return door.NotFound("order")
 	}
-	page := replacing{Order: o, Actor: r.Caller.Actor(), Rank: r.Caller.Rank, Choosing: len(o.Short) > 0 && r.Caller.Role == door.Staff}
+	page := replacing{Order: o, viewer: viewerOf(r)}
+	page.Choosing = len(o.Short) > 0 && page.Acts()
 	if page.Choosing {
 		if page.draft, err = g.readDraft(r.Context(), &o, r.URL.Query()); err != nil {
 			return err

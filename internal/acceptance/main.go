@@ -61,9 +61,6 @@ var ways = []struct {
 	{"Kafka's protocol", regexp.MustCompile(`(?i)kafka`)},
 }
 
-// both are tests of a mall in processes, which is on PostgreSQL, with a broker beside it: they stand in both lines.
-var both = regexp.MustCompile(`^test/\S+ TestB20_(InProcessesOver|PartnersOfProcesses/)`)
-
 func wayOf(test string) int {
 	for i := len(ways) - 1; i > 0; i-- {
 		if ways[i].of.MatchString(test) {
@@ -72,6 +69,11 @@ func wayOf(test string) int {
 	}
 	return 0
 }
+
+// onPostgres is the way of which those tests are as well that run a mall in processes with a broker beside it.
+const onPostgres = 1
+
+var besideBroker = regexp.MustCompile(`^test/\S+ TestB20_(InProcessesOver|PartnersOfProcesses/)`)
 
 // result is a test, or a part of one, that passed, or was left to a longer run.
 type result struct {
@@ -166,8 +168,8 @@ func shown(results []result, statement string) [][]string {
 		}
 		text := "`" + r.pkg + "` " + strings.TrimPrefix(name, "Test")
 		all[way] = append(all[way], text)
-		if both.MatchString(r.pkg + " " + name) {
-			all[1] = append(all[1], text)
+		if besideBroker.MatchString(r.pkg + " " + name) {
+			all[onPostgres] = append(all[onPostgres], text)
 		}
 	}
 	for i := range all {

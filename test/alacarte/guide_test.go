@@ -7,49 +7,63 @@ import (
 	"testing"
 )
 
-const guide = "../../docs/guides/a-la-carte.md"
-
-// TestTheGuideShowsThisCode finds each Go block of the guide in a file of this folder, to the letter, and the piece that the
-// guide says has fifteen lines to have no more.
-func TestTheGuideShowsThisCode(t *testing.T) {
+// TestTheGuidesShowThisCode finds each Go block of the guides in a file of their folders, to the letter, and the piece that one of them
+// says has fifteen lines to have no more.
+func TestTheGuidesShowThisCode(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile(guide)
-	if err != nil {
-		t.Fatal(err)
+	for _, guide := range []struct {
+		page, folder string
+		tests        bool // it shows how to test as well
+		blocks       int  // at least
+	}{
+		{"a-la-carte.md", ".", false, 4},
+		{"a-program-of-your-own.md", "program", true, 6},
+	} {
+		t.Run(guide.page, func(t *testing.T) {
+			t.Parallel()
+			page, err := os.ReadFile(filepath.Join("../../docs/guides", guide.page))
+			if err != nil {
+				t.Fatal(err)
+			}
+			code := codeOf(t, guide.folder, guide.tests)
+			blocks := strings.Split(string(page), "\n```go\n")[1:]
+			for _, part := range blocks {
+				block, _, closed := strings.Cut(part, "\n```")
+				if !closed || !holds(code, block) {
+					t.Errorf("no file has this code of the guide:\n%s", block)
+				}
+				if _, body, found := strings.Cut(block, "func Place("); found {
+					if lines := strings.Count(body, "\n") - 1; lines > 15 {
+						t.Errorf("Place has %d lines; the guide says fifteen", lines)
+					}
+				}
+			}
+			if len(blocks) < guide.blocks {
+				t.Errorf("the guide has %d blocks of Go", len(blocks))
+			}
+		})
 	}
-	files, err := filepath.Glob("*.go")
+}
+
+// codeOf reads the Go files of a folder, those of its tests where that is asked for.
+func codeOf(t *testing.T, folder string, tests bool) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	code := map[string]string{}
 	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") && !tests {
+			continue
+		}
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.HasSuffix(name, "_test.go") {
-			code[name] = string(text)
-		}
+		code[name] = string(text)
 	}
-	blocks := 0
-	for part := range strings.SplitSeq(string(page), "\n```go\n") {
-		block, _, closed := strings.Cut(part, "\n```")
-		if strings.HasPrefix(part, "# ") {
-			continue // what stands before the first block
-		}
-		blocks++
-		if !closed || !holds(code, block) {
-			t.Errorf("no file has this code of the guide:\n%s", block)
-		}
-		if _, body, found := strings.Cut(block, "func Place("); found {
-			if lines := strings.Count(body, "\n") - 1; lines > 15 {
-				t.Errorf("Place has %d lines; the guide says fifteen", lines)
-			}
-		}
-	}
-	if blocks < 4 {
-		t.Errorf("the guide has %d blocks of Go", blocks)
-	}
+	return code
 }
 
 func holds(code map[string]string, block string) bool {

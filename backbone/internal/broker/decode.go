@@ -43,12 +43,7 @@ func decode(in *Incoming) (driver.Message, error) {
 func unreadable(in *Incoming, cause error) driver.Message {
 	hash := sha256.Sum256(in.Body)
 	id := "unreadable-" + hex.EncodeToString(hash[:16])
-	data, err := json.Marshal(struct {
-		Topic       string `json:"topic"`
-		ContentType string `json:"contentType"`
-		Body        string `json:"body"`
-		Cause       string `json:"cause"` // backbone shows it as that of the parked message
-	}{in.Topic, in.ContentType, string(in.Body), cause.Error()})
+	data, err := json.Marshal(driver.UnreadableData{Topic: in.Topic, ContentType: in.ContentType, Body: string(in.Body), Cause: cause.Error()})
 	if err != nil {
 		data = []byte("{}")
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -229,34 +228,4 @@ func TestDecisions(t *testing.T) {
 	bookings := Parts()[0]
 	backbonetest.Given(t, bookings).When(Book{"b1", "ann", 10}).Then(Booked{"b1", "ann", 10})
 	backbonetest.Given(t, bookings, Booked{"b1", "ann", 10}).When(Book{"b1", "ben", 10}).ThenRefused("booked")
-}
-
-// TestTheGuideShowsThisCode finds each Go block of the guide in a file of this folder, to the letter.
-func TestTheGuideShowsThisCode(t *testing.T) {
-	t.Parallel()
-	page, err := os.ReadFile("../../../docs/guides/a-program-of-your-own.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	names, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var code strings.Builder
-	for _, name := range names {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		code.Write(text)
-	}
-	blocks := strings.Split(string(page), "\n```go\n")[1:]
-	for _, part := range blocks {
-		if block, _, closed := strings.Cut(part, "\n```"); !closed || !strings.Contains(code.String(), block+"\n") {
-			t.Errorf("no file has this code of the guide:\n%s", block)
-		}
-	}
-	if len(blocks) < 6 {
-		t.Errorf("the guide has %d blocks of Go", len(blocks))
-	}
 }

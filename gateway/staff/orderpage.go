@@ -11,13 +11,11 @@ import (
 	"example.org/souk/mall"
 )
 
-// sheet is the page of one order.
-type sheet struct {
+// orderPage is an order as its page shows it to somebody.
+type orderPage struct {
 	Order
-	Role  door.Role
-	Rank  door.Rank
-	Actor string
-	Time  time.Time
+	viewer
+	Time time.Time
 	// Set aside or taken before, and asked for at the depot; nil where there is none.
 	Prepaid *Payment
 	Bill    *Invoice
@@ -25,33 +23,30 @@ type sheet struct {
 	Unknown bool
 }
 
-// answerSheet answers with the page of an order as it is now.
-func (g *Gateway) answerSheet(w http.ResponseWriter, r *door.Request, o Order) error {
-	s := sheet{Order: o, Role: r.Caller.Role, Rank: r.Caller.Rank, Actor: r.Caller.Actor(), Time: g.Clock.Now().UTC()}
+// answerOrderPage answers with the page of an order as it is now.
+func (g *Gateway) answerOrderPage(w http.ResponseWriter, r *door.Request, o Order) error {
+	page := orderPage{Order: o, viewer: viewerOf(r), Time: g.Clock.Now().UTC()}
 	if o.Payment != "" {
 		p, found, err := g.Payments.Payment(r.Context(), o.Payment)
 		if found {
-			s.Prepaid = &p
+			page.Prepaid = &p
 		}
-		s.Unknown = err != nil
+		page.Unknown = err != nil
 	}
 	i, found, err := g.Payments.Invoice(r.Context(), o.OrderLine.Order) // an invoice has the id of its order
 	if found {
-		s.Bill = &i
+		page.Bill = &i
 	}
-	s.Unknown = s.Unknown || err != nil
-	return answerPage(w, "order.html", s)
+	page.Unknown = page.Unknown || err != nil
+	return answerPage(w, "order.html", page)
 }
 
-// Acts reports whether the one who looks may do anything.
-func (s sheet) Acts() bool { return s.Role == door.Staff }
-
 // Open reports whether the order has not ended.
-func (s sheet) Open() bool { return slices.Contains(open(), s.Status) }
+func (p orderPage) Open() bool { return slices.Contains(open(), p.Status) }
 
 // Gone is how many pieces of an item were not found and wait for a decision.
-func (s sheet) Gone(i mall.Item) int64 {
-	for _, line := range s.Short {
+func (p orderPage) Gone(i mall.Item) int64 {
+	for _, line := range p.Short {
 		if line.SKU == i.SKU {
 			return line.Quantity
 		}
