@@ -109,7 +109,8 @@ func TestMetrics(t *testing.T) {
 	m.must(202, "POST", "/order", order2)
 	await(t, "lag and a waiting saga", func() bool {
 		now = m.scrape(bearer)
-		return now["souk_consumer_lag_messages"] >= 1 && now["souk_consumer_lag_seconds"] > 0 &&
+		aged := now["souk_consumer_lag_seconds"] > 0 || m.broker() != "" // a broker does not tell how old what waits is
+		return now["souk_consumer_lag_messages"] >= 1 && aged &&
 			now["souk_sagas"] == 1 && now["souk_saga_oldest_age_seconds"] > 0
 	})
 	if _, code := souk(t, binary, m.dir, "service", "resume", "inventory"); code != 0 {
