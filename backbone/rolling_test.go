@@ -85,7 +85,7 @@ func TestF12_RollingRestart(t *testing.T) {
 		mu.Unlock()
 		before := len(facts(t, other, "desks")["Chimed"])
 		old.end()
-		eventually(t, "the other has taken everything", 2*time.Second, func() bool {
+		eventually(t, "the other has taken everything", 5*time.Second, func() bool {
 			// The transport has one name in all subscriptions, and the runtime one in its own tasks.
 			return len(owners(t, other)) == 2
 		})
