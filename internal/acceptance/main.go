@@ -16,6 +16,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -152,50 +153,87 @@ func ids(test string) []string {
 	return slices.Compact(all)
 }
 
-// shown are the tests that have shown a statement, by the way of running. Of a test and its parts the parts count where they have ways of their own.
-func shown(results []result, statement string) [][]string {
-	all := make([][]string, len(ways))
+// shown are the tests that have shown a statement, by the way of running. A test stands for its parts, but for those that have another way.
+func shown(results []result, statement string) [][]result {
+	all := make([][]result, len(ways))
 	for _, r := range results {
 		if r.left || !slices.Contains(ids(r.test), statement) {
 			continue
 		}
-		name := r.test
-		way := wayOf(r.pkg + " " + name)
-		if top, _, part := strings.Cut(name, "/"); part {
-			if slices.Contains(ids(top), statement) && wayOf(r.pkg+" "+top) == way {
-				continue // its test stands there already
-			}
-		}
-		text := "`" + r.pkg + "` " + strings.TrimPrefix(name, "Test")
-		all[way] = append(all[way], text)
-		if besideBroker.MatchString(r.pkg + " " + name) {
-			all[onPostgres] = append(all[onPostgres], text)
+		run := r.pkg + " " + r.test
+		way := wayOf(run)
+		all[way] = append(all[way], r)
+		if way != onPostgres && besideBroker.MatchString(run) {
+			all[onPostgres] = append(all[onPostgres], r)
 		}
 	}
 	for i := range all {
-		slices.Sort(all[i])
-		all[i] = slices.Compact(all[i])
+		all[i] = wholes(all[i])
 	}
 	return all
+}
+
+// wholes are the tests of a list that are no part of another one in it.
+func wholes(list []result) []result {
+	has := map[result]bool{}
+	for _, r := range list {
+		has[r] = true
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(r result) bool {
+		for i, c := range r.test {
+			if c == '/' && has[result{r.pkg, r.test[:i], r.left}] {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// listed writes tests package by package, and parts behind the test that they are of.
+func listed(list []result) string {
+	var b strings.Builder
+	of := func(r result) string { // what it stands behind
+		test, _ := path.Split(strings.TrimPrefix(r.test, "Test"))
+		return r.pkg + " " + test
+	}
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(x, y result) int { return strings.Compare(of(x), of(y)) })
+	for i, r := range list {
+		test, name := path.Split(strings.TrimPrefix(r.test, "Test"))
+		switch {
+		case i > 0 && of(r) == of(list[i-1]):
+			b.WriteString(", ")
+		default:
+			if i > 0 {
+				b.WriteString("; ")
+			}
+			b.WriteString("`" + r.pkg + "` ")
+			if test != "" {
+				b.WriteString(strings.TrimSuffix(test, "/") + ": ")
+			}
+		}
+		b.WriteString(name)
+	}
+	return b.String()
 }
 
 // defects are what turns tests red, as their comments say, by the statement.
 func defects(repository string) (map[string][]string, error) {
 	reds := map[string][]string{}
-	err := filepath.WalkDir(repository, func(path string, d fs.DirEntry, err error) error { //nolint:gosec // of the repository that whoever runs it names
+	err := filepath.WalkDir(repository, func(file string, d fs.DirEntry, err error) error { //nolint:gosec // of the repository that whoever runs it names
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != repository:
+		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && file != repository:
 			return fs.SkipDir
-		case d.IsDir() || !strings.HasSuffix(path, "_test.go"):
+		case d.IsDir() || !strings.HasSuffix(file, "_test.go"):
 			return nil
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments|parser.SkipObjectResolution)
+		code, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
 			return err
 		}
-		for _, decl := range file.Decls {
+		for _, decl := range code.Decls {
 			f, ok := decl.(*ast.FuncDecl)
 			if !ok {
 				continue
@@ -250,13 +288,13 @@ func page(results []result, reds map[string][]string) string {
 		}
 		fmt.Fprintf(&b, "\n**%s** %s\n\n", name, strings.NewReplacer("<", "&lt;", "*", "\\*").Replace(text))
 		tests := shown(results, name)
-		var left []string
+		var left []result
 		for _, r := range results {
 			if r.left && slices.Contains(ids(r.test), name) {
-				left = append(left, "`"+r.pkg+"` "+strings.TrimPrefix(r.test, "Test"))
+				left = append(left, r)
 			}
 		}
-		if len(left) == 0 && !slices.ContainsFunc(tests, func(of []string) bool { return len(of) > 0 }) {
+		if len(left) == 0 && !slices.ContainsFunc(tests, func(of []result) bool { return len(of) > 0 }) {
 			why, ok := none[name]
 			if !ok {
 				why = "No test carries this id."
@@ -265,13 +303,14 @@ func page(results []result, reds map[string][]string) string {
 			continue
 		}
 		for i, of := range tests {
-			if len(of) == 0 {
-				of = []string{"not run"}
+			text := "not run"
+			if len(of) > 0 {
+				text = listed(of)
 			}
-			fmt.Fprintf(&b, "- %s: %s\n", ways[i].name, strings.Join(of, ", "))
+			fmt.Fprintf(&b, "- %s: %s\n", ways[i].name, text)
 		}
 		if len(left) > 0 {
-			fmt.Fprintf(&b, "- left to `make prove`, which takes hours: %s\n", strings.Join(left, ", "))
+			fmt.Fprintf(&b, "- left to `make prove`, which takes hours: %s\n", listed(wholes(left)))
 		}
 		for _, red := range reds[name] {
 			fmt.Fprintf(&b, "- *Red* %s.\n", red)

@@ -44,6 +44,10 @@ func TestNoBlankIsSilent(t *testing.T) {
 {"Action":"output","Package":"example.org/souk/test/store","Test":"TestE8_SameIdsAfterKill","Output":"    x_test.go:1: this takes minutes: make prove-short runs it\n"}
 {"Action":"pass","Package":"example.org/souk/test/store","Test":"TestE8_SameIdsAfterKill"}
 {"Action":"pass","Package":"example.org/souk/test/store","Test":"TestE8_SameIdsAfterKill"}
+{"Action":"pass","Package":"example.org/souk/backbone","Test":"TestE2_Twice"}
+{"Action":"pass","Package":"example.org/souk/test/store","Test":"TestB20_InProcesses/A1_StockClients"}
+{"Action":"pass","Package":"example.org/souk/test/store","Test":"TestB20_InProcesses/A1_StockClients/mqttv5"}
+{"Action":"pass","Package":"example.org/souk/test/store","Test":"TestB20_InProcesses/A1_Acknowledged"}
 {"Action":"pass","Package":"example.org/souk/test/store"}
 `))
 	if err != nil {
@@ -51,13 +55,14 @@ func TestNoBlankIsSilent(t *testing.T) {
 	}
 	text := page(results, map[string][]string{"E2": {"when copies count"}})
 	for _, want := range []string{
-		"- one process, SQLite: `test/store` E2_PostedAHundredTimes\n- PostgreSQL: not run\n- NATS: not run\n- RabbitMQ: not run\n- Kafka's protocol: not run\n- *Red* when copies count.\n",
+		"- one process, SQLite: `backbone` E2_Twice; `test/store` E2_PostedAHundredTimes\n- PostgreSQL: not run\n- NATS: not run\n- RabbitMQ: not run\n- Kafka's protocol: not run\n- *Red* when copies count.\n",
 		"**E3** The same order id with other content: 409, nothing changes.\n\nNo test carries this id.\n",
 		"**E7** Cancel returns the stock once.\n\n- one process, SQLite: not run\n",
 		"- left to `make prove`, which takes hours: `test/store` E7_CancelAtAnyMoment\n",
 		"- one process, SQLite: `test/store` E8_SameIdsAfterKill\n",
-		"- PostgreSQL: `test/store` F17_ThroughputRises\n- NATS: `test/store` F17_ThroughputRises/nats\n",
-		"- PostgreSQL: `test/store` B20_PartnersOfProcesses/NATS/C1_StockFalls\n- NATS: `test/store` B20_PartnersOfProcesses/NATS/C1_StockFalls\n",
+		"- PostgreSQL: `test/store` B20_InProcesses: A1_Acknowledged, A1_StockClients\n",
+		"- PostgreSQL: `test/store` F17_ThroughputRises\n- NATS: `test/store` F17_ThroughputRises: nats\n",
+		"- PostgreSQL: `test/store` B20_PartnersOfProcesses/NATS: C1_StockFalls\n- NATS: `test/store` B20_PartnersOfProcesses/NATS: C1_StockFalls\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("misses %q", want)
@@ -107,11 +112,17 @@ func TestThePageIsOfTheseTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	named := map[string]bool{}
-	for _, found := range regexp.MustCompile("`([a-z0-9/]+)` ([A-Z][A-Za-z0-9_]+)").FindAllStringSubmatch(string(text), -1) {
-		if strings.HasPrefix(found[2], "Test") {
-			continue // of the introduction
+	line := regexp.MustCompile("^`([a-z0-9/]+)` (.+)$")
+	for _, text := range regexp.MustCompile(`(?m)^- [^*:]+: (.+)$`).FindAllStringSubmatch(string(text), -1) {
+		for of := range strings.SplitSeq(text[1], "; ") {
+			if found := line.FindStringSubmatch(of); found != nil {
+				test, _, _ := strings.Cut(found[2], ": ") // of which parts follow, or which
+				for name := range strings.SplitSeq(test, ", ") {
+					name, _, _ = strings.Cut(name, "/")
+					named[found[1]+" Test"+name] = true
+				}
+			}
 		}
-		named[found[1]+" Test"+found[2]] = true
 	}
 	function := regexp.MustCompile(`(?m)^func (Test[A-Za-z0-9_]+)\(`)
 	there := map[string]bool{}
