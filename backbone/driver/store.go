@@ -481,6 +481,12 @@ type Lease struct {
 	Until int64  // by the database's clock, in microseconds since 1970
 }
 
+// Standing is how things stand with a subscription.
+type Standing struct {
+	Leases []Lease
+	Values map[string][]byte // see Slices.SetValue
+}
+
 // Slices hands out the slices of subscriptions, and the rows that their owners
 // work on.
 type Slices interface {
@@ -497,8 +503,8 @@ type Slices interface {
 	// Renew prolongs what owner holds and returns the slices still held.
 	Renew(ctx context.Context, service, subscription, owner string, lease time.Duration) ([]int, error)
 
-	// Leases returns who has which slice, by slice.
-	Leases(ctx context.Context, service, subscription string) ([]Lease, error)
+	// Standing returns who has which slice, by slice, and the values of these names that exist, all of one moment.
+	Standing(ctx context.Context, service, subscription string, values ...string) (Standing, error)
 
 	// Release gives slices up without waiting for the lease.
 	Release(ctx context.Context, service, subscription, owner string, slices []int) error

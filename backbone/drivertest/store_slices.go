@@ -98,19 +98,23 @@ func testClaim(t *testing.T, open Opener) {
 	none, err = s.Claim(ctx, service, "sub", "d", 9, long)
 	must(t, err)
 	equal(t, "d gets of what was renewed", len(none), 0)
-	leases, err := s.Leases(ctx, service, "sub")
+	must(t, s.SetValue(ctx, service, "note", []byte("noted")))
+	must(t, s.SetValue(ctx, service, "other", []byte("of another")))
+	standing, err := s.Standing(ctx, service, "sub", "note", "missing")
 	must(t, err)
+	equal(t, "values", fmt.Sprintf("%q", standing.Values), `map["note":"noted"]`)
 	now, err := s.Now(ctx)
 	must(t, err)
 	var seen []string
-	for _, l := range leases {
+	for _, l := range standing.Leases {
 		seen = append(seen, fmt.Sprintf("%d %s %t", l.Slice, l.Owner, l.Until > now.UnixMicro()))
 	}
 	equal(t, "leases", strings.Join(seen, ", "), "0 e true, 1 b true, 2 e true, 3 b true")
 	must(t, s.Release(ctx, service, "sub", "e", []int{0, 1, 2, 3}))
-	leases, err = s.Leases(ctx, service, "sub")
+	standing, err = s.Standing(ctx, service, "sub")
 	must(t, err)
-	equal(t, "who has what was released", leases[0], driver.Lease{})
+	equal(t, "who has what was released", standing.Leases[0], driver.Lease{})
+	equal(t, "values that were not asked for", len(standing.Values), 0)
 }
 
 // testTakeover claims while the old owner's batch is on its way.

@@ -170,7 +170,7 @@ func testUnknownService(t *testing.T, open Opener) {
 	calls := map[string]func() error{
 		"Head":             func() error { _, err := s.Head(ctx, unknown); return err },
 		"Read":             func() error { _, err := s.Read(ctx, unknown, driver.ReadQuery{}); return err },
-		"Leases":           func() error { _, err := s.Leases(ctx, unknown, "x"); return err },
+		"Standing":         func() error { _, err := s.Standing(ctx, unknown, "x"); return err },
 		"Checkpoints":      func() error { _, err := s.Checkpoints(ctx, unknown, ""); return err },
 		"Value":            func() error { _, err := s.Value(ctx, unknown, "x"); return err },
 		"CreateShadow":     func() error { return s.CreateShadow(ctx, unknown, nil) },

@@ -106,12 +106,12 @@ func (s *FaultyStore) Renew(ctx context.Context, service, name, owner string, le
 	return s.Store.Renew(ctx, service, name, owner, lease)
 }
 
-// Leases implements driver.Slices.
-func (s *FaultyStore) Leases(ctx context.Context, service, name string) ([]driver.Lease, error) {
+// Standing implements driver.Slices.
+func (s *FaultyStore) Standing(ctx context.Context, service, name string, values ...string) (driver.Standing, error) {
 	if err := s.leasing(); err != nil {
-		return nil, err
+		return driver.Standing{}, err
 	}
-	return s.Store.Leases(ctx, service, name)
+	return s.Store.Standing(ctx, service, name, values...)
 }
 
 // Release implements driver.Slices.

@@ -195,16 +195,21 @@ func (m *memory) Renew(ctx context.Context, service, name, owner string, lease t
 	return slices.Compact(out), nil
 }
 
-func (m *memory) Leases(_ context.Context, service, name string) ([]driver.Lease, error) {
+func (m *memory) Standing(_ context.Context, service, name string, values ...string) (driver.Standing, error) {
+	out := driver.Standing{Values: map[string][]byte{}}
 	if err := m.lock(); err != nil {
-		return nil, err
+		return out, err
 	}
 	defer m.mu.Unlock()
-	var out []driver.Lease
 	ps := m.points[service+"/"+name]
 	for i := range ps {
 		if ps[i].Source == ps[0].Source {
-			out = append(out, driver.Lease{Slice: ps[i].Slice, Owner: ps[i].Owner, Until: ps[i].LeaseUntil})
+			out.Leases = append(out.Leases, driver.Lease{Slice: ps[i].Slice, Owner: ps[i].Owner, Until: ps[i].LeaseUntil})
+		}
+	}
+	for _, v := range values {
+		if value, ok := m.values[service+"/"+v]; ok {
+			out.Values[v] = value
 		}
 	}
 	return out, nil

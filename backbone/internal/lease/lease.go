@@ -177,7 +177,7 @@ func (h *Holder) renew(ctx context.Context) error {
 
 // balance compares what is held with an equal share among the owners that live.
 func (h *Holder) balance(ctx context.Context) error {
-	leases, err := h.Store.Leases(ctx, h.Service, h.Subscription)
+	standing, err := h.Store.Standing(ctx, h.Service, h.Subscription, h.note(), h.needNote())
 	if err != nil {
 		return fmt.Errorf("read leases: %w", err)
 	}
@@ -188,16 +188,16 @@ func (h *Holder) balance(ctx context.Context) error {
 	now := clock.UnixMicro()
 	owners := map[string]bool{h.Owner: true}
 	taken := map[int]bool{}
-	for _, l := range leases {
+	for _, l := range standing.Leases {
 		if l.Owner != "" && l.Owner != h.Owner && l.Until > now {
 			owners[l.Owner], taken[l.Slice] = true, true
 		}
 	}
-	waiting, err := h.waiting(ctx, now)
+	waiting, err := whoWaits(standing.Values[h.note()], now)
 	if err != nil {
 		return err
 	}
-	needs, err := h.needs(ctx, now)
+	needs, err := h.needs(standing.Values[h.needNote()], now)
 	if err != nil {
 		return err
 	}
@@ -317,12 +317,8 @@ func (h *Holder) needNote() string { return "needs." + h.Subscription }
 
 func (h *Holder) reads(wire string) bool { return h.Reads == nil || h.Reads(wire) }
 
-// needs returns what has not run out.
-func (h *Holder) needs(ctx context.Context, now int64) (map[int]need, error) {
-	raw, err := h.Store.Value(ctx, h.Service, h.needNote())
-	if err != nil {
-		return nil, fmt.Errorf("read what is needed: %w", err)
-	}
+// needs returns what has not run out of a note.
+func (h *Holder) needs(raw []byte, now int64) (map[int]need, error) {
 	out := map[int]need{}
 	if len(raw) > 0 {
 		if err := json.Unmarshal(raw, &out); err != nil {
@@ -340,7 +336,11 @@ func (h *Holder) Yield(ctx context.Context, at map[int]string) error {
 	if err != nil {
 		return fmt.Errorf("read clock: %w", err)
 	}
-	needs, err := h.needs(ctx, clock.UnixMicro())
+	raw, err := h.Store.Value(ctx, h.Service, h.needNote())
+	if err != nil {
+		return fmt.Errorf("read what is needed: %w", err)
+	}
+	needs, err := h.needs(raw, clock.UnixMicro())
 	if err != nil {
 		return err
 	}
@@ -403,12 +403,8 @@ func (y *Yields) Take() map[int]string {
 
 func (h *Holder) note() string { return "logbus.waiting." + h.Subscription }
 
-// waiting returns the owners whose note has not run out, with its end.
-func (h *Holder) waiting(ctx context.Context, now int64) (map[string]int64, error) {
-	raw, err := h.Store.Value(ctx, h.Service, h.note())
-	if err != nil {
-		return nil, fmt.Errorf("read who waits: %w", err)
-	}
+// whoWaits returns the owners of a note whose wait has not run out, with its end.
+func whoWaits(raw []byte, now int64) (map[string]int64, error) {
 	out := map[string]int64{}
 	if len(raw) > 0 {
 		if err := json.Unmarshal(raw, &out); err != nil {
@@ -431,7 +427,11 @@ func (h *Holder) wait(ctx context.Context, waiting map[string]int64, now int64) 
 
 // waitNoMore takes the note back: as long as it stands, others leave slices to this owner.
 func (h *Holder) waitNoMore(ctx context.Context) error {
-	waiting, err := h.waiting(ctx, 0)
+	raw, err := h.Store.Value(ctx, h.Service, h.note())
+	if err != nil {
+		return fmt.Errorf("read who waits: %w", err)
+	}
+	waiting, err := whoWaits(raw, 0)
 	if err != nil || waiting[h.Owner] == 0 {
 		return err
 	}

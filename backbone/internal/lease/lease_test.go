@@ -30,7 +30,7 @@ func desk(t *testing.T, n int) *pgstore.Store {
 	return store
 }
 
-func holder(store *pgstore.Store, owner string, n int, reads func(string) bool) *lease.Holder {
+func holder(store driver.Store, owner string, n int, reads func(string) bool) *lease.Holder {
 	return lease.New(lease.Config{
 		Store: store, Service: "desk", Subscription: "main", Owner: owner, Slices: n, Lease: time.Minute, Poll: time.Minute,
 		Logger: slog.New(slog.DiscardHandler), Reads: reads,
@@ -96,5 +96,59 @@ func TestYield(t *testing.T) {
 	}
 	if got := c.Held(); len(got) != 4 || !slices.Contains(got, given[0]) || !slices.Contains(got, given[1]) {
 		t.Errorf("in the end who reads it has %v, want %v and two more; a has %v, b %v", got, given, a.Held(), b.Held())
+	}
+}
+
+// counted counts what is asked of a store.
+type counted struct {
+	driver.Store
+	renewals, standings, others int
+}
+
+func (c *counted) Renew(ctx context.Context, service, subscription, owner string, lease time.Duration) ([]int, error) {
+	c.renewals++
+	return c.Store.Renew(ctx, service, subscription, owner, lease)
+}
+
+func (c *counted) Standing(ctx context.Context, service, subscription string, values ...string) (driver.Standing, error) {
+	c.standings++
+	return c.Store.Standing(ctx, service, subscription, values...)
+}
+
+func (c *counted) Value(ctx context.Context, service, name string) ([]byte, error) {
+	c.others++
+	return c.Store.Value(ctx, service, name)
+}
+
+func (c *counted) SetValue(ctx context.Context, service, name string, value []byte) error {
+	c.others++
+	return c.Store.SetValue(ctx, service, name, value)
+}
+
+func (c *counted) Claim(ctx context.Context, service, subscription, owner string, limit int, lease time.Duration, only ...int) ([]driver.Checkpoint, error) {
+	c.others++
+	return c.Store.Claim(ctx, service, subscription, owner, limit, lease, only...)
+}
+
+// Where nothing changes a holder asks twice each time, whether it has slices or waits for some: every process does it for each
+// of its subscriptions all the time. Red when notes are read by themselves.
+func TestWhoHoldsAsksTwice(t *testing.T) {
+	t.Parallel()
+	store := &counted{Store: desk(t, 8)}
+	a, b := holder(store, "a", 8, nil), holder(store, "b", 8, nil)
+	for range 3 { // until each has its share and nobody waits
+		a.Tend(t.Context())
+		b.Tend(t.Context())
+	}
+	if len(a.Held()) != 4 || len(b.Held()) != 4 {
+		t.Fatalf("a works %v and b %v, and there are 8 slices", a.Held(), b.Held())
+	}
+	store.renewals, store.standings, store.others = 0, 0, 0
+	for range 5 {
+		a.Tend(t.Context())
+		b.Tend(t.Context())
+	}
+	if store.renewals != 10 || store.standings != 10 || store.others != 0 {
+		t.Errorf("in ten rounds there were %d renewals, %d looks and %d other requests", store.renewals, store.standings, store.others)
 	}
 }

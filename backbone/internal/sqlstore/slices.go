@@ -163,23 +163,44 @@ func (c *Core) Renew(ctx context.Context, service, subscription, owner string, l
 	if err != nil {
 		return nil, err
 	}
-	err = c.update(ctx, service, func(q Conn) error {
-		of, args := "WHERE subscription = $1 AND owner = $2"+ofLease, []any{subscription, owner}
-		if err := c.lockCheckpoints(ctx, q, service, of, args); err != nil {
+	of, args := "WHERE subscription = $1 AND owner = $2"+ofLease, []any{subscription, owner, now + lease.Microseconds()}
+	if c.Dialect.ForUpdate == "" {
+		err = c.update(ctx, service, func(q Conn) error {
+			held, err = collect(ctx, q, c.sql(service, "UPDATE {bb_checkpoint} SET lease_until = $3 "+of+" RETURNING slice"), args, scanInt)
 			return err
-		}
-		held, err = collect(ctx, q, c.sql(service, "UPDATE {bb_checkpoint} SET lease_until = $3 "+of+" RETURNING slice"),
-			append(args, now+lease.Microseconds()), scanInt)
-		return err
-	})
+		})
+	} else {
+		// Locked as lockCheckpoints does, and a transaction by itself: every process does it for each subscription every few seconds.
+		held, err = list(ctx, c, service, `WITH mine AS (SELECT subscription, source, slice FROM {bb_checkpoint} `+of+" "+inLockOrder+c.Dialect.ForUpdate+`)
+			UPDATE {bb_checkpoint} AS c SET lease_until = $3 FROM mine
+			WHERE c.subscription = mine.subscription AND c.source = mine.source AND c.slice = mine.slice RETURNING c.slice`, args, scanInt)
+	}
 	slices.Sort(held)
 	return held, err
 }
 
-// Leases implements driver.Slices.
-func (c *Core) Leases(ctx context.Context, service, subscription string) ([]driver.Lease, error) {
-	return list(ctx, c, service, "SELECT slice, owner, lease_until FROM {bb_checkpoint} WHERE subscription = $1"+ofLease+" ORDER BY slice",
-		[]any{subscription}, func(rows driver.Rows, l *driver.Lease) error { return rows.Scan(&l.Slice, &l.Owner, &l.Until) })
+// Standing implements driver.Slices, by one statement.
+func (c *Core) Standing(ctx context.Context, service, subscription string, values ...string) (driver.Standing, error) {
+	s := driver.Standing{Values: make(map[string][]byte, len(values))}
+	text, args := "SELECT slice, owner, lease_until, '' FROM {bb_checkpoint} WHERE subscription = $1"+ofLease, []any{subscription}
+	if len(values) > 0 {
+		text += " UNION ALL SELECT -1, name, 0, value FROM {bb_value} WHERE name IN (" + parameters(2, len(values)) + ")"
+		for _, name := range values {
+			args = append(args, name)
+		}
+	}
+	_, err := list(ctx, c, service, text+" ORDER BY 1", args, func(rows driver.Rows, _ *struct{}) error {
+		var l driver.Lease
+		var value []byte
+		err := rows.Scan(&l.Slice, &l.Owner, &l.Until, &value)
+		if l.Slice < 0 {
+			s.Values[l.Owner] = value
+		} else {
+			s.Leases = append(s.Leases, l)
+		}
+		return err
+	})
+	return s, err
 }
 
 // Release implements driver.Slices.
