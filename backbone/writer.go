@@ -258,6 +258,7 @@ func handBack(units []*unit, pick func(*unit) error) []*unit {
 // batch; every other failure ends the attempt.
 func (w *writer) attempt(units []*unit, reruns int) (_ *batch, err error) {
 	started := time.Now() //souk:clock durations for hooks
+	defer w.watch(units)()
 	tx, err := w.store.Begin(context.Background())
 	if err != nil {
 		return nil, err
@@ -312,6 +313,33 @@ func (w *writer) attempt(units []*unit, reruns int) (_ *batch, err error) {
 	b.committed, b.over = time.Since(before), true
 	driver.CrashPoint("commit.after")
 	return b, nil
+}
+
+// longBatch is how long a transaction takes about which an operator is told. One is over in some hundredths of a second; what takes longer is a
+// lock that somebody else has, or a disk.
+const longBatch = 10 * time.Second
+
+// watch raises an alarm where a batch has not come to its end after longBatch. The function that it returns ends that.
+func (w *writer) watch(units []*unit) (end func() bool) {
+	service := ""
+	for _, u := range units {
+		if u.host != nil {
+			service = u.host.svc.Name
+			break
+		}
+	}
+	return time.AfterFunc(longBatch, func() {
+		text := fmt.Sprintf("a transaction is not over after %s, and what is decided behind it waits", longBatch)
+		if s, ok := w.store.(driver.Blockers); ok {
+			ctx, cancel := context.WithTimeout(context.Background(), longBatch)
+			defer cancel()
+			list, _ := s.Blockers(ctx, longBatch/2) // who cannot be asked is not named
+			for _, b := range list {
+				text += fmt.Sprintf("; for %s it has waited %s", b.Who, b.Waited.Round(time.Second))
+			}
+		}
+		w.r.alarm(Alarm{Service: service, Subject: "writer", Text: text})
+	}).Stop
 }
 
 // settle tells everybody of a committed batch.

@@ -94,6 +94,22 @@ type Look struct {
 	Calls  bool  // a call has not ended
 }
 
+// Blockers is a Store whose database can tell which transactions others wait for.
+type Blockers interface {
+	// Blockers returns the transactions for which others of this database have waited at least that long, those
+	// left out that wait themselves, the longest wait first.
+	Blockers(ctx context.Context, waited time.Duration) ([]Blocker, error)
+}
+
+// Blocker is a transaction that others wait for.
+type Blocker struct {
+	// Who says whose it is, as far as the database tells this process: its program, user, address and what it does.
+	Who     string
+	Process int           // by which the database ends it
+	Open    time.Duration // since it began, 0 where that is not told
+	Waited  time.Duration // by the one who has waited longest
+}
+
 // PausedValue names the value that says whether a service is paused.
 const PausedValue = "paused"
 

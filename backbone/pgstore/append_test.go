@@ -301,6 +301,12 @@ func TestAppendersWaitForTheHead(t *testing.T) {
 			t.Fatalf("the second append does not wait: %v", err)
 		}
 	}
+	if list, err := s.Blockers(ctx, 0); err != nil || len(list) != 1 || list[0].Process != int(first.Conn().PgConn().PID()) || !strings.Contains(list[0].Who, "idle in transaction") {
+		t.Errorf("those who are waited for are %v, error %v, want process %d", list, err, first.Conn().PgConn().PID())
+	}
+	if list, err := s.Blockers(ctx, patience); err != nil || len(list) != 0 {
+		t.Errorf("those who have been waited for for %s are %v, error %v", patience, list, err)
+	}
 	if head, err := s.Head(ctx, service); err != nil || head != 0 {
 		t.Errorf("a reader sees head %d, error %v", head, err)
 	}

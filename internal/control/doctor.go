@@ -56,6 +56,7 @@ const (
 	someBytes = 1 << 30   // worth a warning
 	tooOld    = 30 * time.Second
 	tailSeals = 100
+	longLock  = 3 * time.Second // that others wait for
 	ahead     = time.Minute     // how far a record may be ahead of the clock
 	patience  = 5 * time.Second // with a mall that does not answer
 )
@@ -216,7 +217,9 @@ func examine(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	if h.Several() {
 		checks = append(checks, processes)
 	}
-	if _, err := h.SQLite(); err == nil {
+	if _, err := h.SQLite(); err != nil {
+		checks = append(checks, locks)
+	} else {
 		lacks, err := missing(ctx, h)
 		if err != nil {
 			return err
@@ -439,6 +442,31 @@ func seals(ctx context.Context, h *house.House, full bool) (Finding, error) {
 		what = "all"
 	}
 	return Finding{"seals", Well, fmt.Sprintf("%s seals hold (%d)", what, checked), ""}, nil
+}
+
+// locks checks for transactions that others wait for: as long as one has the head of a log, or a stream, nothing is decided there.
+func locks(ctx context.Context, h *house.House, _ bool) (Finding, error) {
+	asked := map[driver.Store]bool{}
+	for _, name := range h.Services() {
+		store := h.Store(name)
+		s, ok := store.(driver.Blockers)
+		if !ok || asked[store] {
+			continue
+		}
+		asked[store] = true
+		list, err := s.Blockers(ctx, longLock)
+		if err != nil {
+			return Finding{}, err
+		}
+		if len(list) > 0 {
+			b := list[0]
+			return Finding{
+				"locks", Warned, fmt.Sprintf("%s has had others wait for %s", b.Who, b.Waited.Round(time.Second)),
+				fmt.Sprintf("have that program end its transaction, or end it: SELECT pg_terminate_backend(%d)", b.Process),
+			}, nil
+		}
+	}
+	return Finding{"locks", Well, "no transaction is waited for", ""}, nil
 }
 
 // processes checks that every service runs somewhere.

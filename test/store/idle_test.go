@@ -1,7 +1,9 @@
 package store
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -42,6 +44,50 @@ func TestF3_IdleForeignTransaction(t *testing.T) {
 		f.stillOpen(begun)
 	}
 	t.Logf("%d orders in %v, the slowest in %v", count, time.Since(begun), slowest)
+	m.holds()
+}
+
+// Who has the log of a service locked is told, by an alarm of the process whose decisions wait and by doctor, and what
+// waited goes on afterwards. Red without the watch over the writer, or where doctor does not ask.
+func TestWhoHasALogLockedIsTold(t *testing.T) {
+	t.Parallel()
+	binary := program(t)
+	db := testserver.PostgresOwn(t).Database(t) // a transaction stays open
+	m := split(t, binary, t.TempDir(), db, []string{"online stores customers keys", "orders inventory payments notifications analytics depot baskets search"})
+	m.seed()
+	if out := m.souk("doctor"); !strings.Contains(out, "no transaction is waited for") {
+		t.Errorf("doctor, while nobody waits:\n%s", out)
+	}
+	config, err := pgx.ParseConfig(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.RuntimeParams["application_name"] = "payroll"
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `SELECT position FROM orders.bb_head FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	m.must(202, "POST", "/order", order1) // the gateway has it
+	await(t, "doctor names who is waited for", func() bool {
+		out := m.souk("doctor")
+		return strings.Contains(out, "payroll") && strings.Contains(out, fmt.Sprintf("pg_terminate_backend(%d)", conn.PgConn().PID()))
+	})
+	await(t, "an alarm names it", func() bool {
+		said := m.of("orders").proc.Stderr()
+		return strings.Contains(said, `"subject":"writer"`) && strings.Contains(said, "payroll")
+	})
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m.awaitStatus("ORDER_001", "APPROVED")
 	m.holds()
 }
 
