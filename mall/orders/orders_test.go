@@ -449,7 +449,8 @@ func TestPolicies(t *testing.T) {
 		{
 			"ready", expireWhenReady(time.Hour)(event.OrderReadied{Order: "o1", Customer: "c1", Total: eur(4000)}, backbone.Meta{Time: now}),
 			[]backbone.Effect{backbone.SetTimer("collect/o1", now.Add(time.Hour), command.ExpireUncollectedOrder{Order: "o1"})},
-		}, {
+		},
+		{
 			"ready, and says until when", expireWhenReady(time.Hour)(readied, backbone.Meta{Time: now}),
 			[]backbone.Effect{backbone.SetTimer("collect/o1", now.Add(48*time.Hour), command.ExpireUncollectedOrder{Order: "o1"})},
 		},
