@@ -32,9 +32,11 @@ func (p *Program) Add(services ...*backbone.Service) *Program {
 	return &Program{slices.Concat(p.added, services)}
 }
 
-// Main runs the command line and ends the process with its exit code.
+// Main runs the command line and ends the process with its exit code. An interrupt, or SIGTERM, stops it in good order, and an interrupt
+// after that at once.
 func (p *Program) Main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt) }) // whoever does not want to wait interrupts once more
 	code := p.Run(ctx, os.Args[1:]...)
 	stop()
 	os.Exit(code)

@@ -545,7 +545,8 @@ func (b *batch) effects(u *unit, h *host, effects []Effect, m Meta) error {
 			}
 			t := driver.Timer{
 				Unit: u.index, Name: e.Name, Due: e.Due.UnixMicro(), Stream: e.Command.Stream(), Type: e.Command.CommandType(), Data: data,
-				Meta: encodeMeta(&Meta{Actor: m.Actor, Correlation: correlation(&m), Causation: m.ID, Trace: m.Trace}),
+				// When its time has come the service acts by itself: whoever it was set after has nothing to do with that.
+				Meta: encodeMeta(&Meta{Actor: "service:" + h.svc.Name, Correlation: correlation(&m), Causation: m.ID, Trace: m.Trace}),
 			}
 			s.timers = append(s.timers, timerOp{e.Name, &t})
 		case cancelTimerEffect:

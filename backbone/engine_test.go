@@ -455,6 +455,9 @@ func TestTimers(t *testing.T) {
 		if m.Time.Before(soon) {
 			t.Errorf("%s rang at %s, before %s", m.Stream, m.Time, soon)
 		}
+		if m.Actor != "service:tills" {
+			t.Errorf("%s rang by %q, and not by the service itself", m.Stream, m.Actor)
+		}
 		if seen[m.Stream] || m.Stream == "till/cancelled" {
 			t.Errorf("%s rang again, or although it was cancelled", m.Stream)
 		}

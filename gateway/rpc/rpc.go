@@ -148,6 +148,7 @@ func New(c Config) (http.Handler, error) {
 		callers: door.NewLimiter(c.CallerRate, 65536), addresses: door.NewLimiter(c.AddressRate, 65536), streams: map[string]int{},
 	}
 	options := []connect.HandlerOption{
+		connect.WithCodec(strict{"json"}), connect.WithCodec(strict{"json; charset=utf-8"}),
 		connect.WithReadMaxBytes(c.MaxMessage), connect.WithInterceptors(judge{s}), connect.WithRecover(s.survive),
 	}
 	s.refuse = connect.NewErrorWriter(options...)

@@ -65,6 +65,7 @@ func TestF10_StaffAreToldTheseFields(t *testing.T) {
 		{"POST /staff/stores/{store}/participation", "S1", `{"participating":true}`},
 		{"POST /staff/stock/{sku}/receive", "SKU_1", `{"quantity":5}`},
 		{"POST /staff/stock/{sku}/adjust", "SKU_1", `{"delta":-1,"reason":"broken"}`},
+		{"POST /staff/stock/{sku}/count", "SKU_1", `{"counted":4,"reason":"counted"}`},
 		{"POST /staff/orders/{order}/cancel", "O1", `{"reason":"asked"}`},
 		{"POST /staff/orders/{order}/decide", "O1", `{"choice":"rest"}`},
 		{"POST /staff/orders/{order}/pay", "O1", ""},

@@ -131,6 +131,23 @@ func (g *Gateway) adjustStock(w http.ResponseWriter, r *door.Request) error {
 	return answerOne(w, "sku", level, true, err)
 }
 
+// countStock sets the books right. Where it is not said how many were counted it is refused: they are not 0.
+func (g *Gateway) countStock(w http.ResponseWriter, r *door.Request) error {
+	sku, err := idIn(r, "sku")
+	if err != nil {
+		return err
+	}
+	c := command.CountStock{SKU: sku, Location: mall.MainLocation, Counted: -1}
+	if err := (form{"location": &c.Location, "counted": &c.Counted, "reason": &c.Reason}).read(r.Body); err != nil {
+		return err
+	}
+	if err := g.do(r, "count", c); err != nil {
+		return err
+	}
+	level, err := g.Stock.Level(r.Context(), sku, c.Location)
+	return answerOne(w, "sku", level, true, err)
+}
+
 func (g *Gateway) listPurchases(w http.ResponseWriter, r *door.Request) error {
 	limit, err := limitOf(r)
 	if err != nil {

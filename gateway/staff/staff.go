@@ -283,6 +283,7 @@ func (g *Gateway) routes() []door.Route {
 		see("/stock/{sku}", g.showStock),
 		act("/stock/{sku}/receive", g.receiveStock),
 		manage("/stock/{sku}/adjust", g.adjustStock),
+		manage("/stock/{sku}/count", g.countStock),
 
 		see("/orders", g.listOrders),
 		see("/orders/{order}", g.showOrder),

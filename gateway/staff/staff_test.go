@@ -108,6 +108,9 @@ func stockroom() *backbone.Service {
 			}
 			return []backbone.Event{event.StockAdjusted{SKU: c.SKU, Location: c.Location, Delta: c.Delta, Reason: c.Reason}}, nil
 		}),
+		backbone.Decide(shelves, func(l staff.Level, c command.CountStock, _ backbone.Meta) ([]backbone.Event, error) {
+			return []backbone.Event{event.StockAdjusted{SKU: c.SKU, Location: c.Location, Delta: c.Counted - l.OnHand, Reason: c.Reason}}, nil
+		}),
 		backbone.Decide(shelves, func(_ staff.Level, c command.SetThreshold, _ backbone.Meta) ([]backbone.Event, error) {
 			return []backbone.Event{thresholdSet{c.Threshold}}, nil
 		}),
@@ -507,7 +510,7 @@ func TestB16_EveryRouteWithEveryCaller(t *testing.T) {
 			}
 		}
 	}
-	if routes != 38 {
+	if routes != 39 {
 		t.Errorf("%d routes", routes)
 	}
 }
@@ -567,6 +570,9 @@ func TestB12_ProblemsAreTold(t *testing.T) {
 		{"/staff/stock/SKU_1/receive", `{}`},
 		{"/staff/stock/SKU_1/receive", `{"quantity":1,"extra":2}`},
 		{"/staff/stock/SKU_1/adjust", `{"delta":1}`},
+		{"/staff/stock/SKU_1/count", `{"counted":1}`},
+		{"/staff/stock/SKU_1/count", `{"reason":"none was counted, which is not 0"}`},
+		{"/staff/stock/SKU_1/count", `{"counted":-1,"reason":"counted"}`},
 		{"/staff/orders/O1/cancel", `{}`},
 		{"/staff/orders/O1/cancel", `{"reason":"a\u0007b"}`},
 		{"/staff/orders/O1/decide", `{"choice":"perhaps"}`},
@@ -651,6 +657,9 @@ func TestWorkOfStaff(t *testing.T) {
 		}
 	}
 	if l := w.must(200, w.manager("m"), "POST", "/staff/stock/SKU_1/adjust", `{"delta":-2,"reason":"broken"}`); l["onHand"] != 3.0 {
+		t.Errorf("%v", l)
+	}
+	if l := w.must(200, w.manager("m"), "POST", "/staff/stock/SKU_1/count", `{"counted":7,"reason":"counted"}`); l["onHand"] != 7.0 {
 		t.Errorf("%v", l)
 	}
 	if o := w.must(200, c, "POST", "/staff/orders/O1/hand-over", `{"takePayment":true}`); o["paid"] != true {

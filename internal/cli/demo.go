@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"example.org/souk/internal/demo"
+	"example.org/souk/internal/house"
 )
 
 type demoCommand struct {
@@ -31,13 +32,19 @@ It runs a mall on throw-away data, with people who order in its online store and
 the mall is a process of its own that is killed again and again. What must hold does.
 
 With --db every service and gateway is a process of its own on PostgreSQL. The database must be one on which no mall has run,
-and keeps what this one kept. With --chaos the processes are killed in turn, and it goes on until each was killed once.`
+and keeps what this one kept. With --chaos the processes are killed in turn, and it goes on until each was killed once.
+
+Ctrl-C sends the people home, and it ends when all has come to rest; once more ends it at once, and its data stays in the directory
+for temporary files.`
 }
 
 // Run plays.
 func (c *demoCommand) Run(ctx context.Context, env Env, r *root) error {
 	if c.Speed <= 0 || c.Speed > 1000 || c.Orders < 0 {
 		return usageError{errors.New("--speed lies above 0 and up to 1000, and --orders is not negative")}
+	}
+	if !house.Loopback(c.HTTP) {
+		return usageError{fmt.Errorf("--http %s is not on loopback: a demo lets everybody in who has its links", c.HTTP)}
 	}
 	tuneCollector()
 	out := env.Stdout

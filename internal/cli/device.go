@@ -68,7 +68,7 @@ func (deviceGate) Help() string {
 	return `Example:
   SOUK_DEVICE_PASSWORD=... souk device gate gate-1 --rate 2 --visitors 20 --duplicates 10
 
-It prints a line for everybody who passes. With --admin faults are switched while it runs:
+It prints a line for everybody who passes. With --admin faults are switched while it runs, and those that are not named are 0 then:
   curl -X PUT -H "Authorization: Bearer $SOUK_DEVICE_PASSWORD" -d '{"duplicates":50}' http://127.0.0.1:PORT/faults`
 }
 
@@ -137,7 +137,7 @@ func (deviceRobot) Help() string {
   souk device add robot --count 20 --password-file fleet.txt
   souk device robot robot --count 20 --password-file fleet.txt --short 5 --drops 10
 
-It prints a line for everything that a robot does. With --admin faults are switched while it runs:
+It prints a line for everything that a robot does. With --admin faults are switched while it runs, and those that are not named are 0 then:
   curl -X PUT -H "Authorization: Bearer $SOUK_DEVICE_PASSWORD" -d '{"vanish":50}' http://127.0.0.1:PORT/faults
 The password is that of the first robot.`
 }
@@ -217,7 +217,7 @@ func (deviceShopper) Help() string {
 	return `Example:
   SOUK_KIOSK_TOKEN=$(souk token --role device --subject kiosk-1) souk device shopper kiosk-1 --rate 2 --people 20 --cancel 10
 
-It prints a line for everything that somebody does. With --admin faults are switched while it runs:
+It prints a line for everything that somebody does. With --admin faults are switched while it runs, and those that are not named are 0 then:
   curl -X PUT -H "Authorization: Bearer $SOUK_KIOSK_TOKEN" -d '{"abandon":50}' http://127.0.0.1:PORT/faults`
 }
 

@@ -39,8 +39,11 @@ func (r *root) mall(env Env) control.Mall {
 func (r *root) ask(ctx context.Context, env Env, mall control.Mall, name string, a control.Args, nothing string) error {
 	t := newTable(env.Stdout, r.Output)
 	t.live = a["follow"] != "" || name == "view rebuild"
-	if name == "sales" {
+	switch name {
+	case "sales":
 		t.minor = []string{"sold", "walkInSold", "refunded", "net"}
+	case "order search":
+		t.hidden = []string{"history"} // order show tells it
 	}
 	err := call(ctx, mall, name, a, t.row)
 	if err == nil && t.header == "" && t.form == "table" && nothing != "" {
@@ -77,6 +80,7 @@ type table struct {
 	wide   bool // values are shown whole
 	rows   []json.RawMessage
 	minor  []string // members that are minor units of the member currency
+	hidden []string // members that no table shows, only JSON
 }
 
 // maxCell is how much of a value a table shows; -o json shows it all.
@@ -103,7 +107,7 @@ func (t *table) row(data json.RawMessage) error {
 		_, err := fmt.Fprint(t.out, values[0])
 		return err
 	}
-	names, values = t.major(names, values)
+	names, values = t.shown(t.major(names, values))
 	for i, v := range values {
 		if r := []rune(v); len(r) > maxCell && !t.wide {
 			values[i] = string(r[:maxCell-1]) + "…"
@@ -118,6 +122,16 @@ func (t *table) row(data json.RawMessage) error {
 		return t.tabs.Flush()
 	}
 	return nil
+}
+
+// shown leaves out what a table does not show.
+func (t *table) shown(names, values []string) (_, _ []string) {
+	for _, name := range t.hidden {
+		if at := slices.Index(names, name); at >= 0 {
+			names, values = slices.Delete(names, at, at+1), slices.Delete(values, at, at+1)
+		}
+	}
+	return names, values
 }
 
 // major has amounts that stand apart from their currency told together with it.
@@ -218,6 +232,8 @@ func (c *orderShow) Run(ctx context.Context, env Env, r *root) error {
 
 type stockCommand struct {
 	Receive stockReceive `cmd:"" help:"Take goods in. Example: souk stock receive LAMP-01 20"`
+	Adjust  stockAdjust  `cmd:"" help:"Correct what is on hand by a difference."`
+	Count   stockCount   `cmd:"" help:"Set what is on hand to what somebody counted."`
 	Show    stockShow    `cmd:"" help:"Show what is there. Example: souk stock show -o json"`
 }
 
@@ -230,6 +246,51 @@ type stockReceive struct {
 // Run takes goods in.
 func (c *stockReceive) Run(ctx context.Context, env Env, r *root) error {
 	return r.do(ctx, env, "stock receive", control.Args{"sku": c.SKU, "quantity": c.Quantity, "location": c.Location})
+}
+
+type stockAdjust struct {
+	SKU      string `arg:"" name:"sku"`
+	Delta    string `arg:"" help:"How many more are there, such as +2; for fewer write -- before it."`
+	Reason   string `help:"Why; it is kept with who did it." required:""`
+	Location string `help:"Where; default the main location."`
+}
+
+// Help implements kong's long help.
+func (stockAdjust) Help() string {
+	return `Examples:
+  souk stock adjust LAMP-01 +2 --reason "found behind the shelf"
+  souk stock adjust --reason "broken" -- LAMP-01 -1
+
+No less can be on hand than is held and committed for orders: cancel some of them first.`
+}
+
+// Run corrects what is on hand.
+func (c *stockAdjust) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "stock adjust", control.Args{"sku": c.SKU, "delta": c.Delta, "reason": c.Reason, "location": c.Location})
+}
+
+type stockCount struct {
+	SKU      string `arg:"" name:"sku"`
+	Counted  string `arg:"" help:"How many pieces are there, with those that are held or committed for orders."`
+	Reason   string `help:"Why it was counted; it is kept with who did it." default:"counted"`
+	Location string `help:"Where; default the main location."`
+}
+
+// Help implements kong's long help.
+func (stockCount) Help() string {
+	return `Examples:
+  souk stock count LAMP-01 38
+  souk stock count LAMP-01 3 --location cellar --reason "stocktaking"
+  souk event tail --service inventory --type souk.inventory.StockAdjusted.v1
+
+What differs is an event StockAdjusted, with who counted; a count that agrees changes nothing and leaves no event. What is committed lies on
+the shelf until its customer has collected it, so count it as well. No fewer can be counted than are held and committed for
+orders: cancel some of them first.`
+}
+
+// Run sets what is on hand to what was counted.
+func (c *stockCount) Run(ctx context.Context, env Env, r *root) error {
+	return r.do(ctx, env, "stock count", control.Args{"sku": c.SKU, "counted": c.Counted, "reason": c.Reason, "location": c.Location})
 }
 
 type stockShow struct {

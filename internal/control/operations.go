@@ -43,6 +43,8 @@ func operations() map[string]operation {
 		"customer forget all": {run: forgetAll},
 		"customer forgotten":  {run: whoIsForgotten, reads: true},
 		"stock receive":       {run: receiveStock},
+		"stock adjust":        {run: adjustStock},
+		"stock count":         {run: countStock},
 		"stock show":          {run: showStock, reads: true},
 		"store create":        {run: createStore},
 		"store place":         {run: placeStore},
@@ -131,6 +133,30 @@ func receiveStock(ctx context.Context, h *house.House, a Args, emit Emit) error 
 		return fmt.Errorf("quantity %q is not a whole number", a["quantity"])
 	}
 	c := command.ReceiveStock{SKU: a["sku"], Location: cmp.Or(a["location"], mall.MainLocation), Quantity: n}
+	if err := do(ctx, h, a, c); err != nil {
+		return err
+	}
+	return showStock(ctx, h, a, emit)
+}
+
+func adjustStock(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	n, err := strconv.ParseInt(a["delta"], 10, 64)
+	if err != nil {
+		return fmt.Errorf("difference %q is not a whole number", a["delta"])
+	}
+	c := command.AdjustStock{SKU: a["sku"], Location: cmp.Or(a["location"], mall.MainLocation), Delta: n, Reason: a["reason"]}
+	if err := do(ctx, h, a, c); err != nil {
+		return err
+	}
+	return showStock(ctx, h, a, emit)
+}
+
+func countStock(ctx context.Context, h *house.House, a Args, emit Emit) error {
+	n, err := strconv.ParseInt(a["counted"], 10, 64)
+	if err != nil {
+		return fmt.Errorf("count %q is not a whole number", a["counted"])
+	}
+	c := command.CountStock{SKU: a["sku"], Location: cmp.Or(a["location"], mall.MainLocation), Counted: n, Reason: a["reason"]}
 	if err := do(ctx, h, a, c); err != nil {
 		return err
 	}

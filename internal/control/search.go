@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -39,6 +40,9 @@ func searchOrders(ctx context.Context, h *house.House, a Args, emit Emit) error 
 	n, err := number(a, "limit", 50)
 	if err != nil {
 		return err
+	}
+	if n < 1 {
+		return errors.New("--limit is at least 1")
 	}
 	for left := n; left > 0; {
 		q.Limit = int(min(left, search.MaxLimit))
@@ -78,6 +82,11 @@ func queryOf(a Args) (search.Query, error) {
 	}
 	if a["status"] != "" {
 		q.Statuses = strings.Split(strings.ToUpper(a["status"]), ",")
+		for _, s := range q.Statuses {
+			if !search.IsStatus(s) {
+				return q, fmt.Errorf("%q is not the status of an order", strings.ToLower(s))
+			}
+		}
 	}
 	if a["paid"] != "" {
 		q.Paid = new(a["paid"] == "yes")

@@ -291,7 +291,7 @@ func (p *play) token(role, subject string) (string, error) {
 	return t, err
 }
 
-// live lets people come until so many orders were tried or ctx ends.
+// live lets people come until so many orders were tried or ctx ends. What they need is made ready also where ctx has ended: then nobody comes.
 func (p *play) live(ctx, life context.Context) error {
 	playing, end := context.WithCancel(life)
 	defer end()
@@ -301,7 +301,7 @@ func (p *play) live(ctx, life context.Context) error {
 		client: &http.Client{Timeout: 30 * time.Second}, mall: p.mall, token: p.token, currency: p.house.Currency, failed: p.note,
 	}
 	var people sync.WaitGroup
-	if err := p.gates(playing, &people); err != nil {
+	if err := p.gates(playing, life, &people); err != nil {
 		end()
 		people.Wait()
 		return err
@@ -321,7 +321,7 @@ func (p *play) live(ctx, life context.Context) error {
 		return err
 	}
 	people.Go(func() { desk.run(playing, p.noteUnless) })
-	if err := p.mall.operate(playing, "customer register", control.Args{
+	if err := p.mall.operate(life, "customer register", control.Args{
 		"customer": texted, "name": "Tariq", "sms": "+4930123", "progress": string(mall.BySMS), "receipts": string(mall.BySMS), "actor": "demo",
 	}, nil); err != nil {
 		end()
@@ -343,7 +343,7 @@ func (p *play) live(ctx, life context.Context) error {
 }
 
 // gates adds two gates of the supermarket, through which people pass until ctx ends.
-func (p *play) gates(ctx context.Context, people *sync.WaitGroup) error {
+func (p *play) gates(ctx, life context.Context, people *sync.WaitGroup) error {
 	sells, buyers := house.DemoShop()
 	var products []string
 	for _, s := range sells {
@@ -355,7 +355,7 @@ func (p *play) gates(ctx context.Context, people *sync.WaitGroup) error {
 	}
 	for i := range 2 {
 		name := fmt.Sprintf("gate-%d", i+1)
-		login, err := p.admit(ctx, name, "gate")
+		login, err := p.admit(life, name, "gate")
 		if err != nil {
 			return err
 		}

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -188,4 +190,44 @@ func TestCrossingsAreCounted(t *testing.T) {
 	due(false, "asked for")
 	apply(inventory.PurchaseSettled{Quantity: 10, Canceled: true})
 	due(true, "cancelled")
+}
+
+// Whoever interrupts a demo before anybody came has it end in good order, and is told no error.
+func TestInterruptedAtOnce(t *testing.T) {
+	t.Parallel()
+	tmp := t.TempDir()
+	var said, failed strings.Builder
+	cmd := exec.Command(souk(t)[0], "demo", "--speed", "20", "--check")
+	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), "TMPDIR="+tmp), &said, &failed
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for begun := false; !begun; runtime.Gosched() { // its data directory is there, and nobody else yet
+		found, err := os.ReadDir(tmp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun = len(found) > 0
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil || failed.Len() > 0 {
+		t.Errorf("%v: %s", err, failed.String())
+	}
+	if !strings.Contains(said.String(), "holds    nothing is parked") {
+		t.Errorf("it was not checked: %s", said.String())
+	}
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+		t.Errorf("it leaves %v, %v", left, err)
+	}
+}
+
+// The links of a demo let everybody in, so its pages are for this machine alone.
+func TestOnlyOnLoopback(t *testing.T) {
+	t.Parallel()
+	said, err := exec.Command(souk(t)[0], "demo", "--orders", "1", "--http", "0.0.0.0:0").CombinedOutput()
+	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(string(said), "--http 0.0.0.0:0 is not on loopback") {
+		t.Errorf("%v: %s", err, said)
+	}
 }

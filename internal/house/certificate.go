@@ -40,8 +40,8 @@ func certified(dir, address, certFile, keyFile string) (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
 
-// loopback tells whether only this machine reaches an address, so that it need not speak TLS.
-func loopback(address string) bool {
+// Loopback tells whether only this machine reaches an address, so that it need not speak TLS.
+func Loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	ip := net.ParseIP(host)
 	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())

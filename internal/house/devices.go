@@ -38,7 +38,7 @@ type MQTTConfig struct {
 func (c MQTTConfig) off() bool { return c.Address == "" || c.Address == "off" }
 
 // secure tells whether the server speaks TLS.
-func (c MQTTConfig) secure() bool { return c.TLS || c.CertFile != "" || !loopback(c.Address) }
+func (c MQTTConfig) secure() bool { return c.TLS || c.CertFile != "" || !Loopback(c.Address) }
 
 // openDevices opens the port of devices, which wait there until the mall has started. The command line has none.
 func (h *House) openDevices(ctx context.Context) (_ *devices.Gateway, err error) {

@@ -188,7 +188,7 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 	if cfg.HTTP == "" {
 		cfg.HTTP = "127.0.0.1:8080"
 	}
-	if cfg.TestMode && !loopback(cfg.HTTP) {
+	if cfg.TestMode && !Loopback(cfg.HTTP) {
 		return nil, fmt.Errorf("address %q is not a loopback address: in test mode whoever reaches it is let in", cfg.HTTP)
 	}
 	if cfg.Currency == "" {
@@ -568,7 +568,7 @@ func (h *House) fromHere() string {
 
 // secure tells whether the web server speaks TLS.
 func (h *House) secure() bool {
-	return h.cfg.TLS.On || h.cfg.TLS.CertFile != "" || !loopback(h.cfg.HTTP)
+	return h.cfg.TLS.On || h.cfg.TLS.CertFile != "" || !Loopback(h.cfg.HTTP)
 }
 
 // serve runs a web server until it is shut down.

@@ -85,6 +85,7 @@ type OrderReadied struct {
 	Customer string     `json:"customer"`
 	Total    mall.Money `json:"total"`
 	Payment  string     `json:"payment,omitempty"` // empty: still to be paid at the depot, unless OrderPaid came before
+	Until    int64      `json:"until,omitempty"`   // it is kept for its customer until then, and expires; 0: not said
 }
 
 // OrderPaid says that the order's money is there.

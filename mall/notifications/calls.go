@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"text/template"
+	"time"
 
 	"example.org/souk/backbone"
 	"example.org/souk/mall"
@@ -35,6 +36,7 @@ type Notice struct {
 	Missing []mall.Line `json:"missing,omitempty"` // was promised and not found
 	Instead []string    `json:"instead,omitempty"` // what comes in its place, in words
 	Unpaid  bool        `json:"unpaid,omitempty"`  // Total is to be paid when the order is collected
+	Until   time.Time   `json:"until,omitzero"`    // the order is kept for its customer until then; zero: not said
 }
 
 // about says what a notice is about: which of a customer's wishes it goes by.
@@ -174,6 +176,9 @@ What is left, and what comes instead, comes to {{.Total}}.
 		"order_readied": `{{template "hello" .}}
 
 everything of your order {{.Order}} is at the depot of the mall. Collect it there, and have the number of your order with you.
+{{- if not .Until.IsZero}}
+It is kept for you until {{.Until.Format "Monday, 2 January 2006, 15:04 MST"}}. After that it expires, and what you paid for it is given back.
+{{- end}}
 {{- if .Unpaid}}
 You pay {{.Total}} when you collect it, if you have not yet.
 {{- end}}

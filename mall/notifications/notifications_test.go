@@ -46,6 +46,7 @@ func notices() []struct {
 	notice  Notice
 } {
 	total := mall.Money{Amount: 4000, Currency: "EUR"}
+	until := time.Date(2026, 5, 3, 12, 0, 0, 0, time.UTC)
 	return []struct {
 		effects []backbone.Effect
 		notice  Notice
@@ -87,8 +88,8 @@ func notices() []struct {
 			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_readied", Total: total, Unpaid: true},
 		},
 		{
-			tellReadied(event.OrderReadied{Order: "o1", Customer: "c1", Total: total, Payment: "p1"}, meta),
-			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_readied", Total: total},
+			tellReadied(event.OrderReadied{Order: "o1", Customer: "c1", Total: total, Payment: "p1", Until: until.UnixMicro()}, meta),
+			Notice{Notification: "e1", Customer: "c1", Order: "o1", Template: "order_readied", Total: total, Until: until},
 		},
 		{
 			tellCompleted(event.OrderCompleted{Order: "o1", Customer: "c1", Total: total}, meta),

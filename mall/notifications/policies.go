@@ -55,7 +55,11 @@ func tellAmended(e event.OrderAmended, m backbone.Meta) []backbone.Effect {
 }
 
 func tellReadied(e event.OrderReadied, m backbone.Meta) []backbone.Effect {
-	return tell(m, Notice{Customer: e.Customer, Order: e.Order, Template: "order_readied", Total: e.Total, Unpaid: e.Payment == ""})
+	n := Notice{Customer: e.Customer, Order: e.Order, Template: "order_readied", Total: e.Total, Unpaid: e.Payment == ""}
+	if e.Until != 0 {
+		n.Until = time.UnixMicro(e.Until).UTC()
+	}
+	return tell(m, n)
 }
 
 func tellCompleted(e event.OrderCompleted, m backbone.Meta) []backbone.Effect {

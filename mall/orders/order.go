@@ -513,6 +513,20 @@ func (o Order) readied(order string) []backbone.Event {
 	return events
 }
 
+// keeping has an order that is made ready say how long it is kept for its customer.
+func keeping[C backbone.Command](within time.Duration, decide func(Order, C, backbone.Meta) ([]backbone.Event, error)) func(Order, C, backbone.Meta) ([]backbone.Event, error) {
+	return func(o Order, c C, m backbone.Meta) ([]backbone.Event, error) {
+		events, err := decide(o, c, m)
+		for i, e := range events {
+			if e, ok := e.(event.OrderReadied); ok {
+				e.Until = m.Time.Add(within).UnixMicro()
+				events[i] = e
+			}
+		}
+		return events, err
+	}
+}
+
 // pay takes note of the money, once, however early it comes. That of an order which has ended otherwise, payments gives back.
 func pay(o Order, c command.PayOrder, _ backbone.Meta) ([]backbone.Event, error) {
 	switch {

@@ -44,6 +44,7 @@ func eur(amount int64) mall.Money { return mall.Money{Amount: amount, Currency: 
 
 var (
 	now     = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	kept    = now.Add(48 * time.Hour).UnixMicro()
 	expires = now.Add(24 * time.Hour).UnixMicro()
 	items   = []mall.Item{
 		{Product: "PRODUCT_001", SKU: "pen", Name: "Pen", Price: eur(1000), Quantity: 3},
@@ -61,7 +62,7 @@ var (
 	cancelling  = event.OrderCancelling{Order: "o1", Customer: "c1", Reason: "changed my mind"}
 	canceled    = event.OrderCanceled{Order: "o1", Customer: "c1", Reason: "changed my mind"}
 	picking     = event.OrderPicking{Order: "o1", Customer: "c1"}
-	readied     = event.OrderReadied{Order: "o1", Customer: "c1", Total: eur(4000)}
+	readied     = event.OrderReadied{Order: "o1", Customer: "c1", Total: eur(4000), Until: kept}
 	completed   = event.OrderCompleted{Order: "o1", Customer: "c1", Total: eur(4000)}
 	paid        = event.OrderPaid{Order: "o1", Customer: "c1", Amount: eur(4000)}
 	collected   = event.OrderCollected{Order: "o1", Customer: "c1", Lines: mall.Lines(items)}
@@ -190,7 +191,7 @@ func TestDecisionsAfterTheApproval(t *testing.T) {
 	dear.Price = eur(501)
 	withGel := withoutInk
 	withGel.Choice, withGel.Substitutes, withGel.Total = mall.ShortSubstitute, []mall.Item{gel}, eur(3900)
-	cheaper := event.OrderReadied{Order: "o1", Customer: "c1", Total: eur(3500)}
+	cheaper := event.OrderReadied{Order: "o1", Customer: "c1", Total: eur(3500), Until: kept}
 	short := after(fetched, noInk)
 	because := event.OrderCancelling{Order: "o1", Customer: "c1", Reason: mall.ReasonShort}
 	preferred := func(choice mall.WhenShort) []backbone.Event {
@@ -224,7 +225,7 @@ func TestDecisionsAfterTheApproval(t *testing.T) {
 		{"ready when it is cancelled", after(fetched, cancelling), readyIt, nil, nil},
 		{"ready before it is approved", events(placed, reserved), readyIt, nil, ErrNotOpen},
 		{"ready and free", events(free, reserved, approved, picking), readyIt, events(
-			event.OrderReadied{Order: "o1", Customer: "c1", Total: eur(0)}, event.OrderPaid{Order: "o1", Customer: "c1", Amount: eur(0)}), nil},
+			event.OrderReadied{Order: "o1", Customer: "c1", Total: eur(0), Until: kept}, event.OrderPaid{Order: "o1", Customer: "c1", Amount: eur(0)}), nil},
 
 		{"short", fetched, shortIt, events(noInk), nil},
 		{"short unpicked", events(placed, reserved, approved), shortIt, events(picking, noInk), nil},
@@ -268,7 +269,7 @@ func TestDecisionsAfterTheApproval(t *testing.T) {
 		{"B4 handed over while short", after(short, paid), handOver, nil, ErrNotReady},
 		{"B4 handed over twice", after(fetched, readied, paid, collected, completed), handOver, nil, nil},
 		{"B4 handed over when it is cancelled", after(fetched, readied, paid, cancelling), handOver, nil, ErrNotOpen},
-		{"B4 handed over with a substitute", after(short, withGel, paid, event.OrderReadied{Order: "o1", Customer: "c1", Total: eur(3900)}), handOver, events(
+		{"B4 handed over with a substitute", after(short, withGel, paid, event.OrderReadied{Order: "o1", Customer: "c1", Total: eur(3900), Until: kept}), handOver, events(
 			event.OrderCollected{Order: "o1", Customer: "c1", Lines: mall.Lines(items), Missing: noInk.Missing, Also: []mall.Line{{SKU: "gel", Quantity: 1}}},
 			event.OrderCompleted{Order: "o1", Customer: "c1", Total: eur(3900)}), nil},
 
@@ -446,8 +447,12 @@ func TestPolicies(t *testing.T) {
 		{"rejected", keepWhenRejected(rejected, backbone.Meta{}), cancelTimer},
 		{"cancelling", keepWhenCancelling(cancelling, backbone.Meta{}), []backbone.Effect{backbone.CancelTimer("expire/o1"), backbone.CancelTimer("collect/o1")}},
 		{
-			"ready", expireWhenReady(time.Hour)(readied, backbone.Meta{Time: now}),
+			"ready", expireWhenReady(time.Hour)(event.OrderReadied{Order: "o1", Customer: "c1", Total: eur(4000)}, backbone.Meta{Time: now}),
 			[]backbone.Effect{backbone.SetTimer("collect/o1", now.Add(time.Hour), command.ExpireUncollectedOrder{Order: "o1"})},
+		},
+		{
+			"ready, and says until when", expireWhenReady(time.Hour)(readied, backbone.Meta{Time: now}),
+			[]backbone.Effect{backbone.SetTimer("collect/o1", now.Add(48*time.Hour), command.ExpireUncollectedOrder{Order: "o1"})},
 		},
 		{"completed", keepWhenCompleted(completed, backbone.Meta{}), []backbone.Effect{backbone.CancelTimer("collect/o1")}},
 		{

@@ -32,10 +32,14 @@ func keepWhenCancelling(e event.OrderCancelling, _ backbone.Meta) []backbone.Eff
 	return append(keep(e.Order), backbone.CancelTimer(collectTimer(e.Order)))
 }
 
-// expireWhenReady gives the customer of a ready order so much time to come for it.
+// expireWhenReady gives the customer of a ready order the time that it says to come for it, or so much where it was made ready before orders said that.
 func expireWhenReady(within time.Duration) func(event.OrderReadied, backbone.Meta) []backbone.Effect {
 	return func(e event.OrderReadied, m backbone.Meta) []backbone.Effect {
-		return []backbone.Effect{backbone.SetTimer(collectTimer(e.Order), m.Time.Add(within), command.ExpireUncollectedOrder{Order: e.Order})}
+		until := m.Time.Add(within)
+		if e.Until != 0 {
+			until = time.UnixMicro(e.Until).UTC()
+		}
+		return []backbone.Effect{backbone.SetTimer(collectTimer(e.Order), until, command.ExpireUncollectedOrder{Order: e.Order})}
 	}
 }
 

@@ -230,7 +230,7 @@ func (q *Query) Check() error {
 		}
 	}
 	for i, s := range q.Statuses {
-		if !slices.Contains(statuses, s) {
+		if !IsStatus(s) {
 			return wrong(fmt.Sprintf("statuses[%d]", i), "is not the status of an order")
 		}
 	}
@@ -381,3 +381,6 @@ func readShops(ctx context.Context, r *backbone.Reader, products []any, sold map
 	}
 	return rows.Err()
 }
+
+// IsStatus reports whether a word, in capitals, is the status of an order.
+func IsStatus(word string) bool { return slices.Contains(statuses, word) }

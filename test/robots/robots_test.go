@@ -44,9 +44,9 @@ type floor struct {
 }
 
 // open starts souk, as one process or in the way that the test is run in (everyWay), with shops that sell things, and somebody who buys them.
-func open(t *testing.T) *floor {
+func open(t *testing.T, flags ...string) *floor {
 	t.Helper()
-	f := &floor{Mall: testmall.Open(t, "--robot-lease", lease.String(), "--mqtt", "off", "--logistics", "off"), logins: map[string]string{}}
+	f := &floor{Mall: testmall.Open(t, append([]string{"--robot-lease", lease.String(), "--mqtt", "off", "--logistics", "off"}, flags...)...), logins: map[string]string{}}
 	f.Begin()
 	f.do("customer register", control.Args{"customer": "amina", "name": "Amina"})
 	for i := range shops {

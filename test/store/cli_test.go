@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -173,6 +174,25 @@ func TestCommandLine(t *testing.T) {
 	if list := rows(t, binary, dir, "stock", "show", "CHEST"); len(list) != 2 || list[0]["location"] != "attic" || list[1]["available"] != 3.0 {
 		t.Errorf("a SKU that lies at two places: %v", list)
 	}
+	// What was counted, or is corrected, is what is there; what is held for an order cannot be counted away, and who did it is kept.
+	if list := rows(t, binary, dir, "stock", "count", "CHEST", "5", "--location", "attic"); len(list) != 1 || list[0]["onHand"] != 5.0 {
+		t.Errorf("5 were counted in the attic: %v", list)
+	}
+	if out, code := souk(t, binary, dir, "-o", "jsonl", "stock", "adjust", "--reason", "broken", "--", "CHEST", "-1"); code != 0 || !strings.Contains(out, `"onHand":2,`) {
+		t.Errorf("one of 3 is broken: %d %s", code, out)
+	}
+	refused(t, binary, dir, 1, "below_promised", "stock", "count", "PRODUCT_001", "0")
+	refused(t, binary, dir, 1, `"many" is not a whole number`, "stock", "count", "CHEST", "many")
+	refused(t, binary, dir, 2, "--reason", "stock", "adjust", "CHEST", "1")
+	changes := rows(t, binary, dir, "event", "tail", "--service", "inventory", "--type", "souk.inventory.StockAdjusted.v1")
+	if len(changes) != 2 || !strings.HasPrefix(changes[0]["actor"].(string), "operator:") || !strings.Contains(fmt.Sprint(changes[0]["data"]), "delta:2") {
+		t.Errorf("who counted 2 more: %v", changes)
+	}
+	if out, code := souk(t, binary, dir, "order", "search"); code != 0 || strings.Contains(out, "HISTORY") || strings.Contains(out, "[{") {
+		t.Errorf("orders as people are shown them: %d %s", code, out)
+	}
+	refused(t, binary, dir, 1, "--limit", "order", "search", "--limit", "0")
+	refused(t, binary, dir, 1, `"nonsense" is not the status of an order`, "order", "search", "--status", "ready,nonsense")
 	if out, code := souk(t, binary, dir, "sales"); code != 0 || !strings.Contains(out, ".00 EUR") || strings.Contains(out, "CURRENCY") {
 		t.Errorf("sales as people are shown them: %d %s", code, out)
 	}
