@@ -1,6 +1,8 @@
 package store
 
 import (
+	"flag"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -149,7 +151,9 @@ func inProcesses(t *testing.T, each bool, carried func(*testing.T) []string) {
 
 // separate has the malls of a test, and of its parts, run so.
 func separate(t *testing.T, each bool, carried func(*testing.T) []string) {
-	ways.Store(t.Name(), &way{server: testserver.PostgresOwn(t, "max_connections=900"), each: each, carried: carried, databases: map[string]string{}, carriers: map[string][]string{}})
+	atOnce := flag.Lookup("test.parallel").Value.(flag.Getter).Get().(int)
+	room := fmt.Sprintf("max_connections=%d", 400*atOnce) // a mall with a database a service takes more than 200 when it begins
+	ways.Store(t.Name(), &way{server: testserver.PostgresOwn(t, room), each: each, carried: carried, databases: map[string]string{}, carriers: map[string][]string{}})
 }
 
 // ways are the tests whose parts run in another way than in one process, by name.

@@ -2,10 +2,12 @@ package store
 
 import (
 	"cmp"
+	"errors"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"regexp"
@@ -33,13 +35,21 @@ func newFront(t *testing.T) *front {
 	f := &front{url: "http://" + l.Addr().String(), plain: &http.Transport{MaxIdleConnsPerHost: 100}, binary: &http.Transport{}, to: map[string]*url.URL{}}
 	f.binary.Protocols = new(http.Protocols)
 	f.binary.Protocols.SetUnencryptedHTTP2(true)
-	server := &http.Server{Protocols: new(http.Protocols), Handler: &httputil.ReverseProxy{
+	proxy := &httputil.ReverseProxy{
 		Rewrite:       f.lead,
 		Transport:     f,
 		FlushInterval: -1, // streams show each message as it comes
 		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 		ErrorLog:      log.New(io.Discard, "", 0), // processes are killed on purpose
-	}}
+	}
+	server := &http.Server{Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Else the server takes what is left of a request for itself when the answer begins, and whoever passes the request on gives up, and the answer
+		// with it.
+		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+			panic(err)
+		}
+		proxy.ServeHTTP(w, r)
+	})}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetUnencryptedHTTP2(true)
 	var serving sync.WaitGroup
@@ -105,4 +115,56 @@ func gatewayOf(path string) string {
 		}
 	}
 	return "online"
+}
+
+// A long answer that begins before its request has ended arrives whole. Red where the front does not go on passing the request on meanwhile.
+func TestFront_LongAnswerToALongRequest(t *testing.T) {
+	t.Parallel()
+	f := newFront(t)
+	long := strings.Repeat("x", 200_000)
+	began := make(chan struct{}, 1)
+	eager := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		out := http.NewResponseController(w)
+		if err := errors.Join(out.EnableFullDuplex(), out.Flush()); err != nil {
+			t.Error(err)
+		}
+		began <- struct{}{}
+		if got, err := io.Copy(io.Discard, r.Body); err != nil || got != 2*int64(len(long)) {
+			t.Errorf("%d bytes of the request arrived: %v", got, err)
+		}
+		if _, err := io.WriteString(w, long); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer eager.Close()
+	if err := f.set([]string{"online"}, eager.URL); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		body, rest := io.Pipe()
+		var sending sync.WaitGroup
+		sending.Go(func() {
+			_, first := io.WriteString(rest, long)
+			<-began
+			_, second := io.WriteString(rest, long)
+			if err := errors.Join(first, second, rest.Close()); err != nil {
+				t.Error(err)
+			}
+		})
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, f.url+"/order", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.ContentLength = 2 * int64(len(long))
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || string(text) != long {
+			t.Fatalf("%d bytes of the answer arrived: %v", len(text), err)
+		}
+		sending.Wait()
+	}
 }
