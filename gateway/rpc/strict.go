@@ -3,6 +3,7 @@ package rpc
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -33,5 +34,8 @@ func (strict) Unmarshal(data []byte, message any) error {
 	if len(data) == 0 {
 		return errors.New("nothing was sent; the least is {}")
 	}
-	return protojson.Unmarshal(data, m)
+	if err := protojson.Unmarshal(data, m); err != nil {
+		return errors.New(strings.ToValidUTF8(fmt.Sprintf("%.200s", err), "")) // it names the field, which may be as long as all that was sent
+	}
+	return nil
 }

@@ -19,9 +19,13 @@ func TestJSONIsReadStrictly(t *testing.T) {
 		{"SearchService/FindOrders", `{"statuses":["READY"]}`, "statuses"},
 		{"InventoryService/CountStock", `{"commandId":"c1","sku":"LAMP","count":"38","reason":"counted"}`, "count"},
 		{"InventoryService/CountStock", ``, "nothing was sent"},
+		{"InventoryService/CountStock", `{"` + strings.Repeat("y", 50_000) + `":1}`, "unknown field"},
 	} {
 		for _, contentType := range []string{"application/json", "application/json; charset=utf-8"} {
 			status, data := b.post("staff:mona", c.method, contentType, []byte(c.body))
+			if len(data) > 400 {
+				t.Errorf("%s %.40s…: the answer has %d bytes", c.method, c.body, len(data))
+			}
 			if status != 400 || !strings.Contains(string(data), `"invalid_argument"`) || !strings.Contains(string(data), c.names) {
 				t.Errorf("%s %s as %s: %d %s", c.method, c.body, contentType, status, data)
 			}

@@ -320,7 +320,18 @@ func (m *mall) must(want int, method, path, body string) string {
 	return answer
 }
 
-func (m *mall) seed() { m.t.Helper(); m.must(200, "POST", "/automation-testing/seed", "") }
+// seed sells what the tests buy. It is many commands, one after the other and each to another process where there are several: a busy machine is not done in
+// the time that a request has, and what was done is not done twice.
+func (m *mall) seed() {
+	m.t.Helper()
+	await(m.t, "seeded", func() bool {
+		status, answer := m.call("POST", "/automation-testing/seed", "")
+		if status != 200 && status != 503 {
+			m.t.Fatalf("seed: %d %s", status, answer)
+		}
+		return status == 200
+	})
+}
 
 type item struct {
 	product  string
