@@ -250,10 +250,7 @@ func (r *Runtime) Rouse() {
 			c.poke()
 		}
 		for _, s := range h.subs {
-			select {
-			case s.poke <- struct{}{}:
-			default:
-			}
+			s.lookParked()
 			s.mu.Lock()
 			s.work.Broadcast() // a circuit may close
 			s.mu.Unlock()

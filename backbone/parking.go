@@ -110,6 +110,7 @@ func (s *subscription) tailUnit(sl *slice, it item, rows int, settle func(*batch
 		after: func() {
 			sl.blocked[row.Key]++
 			s.parked.Add(1)
+			s.lookParked()
 		},
 	}, nil
 }
@@ -173,6 +174,7 @@ func (s *subscription) parkUnit(sl *slice, f *failure) (*unit, error) {
 		after: func() {
 			sl.blocked[row.Key]++
 			s.parked.Add(1)
+			s.lookParked()
 		},
 	}, nil
 }
@@ -252,15 +254,21 @@ func (s *subscription) unparkOp(sl *slice, head *driver.Parked, rows []driver.Pa
 	return settle, after
 }
 
-// tend brings due heads and operators' requests to their slices, until ctx ends.
+// parkedEvery is how often it is asked which parked heads are due, as long as any are parked. A process has dozens of subscriptions, and
+// to wake for each of them would be most of what it does while it waits.
+const parkedEvery = 200 * time.Millisecond
+
+// tend brings due heads to their slices, until ctx ends.
 func (s *subscription) tend(ctx context.Context) {
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
 	for {
+		var tick <-chan time.Time
+		if s.parked.Load() > 0 {
+			tick = time.After(parkedEvery)
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-tick:
 		case <-s.poke:
 		}
 		if s.parked.Load() <= 0 {
@@ -275,6 +283,14 @@ func (s *subscription) tend(ctx context.Context) {
 			s.offer(due[i].Slice, item{redrive: &due[i]})
 		}
 		s.mu.Unlock()
+	}
+}
+
+// lookParked has it asked now which parked heads are due.
+func (s *subscription) lookParked() {
+	select {
+	case s.poke <- struct{}{}:
+	default:
 	}
 }
 

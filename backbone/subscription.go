@@ -187,6 +187,7 @@ func (s *subscription) loadBlocked() (map[int]map[string]int, error) {
 		total += int64(len(rows))
 	}
 	s.parked.Store(total)
+	s.lookParked()
 	return all, nil
 }
 
@@ -434,10 +435,7 @@ func (s *subscription) finish(g *group) {
 	for _, it := range sl.items[:n] {
 		if it.redrive != nil {
 			delete(sl.redriving, it.redrive.Key)
-			select {
-			case s.poke <- struct{}{}: // the next row of the key may be due
-			default:
-			}
+			s.lookParked() // the next row of the key may be due
 		}
 	}
 	s.tried()
