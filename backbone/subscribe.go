@@ -126,7 +126,8 @@ func (dropCallsEffect) effect()   {}
 func Send(c Command) Effect { return sendEffect{c} }
 
 // SetTimer has the service receive its own command c at the given instant, never
-// earlier by the database's clock. Setting a name again replaces it.
+// earlier by the database's clock. Setting a name again replaces it. The command's
+// actor is the service itself, "service:" and its name.
 func SetTimer(name string, due time.Time, c Command) Effect {
 	return setTimerEffect{name, due, c}
 }

@@ -106,7 +106,6 @@ type Blocker struct {
 	// Who says whose it is, as far as the database tells this process: its program, user, address and what it does.
 	Who     string
 	Process int           // by which the database ends it
-	Open    time.Duration // since it began, 0 where that is not told
 	Waited  time.Duration // by the one who has waited longest
 }
 
