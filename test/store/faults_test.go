@@ -237,7 +237,7 @@ func TestE5_DatabaseLocked(t *testing.T) {
 	if err := held.Close(); err != nil {
 		t.Fatal(err)
 	}
-	m.writable()
+	m.writable("ORDER_001", order1)
 	for n := range 10 {
 		m.awaitStatus(fmt.Sprint("B", n), "APPROVED")
 	}
@@ -253,10 +253,16 @@ func (m *mall) unwritable(body string, soon time.Duration) {
 		m.t.Errorf("an order is answered with %d, Retry-After %q", status, header.Get("Retry-After"))
 	}
 	within(m.t, soon, "not ready", func() bool { status, _ := m.call("GET", "/readyz", ""); return status == 503 })
+	m.readable("ORDER_001")
+}
+
+// readable looks at a mall that takes no orders: it shows what it has, and nothing of the one that it refused.
+func (m *mall) readable(refused string) {
+	m.t.Helper()
 	m.must(200, "GET", "/livez", "")
 	m.must(200, "GET", "/stock/PRODUCT_001", "")
 	m.must(200, "GET", "/order/B0", "")
-	m.must(404, "GET", "/order/ORDER_001", "")
+	m.must(404, "GET", "/order/"+refused, "")
 	if out, code := souk(m.t, m.binary, m.dir, "order", "show", "B0"); code != 0 {
 		m.t.Errorf("order show: %d %s", code, out)
 	}
@@ -264,13 +270,13 @@ func (m *mall) unwritable(body string, soon time.Duration) {
 
 // writable looks at the same mall once its database takes writes again: the order that was refused is taken now. Where the
 // refusal said that it took too long to find out, it may have been taken meanwhile.
-func (m *mall) writable() {
+func (m *mall) writable(id, body string) {
 	m.t.Helper()
 	await(m.t, "ready", func() bool { status, _ := m.call("GET", "/readyz", ""); return status == 200 })
-	if status, answer := m.call("POST", "/order", order1); status != 202 && status != 200 {
+	if status, answer := m.call("POST", "/order", body); status != 202 && status != 200 {
 		m.t.Errorf("the order that was refused: %d %s", status, answer)
 	}
-	m.awaitStatus("ORDER_001", "APPROVED")
+	m.awaitStatus(id, "APPROVED")
 }
 
 // E5: on a disk that is full no order is taken and none is lost, and once there is room all goes on by itself: no restart,
@@ -283,19 +289,26 @@ func TestE5_DiskFull(t *testing.T) {
 	m := d.mall
 	m.seed()
 	m.souk("stock", "receive", "PRODUCT_002", "100000")
-	// What the log of the database has room for is still taken, and that may be more once it begins anew: the disk is full when
-	// an order is refused and the mall has found out.
+	// What the log of the database has room for is still taken, and that may be more once it begins anew; an order needs less of it than what the
+	// mall tries. So the disk is full when the mall has found out and an order is refused.
 	var accepted []string
+	var refused, last string // the id of the last order that was refused, and what it was
+	var since time.Time      // when the first one was
 	full := false
 	for n := 0; n < 20_000 && !full; n++ {
 		if n == 40 {
 			d.fill(t)
 		}
 		id := fmt.Sprint("B", n)
-		switch status, header := m.request("POST", "/order", order(id, "CUSTOMER_001", item{"PRODUCT_002", 5, 1})); {
+		body := order(id, "CUSTOMER_001", item{"PRODUCT_002", 5, 1})
+		switch status, header := m.request("POST", "/order", body); {
 		case status == 202:
 			accepted = append(accepted, id)
 		case status == 503 && saysWhen(header):
+			refused, last = id, body
+			if since.IsZero() {
+				since = time.Now()
+			}
 			ready, _ := m.call("GET", "/readyz", "")
 			full = ready == 503
 		default:
@@ -305,9 +318,12 @@ func TestE5_DiskFull(t *testing.T) {
 	if !full || len(accepted) < 40 {
 		t.Fatalf("%d orders were taken, and the disk is full: %v", len(accepted), full)
 	}
-	m.unwritable(order1, 5*time.Second) // a probe a second finds it; many small ones would fill what is left in the end
+	if found := time.Since(since); found > 5*time.Second { // a probe a second finds it; many small ones would fill what is left in the end
+		t.Errorf("it took %v to find out that the disk is full", found)
+	}
+	m.readable(refused)
 	d.relieve(t)
-	m.writable()
+	m.writable(refused, last)
 	for _, id := range accepted {
 		m.awaitStatus(id, "APPROVED")
 	}
