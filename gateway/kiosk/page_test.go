@@ -20,6 +20,7 @@ import (
 	"example.org/souk/gateway/kiosk"
 	"example.org/souk/internal/testserver"
 	"example.org/souk/mall"
+	"example.org/souk/mall/command"
 )
 
 // browser is one without a script: it follows links and sends forms.
@@ -376,6 +377,72 @@ func TestThePageIsAlive(t *testing.T) {
 	if cookies := page.Value(`document.cookie`); cookies != "" {
 		t.Errorf("a script can read %q", cookies)
 	}
+}
+
+// Whoever adds something stays where they were: at the same button, with what there is to be told in sight, on the screen of a phone too.
+func TestThePageKeepsItsPlace(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter = time.Hour })
+	w.listen()
+	w.shop.mu.Lock()
+	w.shop.products["lamp"].Name = `Lamp "Aladdin" & <script>document.title = "broken"</script> ` + strings.Repeat("Donaudampfschifffahrt", 5)
+	w.shop.mu.Unlock()
+	page, shots := w.browse(t)
+	page.Do(chromedp.EmulateViewport(360, 740))
+	page.Go(w.url + "/kiosk/shop")
+	inSight := func(selector string) {
+		t.Helper()
+		page.Until(`(() => { const r = document.querySelector(` + "`" + selector + "`" + `).getBoundingClientRect(); return r.height > 0 && r.top >= 0 && r.bottom <= innerHeight; })()`)
+	}
+	narrow := func() {
+		t.Helper()
+		page.Loaded(`document.getElementById("main")`)
+		// Something reaches over the edge, of the page or of what it stands in.
+		if over := page.Value(`[...document.querySelectorAll("main, main *")].filter((e) => !e.closest(".unseen, .quiet-title") && e.getBoundingClientRect().width > 0 &&
+			(e.getBoundingClientRect().right > 360 || e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== "inline"))
+			.map((e) => e.tagName + "." + e.className + "#" + e.id).join(" ")`); over != "" {
+			t.Errorf("on a narrow screen these reach over an edge: %s", over)
+		}
+	}
+	narrow()
+	page.Touch("#add-tea")
+	page.Visible("#more-tea")
+	inSight("#add-tea")
+	page.Touch("#add-lamp")
+	page.Visible("#more-lamp")
+	inSight("#add-lamp")
+	narrow()
+
+	// By keys alone, without looking for the button again.
+	page.KeysAt("#more-tea", "\r")
+	page.Loaded(`document.querySelector("#more-tea")?.closest(".steps").querySelector(".count").innerText === "2" && document.activeElement.id === "more-tea"`)
+	page.Keys("\r")
+	page.Loaded(`document.querySelector("#more-tea")?.closest(".steps").querySelector(".count").innerText === "3" && document.activeElement.id === "more-tea"`)
+	inSight("#more-tea")
+	page.KeysAt("#less-tea", "\r")
+	page.Loaded(`document.querySelector("#more-tea")?.closest(".steps").querySelector(".count").innerText === "2" && document.activeElement.id === "less-tea"`)
+
+	// What cannot be done is said where they are.
+	w.shop.mu.Lock()
+	w.shop.unserved = command.AddItemV1
+	w.shop.mu.Unlock()
+	page.Touch("#more-tea")
+	page.Visible("#say")
+	inSight("#say")
+	inSight("#more-tea")
+
+	w.shop.mu.Lock()
+	w.shop.unserved = ""
+	w.shop.mu.Unlock()
+	page.Touch("#order")
+	page.Visible("#stage")
+	narrow()
+	page.Go(w.url + "/kiosk/orders")
+	narrow()
+	if title := page.Value("document.title"); title == "broken" {
+		t.Error("the name of a product ran")
+	}
+	shots.take("9-orders")
 }
 
 // When nobody is there the page asks whether somebody is. A touch is enough of an answer; where there is none the page begins anew.
