@@ -230,9 +230,14 @@ func TestThePageWorksWithoutAScript(t *testing.T) {
 	b.get("/kiosk/orders/" + id)
 	b.sees("Something could not be found", "1 × Mint tea, 250 g")
 	b.send("Bring me the rest")
-	w.shop.becomes(id, "ready", nil)
+	b.blind(`id="until"`)
+	kept := time.Date(2026, time.December, 3, 14, 30, 0, 0, time.Local)
+	w.shop.becomes(id, "ready", func(o *kiosk.Order) { o.KeptUntil = kept })
 	b.get("/kiosk/orders/" + id)
-	b.sees("Please pay there and collect it")
+	b.sees("Please pay there and collect it", "Kept for you until 3 December, 14:30")
+	b.send("Deutsch", "language", "de")
+	b.sees("Für Sie zurückgelegt bis 03.12.2026, 14:30")
+	b.send("English", "language", "en")
 	b.send("Pay 64.80 EUR here")
 	b.sees("Thank you, that is paid", "Total, paid")
 	b.blind(`id="pay"`)
@@ -340,7 +345,7 @@ func TestThePageIsAlive(t *testing.T) {
 	page.Visible("#more-lamp")
 	page.Visible("#left")
 	press(`#more-lamp`, "\r")
-	page.Visible(`.count[aria-label="2 pieces"]`)
+	page.Loaded(`location.hash === "#more-lamp" && document.querySelector(".count")?.getAttribute("aria-label") === "2 pieces"`)
 	shots.take("3-basket")
 	w.shop.costs("lamp", 5250)
 	page.Visible("#accept")
@@ -368,8 +373,9 @@ func TestThePageIsAlive(t *testing.T) {
 	shots.take("7-short")
 	page.Touch("#rest")
 	page.Visible(".stage.picking")
-	w.shop.becomes(id, "ready", nil)
+	w.shop.becomes(id, "ready", func(o *kiosk.Order) { o.KeptUntil = time.Now().Add(48 * time.Hour) })
 	page.Visible("#pay")
+	page.Visible("#until") // without a touch
 	shots.take("8-ready")
 	page.Touch("#pay")
 	page.Gone("#pay")
@@ -404,36 +410,46 @@ func TestThePageKeepsItsPlace(t *testing.T) {
 			t.Errorf("on a narrow screen these reach over an edge: %s", over)
 		}
 	}
+	// sent does what sends a form, and waits for the page that comes of it: the one before may show the same by itself.
+	sent := func(do func(string), what, shows string) {
+		t.Helper()
+		page.Value(`window.before = true`)
+		do(what)
+		page.Loaded(`!window.before && (` + shows + `)`)
+	}
+	enter := func(selector string) { t.Helper(); page.KeysAt(selector, "\r") }
+	again := func(string) { t.Helper(); page.Keys("\r") }
+	tea := func(pieces, focused string) string {
+		return `document.querySelector("#more-tea")?.closest(".steps").querySelector(".count").innerText === "` + pieces + `" && document.activeElement.id === "` + focused + `"`
+	}
 	narrow()
-	page.Touch("#add-tea")
-	page.Visible("#more-tea")
+	sent(page.Touch, "#add-tea", tea("1", "add-tea"))
 	inSight("#add-tea")
-	page.Touch("#add-lamp")
-	page.Visible("#more-lamp")
+	sent(page.Touch, "#add-lamp", `document.querySelector("#more-lamp")`)
 	inSight("#add-lamp")
 	narrow()
 
 	// By keys alone, without looking for the button again.
-	page.KeysAt("#more-tea", "\r")
-	page.Loaded(`document.querySelector("#more-tea")?.closest(".steps").querySelector(".count").innerText === "2" && document.activeElement.id === "more-tea"`)
-	page.Keys("\r")
-	page.Loaded(`document.querySelector("#more-tea")?.closest(".steps").querySelector(".count").innerText === "3" && document.activeElement.id === "more-tea"`)
+	sent(enter, "#more-tea", tea("2", "more-tea"))
+	sent(again, "", tea("3", "more-tea"))
 	inSight("#more-tea")
-	page.KeysAt("#less-tea", "\r")
-	page.Loaded(`document.querySelector("#more-tea")?.closest(".steps").querySelector(".count").innerText === "2" && document.activeElement.id === "less-tea"`)
+	sent(enter, "#less-tea", tea("2", "less-tea"))
 
 	// What cannot be done is said where they are.
 	w.shop.mu.Lock()
 	w.shop.unserved = command.AddItemV1
 	w.shop.mu.Unlock()
-	page.Touch("#more-tea")
-	page.Visible("#say")
+	sent(page.Touch, "#more-tea", tea("2", "more-tea"))
 	inSight("#say")
 	inSight("#more-tea")
 
 	w.shop.mu.Lock()
 	w.shop.unserved = ""
 	w.shop.mu.Unlock()
+	page.Do(chromedp.EmulateViewport(1280, 800))
+	sent(page.Touch, "#more-tea", tea("3", "more-tea"))
+	inSight("#more-tea")
+	page.Do(chromedp.EmulateViewport(360, 740))
 	page.Touch("#order")
 	page.Visible("#stage")
 	narrow()
