@@ -4,13 +4,17 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -440,8 +444,8 @@ func TestThePageKeepsItsPlace(t *testing.T) {
 	w.shop.unserved = command.AddItemV1
 	w.shop.mu.Unlock()
 	sent(page.Touch, "#more-tea", tea("2", "more-tea"))
-	inSight("#say")
 	inSight("#more-tea")
+	inSight("#say")
 
 	w.shop.mu.Lock()
 	w.shop.unserved = ""
@@ -459,6 +463,60 @@ func TestThePageKeepsItsPlace(t *testing.T) {
 		t.Error("the name of a product ran")
 	}
 	shots.take("9-orders")
+}
+
+// An order is followed again after a proxy has answered in the mall's place, and is shown no more once the session is over, in another window too.
+func TestThePageFollowsUntilTheSessionIsOver(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter = time.Hour })
+	w.listen()
+	at, err := url.Parse(w.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var down atomic.Bool
+	var turned atomic.Int64 // requests that were answered in the mall's place
+	through := &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(at) }, ErrorLog: log.New(io.Discard, "", 0)}
+	proxy := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		if down.Load() {
+			turned.Add(1)
+			out.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		through.ServeHTTP(out, r)
+	}))
+	t.Cleanup(proxy.Close)
+	w.url = proxy.URL
+	page, _ := w.browse(t)
+	t.Cleanup(proxy.CloseClientConnections)
+	page.Go(w.url + "/kiosk/shop")
+	page.Touch("#add-lamp")
+	page.Touch("#order")
+	page.Visible("#stage")
+	id := w.orderOf().ID
+
+	down.Store(true)
+	proxy.CloseClientConnections()
+	page.Visible("#lost")
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for turned.Load() < 2 { // the browser, which gives up, and then the page
+		select {
+		case <-tick.C:
+		case <-page.Context().Done():
+			t.Fatal("the page asks no more, though it says that it keeps trying")
+		}
+	}
+	w.shop.becomes(id, "ready", nil)
+	down.Store(false)
+	page.Visible(".stage.ready")
+	page.Gone("#lost")
+
+	page.Value(`fetch("/kiosk/leave", { method: "POST" })`)
+	page.Gone("#stage")
+	if text := page.Text("main"); !strings.Contains(text, "Sorry") {
+		t.Errorf("whoever comes next sees %q", text)
+	}
 }
 
 // When nobody is there the page asks whether somebody is. A touch is enough of an answer; where there is none the page begins anew.
