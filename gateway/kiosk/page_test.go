@@ -246,6 +246,11 @@ func TestThePageWorksWithoutAScript(t *testing.T) {
 	b.sees("Thank you, that is paid", "Total, paid")
 	b.blind(`id="pay"`)
 
+	// Of what there was too little is said by its name.
+	w.shop.becomes(id, "rejected", func(o *kiosk.Order) { o.SKU = "TEA-01" })
+	b.get("/kiosk/orders/" + id)
+	b.sees("too little of Mint tea, 250 g is there")
+
 	// Whoever comes next finds nothing of this.
 	b.get("/kiosk/shop")
 	b.send("Add Brass lamp")
