@@ -135,7 +135,9 @@ type Order struct {
 	Picked   int64       // stops that a robot has been to
 	Stops    int64       // stops that it has to go to; 0: not known
 	History  []Change    // oldest first
-	Version  int64       // counts what happened to it
+	// KeptUntil is until when it waits to be collected; zero where it is not ready, or nobody has said.
+	KeptUntil time.Time
+	Version   int64 // counts what happened to it
 }
 
 // Change is a status that an order came into.

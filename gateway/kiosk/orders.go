@@ -15,22 +15,23 @@ import (
 )
 
 type orderBody struct {
-	Order    string        `json:"order"`
-	Pickup   string        `json:"pickup" doc:"The number by which the order is called up at the depot."`
-	Customer string        `json:"customer"`
-	Status   string        `json:"status" enum:"pending,reserved,backordered,approved,picking,short,ready,completed,rejected,expired,cancelling,canceled"`
-	Items    []orderedBody `json:"items"`
-	Total    moneyBody     `json:"total"`
-	Payment  string        `json:"payment,omitempty" doc:"Authorized beforehand; missing: paid at the depot."`
-	Paid     bool          `json:"paid"`
-	Owed     bool          `json:"owed" doc:"What it comes to is asked for: it can be paid here or at the depot."`
-	Missing  []missingBody `json:"missing,omitempty" doc:"Was not found: decide what is to become of it."`
-	Reason   string        `json:"reason,omitempty" doc:"Why it was rejected or canceled."`
-	Product  string        `json:"product,omitempty" doc:"Of which too little was there."`
-	Picked   int64         `json:"picked" doc:"Stops at which a robot has been."`
-	Stops    int64         `json:"stops" doc:"Stops in all; 0: not known."`
-	History  []stepBody    `json:"history"`
-	Version  int64         `json:"version" doc:"Grows with everything that happens to the order."`
+	Order     string        `json:"order"`
+	Pickup    string        `json:"pickup" doc:"The number by which the order is called up at the depot."`
+	Customer  string        `json:"customer"`
+	Status    string        `json:"status" enum:"pending,reserved,backordered,approved,picking,short,ready,completed,rejected,expired,cancelling,canceled"`
+	Items     []orderedBody `json:"items"`
+	Total     moneyBody     `json:"total"`
+	Payment   string        `json:"payment,omitempty" doc:"Authorized beforehand; missing: paid at the depot."`
+	Paid      bool          `json:"paid"`
+	Owed      bool          `json:"owed" doc:"What it comes to is asked for: it can be paid here or at the depot."`
+	Missing   []missingBody `json:"missing,omitempty" doc:"Was not found: decide what is to become of it."`
+	Reason    string        `json:"reason,omitempty" doc:"Why it was rejected or canceled."`
+	Product   string        `json:"product,omitempty" doc:"Of which too little was there."`
+	Picked    int64         `json:"picked" doc:"Stops at which a robot has been."`
+	Stops     int64         `json:"stops" doc:"Stops in all; 0: not known."`
+	KeptUntil time.Time     `json:"keptUntil,omitzero" doc:"Until when it waits to be collected, while it is ready; then it expires."`
+	History   []stepBody    `json:"history"`
+	Version   int64         `json:"version" doc:"Grows with everything that happens to the order."`
 }
 
 type orderedBody struct {
@@ -226,7 +227,7 @@ func (g *gateway) order(ctx context.Context, id string) (orderBody, error) {
 func bodyOf(o *Order) orderBody {
 	b := orderBody{
 		Order: o.ID, Pickup: pickup(o.ID), Customer: o.Customer, Status: o.Status, Items: []orderedBody{}, Total: moneyOf(o.Total),
-		Payment: o.Payment, Paid: o.Paid, Owed: o.Owed, Reason: o.Reason, Picked: o.Picked, Stops: o.Stops, History: []stepBody{}, Version: o.Version,
+		Payment: o.Payment, Paid: o.Paid, Owed: o.Owed, Reason: o.Reason, Picked: o.Picked, Stops: o.Stops, KeptUntil: o.KeptUntil, History: []stepBody{}, Version: o.Version,
 	}
 	for _, item := range o.Items {
 		cost, _ := item.Total() // less than all together, which the order has

@@ -717,8 +717,10 @@ func (t *tongue) stageOf(o *orderBody) string {
 	case "completed":
 		return t.say("so.completed")
 	case "rejected":
-		if o.Product != "" {
-			return t.say("so.too-little")
+		for _, item := range o.Items {
+			if item.Product == o.Product {
+				return t.say("so.too-little", item.Name)
+			}
 		}
 		return t.say("so.rejected")
 	case "expired":

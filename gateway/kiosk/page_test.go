@@ -4,13 +4,17 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +24,7 @@ import (
 	"example.org/souk/gateway/kiosk"
 	"example.org/souk/internal/testserver"
 	"example.org/souk/mall"
+	"example.org/souk/mall/command"
 )
 
 // browser is one without a script: it follows links and sends forms.
@@ -229,12 +234,22 @@ func TestThePageWorksWithoutAScript(t *testing.T) {
 	b.get("/kiosk/orders/" + id)
 	b.sees("Something could not be found", "1 × Mint tea, 250 g")
 	b.send("Bring me the rest")
-	w.shop.becomes(id, "ready", nil)
+	b.blind(`id="until"`)
+	kept := time.Date(2026, time.December, 3, 14, 30, 0, 0, time.Local)
+	w.shop.becomes(id, "ready", func(o *kiosk.Order) { o.KeptUntil = kept })
 	b.get("/kiosk/orders/" + id)
-	b.sees("Please pay there and collect it")
+	b.sees("Please pay there and collect it", "Kept for you until 3 December, 14:30")
+	b.send("Deutsch", "language", "de")
+	b.sees("Für Sie zurückgelegt bis 03.12.2026, 14:30")
+	b.send("English", "language", "en")
 	b.send("Pay 64.80 EUR here")
 	b.sees("Thank you, that is paid", "Total, paid")
 	b.blind(`id="pay"`)
+
+	// Of what there was too little is said by its name.
+	w.shop.becomes(id, "rejected", func(o *kiosk.Order) { o.SKU = "TEA-01" })
+	b.get("/kiosk/orders/" + id)
+	b.sees("too little of Mint tea, 250 g is there")
 
 	// Whoever comes next finds nothing of this.
 	b.get("/kiosk/shop")
@@ -339,7 +354,7 @@ func TestThePageIsAlive(t *testing.T) {
 	page.Visible("#more-lamp")
 	page.Visible("#left")
 	press(`#more-lamp`, "\r")
-	page.Visible(`.count[aria-label="2 pieces"]`)
+	page.Loaded(`location.hash === "#more-lamp" && document.querySelector(".count")?.getAttribute("aria-label") === "2 pieces"`)
 	shots.take("3-basket")
 	w.shop.costs("lamp", 5250)
 	page.Visible("#accept")
@@ -367,14 +382,145 @@ func TestThePageIsAlive(t *testing.T) {
 	shots.take("7-short")
 	page.Touch("#rest")
 	page.Visible(".stage.picking")
-	w.shop.becomes(id, "ready", nil)
+	w.shop.becomes(id, "ready", func(o *kiosk.Order) { o.KeptUntil = time.Now().Add(48 * time.Hour) })
 	page.Visible("#pay")
+	page.Visible("#until") // without a touch
 	shots.take("8-ready")
 	page.Touch("#pay")
 	page.Gone("#pay")
 	page.Visible("#stage")
 	if cookies := page.Value(`document.cookie`); cookies != "" {
 		t.Errorf("a script can read %q", cookies)
+	}
+}
+
+// Whoever adds something stays where they were: at the same button, with what there is to be told in sight, on the screen of a phone too.
+func TestThePageKeepsItsPlace(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter = time.Hour })
+	w.listen()
+	w.shop.mu.Lock()
+	w.shop.products["lamp"].Name = `Lamp "Aladdin" & <script>document.title = "broken"</script> ` + strings.Repeat("Donaudampfschifffahrt", 5)
+	w.shop.mu.Unlock()
+	page, shots := w.browse(t)
+	page.Do(chromedp.EmulateViewport(360, 740))
+	page.Go(w.url + "/kiosk/shop")
+	inSight := func(selector string) {
+		t.Helper()
+		page.Until(`(() => { const r = document.querySelector(` + "`" + selector + "`" + `).getBoundingClientRect(); return r.height > 0 && r.top >= 0 && r.bottom <= innerHeight; })()`)
+	}
+	narrow := func() {
+		t.Helper()
+		page.Loaded(`document.getElementById("main")`)
+		// Something reaches over the edge, of the page or of what it stands in.
+		if over := page.Value(`[...document.querySelectorAll("main, main *")].filter((e) => !e.closest(".unseen, .quiet-title") && e.getBoundingClientRect().width > 0 &&
+			(e.getBoundingClientRect().right > 360 || e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== "inline"))
+			.map((e) => e.tagName + "." + e.className + "#" + e.id).join(" ")`); over != "" {
+			t.Errorf("on a narrow screen these reach over an edge: %s", over)
+		}
+	}
+	// sent does what sends a form, and waits for the page that comes of it: the one before may show the same by itself.
+	sent := func(do func(string), what, shows string) {
+		t.Helper()
+		page.Value(`window.before = true`)
+		do(what)
+		page.Loaded(`!window.before && (` + shows + `)`)
+	}
+	enter := func(selector string) { t.Helper(); page.KeysAt(selector, "\r") }
+	again := func(string) { t.Helper(); page.Keys("\r") }
+	tea := func(pieces, focused string) string {
+		return `document.querySelector("#more-tea")?.closest(".steps").querySelector(".count").innerText === "` + pieces + `" && document.activeElement.id === "` + focused + `"`
+	}
+	narrow()
+	sent(page.Touch, "#add-tea", tea("1", "add-tea"))
+	inSight("#add-tea")
+	sent(page.Touch, "#add-lamp", `document.querySelector("#more-lamp")`)
+	inSight("#add-lamp")
+	narrow()
+
+	// By keys alone, without looking for the button again.
+	sent(enter, "#more-tea", tea("2", "more-tea"))
+	sent(again, "", tea("3", "more-tea"))
+	inSight("#more-tea")
+	sent(enter, "#less-tea", tea("2", "less-tea"))
+
+	// What cannot be done is said where they are.
+	w.shop.mu.Lock()
+	w.shop.unserved = command.AddItemV1
+	w.shop.mu.Unlock()
+	sent(page.Touch, "#more-tea", tea("2", "more-tea"))
+	inSight("#more-tea")
+	inSight("#say")
+
+	w.shop.mu.Lock()
+	w.shop.unserved = ""
+	w.shop.mu.Unlock()
+	page.Do(chromedp.EmulateViewport(1280, 800))
+	sent(page.Touch, "#more-tea", tea("3", "more-tea"))
+	inSight("#more-tea")
+	page.Do(chromedp.EmulateViewport(360, 740))
+	page.Touch("#order")
+	page.Visible("#stage")
+	narrow()
+	page.Go(w.url + "/kiosk/orders")
+	narrow()
+	if title := page.Value("document.title"); title == "broken" {
+		t.Error("the name of a product ran")
+	}
+	shots.take("9-orders")
+}
+
+// An order is followed again after a proxy has answered in the mall's place, and is shown no more once the session is over, in another window too.
+func TestThePageFollowsUntilTheSessionIsOver(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter = time.Hour })
+	w.listen()
+	at, err := url.Parse(w.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var down atomic.Bool
+	var turned atomic.Int64 // requests that were answered in the mall's place
+	through := &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(at) }, ErrorLog: log.New(io.Discard, "", 0)}
+	proxy := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		if down.Load() {
+			turned.Add(1)
+			out.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		through.ServeHTTP(out, r)
+	}))
+	t.Cleanup(proxy.Close)
+	w.url = proxy.URL
+	page, _ := w.browse(t)
+	t.Cleanup(proxy.CloseClientConnections)
+	page.Go(w.url + "/kiosk/shop")
+	page.Touch("#add-lamp")
+	page.Touch("#order")
+	page.Visible("#stage")
+	id := w.orderOf().ID
+
+	down.Store(true)
+	proxy.CloseClientConnections()
+	page.Visible("#lost")
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for turned.Load() < 2 { // the browser, which gives up, and then the page
+		select {
+		case <-tick.C:
+		case <-page.Context().Done():
+			t.Fatal("the page asks no more, though it says that it keeps trying")
+		}
+	}
+	w.shop.becomes(id, "ready", nil)
+	down.Store(false)
+	page.Visible(".stage.ready")
+	page.Gone("#lost")
+
+	page.Value(`fetch("/kiosk/leave", { method: "POST" })`)
+	page.Gone("#stage")
+	if text := page.Text("main"); !strings.Contains(text, "Sorry") {
+		t.Errorf("whoever comes next sees %q", text)
 	}
 }
 

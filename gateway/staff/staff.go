@@ -88,7 +88,9 @@ type Order struct {
 	Items   []mall.Item `json:"items"`
 	Short   []mall.Line `json:"short,omitempty"` // waits for a decision
 	Reason  string      `json:"reason,omitempty"`
-	History []Change    `json:"history"` // oldest first
+	// KeptUntil is until when it waits to be collected; zero where it is not ready, or nobody has said.
+	KeptUntil time.Time `json:"keptUntil,omitzero"`
+	History   []Change  `json:"history"` // oldest first
 }
 
 // Change is something that happened to an order.

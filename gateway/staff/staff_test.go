@@ -300,7 +300,7 @@ func newShop(t *testing.T) *shop {
 		stockroom(), tills(), staff.Service(func(gate, key string) backbone.Command { return openDoor{gate, key} }),
 	}})}
 	s.orders = []staff.Order{
-		{OrderLine: staff.OrderLine{Order: "O1", Customer: "C1", Status: "READY", Total: eur(4000), Placed: backbonetest.Epoch, Substitutes: []mall.Item{{Name: "Green <tea>", Quantity: 2}}}, History: []staff.Change{}},
+		{OrderLine: staff.OrderLine{Order: "O1", Customer: "C1", Status: "READY", Total: eur(4000), Placed: backbonetest.Epoch, Substitutes: []mall.Item{{Name: "Green <tea>", Quantity: 2}}}, KeptUntil: backbonetest.Epoch.Add(48 * time.Hour), History: []staff.Change{}},
 		{
 			OrderLine: staff.OrderLine{Order: "O2", Customer: "C2", Status: "PICKING", Total: eur(900), Placed: backbonetest.Epoch, Missing: 1, WhenShort: mall.ShortSubstitute},
 			Items:     []mall.Item{{Product: "black", SKU: "SKU_1", Name: "Black tea", Price: eur(450), Quantity: 2}}, Short: []mall.Line{{SKU: "SKU_1", Quantity: 2}},
@@ -864,10 +864,10 @@ func TestThePageOfAnOrder(t *testing.T) {
 	}{
 		{
 			"ready", page(w, w.clerk("ann"), "O1"),
-			[]string{"Order O1 of C1", "● ready", "40.00 EUR, placed", "Tea &lt;b&gt;", "SKU_7", "Corner &lt;b&gt;", "20.00 EUR", "○ to pay", `<a href="/staff/payments/P1">P1</a>: 5.00 EUR captured`, "Invoice at the depot: 5.00 EUR paid", "✓ instead", ">placed</th>", ">stock reserved</th>", "customer:C1", "Take 40.00 EUR and hand over", hand, cancel},
+			[]string{"Order O1 of C1", "● ready", "40.00 EUR, placed", "Tea &lt;b&gt;", "SKU_7", "Corner &lt;b&gt;", "20.00 EUR", "○ to pay", `<a href="/staff/payments/P1">P1</a>: 5.00 EUR captured`, "Invoice at the depot: 5.00 EUR paid", "✓ instead", ">placed</th>", ">stock reserved</th>", "customer:C1", "Take 40.00 EUR and hand over", hand, cancel, backbonetest.Epoch.Add(48*time.Hour).UTC().Format("2006-01-02 15:04") + " UTC</time>; then it expires"},
 			[]string{"substitutes\"", books},
 		},
-		{"short", page(w, w.clerk("ann"), "O2"), []string{"▶ picking", "✕ 2 short", `href="/staff/orders/O2/substitutes"`, `id="rest"`, "something like it, never dearer", "Nothing is known of it.", cancel}, []string{hand, "Invoice"}},
+		{"short", page(w, w.clerk("ann"), "O2"), []string{"▶ picking", "✕ 2 short", `href="/staff/orders/O2/substitutes"`, `id="rest"`, "something like it, never dearer", "Nothing is known of it.", cancel}, []string{hand, "Invoice", "Kept for"}},
 		{"ended", page(w, w.clerk("ann"), "O3"), []string{"✓ completed", "&lt;script&gt;", "✓ paid"}, []string{hand, cancel, "customer wants"}},
 		{"who may only look", page(w, engineer, "O1"), []string{"● ready", ">stock reserved</th>"}, []string{hand, cancel, "data-post"}},
 		{"no books", page(away, away.clerk("ann"), "O1"), []string{"● ready", books}, []string{"Invoice"}},

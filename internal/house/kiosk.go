@@ -165,7 +165,7 @@ func (p pickups) Order(ctx context.Context, id string) (kiosk.Order, bool, error
 	}
 	o := kiosk.Order{
 		ID: id, Customer: v.Customer, Status: strings.ToLower(v.Shown()), Items: v.Items, Total: v.Total, Payment: v.Payment, Paid: v.Paid,
-		Version: v.Version, Missing: v.Undecided, Reason: v.Reason, SKU: v.Order.Short.SKU,
+		Version: v.Version, Missing: v.Undecided, Reason: v.Reason, SKU: v.Order.Short.SKU, KeptUntil: v.KeptUntil(),
 	}
 	for _, s := range v.History {
 		o.History = append(o.History, kiosk.Change{Status: strings.ToLower(s.Status), At: s.Time})

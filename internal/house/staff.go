@@ -188,7 +188,7 @@ func (f floor) Order(ctx context.Context, id string) (staff.Order, bool, error) 
 	if err != nil {
 		return staff.Order{}, false, err
 	}
-	o := staff.Order{OrderLine: line, Payment: v.Payment, Items: v.Items, Short: v.Undecided, Reason: v.Reason}
+	o := staff.Order{OrderLine: line, Payment: v.Payment, Items: v.Items, Short: v.Undecided, Reason: v.Reason, KeptUntil: v.KeptUntil()}
 	log, err := reader.Log(ctx, backbone.ReadQuery{Stream: "order/" + id, Kinds: backbone.EventKinds(), Limit: 500})
 	if err != nil {
 		return staff.Order{}, false, err

@@ -167,7 +167,20 @@ func TestStaffWaitForWhatIsBeingSettled(t *testing.T) {
 	b.do(command.ReportStop{List: "O1", Stop: 1, Robot: "R1", Update: 1, Outcome: mall.OutcomePicked, Picked: 1})
 	b.do(command.DeliverItems{List: "O1", Robot: "R1", Lines: []mall.Line{{SKU: "sku", Quantity: 1}}})
 	b.do(command.CompleteList{List: "O1", Robot: "R1"})
+	if !o.KeptUntil.IsZero() {
+		t.Errorf("it is kept until %s, and not ready", o.KeptUntil)
+	}
 	becomes("it is ready", func() bool { return o.Status == "READY" })
+	// Whoever asks at a kiosk or at the counter is told one time.
+	var waits struct{ KeptUntil time.Time }
+	b.get("/staff/orders/O1", &waits)
+	atKiosk, _, err := b.h.kioskStand().Orders.Order(t.Context(), "O1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := o.KeptUntil.Sub(o.History[len(o.History)-1].Time); left != 48*time.Hour || !waits.KeptUntil.Equal(o.KeptUntil) || !atKiosk.KeptUntil.Equal(o.KeptUntil) {
+		t.Errorf("ready at %s, it is kept until %s; at the counter %s, at a kiosk %s", o.History[len(o.History)-1].Time, o.KeptUntil, waits.KeptUntil, atKiosk.KeptUntil)
+	}
 	var ready struct{ Orders []staff.OrderLine }
 	b.get("/staff/orders?status=READY", &ready)
 	if len(ready.Orders) != 1 || !ready.Orders[0].Settling || ready.Orders[0].WhenShort != mall.ShortRest || o.WhenShort != mall.ShortRest {
@@ -194,6 +207,7 @@ func TestStaffWaitForWhatIsBeingSettled(t *testing.T) {
 	if status, _, body := handOver(); status != http.StatusOK || !strings.Contains(body, "COMPLETED") {
 		t.Errorf("%d %s", status, body)
 	}
+	becomes("it is collected, and kept no more", func() bool { return o.Status == "COMPLETED" && o.KeptUntil.IsZero() })
 }
 
 // Goods that a robot does not find are replaced by what a clerk scans: the page knows it by its barcode and its name, what it offers to send is taken by

@@ -147,6 +147,7 @@ type Order struct {
 	Reserved     bool  // its stock is held
 	Paid         bool
 	Collected    bool
+	Kept         int64  // it is kept for its customer until then, in microseconds; 0: it was not ready, or did not say
 	Reason       string // why it was rejected or cancelled
 	Short        Shortage
 	Undecided    []mall.Line // were not found, and it is not decided yet what comes of it
@@ -165,6 +166,14 @@ type Shortage struct {
 
 // Shown returns the status as customers see it: in capitals, and RESERVED while the order waits with its stock held.
 func (o Order) Shown() string { return shown(o.Status, o.Reserved) }
+
+// KeptUntil is until when an order that is ready is kept for its customer, in UTC; the zero time where it is not ready, or has not said.
+func (o Order) KeptUntil() time.Time {
+	if o.Status != Ready || o.Kept == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(o.Kept).UTC()
+}
 
 func shown(s Status, reserved bool) string {
 	if reserved && (s == Pending || s == Backordered) {
@@ -217,6 +226,8 @@ func evolve(o Order, e backbone.Event) Order {
 		o.Substitutes = append(slices.Clip(o.Substitutes), e.Substitutes...)
 	case GoodsArrived:
 		o.arrived = true
+	case event.OrderReadied:
+		o.Kept = e.Until
 	case event.OrderPaid:
 		o.Paid = true
 	case event.OrderCollected:

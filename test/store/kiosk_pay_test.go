@@ -107,7 +107,7 @@ func TestB4_PayingBeforehandAtAKiosk(t *testing.T) {
 		at, _ = visit("/kiosk/checkout", url.Values{"pay": {"now"}})
 		return strings.HasPrefix(at, "/kiosk/orders/")
 	})
-	shows(at, "too little is there")
+	shows(at, "too little of ")
 	total(12000, 12000)
 	for key, n := range out.money(t).Executions {
 		if n != 1 {

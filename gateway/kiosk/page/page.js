@@ -37,13 +37,30 @@ function goOn() {
   form.requestSubmit();
 }
 
-if (live && live.dataset.live) {
+// A browser follows again by itself where a connection breaks, but never again where something else answered than a stream: a proxy before a mall that
+// starts, or the mall itself once the session is over. Then the page asks until it is told either, and what is no more for whoever stands there goes away.
+const lost = document.getElementById("lost");
+function follow() {
   const source = new EventSource(live.dataset.live);
-  const lost = document.getElementById("lost");
   source.addEventListener("part", (e) => { lost.hidden = true; show(e.data); });
   source.addEventListener("open", () => { lost.hidden = true; });
-  source.addEventListener("error", () => { lost.hidden = false; });
+  source.addEventListener("error", () => {
+    lost.hidden = false;
+    if (source.readyState === EventSource.CLOSED) setTimeout(ask, 3000);
+  });
 }
+async function ask() {
+  const asked = new AbortController();
+  let status = 0; // nobody answers
+  try {
+    status = (await fetch(live.dataset.live, { signal: asked.signal })).status;
+  } catch { /* the next time */ }
+  asked.abort();
+  if (status === 200) follow();
+  else if ([401, 403, 404, 410].includes(status)) location.reload();
+  else setTimeout(ask, 3000);
+}
+if (live && live.dataset.live) follow();
 
 // The time for which the basket is kept. It is told aloud at one minute, not every second.
 let told = false;
