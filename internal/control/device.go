@@ -89,6 +89,8 @@ func storeOf(ctx context.Context, h *house.House, name string) (string, error) {
 	switch {
 	case name != "":
 		return "", fmt.Errorf("there is no store %q", name)
+	case len(all) == 0:
+		return "", errors.New("there is no store yet: souk store create makes one")
 	case len(all) != 1:
 		return "", fmt.Errorf("say which store it is in with --store: one of %s", strings.Join(all, ", "))
 	}

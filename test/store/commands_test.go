@@ -41,6 +41,7 @@ func TestOrderPlaceAndCustomerRegister(t *testing.T) {
 	t.Parallel()
 	binary, dir := program(t), t.TempDir()
 	m := start(t, binary, dir, nil)
+	refused(t, binary, dir, 1, "there is no store yet", "product", "add", "cup", "7.50", "--name", "Tea cup")
 	m.seed()
 	if got := rows(t, binary, dir, "customer", "register", "--customer", "dora", "--name", "Dora Doe", "--email", "dora@souk.example"); got[0]["customer"] != "dora" {
 		t.Errorf("registered: %v", got)
