@@ -11,6 +11,7 @@ import (
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/door"
 	"example.org/souk/mall"
+	"example.org/souk/mall/command"
 )
 
 // form is the body of a request: its fields by name, each a pointer to what it is read into.
@@ -71,14 +72,8 @@ func (f form) member(j *door.JSON) func(string) error {
 	}
 }
 
-// order is a command that says by itself what is wrong with it.
-type order interface {
-	backbone.Command
-	Validate() error
-}
-
 // do has a command decided, and turns what may come of it into what the caller is told. verb tells the commands of one request apart.
-func (g *Gateway) do(r *door.Request, verb string, c order) error {
+func (g *Gateway) do(r *door.Request, verb string, c command.Command) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}

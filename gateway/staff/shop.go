@@ -59,7 +59,7 @@ func (g *Gateway) setParticipation(w http.ResponseWriter, r *door.Request) error
 	if err := (form{"participating": &takesPart}).read(r.Body); err != nil {
 		return err
 	}
-	var c order = command.EnableParticipation{Store: id}
+	var c command.Command = command.EnableParticipation{Store: id}
 	if !takesPart {
 		c = command.DisableParticipation{Store: id}
 	}
@@ -99,6 +99,15 @@ func (g *Gateway) showStock(w http.ResponseWriter, r *door.Request) error {
 	return answerOne(w, "sku", level, true, err)
 }
 
+// changeStock carries out a command about a SKU at a location and answers with what is there then.
+func (g *Gateway) changeStock(w http.ResponseWriter, r *door.Request, verb string, c command.Command, sku, location string) error {
+	if err := g.do(r, verb, c); err != nil {
+		return err
+	}
+	level, err := g.Stock.Level(r.Context(), sku, location)
+	return answerOne(w, "sku", level, true, err)
+}
+
 func (g *Gateway) receiveStock(w http.ResponseWriter, r *door.Request) error {
 	sku, err := idIn(r, "sku")
 	if err != nil {
@@ -108,11 +117,7 @@ func (g *Gateway) receiveStock(w http.ResponseWriter, r *door.Request) error {
 	if err := (form{"location": &c.Location, "quantity": &c.Quantity}).read(r.Body); err != nil {
 		return err
 	}
-	if err := g.do(r, "receive", c); err != nil {
-		return err
-	}
-	level, err := g.Stock.Level(r.Context(), sku, c.Location)
-	return answerOne(w, "sku", level, true, err)
+	return g.changeStock(w, r, "receive", c, sku, c.Location)
 }
 
 func (g *Gateway) adjustStock(w http.ResponseWriter, r *door.Request) error {
@@ -124,11 +129,7 @@ func (g *Gateway) adjustStock(w http.ResponseWriter, r *door.Request) error {
 	if err := (form{"location": &c.Location, "delta": &c.Delta, "reason": &c.Reason}).read(r.Body); err != nil {
 		return err
 	}
-	if err := g.do(r, "adjust", c); err != nil {
-		return err
-	}
-	level, err := g.Stock.Level(r.Context(), sku, c.Location)
-	return answerOne(w, "sku", level, true, err)
+	return g.changeStock(w, r, "adjust", c, sku, c.Location)
 }
 
 // countStock sets the books right. Where it is not said how many were counted it is refused: they are not 0.
@@ -141,11 +142,7 @@ func (g *Gateway) countStock(w http.ResponseWriter, r *door.Request) error {
 	if err := (form{"location": &c.Location, "counted": &c.Counted, "reason": &c.Reason}).read(r.Body); err != nil {
 		return err
 	}
-	if err := g.do(r, "count", c); err != nil {
-		return err
-	}
-	level, err := g.Stock.Level(r.Context(), sku, c.Location)
-	return answerOne(w, "sku", level, true, err)
+	return g.changeStock(w, r, "count", c, sku, c.Location)
 }
 
 func (g *Gateway) listPurchases(w http.ResponseWriter, r *door.Request) error {

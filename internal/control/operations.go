@@ -42,9 +42,9 @@ func operations() map[string]operation {
 		"customer forget":     {run: forgetCustomer},
 		"customer forget all": {run: forgetAll},
 		"customer forgotten":  {run: whoIsForgotten, reads: true},
-		"stock receive":       {run: receiveStock},
-		"stock adjust":        {run: adjustStock},
-		"stock count":         {run: countStock},
+		"stock receive":       {run: changeStock("quantity", "quantity", receiveStock)},
+		"stock adjust":        {run: changeStock("delta", "difference", adjustStock)},
+		"stock count":         {run: changeStock("counted", "count", countStock)},
 		"stock show":          {run: showStock, reads: true},
 		"store create":        {run: createStore},
 		"store place":         {run: placeStore},
@@ -127,40 +127,30 @@ func showOrder(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	return nil
 }
 
-func receiveStock(ctx context.Context, h *house.House, a Args, emit Emit) error {
-	n, err := strconv.ParseInt(a["quantity"], 10, 64)
-	if err != nil {
-		return fmt.Errorf("quantity %q is not a whole number", a["quantity"])
+// changeStock carries out a command about so many pieces, which the named argument tells, and shows what is there then.
+func changeStock(argument, word string, change func(a Args, location string, n int64) command.Command) func(context.Context, *house.House, Args, Emit) error {
+	return func(ctx context.Context, h *house.House, a Args, emit Emit) error {
+		n, err := strconv.ParseInt(a[argument], 10, 64)
+		if err != nil {
+			return fmt.Errorf("%s %q is not a whole number", word, a[argument])
+		}
+		if err := do(ctx, h, a, change(a, cmp.Or(a["location"], mall.MainLocation), n)); err != nil {
+			return err
+		}
+		return showStock(ctx, h, a, emit)
 	}
-	c := command.ReceiveStock{SKU: a["sku"], Location: cmp.Or(a["location"], mall.MainLocation), Quantity: n}
-	if err := do(ctx, h, a, c); err != nil {
-		return err
-	}
-	return showStock(ctx, h, a, emit)
 }
 
-func adjustStock(ctx context.Context, h *house.House, a Args, emit Emit) error {
-	n, err := strconv.ParseInt(a["delta"], 10, 64)
-	if err != nil {
-		return fmt.Errorf("difference %q is not a whole number", a["delta"])
-	}
-	c := command.AdjustStock{SKU: a["sku"], Location: cmp.Or(a["location"], mall.MainLocation), Delta: n, Reason: a["reason"]}
-	if err := do(ctx, h, a, c); err != nil {
-		return err
-	}
-	return showStock(ctx, h, a, emit)
+func receiveStock(a Args, location string, n int64) command.Command {
+	return command.ReceiveStock{SKU: a["sku"], Location: location, Quantity: n}
 }
 
-func countStock(ctx context.Context, h *house.House, a Args, emit Emit) error {
-	n, err := strconv.ParseInt(a["counted"], 10, 64)
-	if err != nil {
-		return fmt.Errorf("count %q is not a whole number", a["counted"])
-	}
-	c := command.CountStock{SKU: a["sku"], Location: cmp.Or(a["location"], mall.MainLocation), Counted: n, Reason: a["reason"]}
-	if err := do(ctx, h, a, c); err != nil {
-		return err
-	}
-	return showStock(ctx, h, a, emit)
+func adjustStock(a Args, location string, n int64) command.Command {
+	return command.AdjustStock{SKU: a["sku"], Location: location, Delta: n, Reason: a["reason"]}
+}
+
+func countStock(a Args, location string, n int64) command.Command {
+	return command.CountStock{SKU: a["sku"], Location: location, Counted: n, Reason: a["reason"]}
 }
 
 func showStock(ctx context.Context, h *house.House, a Args, emit Emit) error {
