@@ -97,6 +97,13 @@ func (c *checker) broken(format string, args ...any) {
 	c.found.Broken = append(c.found.Broken, fmt.Sprintf(format, args...))
 }
 
+// broke says of each of these that it is broken.
+func (c *checker) broke(wrong []string) {
+	for _, w := range wrong {
+		c.broken("%s", w)
+	}
+}
+
 // each calls f for all that stands in a service's log, or for what is of these types.
 func (c *checker) each(ctx context.Context, service string, f func(*backbone.Message) error, types ...string) error {
 	r := c.h.Reader(service)
@@ -262,10 +269,14 @@ func tally[K ~string](counts map[K]int) string {
 	return strings.Join(list, ", ")
 }
 
+// shelves are the books of all SKUs and locations, as a log says them.
+type shelves map[string]*shelf
+
 // shelf is what the books of a SKU at a location must say.
 type shelf struct {
 	hand, held, committed  int64
 	stocked, asked         bool
+	owed                   bool // more has to be asked for with the very next event
 	ordered                int64
 	threshold              int64
 	crossings, restocks    int
@@ -285,80 +296,85 @@ func (s *shelf) settle() {
 // due tells whether more has to be asked for now.
 func (s *shelf) due() bool { return s.stocked && !s.asked && s.hand+s.ordered < s.threshold }
 
+// closesChange are the events behind which a shelf that is below its threshold asks for more. One decision may change what is on hand more than
+// once, and says the level behind the last change; a threshold changes no level.
+var closesChange = map[string]bool{event.InventoryUpdatedV1: true, inventory.ThresholdSet{}.EventType(): true}
+
+// book books the next event of a log, and returns what is wrong with it.
+func (all shelves) book(m *backbone.Message) (wrong []string, _ error) {
+	id, found := strings.CutPrefix(m.Stream, "stock/")
+	if !found || m.Version == 0 {
+		return nil, nil
+	}
+	s := all[id]
+	if s == nil {
+		s = &shelf{}
+		all[id] = s
+	}
+	if s.owed && m.Type != event.RestockNeededV1 {
+		wrong = append(wrong, fmt.Sprintf("stock of %s fell below %d and no more was asked for", id, s.threshold))
+	}
+	s.owed = false
+	if err := s.apply(m); err != nil {
+		return wrong, err
+	}
+	if m.Type == event.RestockNeededV1 {
+		if s.restocks++; s.asked {
+			wrong = append(wrong, fmt.Sprintf("more of %s was asked for twice", id))
+		}
+		s.asked = true
+	}
+	s.settle()
+	if closesChange[m.Type] && s.due() {
+		s.owed = true
+		s.crossings++
+	}
+	if s.hand-s.held-s.committed < 0 {
+		wrong = append(wrong, fmt.Sprintf("stock of %s: %d on hand, %d held, %d committed at position %d", id, s.hand, s.held, s.committed, m.Position))
+	}
+	return wrong, nil
+}
+
+// sums returns what does not add up at the end of a log, and how many times more was asked for.
+func (all shelves) sums() (wrong []string, restocks int) {
+	for id, s := range all {
+		restocks += s.restocks
+		if s.restocks != s.crossings {
+			wrong = append(wrong, fmt.Sprintf("stock of %s fell below its threshold %d times, and more was asked for %d times", id, s.crossings, s.restocks))
+		}
+		if s.hand != s.received-s.taken+s.moved {
+			wrong = append(wrong, fmt.Sprintf("stock of %s: %d received, %d taken, %d corrected, and %d on hand", id, s.received, s.taken, s.moved, s.hand))
+		}
+	}
+	return wrong, restocks
+}
+
 // stock: what is on hand, held, committed, issued and received adds up for each SKU and location, is shown as it is, and
 // whoever fell below the threshold asked for more exactly once.
 func (c *checker) stock(ctx context.Context) error {
-	shelves := map[string]*shelf{}
-	owed := map[string]bool{} // who has to ask for more with the very next event of the shelf that is not the level itself
+	all := shelves{}
 	err := c.each(ctx, "inventory", func(m *backbone.Message) error {
-		id, found := strings.CutPrefix(m.Stream, "stock/")
-		if !found || m.Version == 0 {
-			return nil
-		}
-		s := shelves[id]
-		if s == nil {
-			s = &shelf{}
-			shelves[id] = s
-		}
-		if m.Type == event.RestockNeededV1 && !owed[id] && s.due() { // a purchase was cancelled, and whoever looked next asked again
-			s.crossings++
-		}
-		if owed[id] && m.Type != event.InventoryUpdatedV1 {
-			delete(owed, id)
-			if m.Type != event.RestockNeededV1 {
-				c.broken("stock of %s fell below %d and no more was asked for", id, s.threshold)
-			}
-		}
-		if err := s.apply(m); err != nil {
-			return err
-		}
-		if m.Type == event.RestockNeededV1 {
-			if s.restocks++; s.asked {
-				c.broken("more of %s was asked for twice", id)
-			}
-			s.asked = true
-		}
-		s.settle()
-		if changesLevel[m.Type] && !owed[id] && s.due() {
-			owed[id] = true
-			s.crossings++
-		}
-		if s.hand-s.held-s.committed < 0 {
-			c.broken("stock of %s: %d on hand, %d held, %d committed at position %d", id, s.hand, s.held, s.committed, m.Position)
-		}
-		return nil
+		wrong, err := all.book(m)
+		c.broke(wrong)
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	restocks := 0
-	for id, s := range shelves {
-		restocks += s.restocks
-		if s.restocks != s.crossings {
-			c.broken("stock of %s fell below its threshold %d times, and more was asked for %d times", id, s.crossings, s.restocks)
-		}
-		if s.hand != s.received-s.taken+s.moved {
-			c.broken("stock of %s: %d received, %d taken, %d corrected, and %d on hand", id, s.received, s.taken, s.moved, s.hand)
-		}
-	}
+	wrong, restocks := all.sums()
+	c.broke(wrong)
 	levels, err := inventory.List(ctx, c.h.Reader("inventory"), "", "", 10_000)
 	if err != nil {
 		return err
 	}
 	for _, l := range levels {
-		s := shelves[mall.StockID(l.SKU, l.Location)]
+		s := all[mall.StockID(l.SKU, l.Location)]
 		if s == nil || l.OnHand != s.hand || l.Held != s.held || l.Committed != s.committed || l.Available != s.hand-s.held-s.committed {
 			c.broken("stock of %s at %s is shown as %+v, and the log says %+v", l.SKU, l.Location, l, s)
 		}
 	}
-	c.looked("%d SKUs: received, held, committed and issued add up; %d times more was asked for, once a crossing", len(shelves), restocks)
+	c.looked("%d SKUs: received, held, committed and issued add up; %d times more was asked for, once a crossing", len(all), restocks)
 	return nil
-}
-
-// changesLevel are the events behind which a shelf that is below its threshold asks for more. That a purchase was settled is none of them: what
-// was on order is on hand with the next event, and where it was cancelled, who takes one more asks again.
-var changesLevel = map[string]bool{
-	event.StockReceivedV1: true, event.StockAdjustedV1: true, inventory.StockTaken{}.EventType(): true, inventory.ThresholdSet{}.EventType(): true,
 }
 
 // apply books one event of a shelf.

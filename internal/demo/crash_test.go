@@ -162,10 +162,10 @@ func dieAt(t *testing.T, db string, seed uint64, deaths []death) {
 	must(m.stop())
 	must(p.check(life))
 	must(w.check(life))
-	for _, b := range p.result.Broken[:min(len(p.result.Broken), 20)] {
-		t.Error(b)
-	}
 	t.Logf("%d deaths; %s", len(deaths), strings.Join(p.result.Looked, "; "))
+	for _, b := range p.result.Broken[:min(len(p.result.Broken), 20)] {
+		t.Error(b) // last, where a cut of what a failed test said still has it
+	}
 }
 
 // mortal is a mall that dies at crash points.
