@@ -28,6 +28,9 @@ func Run(ctx context.Context, c Config) error {
 	if c.Version == 0 {
 		c.Version = 5
 	}
+	if err := link.Check(c.Server, c.Password); err != nil {
+		return err
+	}
 	p := &page{}
 	if c.Page != "" {
 		stop, err := p.serve(ctx, c.Page, c.Out)
@@ -44,8 +47,8 @@ func Run(ctx context.Context, c Config) error {
 			Subscribe: []string{own + "content"}, Heard: func(_ string, payload []byte) { show(c.Out, p, payload) },
 		})
 		if err != nil {
-			if err.Error() != said && ctx.Err() == nil {
-				said = err.Error()
+			if why := link.Why(err); why != said && ctx.Err() == nil {
+				said = why
 				fmt.Fprintln(c.Out, "(not connected: "+said+")")
 			}
 		} else {

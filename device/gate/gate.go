@@ -1,11 +1,14 @@
 package gate
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -52,19 +55,25 @@ type Passed struct {
 // gate is a running gate.
 type gate struct {
 	Config
+	run  string // makes the ids of this run's messages its own
 	link *link.Link
 
 	mu     sync.Mutex
 	faults Faults
 }
 
-// Run lets people pass until all have left or ctx ends. Messages that were held back are sent before it returns.
+// lastWord is how long a gate that is stopped tries to say what it held back.
+const lastWord = 2 * time.Second
+
+// Run lets people pass until all have left or ctx ends. A message that was held back is sent before it returns; where that cannot be, it
+// is told as one that was not.
 func Run(ctx context.Context, c Config) error {
-	if c.Kind == "" {
-		c.Kind = "gate"
+	c.Kind, c.Rate = cmp.Or(c.Kind, "gate"), cmp.Or(c.Rate, 1)
+	if !(c.Rate > 0) || c.Visitors < 0 {
+		return errors.New("visitors, and how often they pass, are not less than nothing")
 	}
-	if c.Rate <= 0 {
-		c.Rate = 1
+	if err := link.Check(c.Server, c.Password); err != nil {
+		return err
 	}
 	if c.Version == 0 {
 		c.Version = 5
@@ -81,7 +90,7 @@ func Run(ctx context.Context, c Config) error {
 	if err := c.Faults.check(); err != nil {
 		return err
 	}
-	g := &gate{Config: c, faults: c.Faults}
+	g := &gate{Config: c, run: rand.Text()[:8], faults: c.Faults}
 	if c.Admin != "" {
 		stop, err := g.serve()
 		if err != nil {
@@ -110,9 +119,14 @@ type letter struct {
 // let lets everybody pass.
 func (g *gate) let(ctx context.Context) error {
 	p := newPlan(g.Seed, g.Customers, g.Products, g.Visitors)
-	tick := time.NewTicker(time.Duration(float64(time.Second) / g.Rate))
+	tick := time.NewTicker(max(time.Duration(min(float64(time.Second)/g.Rate, math.MaxInt64/2)), 1))
 	defer tick.Stop()
 	var held *letter
+	defer func() {
+		if held != nil && ctx.Err() != nil {
+			g.part(held)
+		}
+	}()
 	for {
 		select {
 		case <-ctx.Done():
@@ -121,7 +135,9 @@ func (g *gate) let(ctx context.Context) error {
 		}
 		m, more := p.step()
 		if !more {
-			return g.send(ctx, held)
+			last := held
+			held = nil
+			return g.send(ctx, last)
 		}
 		f := g.current()
 		if m.fate.offline < f.Offline {
@@ -139,12 +155,23 @@ func (g *gate) let(ctx context.Context) error {
 			l.passed.note("reordered")
 			held = l
 		default:
-			if err := errors.Join(g.send(ctx, l), g.send(ctx, held)); err != nil {
+			if err := g.send(ctx, l); err != nil {
 				return err
 			}
+			after := held
 			held = nil
+			if err := g.send(ctx, after); err != nil {
+				return err
+			}
 		}
 	}
+}
+
+// part says what was held back when the gate was stopped.
+func (g *gate) part(held *letter) {
+	ctx, cancel := context.WithTimeout(context.Background(), lastWord)
+	defer cancel()
+	_ = g.send(ctx, held) // it was told
 }
 
 // letter writes what is said of somebody who passes, with what goes wrong with it.
@@ -172,7 +199,7 @@ func (g *gate) letter(m moment, f Faults) *letter {
 	if !g.Older {
 		l.topic = g.own() + "event/" + names[0]
 		body = map[string]any{
-			"specversion": "1.0", "id": fmt.Sprintf("%s-%d-%d", g.Device, g.Seed, m.number), "source": "/" + g.Store + "/" + g.Device,
+			"specversion": "1.0", "id": fmt.Sprintf("%s-%s-%d", g.Device, g.run, m.number), "source": "/" + g.Store + "/" + g.Device,
 			"type": names[0], "time": body["timestamp"], "data": body,
 		}
 	}
@@ -196,7 +223,8 @@ func (p *Passed) note(fault string) { p.Fault = strings.TrimSpace(p.Fault + " " 
 
 func (g *gate) own() string { return "souk/v1/" + g.Store + "/" + g.Kind + "/" + g.Device + "/" }
 
-// send sends a message until it is acknowledged, as a gate does that must not forget anybody.
+// send sends a message until it is acknowledged, as a gate does that must not forget anybody, and tells what became of it, also where ctx ends
+// before that.
 func (g *gate) send(ctx context.Context, l *letter) error {
 	if l == nil {
 		return nil
@@ -204,12 +232,12 @@ func (g *gate) send(ctx context.Context, l *letter) error {
 	for l.passed.Sent < l.times {
 		if g.link == nil {
 			if err := g.connect(ctx); err != nil {
-				return err
+				return errors.Join(err, g.tell(l.passed))
 			}
 		}
 		if err := g.link.Publish(ctx, l.topic, l.payload, false); err != nil {
 			if ctx.Err() != nil {
-				return ctx.Err()
+				return errors.Join(ctx.Err(), g.tell(l.passed))
 			}
 			g.link.Close()
 			g.link = nil
@@ -231,7 +259,7 @@ func (g *gate) connect(ctx context.Context) (err error) {
 			return nil
 		}
 		g.link = nil
-		if why := err.Error(); why != said && ctx.Err() == nil {
+		if why := link.Why(err); why != said && ctx.Err() == nil {
 			said = why
 			fmt.Fprintf(g.Trouble, "%s is not connected to %s, and tries again: %s\n", g.Device, g.Server, why)
 		}

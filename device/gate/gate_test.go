@@ -1,10 +1,21 @@
 package gate
 
 import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
+	"time"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func walk(seed uint64, visitors int) (list []moment) {
 	p := newPlan(seed, []string{"a", "b", "c"}, []string{"x", "y"}, visitors)
@@ -74,5 +85,58 @@ func TestA9_FaultsStrike(t *testing.T) {
 	}
 	if (Faults{Loss: 101}).check() == nil || (Faults{OfflineMS: -1}).check() == nil {
 		t.Error("nonsense is taken for faults")
+	}
+}
+
+// A login that is refused is told once, in words, however often it is tried, in either version of the protocol. Red where the reason has a port in it, which
+// is another one each time.
+func TestARefusedLoginIsToldOnce(t *testing.T) {
+	t.Parallel()
+	for version, refusal := range map[int][]byte{3: {0x20, 2, 0, 5}, 5: {0x20, 3, 0, 0x86, 0}} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		go func() {
+			defer cancel()
+			for range 4 {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				if _, err := bufio.NewReader(conn).ReadByte(); err == nil { // it has begun to say who it is
+					_, _ = conn.Write(refusal)
+				}
+				_, _ = io.Copy(io.Discard, conn)
+				_ = conn.Close()
+			}
+		}()
+		var trouble bytes.Buffer
+		err = Run(ctx, Config{
+			Server: "mqtt://" + l.Addr().String(), Store: "s", Device: "g", Password: "wrong", Version: version, Rate: 1000,
+			Customers: []string{"a"}, Products: []string{"x"}, Trouble: &trouble,
+		})
+		_ = l.Close()
+		if err != nil || ctx.Err() == context.DeadlineExceeded {
+			t.Errorf("version %d: %v", version, err)
+		}
+		if text := trouble.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "the server does not take the login") {
+			t.Errorf("version %d: it says %q", version, text)
+		}
+	}
+}
+
+// No rate of more than nothing is too high or too low to begin with.
+func TestRatesThatMakeNoSense(t *testing.T) {
+	t.Parallel()
+	for _, rate := range []float64{1e12, 1e-12} {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		err := Run(ctx, Config{Server: "mqtt://127.0.0.1:1", Password: "p", Customers: []string{"a"}, Products: []string{"x"}, Rate: rate})
+		if err != nil {
+			t.Errorf("%v a second: %v", rate, err)
+		}
 	}
 }

@@ -85,6 +85,11 @@ func Run(ctx context.Context, c Config) error {
 	if err := c.Faults.check(); err != nil {
 		return err
 	}
+	for _, l := range c.Robots {
+		if err := link.CheckWeb(c.Server, l.Password); err != nil {
+			return err
+		}
+	}
 	secure, err := link.Trust(c.CAFile)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package shopper
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -8,12 +9,14 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"example.org/souk/device/internal/faults"
+	"example.org/souk/device/internal/link"
 )
 
 // Config says what people do. Server and Token are required.
@@ -35,6 +38,8 @@ type Config struct {
 	Admin string
 	// Out is told of everything that is done, a line of JSON each. Default nobody.
 	Out io.Writer
+	// Trouble is told, in words, why the mall does not answer, once for each reason until it does. Default nobody.
+	Trouble io.Writer
 }
 
 // Done is a line of what the shopper tells: what somebody did, and what came of it.
@@ -58,21 +63,23 @@ type shopper struct {
 
 	mu     sync.Mutex
 	faults Faults
+	said   string // why the mall does not answer
 }
 
 // Run lets people come until all have left or ctx ends.
 func Run(ctx context.Context, c Config) error {
-	if c.Rate <= 0 {
-		c.Rate = 1
-	}
-	if c.Patience <= 0 {
-		c.Patience = time.Minute
-	}
-	if c.AtOnce <= 0 {
-		c.AtOnce = 64
+	c.Rate, c.Patience, c.AtOnce = cmp.Or(c.Rate, 1), cmp.Or(c.Patience, time.Minute), cmp.Or(c.AtOnce, 64)
+	if !(c.Rate > 0) || c.People < 0 || c.Patience < 0 || c.AtOnce < 0 {
+		return errors.New("people, how often they come, their patience and how many are there are not less than nothing")
 	}
 	if c.Out == nil {
 		c.Out = io.Discard
+	}
+	if c.Trouble == nil {
+		c.Trouble = io.Discard
+	}
+	if err := link.CheckWeb(c.Server, c.Token); err != nil {
+		return err
 	}
 	if err := c.Faults.check(); err != nil {
 		return err
@@ -197,6 +204,7 @@ func (v *visit) ask(ctx context.Context, token, method, path string, body, into 
 	}
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 3*time.Second) {
 		err := v.client.call(ctx, token, key, method, path, body, into)
+		v.heard(ctx, err)
 		if err == nil || !again(err) || ctx.Err() != nil {
 			if times--; times == 0 || err != nil {
 				return err
@@ -205,6 +213,22 @@ func (v *visit) ask(ctx context.Context, token, method, path string, body, into 
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
+		}
+	}
+}
+
+// heard notes whether the mall answers, and tells why it does not.
+func (s *shopper) heard(ctx context.Context, err error) {
+	r, answered := errors.AsType[*refused](err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == nil, answered && r.Status != http.StatusServiceUnavailable:
+		s.said = ""
+	case ctx.Err() == nil:
+		if why := link.Why(err); why != s.said {
+			s.said = why
+			fmt.Fprintf(s.Trouble, "%s is not answered by %s, and tries again: %s\n", s.Device, s.Server, why)
 		}
 	}
 }
@@ -379,6 +403,7 @@ func (v *visit) wait(ctx context.Context, o order) error {
 	}
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 3*time.Second) {
 		next, enough, err := v.client.follow(patient, v.token, o.Order, last, see)
+		v.heard(patient, err)
 		if next != last {
 			last, wait = next, 100*time.Millisecond
 		}

@@ -59,6 +59,7 @@ type refused struct {
 	Status int    `json:"status"`
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
+	later  bool   // Retry-After says that it may be otherwise in a moment
 }
 
 func (r *refused) Error() string { return fmt.Sprintf("%d %s: %s", r.Status, r.Code, r.Detail) }
@@ -114,7 +115,7 @@ func (c *client) call(ctx context.Context, token, key, method, path string, body
 		return err
 	}
 	if resp.StatusCode >= 300 {
-		return problemOf(resp.StatusCode, data)
+		return problemOf(resp, data)
 	}
 	if into == nil || len(data) == 0 {
 		return nil
@@ -141,18 +142,19 @@ func (c *client) request(ctx context.Context, token, method, path string, body a
 	return r, nil
 }
 
-func problemOf(status int, data []byte) error {
-	r := &refused{Status: status}
+func problemOf(resp *http.Response, data []byte) error {
+	r := &refused{Status: resp.StatusCode}
 	if json.Unmarshal(data, r) != nil || r.Status == 0 {
-		r.Status, r.Code, r.Detail = status, "no_problem_document", "the answer is none"
+		r.Status, r.Code, r.Detail = resp.StatusCode, "no_problem_document", "the answer is none"
 	}
+	r.later = resp.Header.Get("Retry-After") != ""
 	return r
 }
 
-// again reports whether a request may be answered when it is made once more.
+// again reports whether a request may be answered when it is made once more, without anybody doing something about it.
 func again(err error) bool {
 	r, ok := errors.AsType[*refused](err)
-	return !ok || r.Status == http.StatusTooManyRequests || r.Status == http.StatusServiceUnavailable || r.Code == "in_progress"
+	return !ok || r.later || r.Status == http.StatusTooManyRequests || r.Status == http.StatusServiceUnavailable
 }
 
 // follow calls see with each state of an order, until see says that it has seen enough or the stream ends. It returns the id of the last event, from
@@ -172,7 +174,7 @@ func (c *client) follow(ctx context.Context, token, id, last string, see func(or
 	defer func() { _ = resp.Body.Close() }() // it is cut
 	if resp.StatusCode != http.StatusOK {
 		data, _ := io.ReadAll(io.LimitReader(resp.Body, answerLimit)) // what did not arrive is no problem document
-		return last, false, problemOf(resp.StatusCode, data)
+		return last, false, problemOf(resp, data)
 	}
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, answerLimit)

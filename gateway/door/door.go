@@ -295,7 +295,9 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			d.config.Observe(o)
 		}
 	}()
-	if wait := d.addresses.Take(AddressOf(r.RemoteAddr), started); wait > 0 {
+	// Behind a proxy whoever watches over the process has the address of everybody, and would restart it where those ask too often.
+	probe := r.URL.Path == livePath || r.URL.Path == readyPath
+	if wait := d.addresses.Take(AddressOf(r.RemoteAddr), started); wait > 0 && !probe {
 		d.tell(v, r, tooMany(wait))
 		return
 	}
@@ -372,11 +374,10 @@ func (d *Door) admit(v *visitor, r *http.Request) error {
 
 // work calls the handler of a route that answers at once.
 func (d *Door) work(v *visitor) error {
-	if d.inFlight.Add(1) > int64(d.config.MaxInFlight) {
-		d.inFlight.Add(-1)
-		return backbone.ErrOverloaded
-	}
 	defer d.inFlight.Add(-1)
+	if d.inFlight.Add(1) > int64(d.config.MaxInFlight) && v.request.URL.Path != livePath {
+		return backbone.ErrOverloaded // which is no reason to restart the process
+	}
 	ctx, cancel := context.WithTimeout(v.request.Context(), d.config.Timeout)
 	defer cancel()
 	v.request.Request = v.request.WithContext(ctx)

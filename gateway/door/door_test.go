@@ -417,6 +417,12 @@ func TestRates(t *testing.T) {
 	refused(t, get(other), 429, "too_many_requests")
 	refused(t, get(from("[2001:db8::2]:9"), with("X-Forwarded-For", "10.1.1.1"), with("Forwarded", "for=10.1.1.1")), 429, "too_many_requests")
 	refused(t, get(from("[2001:db8:0:1::1]:1000")), 401, "unauthenticated")
+	// Whoever watches over the process comes through the same proxy as everybody, and is no reason to restart it.
+	for range 20 {
+		if live, ready := w.do(request("GET", "/livez", "", other)).Code, w.do(request("GET", "/readyz", "", other)).Code; live != 200 || ready != 200 {
+			t.Fatalf("alive %d, ready %d", live, ready)
+		}
+	}
 }
 
 func TestInFlightIsBounded(t *testing.T) {
@@ -438,6 +444,9 @@ func TestInFlightIsBounded(t *testing.T) {
 		<-started
 	}
 	refused(t, w.do(request("GET", "/x", "", as)), 503, "overloaded")
+	if live, ready := w.do(request("GET", "/livez", "")).Code, w.do(request("GET", "/readyz", "")).Code; live != 200 || ready != 503 {
+		t.Errorf("alive %d, ready %d", live, ready)
+	}
 	if rec := w.do(request("GET", "/missing", "")); rec.Code != 404 {
 		t.Errorf("%d", rec.Code)
 	}

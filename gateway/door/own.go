@@ -18,14 +18,17 @@ type Probe struct {
 // ownGate is the gate of the door's own routes; tokens of every gateway are taken there.
 const ownGate = ""
 
+// livePath and readyPath are for whoever watches over the process.
+const livePath, readyPath = "/livez", "/readyz"
+
 func (d *Door) addOwnRoutes() error {
 	everybody := Access{}
 	for _, r := range Roles() {
 		everybody[r] = All
 	}
 	return d.Gate(ownGate).Add(
-		Route{Pattern: "GET /livez", Public: true, Handle: d.live},
-		Route{Pattern: "GET /readyz", Public: true, Handle: d.ready},
+		Route{Pattern: "GET " + livePath, Public: true, Handle: d.live},
+		Route{Pattern: "GET " + readyPath, Public: true, Handle: d.ready},
 		Route{Pattern: "GET /sign-in/{code}", Public: true, Handle: d.askToSignIn},
 		Route{Pattern: "POST /sign-in/{code}", Public: true, Handle: d.signIn},
 		Route{Pattern: "POST /sign-out", Access: everybody, Handle: d.signOut},

@@ -30,7 +30,8 @@ type frame struct {
 // feedChunk is how many entries are read at once; it bounds what a feed holds in memory.
 const feedChunk = 128
 
-// feed sends a customer's entries one by one, from the one after ?since on, and then as they come.
+// feed sends a customer's entries one by one, from the one after ?since on, and then as they come. A number that the feed has not come to, as after a
+// restore, is answered with 410.
 func (g *gateway) feed(w http.ResponseWriter, r *door.Request) error {
 	query := r.URL.Query()
 	customer := query.Get("customer")
@@ -55,6 +56,13 @@ func (g *gateway) feed(w http.ResponseWriter, r *door.Request) error {
 	}
 	// Looking before the upgrade lets a database that is away be answered with a status.
 	entries, err := g.Orders.Feed(r.Context(), customer, since, feedChunk)
+	if err == nil && len(entries) == 0 && since > 0 {
+		// The frame that was seen last is kept, unless the numbers are others than they were: then what comes under those below since would be missed.
+		var seen []Entry
+		if seen, err = g.Orders.Feed(r.Context(), customer, since-1, 1); err == nil && len(seen) == 0 {
+			return door.NewProblem(http.StatusGone, "position_unknown", "This feed has not come to that number; begin again with 0.")
+		}
+	}
 	if err != nil {
 		return errors.Join(backbone.ErrUnavailable, err)
 	}

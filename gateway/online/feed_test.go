@@ -142,6 +142,12 @@ func TestE4_Feed(t *testing.T) {
 	if f := other.next(); f.N != 1 || f.AggregateID != "ORDER_9" {
 		t.Errorf("%+v", f)
 	}
+	// Who has seen all of it waits for more; a number that was never given is of another feed, as after a restore, whose next frames would be missed.
+	connect(t, addr, "?since=5", token)
+	bearer := with("Authorization", "Bearer "+token)
+	upgrade := []func(*http.Request){bearer, with("Connection", "Upgrade"), with("Upgrade", "websocket"), with("Sec-WebSocket-Version", "13"), with("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==")}
+	refused(t, w.do("GET", "/feed?since=6", "", upgrade...), 410, "position_unknown")
+	refused(t, w.do("GET", "/feed?since=9223372036854775807", "", upgrade...), 410, "position_unknown")
 	staff := connect(t, addr, "?customer=CUSTOMER_001&since=4", w.token(door.Staff, "S1"))
 	if f := staff.next(); f.N != 5 {
 		t.Errorf("%+v", f)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/alecthomas/kong"
 
@@ -61,6 +62,7 @@ type root struct {
 	Wait      waitCommand      `cmd:"" help:"Wait until nothing is in flight."`
 	Token     tokenCommand     `cmd:"" help:"Bearer tokens, and the keys that sign them."`
 	Bench     benchCommand     `cmd:"" help:"Measure the mall on this machine."`
+	Help      helpCommand      `cmd:"" help:"Show what a command does, as --help after it. Example: souk help stock receive"`
 	Provider  providerCommand  `cmd:"" help:"Run a stand-in for something outside of the mall." hidden:""`
 }
 
@@ -101,6 +103,16 @@ func parse(parser *kong.Kong, env Env) (code int) {
 		return 1
 	}
 	return 0
+}
+
+type helpCommand struct {
+	Command []string `arg:"" optional:"" help:"The command; default all of them."`
+}
+
+// Run shows the help of a command, which ends the program.
+func (c *helpCommand) Run(at *kong.Context) error {
+	_, err := at.Kong.Parse(append(slices.Clone(c.Command), "--help"))
+	return usageError{err}
 }
 
 // usageError is a mistake in the command line that its grammar does not know.

@@ -38,6 +38,14 @@ type deviceLink struct {
 	MQTT         int    `help:"Version of MQTT: 3, which is 3.1.1, or 5." name:"mqtt-version" enum:"3,5" default:"5"`
 }
 
+// atARate refuses a rate that is none, which the programs would take for the one that is usual.
+func atARate(rate float64) error {
+	if !(rate > 0) {
+		return usageError{errors.New("--rate is more than 0")}
+	}
+	return nil
+}
+
 func (l *deviceLink) password() (string, error) {
 	if l.PasswordFile == "" {
 		return l.Password, nil
@@ -60,6 +68,7 @@ type deviceGate struct {
 	Misreads   int      `help:"Percent with something in them that nobody knows."`
 	Loss       int      `help:"Percent that are never sent."`
 	Offline    int      `help:"Percent that begin a spell without a connection."`
+	OfflineMS  int      `help:"For how many milliseconds it is without one." name:"offline-ms" default:"500"`
 	Admin      string   `help:"Loopback address at which faults are switched while it runs; port 0 is a free one." placeholder:"ADDRESS"`
 }
 
@@ -75,13 +84,13 @@ It prints a line for everybody who passes. With --admin faults are switched whil
 // Run plays a gate until everybody has left.
 func (c *deviceGate) Run(ctx context.Context, env Env) error {
 	password, err := c.password()
-	if err != nil {
+	if err := errors.Join(err, atARate(c.Rate)); err != nil {
 		return err
 	}
 	return gate.Run(ctx, gate.Config{
 		Server: c.Server, CAFile: c.CAFile, Store: c.Store, Kind: c.Kind, Device: c.Device, Password: password, Version: c.MQTT, Older: c.Older,
 		Seed: c.Seed, Rate: c.Rate, Visitors: c.Visitors, Customers: c.Customers, Products: c.Products, Admin: c.Admin, Out: env.Stdout, Trouble: env.Stderr,
-		Faults: gate.Faults{Duplicates: c.Duplicates, Reorder: c.Reorder, Misreads: c.Misreads, Loss: c.Loss, Offline: c.Offline},
+		Faults: gate.Faults{Duplicates: c.Duplicates, Reorder: c.Reorder, Misreads: c.Misreads, Loss: c.Loss, Offline: c.Offline, OfflineMS: c.OfflineMS},
 	})
 }
 
@@ -223,6 +232,9 @@ It prints a line for everything that somebody does. With --admin faults are swit
 
 // Run plays people until all have left.
 func (c *deviceShopper) Run(ctx context.Context, env Env) error {
+	if err := atARate(c.Rate); err != nil {
+		return err
+	}
 	token := c.Token
 	if c.TokenFile != "" {
 		text, err := os.ReadFile(c.TokenFile)
@@ -233,7 +245,7 @@ func (c *deviceShopper) Run(ctx context.Context, env Env) error {
 	}
 	return shopper.Run(ctx, shopper.Config{
 		Server: c.Server, CAFile: c.CAFile, Device: c.Device, Token: token, Seed: c.Seed, Rate: c.Rate, People: c.People, Cards: c.Cards,
-		Patience: c.Patience, AtOnce: c.AtOnce, Admin: c.Admin, Out: env.Stdout,
+		Patience: c.Patience, AtOnce: c.AtOnce, Admin: c.Admin, Out: env.Stdout, Trouble: env.Stderr,
 		Faults: shopper.Faults{Abandon: c.Abandon, Cancel: c.Cancel, NoShow: c.NoShow, Duplicates: c.Duplicates, Loss: c.Loss},
 	})
 }

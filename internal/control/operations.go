@@ -19,6 +19,7 @@ import (
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/inventory"
 	"example.org/souk/mall/orders"
+	"example.org/souk/mall/stores"
 )
 
 // operations lists everything that can be asked.
@@ -137,8 +138,29 @@ func changeStock(argument, word string, change func(a Args, location string, n i
 		if err := do(ctx, h, a, change(a, cmp.Or(a["location"], mall.MainLocation), n)); err != nil {
 			return err
 		}
-		return showStock(ctx, h, a, emit)
+		if err := showStock(ctx, h, a, emit); err != nil {
+			return err
+		}
+		return emitUnsold(ctx, h, a["sku"], emit)
 	}
+}
+
+// emitUnsold notes that no shop sells a SKU. It is no reason to refuse what was done: goods may come before their product is in the catalogue, of which
+// inventory knows nothing. But nobody can order them.
+func emitUnsold(ctx context.Context, h *house.House, sku string, emit Emit) error {
+	r := h.Reader("stores")
+	_, sold, err := stores.FindSKU(ctx, r, sku)
+	if sold {
+		return nil
+	}
+	p, found, lookup := stores.Get(ctx, r, sku)
+	switch err := errors.Join(err, lookup); {
+	case err != nil: // what was done is done
+		return emit(note(fmt.Sprintf("whether a shop sells %s cannot be looked up: %v", sku, err)))
+	case found && !p.Removed:
+		return emit(note(fmt.Sprintf("no shop sells a SKU %s: %s is a product, and its SKU is %s; correct it with souk stock adjust", sku, sku, p.SKU)))
+	}
+	return emit(note(fmt.Sprintf("no shop sells a SKU %s, so nobody can order it: souk product add PRODUCT PRICE --name NAME --sku %s", sku, sku)))
 }
 
 func receiveStock(a Args, location string, n int64) command.Command {

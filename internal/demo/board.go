@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,8 @@ type board struct {
 	play  *play
 	crowd *crowd
 	drawn int // lines that stand on the terminal
+
+	patience time.Duration // with a process that is asked for figures; default 2.5 s
 
 	next     int                           // process that is asked next
 	counters map[string]map[string]float64 // of each process that was asked
@@ -52,13 +55,11 @@ func (b *board) run(ctx context.Context) {
 
 // draw draws it over the one before, or below where it is no terminal.
 func (b *board) draw(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
 	lines := []string{fmt.Sprintf("orders      %6d accepted  %6d cancelled  %6d refused", b.crowd.accepted.Load(), b.crowd.canceled.Load(), b.crowd.refused.Load())}
 	if sums, err := b.look(ctx); errors.Is(err, context.Canceled) {
 		return // it has come to its end meanwhile
 	} else if err != nil {
-		lines = append(lines, "the mall does not answer just now: "+err.Error())
+		lines = append(lines, "no figures just now, since who is asked for them does not answer: "+err.Error())
 	} else {
 		lines = append(lines,
 			fmt.Sprintf("checkouts   %6.0f under way", sums["souk_sagas"]),
@@ -102,7 +103,9 @@ func (b *board) look(ctx context.Context) (map[string]float64, error) {
 	for range min(asked, len(names)) {
 		name := names[b.next%len(names)]
 		b.next++
-		counters, gauges, err := b.scrape(ctx, name)
+		one, cancel := context.WithTimeout(ctx, cmp.Or(b.patience, 2500*time.Millisecond))
+		counters, gauges, err := b.scrape(one, name)
+		cancel()
 		if err != nil {
 			wrong = err
 			continue

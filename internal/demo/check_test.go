@@ -16,14 +16,16 @@ func TestStockIsCheckedByDecision(t *testing.T) {
 	t.Parallel()
 	begin := []backbone.Event{
 		inventory.ThresholdSet{SKU: "LAMP", Location: "main", Threshold: 10, Quantity: 20},
-		event.StockReceived{SKU: "LAMP", Location: "main", Quantity: 12}, event.InventoryUpdated{OnHand: 12},
+		event.StockReceived{SKU: "LAMP", Location: "main", Quantity: 12},
+		event.InventoryUpdated{OnHand: 12},
 		inventory.StockShifted{Order: "o", Committed: 5},
 	}
 	collect := []backbone.Event{ // three of the five were not found
 		inventory.StockShifted{Order: "o", Committed: -5},
 		event.StockDiscrepancy{SKU: "LAMP", Location: "main", Order: "o", Quantity: 3},
 		event.StockAdjusted{SKU: "LAMP", Location: "main", Delta: -3},
-		inventory.StockTaken{SKU: "LAMP", Location: "main", Quantity: 2}, event.InventoryUpdated{OnHand: 7},
+		inventory.StockTaken{SKU: "LAMP", Location: "main", Quantity: 2},
+		event.InventoryUpdated{OnHand: 7},
 	}
 	need := event.RestockNeeded{SKU: "LAMP", Location: "main", OnHand: 7, Threshold: 10, Quantity: 20}
 	less := need

@@ -101,6 +101,9 @@ func Run(ctx context.Context, config Config) (_ Result, err error) {
 		if err := house.Unused(ctx, config.DB); err != nil {
 			return Result{}, err
 		}
+		if err := house.Room(ctx, config.DB, spreadConnections); err != nil {
+			return Result{}, err
+		}
 	}
 	data, err := os.MkdirTemp("", "souk-demo-")
 	if err != nil {

@@ -32,6 +32,9 @@ type spread struct {
 	next   int // is killed next
 }
 
+// spreadConnections is how many connections all of them have to the database, at the most and about.
+const spreadConnections = 220
+
 // newSpread prepares them. In which order they are killed follows from the seed.
 func newSpread(c house.Config, program []string, seed uint64) (*spread, error) {
 	m := &spread{config: c}

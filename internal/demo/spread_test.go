@@ -60,3 +60,13 @@ func TestSpreadHoldsInChaos(t *testing.T) {
 		t.Errorf("a second mall on the same database: %v", err)
 	}
 }
+
+// A server as Debian has it takes 100 connections, of which the processes would die one after the other, each with a word of its own.
+func TestSpreadNeedsRoom(t *testing.T) {
+	t.Parallel()
+	server := testserver.PostgresOwn(t, "max_connections=100")
+	_, err := Run(t.Context(), Config{DB: server.Database(t), Orders: 1, Program: []string{"/no/such/program"}})
+	if err == nil || !strings.Contains(err.Error(), "takes 100 connections") || !strings.Contains(err.Error(), "set max_connections to 22") {
+		t.Errorf("too few connections: %v", err)
+	}
+}

@@ -309,6 +309,35 @@ func unused(ctx context.Context, address string, taken []string) (err error) {
 	return err
 }
 
+// Room is an error where the server of a database that ParseDatabases can read has no room for so many connections more. Where services have databases of
+// their own, on servers that may be others, nothing is said of it.
+func Room(ctx context.Context, db string, connections int) (err error) {
+	shared, own, err := ParseDatabases(db)
+	if err != nil || len(own) > 0 {
+		return err
+	}
+	store, err := pgstore.Open(ctx, pgstore.Config{URL: shared})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	rows, err := store.Query(ctx, `SELECT current_setting('max_connections')::int,
+		(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())`)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	var most, used int
+	if rows.Next() {
+		err = rows.Scan(&most, &used)
+	}
+	if err = errors.Join(err, rows.Err()); err == nil && most-used < connections {
+		err = fmt.Errorf("the database's server takes %d connections and has %d, and some %d more are needed: set max_connections to %d or more, and restart it",
+			most, used, connections, connections+used)
+	}
+	return err
+}
+
 // errTaken says that somebody else's mall uses the database.
 var errTaken = errors.New("another mall runs on this database")
 

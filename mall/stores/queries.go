@@ -54,6 +54,11 @@ func Find(ctx context.Context, r *backbone.Reader, skuOrName string) (Product, b
 	return first(ctx, r, selectProducts+`WHERE p.name = $1`+orderable, skuOrName)
 }
 
+// FindSKU returns the product that has a SKU, whether it can be ordered now or not; false when there is none, or it was removed.
+func FindSKU(ctx context.Context, r *backbone.Reader, sku string) (Product, bool, error) {
+	return first(ctx, r, selectProducts+`WHERE p.sku = $1 AND p.removed = 0 ORDER BY p.product LIMIT 1`, sku)
+}
+
 // FindBarcode returns the product that can be ordered and has a barcode; false when there is none. store is the shop that sells it, ""
 // any; of several products the one with the least id is taken.
 func FindBarcode(ctx context.Context, r *backbone.Reader, store, barcode string) (Product, bool, error) {

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"example.org/souk/internal/testmall"
@@ -139,6 +141,71 @@ func TestA9_GateWithFaults(t *testing.T) {
 	await(t, "the display welcomes somebody by name", func() bool {
 		return strings.Contains(screen.Stdout(), "| Welcome, Customer One | Bronze customer |")
 	})
+}
+
+// A9: a gate that is switched on again with the same seed lets the same people pass once more, and they count. Red where a message of the second run
+// has the id of one of the first, so that the mall takes it for a copy.
+func TestA9_TheSameSeedAgain(t *testing.T) {
+	t.Parallel()
+	m := open(t)
+	gate := m.device("gate-1")
+	first := gate.play("--seed", "5", "--visitors", "3")
+	again := gate.play("--seed", "5", "--visitors", "3")
+	if !reflect.DeepEqual(first, again) {
+		t.Errorf("one seed, and %+v and %+v", first, again)
+	}
+	m.Idle()
+	if got := testmall.Events[event.CustomerDeparted](m.Mall, event.CustomerDepartedV1); len(got) != 6 {
+		t.Errorf("%d departures, want those of two runs", len(got))
+	}
+}
+
+// A9: what a gate holds back when it is stopped is sent, and told. In seed 87 the first message is the only one that 99 percent of loss do not strike.
+func TestA9_StoppedWithSomethingHeldBack(t *testing.T) {
+	t.Parallel()
+	m := open(t)
+	p := m.device("gate-1").begin("--seed", "87", "--loss", "99", "--reorder", "100", "--rate", "20")
+	p.WaitLine("lost")
+	if strings.Contains(p.Stdout(), `"n":0`) {
+		t.Fatalf("the first was not held back: %s", p.Stdout())
+	}
+	p.Signal(syscall.SIGINT)
+	if e := p.Wait(); e.Code != 0 || !strings.Contains(p.Stdout(), `"sent":1,"fault":"reordered"`) {
+		t.Errorf("it ended with %v: %s %s", e, p.Stdout(), p.Stderr())
+	}
+	m.Idle()
+	if got := testmall.Events[event.CustomerArrived](m.Mall, event.CustomerArrivedV1); len(got) != 1 {
+		t.Errorf("%d arrivals", len(got))
+	}
+}
+
+// A device that can never work says so and ends, in place of trying for ever or doing something else.
+func TestDevicesThatCannotWork(t *testing.T) {
+	t.Parallel()
+	binary := testserver.Build(t, "example.org/souk/cmd/souk")
+	mqtt, web := "write mqtt://host:port or mqtts://host:port", "write http://host:port or https://host:port"
+	for _, c := range []struct{ args, says string }{
+		{"gate gate-1", "there is none"},
+		{"display display-1", "there is none"},
+		{"robot robot-1", "there is none"},
+		{"shopper kiosk-1", "there is none"},
+		{"gate gate-1 --password p --server 127.0.0.1:1883", mqtt},
+		{"display display-1 --password p --server http://127.0.0.1:1883", mqtt},
+		{"robot robot-1 --password p --server mqtt://127.0.0.1:1883", web},
+		{"shopper kiosk-1 --token p --server 127.0.0.1:8080", web},
+		{"gate gate-1 --password p --rate 0", "--rate is more than 0"},
+		{"gate gate-1 --password p --rate=-1", "--rate is more than 0"},
+		{"gate gate-1 --password p --visitors=-1", "not less than nothing"},
+		{"shopper kiosk-1 --token p --rate 0", "--rate is more than 0"},
+		{"shopper kiosk-1 --token p --people=-1", "not less than nothing"},
+		{"shopper kiosk-1 --token p --at-once=-1", "not less than nothing"},
+		{"gate gate-1 --password p --admin 127.0.0.1:0 --offline-ms 600001", "a spell lasts 0 to 600000 ms"},
+	} {
+		p := testserver.Command{Args: append([]string{binary, "device"}, strings.Fields(c.args)...)}.Start(t)
+		if e := p.Wait(); e.Code == 0 || !strings.Contains(p.Stderr(), c.says) || strings.Contains(p.Stderr(), "goroutine") {
+			t.Errorf("%s: ended with %v: %s %s", c.args, e, p.Stdout(), p.Stderr())
+		}
+	}
 }
 
 // A9: faults are switched while it runs.

@@ -424,6 +424,28 @@ func (f *floor) first(robot, password string) (*robotsv1.WorkResponse, error) {
 	return m, err
 }
 
+// Whoever shops at a kiosk and is told that the order is ready pays for it there. Red where they leave because there is no bill yet.
+func TestShoppersPay(t *testing.T) {
+	t.Parallel()
+	f := open(t)
+	f.robots("robot", 2)
+	login := strings.TrimSpace(f.Souk("token", "--role", "device", "--subject", "kiosk-1"))
+	out := f.Souk("device", "shopper", "kiosk-1", "--server", f.At("kiosk"), "--token", login, "--people", "8", "--rate", "10", "--patience", "5m")
+	did := map[string]int{}
+	for line := range strings.Lines(out) {
+		var done struct{ What, Refused string }
+		if err := json.Unmarshal([]byte(line), &done); err != nil {
+			t.Fatal(err)
+		}
+		if done.Refused == "" {
+			did[done.What]++
+		}
+	}
+	if did["check out"] != 8 || did["pay"]+did["pay early"] != 8 {
+		t.Errorf("%v:\n%s", did, out)
+	}
+}
+
 // F10: who has no login of a robot is not let in, and one whose login is revoked is sent away within 5 seconds, for good.
 func TestF10_OnlyRobotsWithALogin(t *testing.T) {
 	t.Parallel()

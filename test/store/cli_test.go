@@ -116,7 +116,7 @@ func TestCommandLine(t *testing.T) {
 		}
 	}
 	for args, want := range map[string]int{
-		"order show NOPE": 1, "nonsense": 2, "dlq redrive orders no-key --why x": 1, "dlq redrive orders no-key": 2, "--help": 0, "sales --by colour": 2, "funnel --from noon": 1,
+		"order show NOPE": 1, "nonsense": 2, "dlq redrive orders no-key --why x": 1, "dlq redrive orders no-key": 2, "--help": 0, "help": 0, "help stock receive": 0, "help nonsense": 2, "sales --by colour": 2, "funnel --from noon": 1,
 		"dlq show no-key": 1, "event show nope": 1, "stock show NOPE": 1, "saga retry orders checkout NOPE --why x": 1, "saga abort orders nope ORDER_001 --why x": 1,
 		"saga list --state nope": 2, "up --order-patience 0s": 2, "up --basket-hold=-1m": 2, "run orders --retention=-1h": 2, "up --caller-rate 0": 2, "up --currency euro": 2,
 		"up --payment https://pay.example.org": 2, "up --mqtt-sessions 0": 2, "up --mqtt-filters-each=-1": 2, "run devices --mqtt-sessions 10 --mqtt-sessions-each 11": 2,
@@ -171,6 +171,21 @@ func TestCommandLine(t *testing.T) {
 			t.Errorf("receive at another place: %d %s", code, out)
 		}
 	}
+	// Goods that nobody can order are taken in, and that is said beside the rows, with what to do; of what a shop sells nothing is said.
+	const unsold = "souk: no shop sells a SKU CHEST, so nobody can order it: souk product add PRODUCT PRICE --name NAME --sku CHEST\n"
+	for _, c := range []struct{ args, says string }{
+		{"stock receive CHEST 1 --location attic", unsold},
+		{"stock adjust CHEST --location attic --reason broken -- -1", unsold},
+		{"stock count CHEST 3", unsold},
+		{"product add glass 3.50 --name Glass --sku GL-1", ""},
+		{"stock receive GL-1 1", ""},
+		{"stock receive glass 1", "souk: no shop sells a SKU glass: glass is a product, and its SKU is GL-1; correct it with souk stock adjust\n"},
+	} {
+		p := placeOf(t, dir).start(t, binary, strings.Fields(c.args)...)
+		if e := p.Wait(); e.Code != 0 || p.Stderr() != c.says {
+			t.Errorf("souk %s: exit %d, %q, beside it %q", c.args, e.Code, p.Stdout(), p.Stderr())
+		}
+	}
 	if list := rows(t, binary, dir, "stock", "show", "CHEST"); len(list) != 2 || list[0]["location"] != "attic" || list[1]["available"] != 3.0 {
 		t.Errorf("a SKU that lies at two places: %v", list)
 	}
@@ -185,7 +200,7 @@ func TestCommandLine(t *testing.T) {
 	refused(t, binary, dir, 1, `"many" is not a whole number`, "stock", "count", "CHEST", "many")
 	refused(t, binary, dir, 2, "--reason", "stock", "adjust", "CHEST", "1")
 	changes := rows(t, binary, dir, "event", "tail", "--service", "inventory", "--type", "souk.inventory.StockAdjusted.v1")
-	if len(changes) != 2 || !strings.HasPrefix(changes[0]["actor"].(string), "operator:") || !strings.Contains(fmt.Sprint(changes[0]["data"]), "delta:2") {
+	if len(changes) != 3 || !strings.HasPrefix(changes[1]["actor"].(string), "operator:") || !strings.Contains(fmt.Sprint(changes[1]["data"]), "delta:2") {
 		t.Errorf("who counted 2 more: %v", changes)
 	}
 	if out, code := souk(t, binary, dir, "order", "search"); code != 0 || strings.Contains(out, "HISTORY") || strings.Contains(out, "[{") {

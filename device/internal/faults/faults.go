@@ -40,15 +40,20 @@ func Serve[F any](address, password string, out io.Writer, s Switch[F]) (stop fu
 		case subtle.ConstantTimeCompare(given[:], want[:]) != 1:
 			http.Error(w, "the password is missing or wrong", http.StatusUnauthorized)
 			return
-		case r.URL.Path != "/faults" || r.Method != http.MethodGet && r.Method != http.MethodPut:
-			http.NotFound(w, r)
+		case r.URL.Path != "/faults":
+			http.Error(w, "faults are at /faults", http.StatusNotFound)
+			return
+		case r.Method != http.MethodGet && r.Method != http.MethodPut:
+			w.Header().Set("Allow", "GET, PUT")
+			http.Error(w, "faults are looked at with GET and switched with PUT", http.StatusMethodNotAllowed)
 			return
 		case r.Method == http.MethodPut:
 			var f F
 			d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096))
 			d.DisallowUnknownFields()
 			if err := d.Decode(&f); err != nil {
-				http.Error(w, err.Error(), http.StatusBadRequest)
+				none, _ := json.Marshal(*new(F)) // numbers always encode
+				http.Error(w, fmt.Sprintf("the body is to be faults, such as %s, and is not: %v", none, err), http.StatusBadRequest)
 				return
 			}
 			if err := s.Check(f); err != nil {

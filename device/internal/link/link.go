@@ -16,7 +16,11 @@ import (
 
 	"github.com/eclipse/paho.golang/paho"
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
 )
+
+// badLogin and notAuthorized are the reasons of MQTT 5 for which a login is not taken.
+const badLogin, notAuthorized = 0x86, 0x87
 
 // within bounds one step of a conversation with the server.
 const within = 10 * time.Second
@@ -47,9 +51,9 @@ type Link struct {
 
 // Dial connects, says that the device is there, and subscribes.
 func Dial(ctx context.Context, c Config) (*Link, error) {
-	at, err := url.Parse(c.URL)
-	if err != nil || at.Host == "" || at.Scheme != "mqtt" && at.Scheme != "mqtts" {
-		return nil, fmt.Errorf("server %q: write mqtt://host:port or mqtts://host:port", c.URL)
+	at, err := address(c.URL, "mqtt")
+	if err != nil {
+		return nil, err
 	}
 	var secure *tls.Config
 	if at.Scheme == "mqtts" {
@@ -76,6 +80,46 @@ func Dial(ctx context.Context, c Config) (*Link, error) {
 	}
 	return l, nil
 }
+
+// Check reports what no patience mends: an address that is none, or that there is no password.
+func Check(server, password string) error { return check(server, password, "mqtt") }
+
+// CheckWeb is Check for a device that speaks HTTP.
+func CheckWeb(server, password string) error { return check(server, password, "http") }
+
+func check(server, password, scheme string) error {
+	if _, err := address(server, scheme); err != nil {
+		return err
+	}
+	if password == "" {
+		return errors.New("a device needs the password or token of its login, and there is none")
+	}
+	return nil
+}
+
+// address reads the address of a server: a scheme, or the same with TLS, and a host.
+func address(server, scheme string) (*url.URL, error) {
+	at, err := url.Parse(server)
+	if err != nil || at.Host == "" || at.Scheme != scheme && at.Scheme != scheme+"s" {
+		return nil, fmt.Errorf("server %q: write %s://host:port or %ss://host:port", server, scheme, scheme)
+	}
+	return at, nil
+}
+
+// Why says in words why a server is not reached, without the ports of the connection, which are others each time: so whoever tells each reason once
+// can compare them.
+func Why(err error) string {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op != "dial" {
+		return op.Err.Error()
+	}
+	if asked, ok := errors.AsType[*url.Error](err); ok {
+		return asked.Err.Error()
+	}
+	return err.Error()
+}
+
+// refused says what is wrong with a login that the server does not take. It tells nobody, so this is all that it can be.
+const refused = "the server does not take the login: the id, the password, the store or the kind is not that of the login"
 
 func state(state, session string) []byte {
 	return fmt.Appendf(nil, `{"state":%q,"session":%q,"ts":%q}`, state, session, time.Now().UTC().Format(time.RFC3339Nano))
@@ -116,6 +160,9 @@ func (l *Link) dial3(ctx context.Context, c Config, at *url.URL, secure *tls.Con
 		return settled(ctx, client.Publish(topic, 1, keep, payload))
 	}
 	if err := settled(ctx, client.Connect()); err != nil {
+		if errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword) || errors.Is(err, packets.ErrorRefusedNotAuthorised) {
+			return errors.New(refused)
+		}
 		return err
 	}
 	if len(c.Subscribe) == 0 {
@@ -171,11 +218,15 @@ func (l *Link) dial5(ctx context.Context, c Config, at *url.URL, secure *tls.Con
 		KeepAlive: 15, CleanStart: true,
 		WillMessage: &paho.WillMessage{Topic: c.Connection, Payload: will, QoS: 1, Retain: true},
 	})
-	if err == nil && ack.ReasonCode != 0 {
+	switch {
+	case ack != nil && (ack.ReasonCode == badLogin || ack.ReasonCode == notAuthorized):
+		err = errors.New(refused)
+	case err == nil && ack.ReasonCode != 0:
 		err = fmt.Errorf("the server refuses the connection with code %d", ack.ReasonCode)
 	}
 	if err != nil {
-		return errors.Join(err, conn.Close())
+		_ = conn.Close() // the client may have done so
+		return err
 	}
 	go func() { <-client.Done(); close(l.lost) }()
 	if len(c.Subscribe) == 0 {
