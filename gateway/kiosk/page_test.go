@@ -106,8 +106,13 @@ func (b *browser) post(path string, form url.Values) {
 func (b *browser) send(button string, also ...string) {
 	b.t.Helper()
 	for _, form := range regexp.MustCompile(`(?s)<form[^>]*method="post"[^>]*action="([^"]+)"[^>]*>(.*?)</form>`).FindAllStringSubmatch(b.page, -1) {
-		if !regexp.MustCompile(`(?s)<button[^>]*(aria-label="`+regexp.QuoteMeta(button)+`[^>]*>|>\s*`+regexp.QuoteMeta(button)+`)`).MatchString(form[2]) || strings.Contains(form[2], "disabled") {
+		touched := regexp.MustCompile(`(?s)<button[^>]*(aria-label="` + regexp.QuoteMeta(button) + `[^>]*>|>\s*` + regexp.QuoteMeta(button) + `)`).FindString(form[2])
+		if touched == "" || strings.Contains(form[2], "disabled") {
 			continue
+		}
+		to := form[1]
+		if m := regexp.MustCompile(` formaction="([^"]+)"`).FindStringSubmatch(touched); m != nil {
+			to = m[1]
 		}
 		values := url.Values{}
 		for _, input := range regexp.MustCompile(`<input[^>]*>`).FindAllString(form[2], -1) {
@@ -119,7 +124,7 @@ func (b *browser) send(button string, also ...string) {
 				return strings.NewReplacer("&amp;", "&", "&#43;", "+", "&#34;", `"`).Replace(m[1])
 			}
 			switch {
-			case attr("type") == "checkbox", attr("type") == "radio" && !strings.Contains(input, "checked"):
+			case (attr("type") == "checkbox" || attr("type") == "radio") && !strings.Contains(input, " checked"):
 			case attr("name") != "":
 				values.Add(attr("name"), attr("value"))
 			}
@@ -127,7 +132,7 @@ func (b *browser) send(button string, also ...string) {
 		for i := 0; i < len(also); i += 2 {
 			values.Set(also[i], also[i+1])
 		}
-		b.post(form[1], values)
+		b.post(to, values)
 		return
 	}
 	b.t.Fatalf("%s has no form with %q:\n%s", b.at, button, b.page)
@@ -583,5 +588,29 @@ func (s screenshots) take(name string) {
 	}
 	if err := chromedp.Do(s.ctx, chromedp.EmulateViewport(1280, 800)); err != nil {
 		s.t.Fatal(err)
+	}
+}
+
+// Whoever stands in a part that is drawn anew stays where they are, by the name of where that is. Red when something in it that takes the focus has none.
+func TestWhatIsDrawnAnewKeepsItsPlace(t *testing.T) {
+	t.Parallel()
+	for file, part := range map[string]string{"basket.html": "basket", "order.html": "order", "pay.html": "pay"} {
+		data, err := os.ReadFile(filepath.Join("page", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, text, found := strings.Cut(string(data), `{{define "`+part+`"}}`)
+		if !found {
+			t.Fatalf("%s has no part %s", file, part)
+		}
+		elements := regexp.MustCompile(`<(?:button|a|summary|select|textarea|input)[ >][^>]*`).FindAllString(text, -1)
+		if len(elements) < 4 {
+			t.Fatalf("%s: %q", file, elements)
+		}
+		for _, e := range elements {
+			if !strings.Contains(e, ` id="`) && !strings.Contains(e, `type="hidden"`) {
+				t.Errorf("%s: %s> has no name", file, e)
+			}
+		}
 	}
 }

@@ -99,6 +99,19 @@ if (idle) {
   }, 250);
 }
 
+// What was chosen for the basket goes along with every form. It is told at once as well, since a link takes nothing along.
+const checkout = () => document.querySelector(".checkout");
+addEventListener("change", (e) => {
+  const form = checkout();
+  if (!form?.contains(e.target)) return;
+  fetch("/kiosk/wishes", { method: "POST", body: new URLSearchParams(new FormData(form)), keepalive: true, redirect: "manual" }).catch(() => { /* a form tells it */ });
+});
+addEventListener("formdata", (e) => {
+  const form = checkout();
+  if (!form || e.target === form || e.target.method !== "post") return;
+  for (const [name, value] of new FormData(form)) if (name !== "back") e.formData.set(name, value);
+});
+
 // A form is sent once, however often it is touched.
 addEventListener("submit", (e) => {
   if (e.target.method !== "post") return;
