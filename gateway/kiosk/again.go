@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"example.org/souk/backbone"
@@ -11,27 +12,27 @@ import (
 	"example.org/souk/mall"
 )
 
-// orderAgain puts what can be had of an order into the basket of whoever ordered it: as many pieces of each as were ordered, as far as they are there, less
-// those that the basket holds already. A form that is sent twice fills one basket once. What was left out is said where it leads to.
-func (p *pages) orderAgain(v *visit) error {
-	o, err := p.ownedOrder(v, v.r.PathValue("order"))
+// again puts what can be had of an order, or of a basket that has ended, into the basket of whoever it belongs to: as many pieces of each as were in it, as far as
+// they are there, less those that the basket holds already. A form that is sent twice fills one basket once. What was left out is said where it leads to.
+func (p *pages) again(v *visit) error {
+	of := v.form.Get("of")
+	items, err := p.wantedBefore(v, of)
 	if err != nil {
 		return err
 	}
-	path := "/kiosk/orders/" + o.Order
-	offered, err := p.offered(v.ctx, o.Items)
+	offered, err := p.offered(v.ctx, items)
 	if err != nil {
-		return v.to(path, door.ProblemOf(err).Code)
+		return err
 	}
 	if len(offered) == 0 {
-		return v.to(path, "nothing_there")
+		return door.NewProblem(http.StatusConflict, "nothing_there", "Nothing of it can be had now.")
 	}
 	b, err := p.basketToFill(v)
 	if err != nil {
-		return v.to(path, door.ProblemOf(err).Code)
+		return err
 	}
 	held := piecesOf(b)
-	for _, i := range o.Items {
+	for _, i := range items {
 		lacking := offered[i.Product] - held[i.Product]
 		delete(offered, i.Product)
 		if lacking <= 0 {
@@ -41,13 +42,33 @@ func (p *pages) orderAgain(v *visit) error {
 		// Another number was put in by the same form before, or it is sold no more as of now: either is seen in the basket.
 		refusal, refused := errors.AsType[*backbone.Refusal](err)
 		if err != nil && !errors.Is(err, backbone.ErrDifferentCommand) && (!refused || refusal.Code != "not_sold") {
-			return v.to(path, door.ProblemOf(err).Code)
+			return err
 		}
 	}
-	return v.to("/kiosk/shop?of="+o.Order+"#basket", "")
+	return v.to("/kiosk/shop?of="+of+"#basket", "")
 }
 
-// offered returns of which of the products in an order how many pieces can be had now, and never more than were ordered.
+// wantedBefore returns what was in an order, or in a basket that was given up or has expired, of who shops. An order has the id of its basket.
+func (p *pages) wantedBefore(v *visit, id string) ([]orderedBody, error) {
+	o, err := p.ownedOrder(v, id)
+	if problem, ok := errors.AsType[*door.Problem](err); err == nil || !ok || problem.Status != http.StatusNotFound || v.who == nil || mall.ValidID(id) != nil {
+		return o.Items, err
+	}
+	b, err := p.basket(v.ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if b.Customer != v.who.Subject || b.Status != BasketCanceled {
+		return nil, door.NotFound("basket")
+	}
+	items := make([]orderedBody, len(b.Items))
+	for i, l := range b.Items {
+		items[i] = orderedBody{l.Product, l.Name, l.Quantity, l.Price, l.Total}
+	}
+	return items, nil
+}
+
+// offered returns how many pieces of which products can be had now, and never more than are wanted.
 func (g *gateway) offered(ctx context.Context, items []orderedBody) (map[string]int64, error) {
 	var sold []Product
 	var skus []string
@@ -88,14 +109,14 @@ func piecesOf(b *basketBody) map[string]int64 {
 	return pieces
 }
 
-// leftOut says what of an order did not come into the basket that was filled with it; "" where there is no such order for who shops.
-func (p *pages) leftOut(v *visit, order string, b *basketBody) string {
-	o, err := p.ownedOrder(v, order)
+// leftOut says what was wanted before and did not come into the basket that was filled with it; "" where who shops has wanted no such thing.
+func (p *pages) leftOut(v *visit, of string, b *basketBody) string {
+	items, err := p.wantedBefore(v, of)
 	if err != nil {
 		return ""
 	}
 	held, lacking := piecesOf(b), []string{}
-	for _, i := range o.Items {
+	for _, i := range items {
 		n := i.Quantity - held[i.Product]
 		held[i.Product] = max(held[i.Product]-i.Quantity, 0)
 		if n > 0 {

@@ -58,10 +58,10 @@ func TestAnOrderIsOrderedAgain(t *testing.T) {
 	if visit == nil {
 		t.Fatalf("the form names no visit:\n%s", b.page)
 	}
-	form := url.Values{"visit": {visit[1]}}
+	form := url.Values{"visit": {visit[1]}, "of": {id}}
 	var touches sync.WaitGroup
 	for range 4 { // none of them knows of the basket of another
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.base+"/kiosk/orders/"+id+"/again", strings.NewReader(form.Encode()))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.base+"/kiosk/again", strings.NewReader(form.Encode()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +91,7 @@ func TestAnOrderIsOrderedAgain(t *testing.T) {
 	w.shop.mu.Unlock()
 	b.get("/kiosk/orders/" + id)
 	b.send("Order again")
-	b.sees("All of that order is in your basket.")
+	b.sees("All of it is in your basket.")
 	if pieces, baskets = w.held(); baskets != 1 || pieces["tea"] != 5 || pieces["lamp"] != 2 || pieces["rug"] != 1 {
 		t.Errorf("%d baskets hold %v", baskets, pieces)
 	}
@@ -124,7 +124,7 @@ func TestAnOrderIsOrderedAgain(t *testing.T) {
 	other := w.stand()
 	other.get("/kiosk/shop")
 	other.send("Add Mint tea, 250 g")
-	other.post("/kiosk/orders/"+id+"/again", form)
+	other.post("/kiosk/again", form)
 	other.get("/kiosk/shop?of=" + id)
 	other.sees("Total 6.90 EUR")
 	other.blind("Left out", "Woven rug</span>")
@@ -161,10 +161,10 @@ func TestALineSaysHowManyCanBeHad(t *testing.T) {
 	b := w.stand()
 	b.get("/kiosk/shop")
 	b.send("Add Mint tea, 250 g", "quantity", "3")
-	b.blind("can be had", "<details id=\"wishes\" open")
+	b.blind("can be had", `id="scarce"`)
 	b.send("One Mint tea, 250 g more")
 	b.sees("Only 3 can be had now.", "Take fewer, or choose to wait for the next delivery")
-	if !strings.Contains(b.page, `<details id="wishes" open>`) {
+	if before, _, _ := strings.Cut(b.page, `<details id="wishes"`); strings.Count(b.page, `id="wait"`) != 1 || !strings.Contains(before, `id="wait"`) {
 		t.Error("that it can wait is hidden")
 	}
 	b.send("Add Woven rug")

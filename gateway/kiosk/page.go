@@ -92,7 +92,7 @@ func (g *gateway) showPages() error {
 		"GET /kiosk": p.start, "GET /kiosk/shop": p.shop, "GET /kiosk/orders": p.orders, "GET /kiosk/orders/{order}": p.order, "GET /kiosk/pay": p.payPage,
 		"POST /kiosk/card": p.card, "POST /kiosk/add": p.add, "POST /kiosk/take": p.take, "POST /kiosk/extend": p.extend,
 		"POST /kiosk/language": p.speak, "POST /kiosk/accept": p.accept, "POST /kiosk/drop": p.drop, "POST /kiosk/checkout": p.checkout, "POST /kiosk/leave": p.leave,
-		"POST /kiosk/wishes": p.choose, "POST /kiosk/orders/{order}/again": p.orderAgain,
+		"POST /kiosk/wishes": p.choose, "POST /kiosk/again": p.again,
 		"POST /kiosk/orders/{order}/cancel": p.cancelOrder, "POST /kiosk/orders/{order}/short": p.decideShort, "POST /kiosk/orders/{order}/pay": p.payOrder,
 	} {
 		routes = append(routes, door.Route{Pattern: pattern, Access: access, Handle: p.visited(show)})
@@ -118,8 +118,9 @@ func (g *gateway) functions(t *tongue) template.FuncMap {
 		"clock":   func(at time.Time) string { return at.Local().Format("15:04") },
 		"day":     func(at time.Time) string { return at.Local().Format(t.say("day.layout")) },
 		"stages":  stagesOf, "stage": func(o *orderBody) string { return t.stageOf(o) }, "over": over, "can": mayBeCanceled, "beforehand": beforehand,
-		"pays": func(s *paying) string { return t.say("pay." + s.Status) },
-		"only": func(l lineBody) string { return t.only(*l.Available) },
+		"pays":    func(s *paying) string { return t.say("pay." + s.Status) },
+		"expired": func(b *basketBody) bool { return b.Reason == mall.ReasonBasketExpired },
+		"only":    func(l lineBody) string { return t.only(*l.Available) },
 		"scarce": func(b *basketBody) bool {
 			return slices.ContainsFunc(b.Items, func(l lineBody) bool { return l.Available != nil })
 		},
@@ -152,8 +153,12 @@ type visit struct {
 	ctx  context.Context
 	form url.Values
 	who  *shopper // nil: nobody has a session
+	over bool     // somebody had one, which is over
 	in   *tongue
 }
+
+// withoutSession are the forms that mean the same to whoever has no session any more. What any other asks for would be done for somebody else.
+var withoutSession = map[string]bool{"/kiosk/card": true, "/kiosk/language": true, "/kiosk/leave": true}
 
 // visited finds out who shops, and shows people what went wrong as people want to be told.
 func (p *pages) visited(show func(*visit) error) door.Handler {
@@ -169,6 +174,10 @@ func (p *pages) visited(show func(*visit) error) door.Handler {
 			}
 			v.form = r.Request.PostForm
 			p.wish(v)
+		}
+		if v.over && r.Method == http.MethodPost && !withoutSession[r.URL.Path] {
+			p.remember(w, "shopper", "")
+			return v.to("/kiosk/shop", "visit_over")
 		}
 		err := show(v)
 		if err == nil {
@@ -203,6 +212,7 @@ func (p *pages) recognise(v *visit) error {
 	}
 	principal, err := p.Authority.Verify(cookie.Value, Gate)
 	if err != nil || principal.Role != door.Customer {
+		v.over = true
 		return nil //nolint:nilerr // the session is over
 	}
 	v.who = &shopper{principal, basket, paying, true}
@@ -274,6 +284,10 @@ func (p *pages) write(v *visit, status int, name string, show view) error {
 	if show.Message == "" {
 		show.Message = v.in.sentence(v.r.URL.Query().Get("say"))
 	}
+	if v.over { // a basket is remembered still, for whose it is and signs in again
+		show.Message = v.in.sentence("visit_over")
+		p.remember(v.w, "shopper", "")
+	}
 	show.Here = back(v.r.URL.String())
 	show.Kiosk = v.r.Caller.Role != door.Customer
 	show.IdleMS, show.WarnMS = p.IdleAfter.Milliseconds(), p.WarnFor.Milliseconds()
@@ -335,7 +349,7 @@ func (p *pages) shop(v *visit) error {
 	}
 	if show.Basket != nil && show.Basket.Status == BasketOpen {
 		show.Wishes = p.wished(v, show.Basket.Basket)
-		show.Live = "/kiosk/basket/events?" + url.Values{"back": {show.Back}}.Encode()
+		show.Live = "/kiosk/basket/events?" + url.Values{"back": {show.Back}, "visit": {show.Visit}}.Encode()
 	}
 	return p.write(v, http.StatusOK, "shop.html", show)
 }
@@ -649,7 +663,7 @@ func (p *pages) followBasket(v *visit) error {
 	chosen := p.wished(v, b.Basket) // whoever chooses something else meanwhile keeps it: the script sees to that
 	return p.stay(v, []string{BasketTopic(b.Basket), Prices}, func(ctx context.Context) ([]byte, int64, error) {
 		now, err := p.basket(ctx, b.Basket)
-		return p.part(v.in, "basket", view{Basket: &now, Wishes: chosen, Shopping: true, Kiosk: v.r.Caller.Role != door.Customer, Back: back(v.r.URL.Query().Get("back"))}, now.Version, err)
+		return p.part(v.in, "basket", view{Basket: &now, Wishes: chosen, Visit: v.r.URL.Query().Get("visit"), Back: back(v.r.URL.Query().Get("back"))}, now.Version, err)
 	})
 }
 
