@@ -437,6 +437,9 @@ func TestThePageKeepsItsPlace(t *testing.T) {
 		return `document.querySelector("#more-tea")?.closest(".steps").querySelector(".count").innerText === "` + pieces + `" && document.activeElement.id === "` + focused + `"`
 	}
 	narrow()
+	if page.Value(`document.querySelector(".cards").getBoundingClientRect().top < innerHeight * 2 / 3`) != "true" {
+		t.Error("there are no goods on the first screen of a phone")
+	}
 	sent(page.Touch, "#add-tea", tea("1", "add-tea"))
 	inSight("#add-tea")
 	sent(page.Touch, "#add-lamp", `document.querySelector("#more-lamp")`)
@@ -613,4 +616,52 @@ func TestWhatIsDrawnAnewKeepsItsPlace(t *testing.T) {
 			}
 		}
 	}
+}
+
+// On the screen of a phone no word is broken in its middle, on any page that an order leads over.
+func TestThePageBreaksNoWord(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter = time.Hour })
+	w.listen()
+	page, _ := w.browse(t)
+	page.Do(chromedp.EmulateViewport(360, 740))
+	whole := func() {
+		t.Helper()
+		page.Loaded(`document.getElementById("main")`)
+		if broken := page.Value(`(() => {
+			const broken = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+			while (texts.nextNode()) for (const word of texts.currentNode.data.matchAll(/\S+/g)) {
+				const r = document.createRange();
+				r.setStart(texts.currentNode, word.index);
+				r.setEnd(texts.currentNode, word.index + word[0].length);
+				if (new Set([...r.getClientRects()].map((at) => Math.round(at.top))).size > 1) broken.push(word[0]);
+			}
+			return broken.join(" ");
+		})()`); broken != "" {
+			t.Errorf("%s breaks %s", page.Value("location.pathname"), broken)
+		}
+		if lines := page.Value(`[...document.querySelectorAll(".ordered td, .price, .history strong")].filter((e) => {
+			const r = document.createRange();
+			r.selectNodeContents(e);
+			return new Set([...r.getClientRects()].map((at) => Math.round(at.bottom))).size > 1;
+		}).map((e) => e.innerText).join(", ")`); lines != "" {
+			t.Errorf("%s has a number on two lines: %s", page.Value("location.pathname"), lines)
+		}
+	}
+	page.Go(w.url + "/kiosk/shop")
+	for _, product := range []string{"rug", "tea", "lamp"} {
+		page.Value(`window.before = true`)
+		page.Touch("#add-" + product)
+		page.Loaded(`!window.before && document.querySelector("#more-` + product + `")`)
+	}
+	whole()
+	page.Touch("#order")
+	page.Visible("#stage")
+	whole()
+	w.shop.becomes(w.orderOf().ID, "rejected", func(o *kiosk.Order) { o.SKU = "RUG-01" })
+	page.Visible(".stage.rejected")
+	whole()
+	page.Go(w.url + "/kiosk/orders")
+	page.Visible(".history")
+	whole()
 }
