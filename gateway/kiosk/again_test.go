@@ -201,3 +201,35 @@ func TestALineSaysHowManyCanBeHad(t *testing.T) {
 		t.Errorf("of 40 lamps, 4 teas and 1 rug there are %v", got)
 	}
 }
+
+// What expired is put into a new basket by one touch, once; what was in somebody else's is not.
+func TestWhatExpiredIsPutIntoANewBasket(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes)
+	w.listen()
+	b := w.stand()
+	b.get("/kiosk/shop")
+	b.send("Add Mint tea, 250 g", "quantity", "5")
+	old := b.cookie("basket")
+	w.shop.expires()
+	b.get("/kiosk/shop")
+	b.sees("The time of this basket is over. Nothing of it was ordered.")
+	b.blind("Basket: 5 for")
+	page, at := b.page, b.at
+	b.send("Put it into a new basket")
+	b.sees("Left out: 2 × Mint tea, 250 g.", "Total 20.70 EUR")
+	b.page, b.at = page, at
+	b.send("Put it into a new basket")
+	if pieces, baskets := w.held(); baskets != 1 || pieces["tea"] != 3 {
+		t.Errorf("%d baskets hold %v", baskets, pieces)
+	}
+	b.post("/kiosk/again", url.Values{"of": {b.cookie("basket")}, "visit": {"x"}}) // is open
+	other := w.stand()
+	other.get("/kiosk/shop")
+	other.send("Add Brass lamp")
+	for _, of := range []string{old, "", "nothing", "../shop", strings.Repeat("x", 100)} {
+		other.post("/kiosk/again", url.Values{"of": {of}, "visit": {"x"}})
+		other.sees("This is not here, or not yours to see.", "Total 49.00 EUR")
+		other.blind("Left out")
+	}
+}

@@ -532,6 +532,99 @@ func TestThePageFollowsUntilTheSessionIsOver(t *testing.T) {
 	}
 }
 
+// A basket whose time runs out while it is looked at says so, is not offered any more, and nothing goes on saying that there is a minute left.
+func TestThePageSaysThatABasketExpired(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter = time.Hour })
+	w.listen()
+	page, _ := w.browse(t)
+	page.Do(chromedp.EmulateViewport(360, 740))
+	page.Go(w.url + "/kiosk/shop")
+	page.Touch("#add-tea")
+	page.Visible(".below")
+	kept := func(d time.Duration) {
+		w.shop.mu.Lock()
+		defer w.shop.mu.Unlock()
+		for _, b := range w.shop.baskets {
+			b.Expires = time.Now().Add(d)
+			b.Version++
+			w.shop.hub.Notify(kiosk.BasketTopic(b.ID))
+		}
+	}
+	kept(40 * time.Second)
+	page.Until(`document.querySelector("#say").innerText.includes("one more minute")`)
+	kept(10 * time.Minute) // by another window
+	page.Gone("#say")
+	kept(40 * time.Second)
+	page.Visible("#say")
+	w.shop.mu.Lock()
+	for _, b := range w.shop.baskets {
+		b.Lines[0].Quantity = 2 // by another window
+		b.Version++
+		w.shop.hub.Notify(kiosk.BasketTopic(b.ID))
+	}
+	w.shop.mu.Unlock()
+	page.Until(`document.querySelector(".below").innerText.includes("Basket: 2 for 13.80 EUR")`)
+	w.shop.expires()
+	page.Visible("#put-back")
+	page.Gone(".below")
+	if text := page.Text("#say"); !strings.Contains(text, "The time of this basket is over") {
+		t.Errorf("it says %q", text)
+	}
+	page.KeysAt("#put-back", "\r")
+	page.Loaded(`document.querySelector("#more-tea") && document.querySelector(".below").checkVisibility()`)
+	page.Until(`(() => { const r = document.querySelector("#basket-title").getBoundingClientRect(); return r.top >= 0 && r.bottom <= innerHeight; })()`)
+}
+
+// Who comes back to a page after their session is told that it is over, and nothing that they touch there is done for somebody else. With their card they find their
+// basket again.
+func TestThePageSaysThatAVisitIsOver(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes)
+	w.listen()
+	b := w.stand()
+	end := func() {
+		t.Helper()
+		p, err := w.authority.Verify(b.cookie("shopper"), kiosk.Gate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.authority.RevokeSession(p.Session); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.get("/kiosk")
+	b.send("Go", "card", "1001")
+	b.send("Add Brass lamp")
+	people := len(w.shop.people)
+	for _, touch := range []string{"One Brass lamp more", "One Brass lamp fewer", "Keep it longer", "Order for 49.00 EUR", "Add Mint tea, 250 g", "Keep this choice", "Give the basket up"} {
+		b.get("/kiosk/shop")
+		b.sees("Hello, Amina", "Total 49.00 EUR")
+		end()
+		b.send(touch)
+		b.sees("Your last visit is over. Please begin again.", "There is nothing in it yet")
+		b.blind("Hello, Amina", "Guest")
+		b.get("/kiosk/shop")
+		b.blind("visit is over") // it is said once
+		b.get("/kiosk")
+		b.send("Go", "card", "1001")
+	}
+	if len(w.shop.people) != people || len(w.shop.baskets) != 1 || len(w.shop.orders) != 0 {
+		t.Errorf("%d people, %d baskets and %d orders", len(w.shop.people)-people, len(w.shop.baskets), len(w.shop.orders))
+	}
+	for _, path := range []string{"/kiosk", "/kiosk/shop", "/kiosk/orders", "/kiosk/orders/" + b.cookie("basket")} {
+		end()
+		b.get(path)
+		b.sees("Your last visit is over. Please begin again.")
+		b.get("/kiosk")
+		b.send("Go", "card", "1001")
+	}
+	b.get("/kiosk/shop")
+	end()
+	b.send("Finish") // is what they want
+	b.sees("Thank you for your visit.")
+}
+
 // When nobody is there the page asks whether somebody is. A touch is enough of an answer; where there is none the page begins anew.
 func TestThePageAsksWhetherSomebodyIsThere(t *testing.T) {
 	t.Parallel()
