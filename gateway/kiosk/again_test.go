@@ -216,6 +216,9 @@ func TestWhatExpiredIsPutIntoANewBasket(t *testing.T) {
 	b.sees("The time of this basket is over. Nothing of it was ordered.")
 	b.blind("Basket: 5 for")
 	page, at := b.page, b.at
+	b.send("Begin another one")
+	b.sees("There is nothing in it yet")
+	b.page, b.at = page, at
 	b.send("Put it into a new basket")
 	b.sees("Left out: 2 × Mint tea, 250 g.", "Total 20.70 EUR")
 	b.page, b.at = page, at

@@ -534,6 +534,10 @@ func (p *pages) drop(v *visit) error {
 	if err != nil {
 		return err
 	}
+	if b.Status == BasketCanceled { // another one is to begin
+		p.forget(v, b)
+		return v.to("/kiosk/shop", "")
+	}
 	if err := p.giveUp(v.ctx, v.who.who(v.r), b.ID, "given up by the customer"); err != nil {
 		return err
 	}
