@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"example.org/souk/gateway/kiosk"
@@ -59,7 +60,15 @@ func TestAnOrderIsOrderedAgain(t *testing.T) {
 		t.Fatalf("the form names no visit:\n%s", b.page)
 	}
 	form := url.Values{"visit": {visit[1]}, "of": {id}}
-	var touches sync.WaitGroup
+	var touches, looked sync.WaitGroup
+	var adding atomic.Int64
+	looked.Add(4)
+	w.shop.adding = func() { // all have seen that nothing is in it yet
+		if adding.Add(1) <= 4 {
+			looked.Done()
+			looked.Wait()
+		}
+	}
 	for range 4 { // none of them knows of the basket of another
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.base+"/kiosk/again", strings.NewReader(form.Encode()))
 		if err != nil {
@@ -76,6 +85,7 @@ func TestAnOrderIsOrderedAgain(t *testing.T) {
 		})
 	}
 	touches.Wait()
+	w.shop.adding = nil
 	b.send("Order again")
 	pieces, baskets := w.held()
 	if baskets != 1 || pieces["tea"] != 3 || pieces["lamp"] != 2 || len(pieces) != 2 {

@@ -617,12 +617,17 @@ func TestThePageSaysThatAVisitIsOver(t *testing.T) {
 		b.get(path)
 		b.sees("Your last visit is over. Please begin again.")
 		b.get("/kiosk")
+		b.blind("visit is over")
 		b.send("Go", "card", "1001")
 	}
 	b.get("/kiosk/shop")
+	b.send("Keep this choice", "whenShort", "rest")
 	end()
 	b.send("Finish") // is what they want
 	b.sees("Thank you for your visit.")
+	if c := b.cookie("wishes"); c != "" {
+		t.Errorf("%q is left for whoever comes next", c)
+	}
 }
 
 // When nobody is there the page asks whether somebody is. A touch is enough of an answer; where there is none the page begins anew.

@@ -96,6 +96,7 @@ func TestThePageKeepsWishes(t *testing.T) {
 	page.Touch("#add-lamp")
 	page.Loaded(`document.querySelector("#more-lamp")`)
 	page.KeysAt("#wishes summary", "\r")
+	page.Value(`window.fetch = () => Promise.reject(new Error("the network is slow"))`) // the form takes it along all the same
 	page.KeysAt("#short-rest", " ")
 	page.KeysAt("#wait", " ")
 	const chosen = `document.querySelector("#short-rest").checked && document.querySelector("#wait").checked && document.querySelector("#wishes").open`
