@@ -505,7 +505,7 @@ func TestThePageFollowsUntilTheSessionIsOver(t *testing.T) {
 	page.Go(w.url + "/kiosk/shop")
 	page.Touch("#add-lamp")
 	page.Touch("#order")
-	page.Visible("#stage")
+	page.Loaded(`document.querySelector("#stage")`) // with its script
 	id := w.orderOf().ID
 
 	down.Store(true)
