@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -41,6 +42,7 @@ type lineBody struct {
 	Changed   bool      `json:"changed" doc:"The price of now is another one."`
 	Sold      bool      `json:"sold" doc:"It can be ordered as of now."`
 	Stock     string    `json:"stock" enum:"in_stock,low,out"`
+	Available *int64    `json:"available,omitempty" doc:"How many can be had now, where that is fewer than wanted; missing: enough."`
 }
 
 type quoteBody struct {
@@ -297,6 +299,8 @@ func (g *gateway) basket(ctx context.Context, id string) (basketBody, error) {
 	if len(b.Lines) == 0 {
 		body.Total.Currency = g.Currency
 	}
+	left := map[string]int64{}
+	maps.Copy(left, available)
 	for _, l := range b.Lines {
 		cost, _ := l.Item.Total() // less than all together, which the basket has
 		line := lineBody{
@@ -309,6 +313,10 @@ func (g *gateway) basket(ctx context.Context, id string) (basketBody, error) {
 			}
 			line.Changed = line.Now.Price != line.Price
 			body.PricesChanged = body.PricesChanged || line.Changed || !l.Sold
+			if n := max(left[l.SKU], 0); n < l.Quantity {
+				line.Available = &n
+			}
+			left[l.SKU] -= l.Quantity // another store may sell the same
 		}
 		body.Items = append(body.Items, line)
 	}

@@ -13,6 +13,6 @@
 // Where services run in other processes, what is answered with 202 is taken in while they are away (intake.go): a checkout, and that an order be
 // canceled. All else needs an answer, and is refused with 503 until they are there.
 //
-// What is in stock is told as in_stock, low or out, never in numbers. Amounts are minor units with a currency. Ids
+// What is in stock is told as in_stock, low or out; in numbers only beside a line of a basket that wants more than there is. Amounts are minor units with a currency. Ids
 // are checked here before they go anywhere.
 package kiosk

@@ -11,6 +11,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,6 +61,7 @@ type view struct {
 	More     string // address of the next page; "" at the end
 	Visit    string // makes what a page begins its own
 	Basket   *basketBody
+	Wishes   wishes // of the basket
 	Order    *orderBody
 	Orders   []summaryBody
 	Paying   *paying
@@ -90,6 +92,7 @@ func (g *gateway) showPages() error {
 		"GET /kiosk": p.start, "GET /kiosk/shop": p.shop, "GET /kiosk/orders": p.orders, "GET /kiosk/orders/{order}": p.order, "GET /kiosk/pay": p.payPage,
 		"POST /kiosk/card": p.card, "POST /kiosk/add": p.add, "POST /kiosk/take": p.take, "POST /kiosk/extend": p.extend,
 		"POST /kiosk/language": p.speak, "POST /kiosk/accept": p.accept, "POST /kiosk/drop": p.drop, "POST /kiosk/checkout": p.checkout, "POST /kiosk/leave": p.leave,
+		"POST /kiosk/wishes": p.choose, "POST /kiosk/again": p.again,
 		"POST /kiosk/orders/{order}/cancel": p.cancelOrder, "POST /kiosk/orders/{order}/short": p.decideShort, "POST /kiosk/orders/{order}/pay": p.payOrder,
 	} {
 		routes = append(routes, door.Route{Pattern: pattern, Access: access, Handle: p.visited(show)})
@@ -115,7 +118,12 @@ func (g *gateway) functions(t *tongue) template.FuncMap {
 		"clock":   func(at time.Time) string { return at.Local().Format("15:04") },
 		"day":     func(at time.Time) string { return at.Local().Format(t.say("day.layout")) },
 		"stages":  stagesOf, "stage": func(o *orderBody) string { return t.stageOf(o) }, "over": over, "can": mayBeCanceled, "beforehand": beforehand,
-		"pays": func(s *paying) string { return t.say("pay." + s.Status) },
+		"pays":    func(s *paying) string { return t.say("pay." + s.Status) },
+		"expired": func(b *basketBody) bool { return b.Reason == mall.ReasonBasketExpired },
+		"only":    func(l lineBody) string { return t.only(*l.Available) },
+		"scarce": func(b *basketBody) bool {
+			return slices.ContainsFunc(b.Items, func(l lineBody) bool { return l.Available != nil })
+		},
 		"pieces": func(items []lineBody) (n int64) {
 			for _, i := range items {
 				n += i.Quantity
@@ -145,8 +153,12 @@ type visit struct {
 	ctx  context.Context
 	form url.Values
 	who  *shopper // nil: nobody has a session
+	over bool     // somebody had one, which is over
 	in   *tongue
 }
+
+// withoutSession are the forms that mean the same to whoever has no session any more. What any other asks for would be done for somebody else.
+var withoutSession = map[string]bool{"/kiosk/card": true, "/kiosk/language": true, "/kiosk/leave": true}
 
 // visited finds out who shops, and shows people what went wrong as people want to be told.
 func (p *pages) visited(show func(*visit) error) door.Handler {
@@ -161,6 +173,11 @@ func (p *pages) visited(show func(*visit) error) door.Handler {
 				return door.NewProblem(http.StatusBadRequest, "malformed_form", "The form did not arrive whole.")
 			}
 			v.form = r.Request.PostForm
+			p.wish(v)
+		}
+		if v.over && r.Method == http.MethodPost && !withoutSession[r.URL.Path] {
+			p.remember(w, "shopper", "")
+			return v.to("/kiosk/shop", "visit_over")
 		}
 		err := show(v)
 		if err == nil {
@@ -195,6 +212,7 @@ func (p *pages) recognise(v *visit) error {
 	}
 	principal, err := p.Authority.Verify(cookie.Value, Gate)
 	if err != nil || principal.Role != door.Customer {
+		v.over = true
 		return nil //nolint:nilerr // the session is over
 	}
 	v.who = &shopper{principal, basket, paying, true}
@@ -256,6 +274,7 @@ func back(path string) string {
 	}
 	q := u.Query()
 	q.Del("say")
+	q.Del("of")
 	u.RawQuery = q.Encode()
 	return u.String()
 }
@@ -264,6 +283,10 @@ func back(path string) string {
 func (p *pages) write(v *visit, status int, name string, show view) error {
 	if show.Message == "" {
 		show.Message = v.in.sentence(v.r.URL.Query().Get("say"))
+	}
+	if v.over { // a basket is remembered still, for whose it is and signs in again
+		show.Message = v.in.sentence("visit_over")
+		p.remember(v.w, "shopper", "")
 	}
 	show.Here = back(v.r.URL.String())
 	show.Kiosk = v.r.Caller.Role != door.Customer
@@ -321,8 +344,12 @@ func (p *pages) shop(v *visit) error {
 		return err
 	}
 	show.Back = back(v.r.URL.String())
+	if of := q.Get("of"); of != "" {
+		show.Message = p.leftOut(v, of, show.Basket)
+	}
 	if show.Basket != nil && show.Basket.Status == BasketOpen {
-		show.Live = "/kiosk/basket/events?" + url.Values{"back": {show.Back}}.Encode()
+		show.Wishes = p.wished(v, show.Basket.Basket)
+		show.Live = "/kiosk/basket/events?" + url.Values{"back": {show.Back}, "visit": {show.Visit}}.Encode()
 	}
 	return p.write(v, http.StatusOK, "shop.html", show)
 }
@@ -429,23 +456,29 @@ func (p *pages) add(v *visit) error {
 			return err
 		}
 	}
-	b, err := p.ownedBasket(v)
+	b, err := p.basketToFill(v)
 	if err != nil {
 		return err
-	}
-	if b == nil || b.Status != BasketOpen {
-		started, err := p.gateway.start(v.ctx, v.who.who(v.r), v.who.Subject, v.key("visit"))
-		if err != nil {
-			return err
-		}
-		p.remember(v.w, "basket", started.Basket)
-		b = &started
 	}
 	seen := mall.Money{Amount: amount, Currency: v.form.Get("currency")}
 	if err := p.addItem(v.ctx, v.who.who(v.r), b.Basket, v.form.Get("product"), quantity, seen, v.key("key")); err != nil {
 		return err
 	}
 	return v.to(back(v.form.Get("back")), "")
+}
+
+// basketToFill returns the open basket of who shops. Where there is none it begins one, which the browser remembers: one for each visit that a form names.
+func (p *pages) basketToFill(v *visit) (*basketBody, error) {
+	b, err := p.ownedBasket(v)
+	if err != nil || b != nil && b.Status == BasketOpen {
+		return b, err
+	}
+	started, err := p.gateway.start(v.ctx, v.who.who(v.r), v.who.Subject, v.key("visit"))
+	if err != nil {
+		return nil, err
+	}
+	p.remember(v.w, "basket", started.Basket)
+	return &started, nil
 }
 
 func (p *pages) take(v *visit) error {
@@ -501,6 +534,10 @@ func (p *pages) drop(v *visit) error {
 	if err != nil {
 		return err
 	}
+	if b.Status == BasketCanceled { // another one is to begin
+		p.forget(v, b)
+		return v.to("/kiosk/shop", "")
+	}
 	if err := p.giveUp(v.ctx, v.who.who(v.r), b.ID, "given up by the customer"); err != nil {
 		return err
 	}
@@ -545,6 +582,7 @@ func (p *pages) leave(v *visit) error {
 	}
 	p.remember(v.w, "basket", "")
 	p.remember(v.w, "payment", "")
+	p.remember(v.w, "wishes", "")
 	p.remember(v.w, "shopper", "")
 	p.remember(v.w, "language", "")
 	if v.who != nil && v.who.kiosk {
@@ -566,9 +604,8 @@ func (p *pages) orders(v *visit) error {
 	return p.write(v, http.StatusOK, "orders.html", view{Title: "orders.yours", Orders: list})
 }
 
-// ownedOrder returns the order of the path, if it belongs to who shops.
-func (p *pages) ownedOrder(v *visit) (orderBody, error) {
-	id := v.r.PathValue("order")
+// ownedOrder returns an order, if it belongs to who shops.
+func (p *pages) ownedOrder(v *visit, id string) (orderBody, error) {
 	if v.who == nil || mall.ValidID(id) != nil {
 		return orderBody{}, door.NotFound("order")
 	}
@@ -580,17 +617,18 @@ func (p *pages) ownedOrder(v *visit) (orderBody, error) {
 }
 
 func (p *pages) order(v *visit) error {
-	o, err := p.ownedOrder(v)
+	o, err := p.ownedOrder(v, v.r.PathValue("order"))
 	if err != nil {
 		return err
 	}
 	p.freeOfNothing(v, &o)
-	return p.write(v, http.StatusOK, "order.html", view{Title: "order", Order: &o, Live: "/kiosk/orders/" + o.Order + "/events"})
+	visit := rand.Text()
+	return p.write(v, http.StatusOK, "order.html", view{Title: "order", Order: &o, Visit: visit, Live: "/kiosk/orders/" + o.Order + "/events?visit=" + visit})
 }
 
 // changed does something to the order of the path and shows it again.
 func (p *pages) changed(v *visit, say string, do func(o orderBody) error) error {
-	o, err := p.ownedOrder(v)
+	o, err := p.ownedOrder(v, v.r.PathValue("order"))
 	if err != nil {
 		return err
 	}
@@ -626,21 +664,23 @@ func (p *pages) followBasket(v *visit) error {
 	if b == nil {
 		return door.NotFound("basket")
 	}
+	chosen := p.wished(v, b.Basket) // whoever chooses something else meanwhile keeps it: the script sees to that
 	return p.stay(v, []string{BasketTopic(b.Basket), Prices}, func(ctx context.Context) ([]byte, int64, error) {
 		now, err := p.basket(ctx, b.Basket)
-		return p.part(v.in, "basket", view{Basket: &now, Shopping: true, Kiosk: v.r.Caller.Role != door.Customer, Back: back(v.r.URL.Query().Get("back"))}, now.Version, err)
+		return p.part(v.in, "basket", view{Basket: &now, Wishes: chosen, Visit: v.r.URL.Query().Get("visit"), Back: back(v.r.URL.Query().Get("back"))}, now.Version, err)
 	})
 }
 
 func (p *pages) followOrder(v *visit) error {
-	o, err := p.ownedOrder(v)
+	o, err := p.ownedOrder(v, v.r.PathValue("order"))
 	if err != nil {
 		return err
 	}
+	visit := v.r.URL.Query().Get("visit") // of the page, so that its forms stay the same
 	return p.stay(v, []string{OrderTopic(o.Order), BasketTopic(o.Order)}, func(ctx context.Context) ([]byte, int64, error) {
 		now, err := p.gateway.order(ctx, o.Order)
 		p.freeOfNothing(v, &now)
-		return p.part(v.in, "order", view{Order: &now, Kiosk: v.r.Caller.Role != door.Customer}, now.Version, err)
+		return p.part(v.in, "order", view{Order: &now, Visit: visit, Kiosk: v.r.Caller.Role != door.Customer}, now.Version, err)
 	})
 }
 
@@ -688,6 +728,14 @@ func stagesOf(o *orderBody) []stage {
 		}
 	}
 	return list
+}
+
+// only says how many can be had of what more is wanted of.
+func (t *tongue) only(available int64) string {
+	if available == 0 {
+		return t.say("basket.none")
+	}
+	return t.say("basket.only", available)
 }
 
 // stageOf says in a sentence how an order stands.

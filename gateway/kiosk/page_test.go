@@ -106,8 +106,13 @@ func (b *browser) post(path string, form url.Values) {
 func (b *browser) send(button string, also ...string) {
 	b.t.Helper()
 	for _, form := range regexp.MustCompile(`(?s)<form[^>]*method="post"[^>]*action="([^"]+)"[^>]*>(.*?)</form>`).FindAllStringSubmatch(b.page, -1) {
-		if !regexp.MustCompile(`(?s)<button[^>]*(aria-label="`+regexp.QuoteMeta(button)+`[^>]*>|>\s*`+regexp.QuoteMeta(button)+`)`).MatchString(form[2]) || strings.Contains(form[2], "disabled") {
+		touched := regexp.MustCompile(`(?s)<button[^>]*(aria-label="` + regexp.QuoteMeta(button) + `[^>]*>|>\s*` + regexp.QuoteMeta(button) + `)`).FindString(form[2])
+		if touched == "" || strings.Contains(form[2], "disabled") {
 			continue
+		}
+		to := form[1]
+		if m := regexp.MustCompile(` formaction="([^"]+)"`).FindStringSubmatch(touched); m != nil {
+			to = m[1]
 		}
 		values := url.Values{}
 		for _, input := range regexp.MustCompile(`<input[^>]*>`).FindAllString(form[2], -1) {
@@ -119,7 +124,7 @@ func (b *browser) send(button string, also ...string) {
 				return strings.NewReplacer("&amp;", "&", "&#43;", "+", "&#34;", `"`).Replace(m[1])
 			}
 			switch {
-			case attr("type") == "checkbox", attr("type") == "radio" && !strings.Contains(input, "checked"):
+			case (attr("type") == "checkbox" || attr("type") == "radio") && !strings.Contains(input, " checked"):
 			case attr("name") != "":
 				values.Add(attr("name"), attr("value"))
 			}
@@ -127,7 +132,7 @@ func (b *browser) send(button string, also ...string) {
 		for i := 0; i < len(also); i += 2 {
 			values.Set(also[i], also[i+1])
 		}
-		b.post(form[1], values)
+		b.post(to, values)
 		return
 	}
 	b.t.Fatalf("%s has no form with %q:\n%s", b.at, button, b.page)
@@ -432,6 +437,9 @@ func TestThePageKeepsItsPlace(t *testing.T) {
 		return `document.querySelector("#more-tea")?.closest(".steps").querySelector(".count").innerText === "` + pieces + `" && document.activeElement.id === "` + focused + `"`
 	}
 	narrow()
+	if page.Value(`document.querySelector(".cards").getBoundingClientRect().top < innerHeight * 2 / 3`) != "true" {
+		t.Error("there are no goods on the first screen of a phone")
+	}
 	sent(page.Touch, "#add-tea", tea("1", "add-tea"))
 	inSight("#add-tea")
 	sent(page.Touch, "#add-lamp", `document.querySelector("#more-lamp")`)
@@ -497,7 +505,7 @@ func TestThePageFollowsUntilTheSessionIsOver(t *testing.T) {
 	page.Go(w.url + "/kiosk/shop")
 	page.Touch("#add-lamp")
 	page.Touch("#order")
-	page.Visible("#stage")
+	page.Loaded(`document.querySelector("#stage")`) // with its script
 	id := w.orderOf().ID
 
 	down.Store(true)
@@ -521,6 +529,104 @@ func TestThePageFollowsUntilTheSessionIsOver(t *testing.T) {
 	page.Gone("#stage")
 	if text := page.Text("main"); !strings.Contains(text, "Sorry") {
 		t.Errorf("whoever comes next sees %q", text)
+	}
+}
+
+// A basket whose time runs out while it is looked at says so, is not offered any more, and nothing goes on saying that there is a minute left.
+func TestThePageSaysThatABasketExpired(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter = time.Hour })
+	w.listen()
+	page, _ := w.browse(t)
+	page.Do(chromedp.EmulateViewport(360, 740))
+	page.Go(w.url + "/kiosk/shop")
+	page.Touch("#add-tea")
+	page.Visible(".below")
+	kept := func(d time.Duration) {
+		w.shop.mu.Lock()
+		defer w.shop.mu.Unlock()
+		for _, b := range w.shop.baskets {
+			b.Expires = time.Now().Add(d)
+			b.Version++
+			w.shop.hub.Notify(kiosk.BasketTopic(b.ID))
+		}
+	}
+	kept(40 * time.Second)
+	page.Until(`document.querySelector("#say").innerText.includes("one more minute")`)
+	kept(10 * time.Minute) // by another window
+	page.Gone("#say")
+	kept(40 * time.Second)
+	page.Visible("#say")
+	w.shop.mu.Lock()
+	for _, b := range w.shop.baskets {
+		b.Lines[0].Quantity = 2 // by another window
+		b.Version++
+		w.shop.hub.Notify(kiosk.BasketTopic(b.ID))
+	}
+	w.shop.mu.Unlock()
+	page.Until(`document.querySelector(".below").innerText.includes("Basket: 2 for 13.80 EUR")`)
+	w.shop.expires()
+	page.Visible("#put-back")
+	page.Gone(".below")
+	if text := page.Text("#say"); !strings.Contains(text, "The time of this basket is over") {
+		t.Errorf("it says %q", text)
+	}
+	page.KeysAt("#put-back", "\r")
+	page.Loaded(`document.querySelector("#more-tea") && document.querySelector(".below").checkVisibility()`)
+	page.Until(`(() => { const r = document.querySelector("#basket-title").getBoundingClientRect(); return r.top >= 0 && r.bottom <= innerHeight; })()`)
+}
+
+// Who comes back to a page after their session is told that it is over, and nothing that they touch there is done for somebody else. With their card they find their
+// basket again.
+func TestThePageSaysThatAVisitIsOver(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes)
+	w.listen()
+	b := w.stand()
+	end := func() {
+		t.Helper()
+		p, err := w.authority.Verify(b.cookie("shopper"), kiosk.Gate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.authority.RevokeSession(p.Session); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.get("/kiosk")
+	b.send("Go", "card", "1001")
+	b.send("Add Brass lamp")
+	people := len(w.shop.people)
+	for _, touch := range []string{"One Brass lamp more", "One Brass lamp fewer", "Keep it longer", "Order for 49.00 EUR", "Add Mint tea, 250 g", "Keep this choice", "Give the basket up"} {
+		b.get("/kiosk/shop")
+		b.sees("Hello, Amina", "Total 49.00 EUR")
+		end()
+		b.send(touch)
+		b.sees("Your last visit is over. Please begin again.", "There is nothing in it yet")
+		b.blind("Hello, Amina", "Guest")
+		b.get("/kiosk/shop")
+		b.blind("visit is over") // it is said once
+		b.get("/kiosk")
+		b.send("Go", "card", "1001")
+	}
+	if len(w.shop.people) != people || len(w.shop.baskets) != 1 || len(w.shop.orders) != 0 {
+		t.Errorf("%d people, %d baskets and %d orders", len(w.shop.people)-people, len(w.shop.baskets), len(w.shop.orders))
+	}
+	for _, path := range []string{"/kiosk", "/kiosk/shop", "/kiosk/orders", "/kiosk/orders/" + b.cookie("basket")} {
+		end()
+		b.get(path)
+		b.sees("Your last visit is over. Please begin again.")
+		b.get("/kiosk")
+		b.blind("visit is over")
+		b.send("Go", "card", "1001")
+	}
+	b.get("/kiosk/shop")
+	b.send("Keep this choice", "whenShort", "rest")
+	end()
+	b.send("Finish") // is what they want
+	b.sees("Thank you for your visit.")
+	if c := b.cookie("wishes"); c != "" {
+		t.Errorf("%q is left for whoever comes next", c)
 	}
 }
 
@@ -584,4 +690,76 @@ func (s screenshots) take(name string) {
 	if err := chromedp.Do(s.ctx, chromedp.EmulateViewport(1280, 800)); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// Whoever stands in a part that is drawn anew stays where they are, by the name of where that is. Red when something in it that takes the focus has none.
+func TestWhatIsDrawnAnewKeepsItsPlace(t *testing.T) {
+	t.Parallel()
+	for file, part := range map[string]string{"basket.html": "basket", "order.html": "order", "pay.html": "pay"} {
+		data, err := os.ReadFile(filepath.Join("page", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, text, found := strings.Cut(string(data), `{{define "`+part+`"}}`)
+		if !found {
+			t.Fatalf("%s has no part %s", file, part)
+		}
+		elements := regexp.MustCompile(`<(?:button|a|summary|select|textarea|input)[ >][^>]*`).FindAllString(text, -1)
+		if len(elements) < 4 {
+			t.Fatalf("%s: %q", file, elements)
+		}
+		for _, e := range elements {
+			if !strings.Contains(e, ` id="`) && !strings.Contains(e, `type="hidden"`) {
+				t.Errorf("%s: %s> has no name", file, e)
+			}
+		}
+	}
+}
+
+// On the screen of a phone no word is broken in its middle, on any page that an order leads over.
+func TestThePageBreaksNoWord(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter = time.Hour })
+	w.listen()
+	page, _ := w.browse(t)
+	page.Do(chromedp.EmulateViewport(360, 740))
+	whole := func() {
+		t.Helper()
+		page.Loaded(`document.getElementById("main")`)
+		if broken := page.Value(`(() => {
+			const broken = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+			while (texts.nextNode()) for (const word of texts.currentNode.data.matchAll(/\S+/g)) {
+				const r = document.createRange();
+				r.setStart(texts.currentNode, word.index);
+				r.setEnd(texts.currentNode, word.index + word[0].length);
+				if (new Set([...r.getClientRects()].map((at) => Math.round(at.top))).size > 1) broken.push(word[0]);
+			}
+			return broken.join(" ");
+		})()`); broken != "" {
+			t.Errorf("%s breaks %s", page.Value("location.pathname"), broken)
+		}
+		if lines := page.Value(`[...document.querySelectorAll(".ordered td, .price, .history strong")].filter((e) => {
+			const r = document.createRange();
+			r.selectNodeContents(e);
+			return new Set([...r.getClientRects()].map((at) => Math.round(at.bottom))).size > 1;
+		}).map((e) => e.innerText).join(", ")`); lines != "" {
+			t.Errorf("%s has a number on two lines: %s", page.Value("location.pathname"), lines)
+		}
+	}
+	page.Go(w.url + "/kiosk/shop")
+	for _, product := range []string{"rug", "tea", "lamp"} {
+		page.Value(`window.before = true`)
+		page.Touch("#add-" + product)
+		page.Loaded(`!window.before && document.querySelector("#more-` + product + `")`)
+	}
+	whole()
+	page.Touch("#order")
+	page.Visible("#stage")
+	whole()
+	w.shop.becomes(w.orderOf().ID, "rejected", func(o *kiosk.Order) { o.SKU = "RUG-01" })
+	page.Visible(".stage.rejected")
+	whole()
+	page.Go(w.url + "/kiosk/orders")
+	page.Visible(".history")
+	whole()
 }

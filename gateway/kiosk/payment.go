@@ -225,6 +225,7 @@ func (p *pages) void(v *visit, payment string) error {
 func (p *pages) forget(v *visit, b Basket) {
 	if v.who.basket == b.ID {
 		p.remember(v.w, "basket", "")
+		p.remember(v.w, "wishes", "")
 	}
 	if show, err := p.payment(v.ctx, b, url.Values{"attempt": {strconv.Itoa(maxAttempts)}}); err == nil {
 		_, _ = p.free(v, attempt{b.ID, b.Total, show.Attempt}) // payments frees it otherwise

@@ -50,6 +50,7 @@ type shop struct {
 	placed     bool                       // orders are placed as soon as a basket is checked out
 	unserved   string                     // type of the commands whose service is away
 	meanwhile  func(*kiosk.Basket)        // happens to a basket after a checkout has looked at it
+	adding     func()                     // happens before something is added, after its basket was looked at
 	log        []command.Command
 	actors     []string
 }
@@ -281,6 +282,9 @@ func (s *shop) Start(_ context.Context, basket, customer string) (command.StartB
 
 func (s *shop) Add(_ context.Context, basket, product string, quantity int64, seen mall.Money) (command.AddItem, error) {
 	c := command.AddItem{Basket: basket, Item: mall.Item{Product: product, Quantity: quantity}}
+	if s.adding != nil {
+		s.adding()
+	}
 	done, err := s.read()
 	if err != nil {
 		return c, err

@@ -23,6 +23,13 @@ const show = (html) => {
   if (focused && document.getElementById(focused)) document.getElementById(focused).focus();
   else if (decide && !show.decided) decide.focus();
   show.decided = Boolean(decide);
+  const ended = document.getElementById("ended");
+  if (ended) say(ended.textContent);
+  const below = document.querySelector(".below"), pieces = document.getElementById("pieces");
+  if (below) {
+    below.hidden = !pieces;
+    if (pieces) below.textContent = pieces.textContent;
+  }
   tick();
   goOn();
 };
@@ -62,16 +69,18 @@ async function ask() {
 }
 if (live && live.dataset.live) follow();
 
-// The time for which the basket is kept. It is told aloud at one minute, not every second.
+// The time for which the basket is kept. It is told aloud at one minute, not every second, and taken back where it is kept for longer after all.
 let told = false;
 function tick() {
-  const kept = document.getElementById("kept");
+  const kept = document.getElementById("kept"), box = document.getElementById("say");
   if (!kept) return;
   const seconds = Math.max(0, Math.round((Date.parse(kept.dateTime) - Date.now()) / 1000));
   document.getElementById("left").textContent = `(${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")})`;
   kept.closest(".held").classList.toggle("soon", seconds <= 60);
-  if (seconds > 60) told = false;
-  else if (!told && seconds > 0) {
+  if (seconds > 60) {
+    if (told && box.textContent === kept.dataset.soon) box.hidden = true;
+    told = false;
+  } else if (!told && seconds > 0) {
     told = true;
     say(kept.dataset.soon);
   }
@@ -98,6 +107,24 @@ if (idle) {
     if (quiet >= after + warn) document.getElementById("idle-end").submit();
   }, 250);
 }
+
+// What was chosen for the basket goes along with every form. It is told at once as well, since a link takes nothing along; what was told last holds.
+const checkout = () => document.querySelector(".checkout");
+let telling = new AbortController();
+addEventListener("change", (e) => {
+  const form = checkout();
+  if (!form?.contains(e.target)) return;
+  telling.abort();
+  telling = new AbortController();
+  fetch("/kiosk/wishes", { method: "POST", body: new URLSearchParams(new FormData(form)), keepalive: true, redirect: "manual", signal: telling.signal })
+    .catch(() => { /* a form tells it */ });
+});
+addEventListener("formdata", (e) => {
+  const form = checkout();
+  if (!form || e.target === form || e.target.method !== "post") return;
+  telling.abort();
+  for (const [name, value] of new FormData(form)) if (name !== "back") e.formData.set(name, value);
+});
 
 // A form is sent once, however often it is touched.
 addEventListener("submit", (e) => {
