@@ -44,6 +44,14 @@ type share struct {
 	timers     []timerOp
 	calls      []callOp
 	dirtySagas []*sagaEntry
+	wanted     wanted
+}
+
+// wanted is what the units that run next need of a service, and is not there yet.
+type wanted struct {
+	answers []string
+	streams []*entry
+	sagas   []driver.SagaKey
 }
 
 type timerOp struct {
@@ -130,7 +138,7 @@ func (b *batch) undo(m batchMark) {
 	}
 }
 
-// prefetch loads what the units say they need, in one round a service.
+// prefetch loads what the units say they need, in one round a service. What is there already, from units before them, stays.
 func (b *batch) prefetch(units []*unit) error {
 	for _, u := range units {
 		if u.answerID == "" && len(u.streams) == 0 && u.saga.Name == "" {
@@ -140,16 +148,15 @@ func (b *batch) prefetch(units []*unit) error {
 		if u.answerID != "" {
 			if _, ok := s.answers[u.answerID]; !ok {
 				s.answers[u.answerID] = nil
+				s.wanted.answers = append(s.wanted.answers, u.answerID)
 			}
 		}
 		for _, ref := range u.streams {
-			name := ref.Stream()
-			if s.streams[name] == nil {
-				s.streams[name] = &entry{ref: ref, stream: name, version: -1}
-			}
+			s.want(ref)
 		}
 		if u.saga.Name != "" && s.sagas[u.saga] == nil {
 			s.sagas[u.saga] = &sagaEntry{row: driver.Saga{SagaKey: u.saga}}
+			s.wanted.sagas = append(s.wanted.sagas, u.saga)
 		}
 	}
 	for _, s := range b.services {
@@ -164,6 +171,16 @@ func (b *batch) prefetch(units []*unit) error {
 		}
 	}
 	return b.loadInbox(units)
+}
+
+// want has a stream loaded before the next units run, if it is not there yet.
+func (s *share) want(ref Ref) {
+	name := ref.Stream()
+	if s.streams[name] == nil {
+		e := &entry{ref: ref, stream: name, version: -1}
+		s.streams[name] = e
+		s.wanted.streams = append(s.wanted.streams, e)
+	}
 }
 
 // foresee names the streams that the sagas of a batch may decide on. Where other processes write too all streams have to be
@@ -186,9 +203,7 @@ func (b *batch) foresee(units []*unit) {
 			continue
 		}
 		for _, ref := range u.host.localStreams(def, e.state.Data) {
-			if name := ref.Stream(); s.streams[name] == nil {
-				s.streams[name] = &entry{ref: ref, stream: name, version: -1}
-			}
+			s.want(ref)
 		}
 	}
 }
@@ -217,11 +232,7 @@ func (h *host) localStreams(def SagaDefinition, data []byte) (refs []Ref) {
 
 func (b *batch) prefetchShare(s *share) error {
 	name, ctx := s.host.svc.Name, context.Background()
-	if len(s.answers) > 0 {
-		ids := make([]string, 0, len(s.answers))
-		for id := range s.answers {
-			ids = append(ids, id)
-		}
+	if ids := s.wanted.answers; len(ids) > 0 {
 		found, err := b.tx.Answers(ctx, name, ids)
 		if err != nil {
 			return err
@@ -231,8 +242,8 @@ func (b *batch) prefetchShare(s *share) error {
 		}
 	}
 	var entries []*entry
-	for stream, e := range s.streams {
-		if cached := s.host.cachedStream(stream); cached != nil {
+	for _, e := range s.wanted.streams {
+		if cached := s.host.cachedStream(e.stream); cached != nil {
 			*e = *cached
 			if b.w.store.Powers().Exclusive {
 				continue
@@ -240,14 +251,15 @@ func (b *batch) prefetchShare(s *share) error {
 		}
 		entries = append(entries, e)
 	}
+	s.wanted = wanted{}
 	return b.load(s, entries)
 }
 
 func (b *batch) prefetchSagas(s *share) error {
 	var keys []driver.SagaKey
-	for k, e := range s.sagas {
+	for _, k := range s.wanted.sagas {
 		if cached := s.host.cachedSaga(k); cached != nil {
-			*e = *cached
+			*s.sagas[k] = *cached
 			continue
 		}
 		keys = append(keys, k)

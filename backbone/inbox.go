@@ -75,7 +75,9 @@ func (b *batch) loadInbox(units []*unit) error {
 		if err != nil {
 			return err
 		}
-		s.inbox = make(map[inboxKey]string, len(rows))
+		if s.inbox == nil {
+			s.inbox = make(map[inboxKey]string, len(rows))
+		}
 		for i := range rows {
 			s.inbox[keyOf(&rows[i])] = hashes[i]
 		}

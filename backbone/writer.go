@@ -64,6 +64,9 @@ func (u *unit) granted() bool { return u.handler != nil && u.handler.isGranted()
 type writer struct {
 	r     *Runtime
 	store driver.Store
+	// joins says that a batch takes in what comes while it runs. Where other processes write too all that it locks is locked together, so
+	// nothing can be added.
+	joins bool
 
 	mu      sync.Mutex
 	wake    sync.Cond
@@ -77,7 +80,7 @@ type writer struct {
 }
 
 func newWriter(r *Runtime, store driver.Store) *writer {
-	w := &writer{r: r, store: store, ended: make(chan struct{})}
+	w := &writer{r: r, store: store, joins: store.Powers().Exclusive, ended: make(chan struct{})}
 	w.wake.L, w.idle.L = &w.mu, &w.mu
 	return w
 }
@@ -131,34 +134,51 @@ func (w *writer) loop() {
 			w.mu.Unlock()
 			return
 		}
-		n := w.next()
-		units := append(w.spare[:0], w.queue[:n]...)
-		rest := copy(w.queue, w.queue[n:])
-		clear(w.queue[rest:])
-		w.queue = w.queue[:rest]
-		for _, u := range units {
-			if u.direct {
-				w.direct--
-			}
-		}
+		units := w.take(w.spare[:0], max(w.next(), 1))
 		w.busy = true
 		w.mu.Unlock()
-		w.work(units, 0)
-		clear(units)
+		join := w.join
+		if !w.joins || units[0].alone {
+			join = nil
+		}
+		w.work(units, 0, join)
+		clear(units[:cap(units)])
 		w.spare = units
 	}
 }
 
-// next says how many of the queue make the next batch: a unit that must run alone
-// ends the batch before it.
+// next says how many of the queue may share a batch: a unit that must run alone ends the batch before it.
 func (w *writer) next() int {
 	n := min(len(w.queue), w.r.cfg.MaxBatch)
 	for i, u := range w.queue[:n] {
 		if u.alone {
-			return max(i, 1)
+			return i
 		}
 	}
 	return n
+}
+
+// take moves the first n of the queue to a list.
+func (w *writer) take(to []*unit, n int) []*unit {
+	taken := len(to)
+	to = append(to, w.queue[:n]...)
+	rest := copy(w.queue, w.queue[n:])
+	clear(w.queue[rest:])
+	w.queue = w.queue[:rest]
+	for _, u := range to[taken:] {
+		if u.direct {
+			w.direct--
+		}
+	}
+	return to
+}
+
+// join adds to a batch that has run, and is not written yet, what has come meanwhile: what follows from the batch before it, above all,
+// which would wait for the end of this one and of the next.
+func (w *writer) join(units []*unit) []*unit {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.take(units, min(w.next(), max(w.r.cfg.MaxBatch-len(units), 0)))
 }
 
 const (
@@ -169,12 +189,14 @@ const (
 	sliceTries = 4
 )
 
-// work brings every unit to its end: committed, failed by itself, or handed back.
-func (w *writer) work(units []*unit, depth int) {
+// work brings every unit to its end: committed, failed by itself, or handed back. join, if not nil, adds others to them, which it brings
+// to their ends as well.
+func (w *writer) work(units []*unit, depth int, join func([]*unit) []*unit) {
 	var suspects []*unit
 	alone := 0
 	for rerun := depth; len(units) > 0; rerun++ {
-		b, err := w.attempt(units, rerun)
+		b, all, err := w.attempt(units, rerun, join)
+		units, join = all, nil
 		if err == nil {
 			w.settle(b, units)
 			break
@@ -221,12 +243,12 @@ func (w *writer) work(units []*unit, depth int) {
 		}
 		units = handBack(units, again)
 		half := len(units) / 2
-		w.work(units[:half:half], rerun+1)
-		w.work(units[half:], rerun+1)
+		w.work(units[:half:half], rerun+1, nil)
+		w.work(units[half:], rerun+1, nil)
 		break
 	}
 	for _, u := range suspects {
-		w.work([]*unit{u}, 0)
+		w.work([]*unit{u}, 0, nil)
 	}
 }
 
@@ -253,29 +275,58 @@ func handBack(units []*unit, pick func(*unit) error) []*unit {
 	return rest
 }
 
-// attempt runs the units in one transaction. A unit that fails before anything of
+// attempt runs the units in one transaction, with those that join, and returns all of them. A unit that fails before anything of
 // it has reached the database is noted in its err and leaves no trace in the
 // batch; every other failure ends the attempt.
-func (w *writer) attempt(units []*unit, reruns int) (_ *batch, err error) {
+func (w *writer) attempt(units []*unit, reruns int, join func([]*unit) []*unit) (_ *batch, all []*unit, err error) {
 	started := time.Now() //souk:clock durations for hooks
 	defer w.watch(units)()
 	tx, err := w.store.Begin(context.Background())
 	if err != nil {
-		return nil, err
+		return nil, units, err
 	}
 	b := &batch{w: w, tx: tx, reruns: reruns, started: started}
+	all = units
 	defer func() {
 		if err != nil {
 			b.over = true
 			_ = tx.Rollback() // the first error is the one to report
-			w.r.observeBatch(b, units, err)
+			w.r.observeBatch(b, all, err)
 		}
 	}()
+	if err := b.run(units, 0); err != nil {
+		return nil, all, err
+	}
+	if join != nil {
+		all = join(units)
+		if err := b.run(all[len(units):], len(units)); err != nil {
+			return nil, all, err
+		}
+	}
+	driver.CrashPoint("decide.after")
+	if err := b.flush(); err != nil {
+		return nil, all, err
+	}
+	driver.CrashPoint("commit.before")
+	before := time.Now() //souk:clock durations for hooks
+	if err := tx.Commit(context.Background()); err != nil {
+		return nil, all, err
+	}
+	b.committed, b.over = time.Since(before), true
+	driver.CrashPoint("commit.after")
+	return b, all, nil
+}
+
+// run loads what units need and runs them; first is the place of the first one in the batch.
+func (b *batch) run(units []*unit, first int) error {
+	if len(units) == 0 {
+		return nil
+	}
 	for i, u := range units {
-		u.index, u.err, u.flushed, u.duplicate, u.nothing = i, nil, false, false, false
+		u.index, u.err, u.flushed, u.duplicate, u.nothing = first+i, nil, false, false, false
 	}
 	if err := b.prefetch(units); err != nil {
-		return nil, err
+		return err
 	}
 	driver.CrashPoint("load.after")
 	for _, u := range units {
@@ -290,7 +341,7 @@ func (w *writer) attempt(units []*unit, reruns int) (_ *batch, err error) {
 			continue
 		}
 		if u.flushed || errors.Is(err, driver.ErrBroken) || errors.Is(err, driver.ErrUnavailable) {
-			return nil, &driver.UnitError{Unit: u.index, Err: err}
+			return &driver.UnitError{Unit: u.index, Err: err}
 		}
 		b.undo(mark)
 		u.err = err
@@ -301,18 +352,7 @@ func (w *writer) attempt(units []*unit, reruns int) (_ *batch, err error) {
 			b.failed[u.slice] = true
 		}
 	}
-	driver.CrashPoint("decide.after")
-	if err := b.flush(); err != nil {
-		return nil, err
-	}
-	driver.CrashPoint("commit.before")
-	before := time.Now() //souk:clock durations for hooks
-	if err := tx.Commit(context.Background()); err != nil {
-		return nil, err
-	}
-	b.committed, b.over = time.Since(before), true
-	driver.CrashPoint("commit.after")
-	return b, nil
+	return nil
 }
 
 // longBatch is how long a transaction takes about which an operator is told. One is over in some hundredths of a second; what takes longer is a

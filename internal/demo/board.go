@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"strings"
@@ -140,6 +141,10 @@ func (b *board) scrape(ctx context.Context, name string) (counters, gauges map[s
 		return nil, nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		why, _ := io.ReadAll(io.LimitReader(resp.Body, 200)) // the status says enough without
+		return nil, nil, fmt.Errorf("%s: %s", resp.Status, strings.TrimSpace(string(why)))
+	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(resp.Body)
 	if err != nil {

@@ -161,8 +161,8 @@ func (w *witness) underLoad(t *testing.T) {
 		return len(r.Executions)
 	}
 	bags, money := w.taken.Load(), moves()
-	if !testserver.Await(t.Context(), 2*time.Minute, func() bool { return w.taken.Load() > bags+9 && moves() > money+2 }) {
-		t.Fatalf("there is no load: %d bags taken and %d payments made within two minutes", w.taken.Load()-bags, moves()-money)
+	if !testserver.Await(t.Context(), walkPatience, func() bool { return w.taken.Load() > bags+9 && moves() > money+2 }) {
+		t.Fatalf("there is no load: %d bags taken and %d payments made within %v", w.taken.Load()-bags, moves()-money, walkPatience)
 	}
 }
 
