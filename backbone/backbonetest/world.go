@@ -189,5 +189,23 @@ func (m *mortal) Begin(ctx context.Context) (driver.Tx, error) {
 	if m.dead.Load() {
 		return nil, driver.ErrUnavailable
 	}
-	return m.Store.Begin(ctx)
+	tx, err := m.Store.Begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return mortalTx{tx, m}, nil
+}
+
+// mortalTx is a transaction that comes to nothing when its process has died meanwhile: what it was to do may have joined it since.
+type mortalTx struct {
+	driver.Tx
+	of *mortal
+}
+
+// Commit implements driver.Tx.
+func (t mortalTx) Commit(ctx context.Context) error {
+	if t.of.dead.Load() {
+		return driver.ErrUnavailable
+	}
+	return t.Tx.Commit(ctx)
 }
