@@ -716,6 +716,36 @@ func TestWhatIsDrawnAnewKeepsItsPlace(t *testing.T) {
 	}
 }
 
+// What comes while a touch is down is drawn when it is up, so that the touch is not lost; and what came with the page is not drawn once more. Red
+// where what lies under the touch is another by then.
+func TestAChangeWaitsForATouch(t *testing.T) {
+	t.Parallel()
+	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter = time.Hour })
+	w.listen()
+	page, _ := w.browse(t)
+	page.Go(w.url + "/kiosk/shop")
+	page.Touch("#add-lamp")
+	page.Loaded(`document.querySelector("#more-lamp")`)
+	page.Value(`(window.before = true, window.parts = [], window.more = document.querySelector("#more-lamp"),
+		window.beside = new EventSource(document.querySelector("#live").dataset.live),
+		beside.addEventListener("part", (e) => { parts.push(e.data); }))`)
+	page.Until(`parts.length === 1`)
+	if still := page.Value(`more.isConnected`); still != "true" {
+		t.Error("what came with the page was drawn once more")
+	}
+	page.Value(`more.dispatchEvent(new PointerEvent("pointerdown", { bubbles: true }))`)
+	w.shop.costs("lamp", 5000)
+	page.Until(`parts.some((text) => text.includes('id="accept"'))`)
+	page.Value(`(more.dispatchEvent(new PointerEvent("pointerup", { bubbles: true })), more.click())`) // which does nothing to what is not there any more
+	page.Loaded(`!window.before && location.search.includes("say=price_changed")`) // the touch has come, though it is answered so
+	page.Visible("#accept")
+
+	page.Value(`(window.more = document.querySelector("#more-lamp"), more.dispatchEvent(new KeyboardEvent("keydown", { bubbles: true })))`)
+	w.shop.costs("lamp", 4000)
+	page.Value(`more.dispatchEvent(new KeyboardEvent("keyup", { bubbles: true }))`)
+	page.Until(`!more.isConnected && document.querySelector("#live").innerText.includes("40.00")`) // nothing is held back for ever
+}
+
 // On the screen of a phone no word is broken in its middle, on any page that an order leads over.
 func TestThePageBreaksNoWord(t *testing.T) {
 	t.Parallel()

@@ -123,7 +123,7 @@ func (p *Process) Stderr() string {
 }
 
 // WaitLine returns the first complete line, on either output and from the very start, that contains part. It fails
-// the test when the process ends, or a minute passes, without one.
+// the test when the process ends, or three minutes pass, without one.
 func (p *Process) WaitLine(part string) string {
 	p.t.Helper()
 	const patience = 3 * patience // twenty processes that begin at once are a minute's work for a busy machine
@@ -216,9 +216,10 @@ func (e Exit) String() string {
 	return fmt.Sprintf("exit status %d", e.Code)
 }
 
-// Wait waits until the process has ended and says how. It fails the test after a minute.
+// Wait waits until the process has ended and says how. It fails the test after three minutes.
 func (p *Process) Wait() Exit {
 	p.t.Helper()
+	const patience = 3 * patience // a command that changes many services is a minute's work for a busy machine
 	select {
 	case <-p.ended:
 	case <-time.After(patience):

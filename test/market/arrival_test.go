@@ -60,6 +60,7 @@ func TestA1_StockClients(t *testing.T) {
 			return out.heard("CustomerArrival") == 2 && out.heard("souk/v1/main-hall/till/till-1/state") == 2
 		})
 	}
+	m.Idle()
 	if got := testmall.Events[event.CustomerArrived](m.Mall, event.CustomerArrivedV1); len(got) != 24 {
 		t.Errorf("%d arrivals, want 24", len(got))
 	}

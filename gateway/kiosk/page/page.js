@@ -8,8 +8,25 @@ const say = (text) => {
   box.hidden = false;
 };
 
+// A touch or a key that is down is for what lies under it: were that drawn anew before it is up, nothing would come of it.
+let down = false, held = null;
+const press = () => { down = true; };
+const release = () => setTimeout(() => { // behind what the touch does
+  down = false;
+  if (held !== null) show(held);
+});
+for (const what of ["pointerdown", "keydown"]) addEventListener(what, press, { passive: true, capture: true });
+for (const what of ["pointerup", "pointercancel", "keyup", "blur"]) addEventListener(what, release, { passive: true, capture: true });
+
 // A part that changed elsewhere is put in the place of the one that is shown. Whoever stood in it, or had begun to fill it in, stays where they were.
+const drawn = document.createElement("template");
+let shown = live && live.innerHTML;
 const show = (html) => {
+  held = down ? html : null;
+  if (down) return;
+  drawn.innerHTML = html;
+  if (drawn.innerHTML === shown) return; // as the page came
+  shown = drawn.innerHTML;
   const focused = document.activeElement && live.contains(document.activeElement) ? document.activeElement.id : "";
   const chosen = [...live.querySelectorAll("input[type=radio][id], input[type=checkbox][id]")].filter((i) => i.checked !== i.defaultChecked).map((i) => [i.id, i.checked]);
   const unfolded = [...live.querySelectorAll("details[open]")].map((d) => d.id);
