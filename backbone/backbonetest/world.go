@@ -209,3 +209,21 @@ func (t mortalTx) Commit(ctx context.Context) error {
 	}
 	return t.Tx.Commit(ctx)
 }
+
+// Seize implements driver.Rebuilder.
+func (m *mortal) Seize(ctx context.Context, tx driver.Tx, service string, tables, subscriptions []string) ([]driver.Checkpoint, error) {
+	return m.Store.Seize(ctx, own(tx), service, tables, subscriptions)
+}
+
+// SwapShadow implements driver.Rebuilder.
+func (m *mortal) SwapShadow(ctx context.Context, tx driver.Tx, service string, tables []string) error {
+	return m.Store.SwapShadow(ctx, own(tx), service, tables)
+}
+
+// own returns the database's own transaction.
+func own(tx driver.Tx) driver.Tx {
+	if t, ok := tx.(mortalTx); ok {
+		return t.Tx
+	}
+	return tx
+}
