@@ -737,7 +737,7 @@ func TestAChangeWaitsForATouch(t *testing.T) {
 	w.shop.costs("lamp", 5000)
 	page.Until(`parts.some((text) => text.includes('id="accept"'))`)
 	page.Value(`(more.dispatchEvent(new PointerEvent("pointerup", { bubbles: true })), more.click())`) // which does nothing to what is not there any more
-	page.Loaded(`!window.before && location.search.includes("say=price_changed")`) // the touch has come, though it is answered so
+	page.Loaded(`!window.before && location.search.includes("say=price_changed")`)                     // the touch has come, though it is answered so
 	page.Visible("#accept")
 
 	page.Value(`(window.more = document.querySelector("#more-lamp"), more.dispatchEvent(new KeyboardEvent("keydown", { bubbles: true })))`)
