@@ -64,9 +64,6 @@ func (u *unit) granted() bool { return u.handler != nil && u.handler.isGranted()
 type writer struct {
 	r     *Runtime
 	store driver.Store
-	// joins says that a batch takes in what comes while it runs. Where other processes write too all that it locks is locked together, so
-	// nothing can be added.
-	joins bool
 
 	mu      sync.Mutex
 	wake    sync.Cond
@@ -80,7 +77,7 @@ type writer struct {
 }
 
 func newWriter(r *Runtime, store driver.Store) *writer {
-	w := &writer{r: r, store: store, joins: store.Powers().Exclusive, ended: make(chan struct{})}
+	w := &writer{r: r, store: store, ended: make(chan struct{})}
 	w.wake.L, w.idle.L = &w.mu, &w.mu
 	return w
 }
@@ -137,11 +134,8 @@ func (w *writer) loop() {
 		units := w.take(w.spare[:0], max(w.next(), 1))
 		w.busy = true
 		w.mu.Unlock()
-		join := w.join
-		if !w.joins || units[0].alone {
-			join = nil
-		}
-		w.work(units, 0, join)
+		// Where other processes write too all that a batch locks is locked together, so nothing can be added.
+		w.work(units, 0, w.store.Powers().Exclusive && !units[0].alone)
 		clear(units[:cap(units)])
 		w.spare = units
 	}
@@ -189,14 +183,14 @@ const (
 	sliceTries = 4
 )
 
-// work brings every unit to its end: committed, failed by itself, or handed back. join, if not nil, adds others to them, which it brings
-// to their ends as well.
-func (w *writer) work(units []*unit, depth int, join func([]*unit) []*unit) {
+// work brings every unit to its end: committed, failed by itself, or handed back. Where joins is true, others join them and are
+// brought to their ends as well.
+func (w *writer) work(units []*unit, depth int, joins bool) {
 	var suspects []*unit
 	alone := 0
 	for rerun := depth; len(units) > 0; rerun++ {
-		b, all, err := w.attempt(units, rerun, join)
-		units, join = all, nil
+		b, all, err := w.attempt(units, rerun, joins)
+		units, joins = all, false
 		if err == nil {
 			w.settle(b, units)
 			break
@@ -243,12 +237,12 @@ func (w *writer) work(units []*unit, depth int, join func([]*unit) []*unit) {
 		}
 		units = handBack(units, again)
 		half := len(units) / 2
-		w.work(units[:half:half], rerun+1, nil)
-		w.work(units[half:], rerun+1, nil)
+		w.work(units[:half:half], rerun+1, false)
+		w.work(units[half:], rerun+1, false)
 		break
 	}
 	for _, u := range suspects {
-		w.work([]*unit{u}, 0, nil)
+		w.work([]*unit{u}, 0, false)
 	}
 }
 
@@ -275,10 +269,10 @@ func handBack(units []*unit, pick func(*unit) error) []*unit {
 	return rest
 }
 
-// attempt runs the units in one transaction, with those that join, and returns all of them. A unit that fails before anything of
+// attempt runs the units in one transaction, with those that join where joins is true, and returns all of them. A unit that fails before anything of
 // it has reached the database is noted in its err and leaves no trace in the
 // batch; every other failure ends the attempt.
-func (w *writer) attempt(units []*unit, reruns int, join func([]*unit) []*unit) (_ *batch, all []*unit, err error) {
+func (w *writer) attempt(units []*unit, reruns int, joins bool) (_ *batch, all []*unit, err error) {
 	started := time.Now() //souk:clock durations for hooks
 	defer w.watch(units)()
 	tx, err := w.store.Begin(context.Background())
@@ -297,8 +291,8 @@ func (w *writer) attempt(units []*unit, reruns int, join func([]*unit) []*unit) 
 	if err := b.run(units, 0); err != nil {
 		return nil, all, err
 	}
-	if join != nil {
-		all = join(units)
+	if joins {
+		all = w.join(units)
 		if err := b.run(all[len(units):], len(units)); err != nil {
 			return nil, all, err
 		}

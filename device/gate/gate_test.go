@@ -107,9 +107,9 @@ func TestARefusedLoginIsToldOnce(t *testing.T) {
 					return
 				}
 				if _, err := bufio.NewReader(conn).ReadByte(); err == nil { // it has begun to say who it is
-					_, _ = conn.Write(refusal)
+					_, _ = conn.Write(refusal) // whoever has hung up comes again
 				}
-				_, _ = io.Copy(io.Discard, conn)
+				_, _ = io.Copy(io.Discard, conn) // until it hangs up, in whatever way
 				_ = conn.Close()
 			}
 		}()

@@ -97,13 +97,6 @@ func (c *checker) broken(format string, args ...any) {
 	c.found.Broken = append(c.found.Broken, fmt.Sprintf(format, args...))
 }
 
-// broke says of each of these that it is broken.
-func (c *checker) broke(wrong []string) {
-	for _, w := range wrong {
-		c.broken("%s", w)
-	}
-}
-
 // each calls f for all that stands in a service's log, or for what is of these types.
 func (c *checker) each(ctx context.Context, service string, f func(*backbone.Message) error, types ...string) error {
 	r := c.h.Reader(service)
@@ -300,11 +293,11 @@ func (s *shelf) due() bool { return s.stocked && !s.asked && s.hand+s.ordered < 
 // once, and says the level behind the last change; a threshold changes no level.
 var closesChange = map[string]bool{event.InventoryUpdatedV1: true, inventory.ThresholdSet{}.EventType(): true}
 
-// book books the next event of a log, and returns what is wrong with it.
-func (all shelves) book(m *backbone.Message) (wrong []string, _ error) {
+// book books the next event of a log, and says what is wrong with it.
+func (all shelves) book(m *backbone.Message, broken func(format string, args ...any)) error {
 	id, found := strings.CutPrefix(m.Stream, "stock/")
 	if !found || m.Version == 0 {
-		return nil, nil
+		return nil
 	}
 	s := all[id]
 	if s == nil {
@@ -312,15 +305,15 @@ func (all shelves) book(m *backbone.Message) (wrong []string, _ error) {
 		all[id] = s
 	}
 	if s.owed && m.Type != event.RestockNeededV1 {
-		wrong = append(wrong, fmt.Sprintf("stock of %s fell below %d and no more was asked for", id, s.threshold))
+		broken("stock of %s fell below %d and no more was asked for", id, s.threshold)
 	}
 	s.owed = false
 	if err := s.apply(m); err != nil {
-		return wrong, err
+		return err
 	}
 	if m.Type == event.RestockNeededV1 {
 		if s.restocks++; s.asked {
-			wrong = append(wrong, fmt.Sprintf("more of %s was asked for twice", id))
+			broken("more of %s was asked for twice", id)
 		}
 		s.asked = true
 	}
@@ -330,39 +323,34 @@ func (all shelves) book(m *backbone.Message) (wrong []string, _ error) {
 		s.crossings++
 	}
 	if s.hand-s.held-s.committed < 0 {
-		wrong = append(wrong, fmt.Sprintf("stock of %s: %d on hand, %d held, %d committed at position %d", id, s.hand, s.held, s.committed, m.Position))
+		broken("stock of %s: %d on hand, %d held, %d committed at position %d", id, s.hand, s.held, s.committed, m.Position)
 	}
-	return wrong, nil
+	return nil
 }
 
-// sums returns what does not add up at the end of a log, and how many times more was asked for.
-func (all shelves) sums() (wrong []string, restocks int) {
+// sums says what does not add up at the end of a log, and returns how many times more was asked for.
+func (all shelves) sums(broken func(format string, args ...any)) (restocks int) {
 	for id, s := range all {
 		restocks += s.restocks
 		if s.restocks != s.crossings {
-			wrong = append(wrong, fmt.Sprintf("stock of %s fell below its threshold %d times, and more was asked for %d times", id, s.crossings, s.restocks))
+			broken("stock of %s fell below its threshold %d times, and more was asked for %d times", id, s.crossings, s.restocks)
 		}
 		if s.hand != s.received-s.taken+s.moved {
-			wrong = append(wrong, fmt.Sprintf("stock of %s: %d received, %d taken, %d corrected, and %d on hand", id, s.received, s.taken, s.moved, s.hand))
+			broken("stock of %s: %d received, %d taken, %d corrected, and %d on hand", id, s.received, s.taken, s.moved, s.hand)
 		}
 	}
-	return wrong, restocks
+	return restocks
 }
 
 // stock: what is on hand, held, committed, issued and received adds up for each SKU and location, is shown as it is, and
 // whoever fell below the threshold asked for more exactly once.
 func (c *checker) stock(ctx context.Context) error {
 	all := shelves{}
-	err := c.each(ctx, "inventory", func(m *backbone.Message) error {
-		wrong, err := all.book(m)
-		c.broke(wrong)
-		return err
-	})
+	err := c.each(ctx, "inventory", func(m *backbone.Message) error { return all.book(m, c.broken) })
 	if err != nil {
 		return err
 	}
-	wrong, restocks := all.sums()
-	c.broke(wrong)
+	restocks := all.sums(c.broken)
 	levels, err := inventory.List(ctx, c.h.Reader("inventory"), "", "", 10_000)
 	if err != nil {
 		return err
