@@ -346,9 +346,7 @@ func TestB1_NothingBreaksThePage(t *testing.T) {
 // In a browser the page follows what happens by itself, and can be used by keys alone.
 func TestThePageIsAlive(t *testing.T) {
 	t.Parallel()
-	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter = time.Hour })
-	w.listen()
-	page, shots := w.browse(t)
+	w, page, shots := browseLong(t)
 	shots.take("1-start")
 	page.Touch(".way .button")
 	page.Visible(".cards")
@@ -535,9 +533,7 @@ func TestThePageFollowsUntilTheSessionIsOver(t *testing.T) {
 // A basket whose time runs out while it is looked at says so, is not offered any more, and nothing goes on saying that there is a minute left.
 func TestThePageSaysThatABasketExpired(t *testing.T) {
 	t.Parallel()
-	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter = time.Hour })
-	w.listen()
-	page, _ := w.browse(t)
+	w, page, _ := browseLong(t)
 	page.Do(chromedp.EmulateViewport(360, 740))
 	page.Go(w.url + "/kiosk/shop")
 	page.Touch("#add-tea")
@@ -663,6 +659,15 @@ func (w *world) browse(t *testing.T) (*testserver.Page, screenshots) {
 	return page, screenshots{t, page.Context()}
 }
 
+// browseLong opens a kiosk that asks nobody within an hour whether they are there, and its page.
+func browseLong(t *testing.T) (*world, *testserver.Page, screenshots) {
+	t.Helper()
+	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter = time.Hour })
+	w.listen()
+	page, shots := w.browse(t)
+	return w, page, shots
+}
+
 // screenshots takes pictures of a page in the sizes of kiosks and phones, where SOUK_SCREENSHOTS names a folder.
 type screenshots struct {
 	t   *testing.T
@@ -720,9 +725,7 @@ func TestWhatIsDrawnAnewKeepsItsPlace(t *testing.T) {
 // where what lies under the touch is another by then.
 func TestAChangeWaitsForATouch(t *testing.T) {
 	t.Parallel()
-	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter = time.Hour })
-	w.listen()
-	page, _ := w.browse(t)
+	w, page, _ := browseLong(t)
 	page.Go(w.url + "/kiosk/shop")
 	page.Touch("#add-lamp")
 	page.Loaded(`document.querySelector("#more-lamp")`)
@@ -749,9 +752,7 @@ func TestAChangeWaitsForATouch(t *testing.T) {
 // On the screen of a phone no word is broken in its middle, on any page that an order leads over.
 func TestThePageBreaksNoWord(t *testing.T) {
 	t.Parallel()
-	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter = time.Hour })
-	w.listen()
-	page, _ := w.browse(t)
+	w, page, _ := browseLong(t)
 	page.Do(chromedp.EmulateViewport(360, 740))
 	whole := func() {
 		t.Helper()

@@ -3,12 +3,9 @@ package kiosk_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 
-	"example.org/souk/gateway/door"
-	"example.org/souk/gateway/kiosk"
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
 )
@@ -88,9 +85,7 @@ func TestWishesAreKept(t *testing.T) {
 // In a browser the choice needs no button, and is kept by whatever one does next: more of something, a search, a price that changes meanwhile.
 func TestThePageKeepsWishes(t *testing.T) {
 	t.Parallel()
-	w := open(t, homes, func(c *kiosk.Config, _ *door.Config) { c.IdleAfter = time.Hour })
-	w.listen()
-	page, shots := w.browse(t)
+	w, page, shots := browseLong(t)
 	page.Do(chromedp.EmulateViewport(360, 740))
 	page.Go(w.url + "/kiosk/shop")
 	page.Touch("#add-lamp")

@@ -1,9 +1,6 @@
 package store
 
 import (
-	"io"
-	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"regexp"
 	"strings"
@@ -17,36 +14,7 @@ func TestB16_OrderingAgainAtAKiosk(t *testing.T) {
 	t.Parallel()
 	m := start(t, program(t), t.TempDir(), nil)
 	m.seed()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	login := strings.TrimSpace(m.souk("token", "--role", "device", "--subject", "kiosk-1"))
-	client := &http.Client{Jar: jar}
-	visit := func(path string, form url.Values) (at, page string) {
-		method, sent := http.MethodGet, io.Reader(nil)
-		if form != nil {
-			method, sent = http.MethodPost, strings.NewReader(form.Encode())
-		}
-		r, err := http.NewRequestWithContext(t.Context(), method, m.url+path, sent)
-		if err != nil {
-			t.Error(err)
-			return "", ""
-		}
-		r.Header.Set("Authorization", "Bearer "+login)
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		resp, err := client.Do(r)
-		if err != nil {
-			t.Error(err)
-			return "", ""
-		}
-		defer resp.Body.Close()
-		data, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		return resp.Request.URL.Path, string(data)
-	}
+	visit := m.atKiosk()
 	shows := func(at, want string) (page string) {
 		t.Helper()
 		await(t, at+" says "+want, func() bool { _, page = visit(at, nil); return strings.Contains(page, want) })

@@ -1,9 +1,6 @@
 package store
 
 import (
-	"io"
-	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"regexp"
 	"strings"
@@ -18,35 +15,7 @@ func TestB4_PayingBeforehandAtAKiosk(t *testing.T) {
 	out := startOutside(t, binary)
 	m := startWith(t, out, binary, t.TempDir(), nil)
 	m.seed()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := &http.Client{Jar: jar}
-	login := strings.TrimSpace(m.souk("token", "--role", "device", "--subject", "kiosk-1"))
-	visit := func(path string, form url.Values) (at, page string) {
-		t.Helper()
-		method, body := http.MethodGet, io.Reader(nil)
-		if form != nil {
-			method, body = http.MethodPost, strings.NewReader(form.Encode())
-		}
-		r, err := http.NewRequestWithContext(t.Context(), method, m.url+path, body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Authorization", "Bearer "+login)
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		resp, err := client.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		data, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.Request.URL.RequestURI(), string(data)
-	}
+	visit := m.atKiosk()
 	fill := func(visiting, pieces string) {
 		t.Helper()
 		visit("/kiosk/add", url.Values{"product": {"PRODUCT_002"}, "quantity": {pieces}, "amount": {"500"}, "currency": {"EUR"}, "visit": {visiting}, "key": {visiting}})

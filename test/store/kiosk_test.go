@@ -2,6 +2,10 @@ package store
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -150,4 +154,40 @@ func TestB16_PeopleAtAKiosk(t *testing.T) {
 		})
 	}
 	m.holdsRebuilt()
+}
+
+// atKiosk returns what a browser at a kiosk of the mall does: it opens a page, or sends a form where there is one, and says where that led to and what
+// is shown there. Several goroutines may call it: somebody who touches more than once.
+func (m *mall) atKiosk() func(path string, form url.Values) (at, page string) {
+	m.t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar}
+	login := strings.TrimSpace(m.souk("token", "--role", "device", "--subject", "kiosk-1"))
+	return func(path string, form url.Values) (at, page string) {
+		method, body := http.MethodGet, io.Reader(nil)
+		if form != nil {
+			method, body = http.MethodPost, strings.NewReader(form.Encode())
+		}
+		r, err := http.NewRequestWithContext(m.t.Context(), method, m.url+path, body)
+		if err != nil {
+			m.t.Error(err)
+			return "", ""
+		}
+		r.Header.Set("Authorization", "Bearer "+login)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		resp, err := client.Do(r)
+		if err != nil {
+			m.t.Error(err)
+			return "", ""
+		}
+		defer resp.Body.Close()
+		data, err := io.ReadAll(resp.Body)
+		if err != nil {
+			m.t.Error(err)
+		}
+		return resp.Request.URL.RequestURI(), string(data)
+	}
 }
