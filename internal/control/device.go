@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"example.org/souk/backbone"
 	"example.org/souk/gateway/devices"
 	"example.org/souk/internal/house"
 	"example.org/souk/mall"
-	"example.org/souk/mall/exitgate"
+	"example.org/souk/mall/stores"
 )
 
 // deviceLogin is what is told of a device that was added: its password this once.
@@ -75,26 +76,50 @@ func known(kind devices.Kind) bool {
 	return false
 }
 
-// storeOf returns the store that a device is in: the named one, or the only one.
+// storeSeen is how long a store is waited for that is not there: one that was opened a moment ago is seen a moment later where a broker
+// carries what the services tell.
+const storeSeen = 3 * time.Second
+
+// storeOf returns the store that a device is in, or that sells a product: the named one, or the only one.
 func storeOf(ctx context.Context, h *house.House, name string) (string, error) {
-	all, err := exitgate.Stores(ctx, h.Reader("exitgate"))
-	if err != nil {
-		return "", err
-	}
-	for _, s := range all {
-		if s == name {
-			return s, nil
+	ctx, cancel := context.WithTimeout(ctx, storeSeen)
+	defer cancel()
+	look := time.NewTicker(lookAgain)
+	defer look.Stop()
+	for {
+		list, err := storesNamed(ctx, h, name)
+		switch {
+		case err != nil:
+			return "", err
+		case len(list) == 1:
+			return list[0], nil
+		case len(list) > 1:
+			return "", fmt.Errorf("say which store it is in with --store: one of %s", strings.Join(list, ", "))
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			if name != "" {
+				return "", fmt.Errorf("there is no store %q", name)
+			}
+			return "", errors.New("there is no store yet: souk store create makes one")
 		}
 	}
-	switch {
-	case name != "":
-		return "", fmt.Errorf("there is no store %q", name)
-	case len(all) == 0:
-		return "", errors.New("there is no store yet: souk store create makes one")
-	case len(all) != 1:
-		return "", fmt.Errorf("say which store it is in with --store: one of %s", strings.Join(all, ", "))
+}
+
+// storesNamed returns the ids of the stores that may be meant by a name, which are all where there is none.
+func storesNamed(ctx context.Context, h *house.House, name string) ([]string, error) {
+	list, err := stores.ListStores(ctx, h.Reader("stores"), "", false, 1000)
+	if err != nil {
+		return nil, err
 	}
-	return all[0], nil
+	var ids []string
+	for _, s := range list {
+		if name == "" || s.Store == name {
+			ids = append(ids, s.Store)
+		}
+	}
+	return ids, nil
 }
 
 // example returns a complete line for the stock client, or for souk itself where no stock client speaks as the device does.

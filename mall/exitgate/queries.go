@@ -42,16 +42,7 @@ func SKU(ctx context.Context, r *backbone.Reader, store, scanned string) (sku st
 
 // StoresAt returns the stores whose goods lie at a location, in the order of their ids.
 func StoresAt(ctx context.Context, r *backbone.Reader, location string) ([]string, error) {
-	return stores(ctx, r, `SELECT store FROM {places} WHERE location = $1 ORDER BY store`, location)
-}
-
-// Stores returns all stores in the order of their ids.
-func Stores(ctx context.Context, r *backbone.Reader) ([]string, error) {
-	return stores(ctx, r, `SELECT store FROM {places} ORDER BY store`)
-}
-
-func stores(ctx context.Context, r *backbone.Reader, sql string, args ...any) ([]string, error) {
-	rows, err := r.Query(ctx, sql, args...)
+	rows, err := r.Query(ctx, `SELECT store FROM {places} WHERE location = $1 ORDER BY store`, location)
 	if err != nil {
 		return nil, fmt.Errorf("places: %w", err)
 	}

@@ -331,6 +331,9 @@ func (m *mall) seed() {
 		}
 		return status == 200
 	})
+	if m.each { // each service hears of it by itself
+		m.idle()
+	}
 }
 
 type item struct {
