@@ -84,7 +84,20 @@ func TestLanes(t *testing.T) {
 
 func TestDelivery(t *testing.T) {
 	t.Parallel()
-	res, err := bench.Delivery{Duration: 300 * time.Millisecond, Idle: 30, Busy: 200, Log: t.Output()}.Run(t.Context())
+	delivered(t, bench.Delivery{})
+}
+
+// From one runtime to another one, over the log and over a broker.
+func TestDeliveryElsewhere(t *testing.T) {
+	t.Parallel()
+	delivered(t, bench.Delivery{DB: testserver.Postgres(t).Database(t)})
+	delivered(t, bench.Delivery{DB: testserver.Postgres(t).Database(t), Broker: testserver.NATS(t).URL()})
+}
+
+func delivered(t *testing.T, d bench.Delivery) {
+	t.Helper()
+	d.Duration, d.Idle, d.Busy, d.Log = 300*time.Millisecond, 30, 200, t.Output()
+	res, err := d.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

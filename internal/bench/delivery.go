@@ -12,9 +12,11 @@ import (
 	"example.org/souk/backbone/driver"
 )
 
-// Delivery measures how long it takes from the commit of an event to the end of a handler in another service of the
-// same process, by one clock.
+// Delivery measures how long it takes from the commit of an event to the end of a handler in another service, by one
+// clock: in the same runtime, or, with DB, in another one, with which the first shares nothing but that database and what carries the messages.
 type Delivery struct {
+	DB       string        // URL of an empty PostgreSQL database
+	Broker   string        // with DB: URL of the broker that carries the messages; default: the log does
 	Duration time.Duration // of each run; default 10 s
 	Idle     int           // events a second where nothing else happens; default 20
 	Busy     int           // events a second of the other run; default 1,000
@@ -80,7 +82,7 @@ func (d Delivery) Run(ctx context.Context) (res DeliveryResult, err error) {
 }
 
 // ring sends events at a rate and notes when each was committed, handled and settled.
-func (d Delivery) ring(ctx context.Context, perSecond int, into *DeliveryTimes) (violations []string, err error) {
+func (d Delivery) ring(ctx context.Context, perSecond int, into *DeliveryTimes) (violations []string, failure error) {
 	into.PerSecond = perSecond
 	w := &watch{committed: map[string]time.Time{}}
 	bell := &backbone.Aggregate[int]{
@@ -101,21 +103,29 @@ func (d Delivery) ring(ctx context.Context, perSecond int, into *DeliveryTimes) 
 		})},
 		Migrations: tables(`CREATE TABLE {heard} (bell TEXT PRIMARY KEY);`),
 	}
-	s, err := openStage(ctx, stageConfig{
-		parts: []*backbone.Service{tower, village}, log: d.Log,
-		wrap: func(inner driver.Store) driver.Store { return &watchedStore{inner, w} },
-		hooks: backbone.Hooks{Handled: func(_ context.Context, h backbone.HandledStats) {
-			if h.Err == nil {
-				w.settled(h.Message.ID)
-			}
-		}},
-	})
-	if err != nil {
-		return nil, err
+	stages := [][]string{nil}
+	if d.DB != "" {
+		stages = [][]string{{village.Name}, {tower.Name}}
 	}
-	defer func() { err = errors.Join(err, s.close(ctx)) }()
-	if err := s.runtime.Start(ctx); err != nil {
-		return nil, err
+	var s *stage // which rings
+	for _, run := range stages {
+		opened, err := openStage(ctx, stageConfig{
+			parts: []*backbone.Service{tower, village}, run: run, log: d.Log, db: d.DB, broker: d.Broker,
+			wrap: func(inner driver.Store) driver.Store { return &watchedStore{inner, w} },
+			hooks: backbone.Hooks{Handled: func(_ context.Context, h backbone.HandledStats) {
+				if h.Err == nil && h.Message.Type == (rung{}).EventType() {
+					w.settled(h.Message.ID)
+				}
+			}},
+		})
+		if err != nil {
+			return nil, err
+		}
+		defer func() { failure = errors.Join(failure, opened.close(ctx)) }()
+		if err := opened.runtime.Start(ctx); err != nil {
+			return nil, err
+		}
+		s = opened
 	}
 	var asked sync.WaitGroup
 	var mu sync.Mutex
@@ -124,7 +134,7 @@ func (d Delivery) ring(ctx context.Context, perSecond int, into *DeliveryTimes) 
 	now := time.Now()
 	pace(ctx, now, now.Add(d.Duration), perSecond, func(time.Time) {
 		sent++
-		c := ring{Bell: fmt.Sprintf("bell%07d", sent)}
+		c := ring{Bell: fmt.Sprintf("bell%d-%07d", perSecond, sent)}
 		asked.Go(func() {
 			if a, err := s.runtime.Do(ctx, c); errors.Join(err, a.Err()) != nil {
 				mu.Lock()
@@ -137,9 +147,7 @@ func (d Delivery) ring(ctx context.Context, perSecond int, into *DeliveryTimes) 
 	if err := errors.Join(failed...); err != nil {
 		return nil, err
 	}
-	if err := idle(ctx, s.runtime); err != nil {
-		return nil, err
-	}
+	w.awaitSettled(ctx, sent)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	into.Events, into.HandledMS, into.SettledMS = len(w.handledAfter), times(w.handledAfter), times(w.settledAfter)
@@ -206,6 +214,24 @@ func (w *watch) settled(id string) {
 	w.mu.Lock()
 	w.settledAfter = append(w.settledAfter, now.Sub(w.committed[id]))
 	w.mu.Unlock()
+}
+
+// awaitSettled waits until so many events are settled, or nothing comes any more.
+func (w *watch) awaitSettled(ctx context.Context, events int) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for settled, moved := 0, time.Now(); settled < events && time.Since(moved) < 30*time.Second; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		w.mu.Lock()
+		if n := len(w.settledAfter); n > settled {
+			settled, moved = n, time.Now()
+		}
+		w.mu.Unlock()
+	}
 }
 
 // watchedStore tells a watch of the events in its transactions once they are committed.

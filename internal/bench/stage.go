@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"log/slog"
@@ -11,15 +12,16 @@ import (
 
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/driver"
-	"example.org/souk/backbone/logbus"
+	"example.org/souk/backbone/pgstore"
 	"example.org/souk/backbone/sqlitestore"
+	"example.org/souk/internal/house"
 )
 
 // stage runs services of a benchmark in this process, on a database of their own.
 type stage struct {
 	runtime *backbone.Runtime
 	store   driver.Store
-	bus     *logbus.Bus
+	bus     driver.Transport
 	dir     string
 }
 
@@ -31,6 +33,8 @@ type stageConfig struct {
 	// wrap is put around the database; nil leaves it as it is.
 	wrap func(driver.Store) driver.Store
 	log  io.Writer // hears of warnings; may be nil
+	// db is the URL of a PostgreSQL database, broker of what carries the messages; "": a SQLite database that is thrown away, and its log.
+	db, broker string
 }
 
 // openStage opens a stage whose tables are there. Nothing runs before runtime.Start.
@@ -48,21 +52,30 @@ func openStage(ctx context.Context, c stageConfig) (_ *stage, err error) {
 	if s.dir, err = os.MkdirTemp("", "souk-bench-"); err != nil {
 		return nil, err
 	}
-	store, err := sqlitestore.Open(ctx, sqlitestore.Config{Path: filepath.Join(s.dir, "bench.db"), Log: logger})
-	if err != nil {
+	if s.store, err = s.open(ctx, c.db, logger); err != nil {
 		return nil, err
 	}
-	if s.store = store; c.wrap != nil {
-		s.store = c.wrap(store)
+	if c.wrap != nil {
+		s.store = c.wrap(s.store)
 	}
 	storeOf := func(string) driver.Store { return s.store }
-	s.bus = logbus.New(logbus.Config{Store: storeOf, Logger: logger})
+	if s.bus, err = house.OpenTransport(ctx, house.TransportConfig{Broker: c.broker, Owner: rand.Text(), Store: storeOf, Logger: logger}); err != nil {
+		return nil, err
+	}
 	if s.runtime, err = backbone.New(backbone.Config{
 		Parts: c.parts, Run: c.run, Store: storeOf, Transport: s.bus, Logger: logger, Hooks: c.hooks,
 	}); err != nil {
 		return nil, err
 	}
 	return s, s.runtime.Migrate(ctx)
+}
+
+// open opens the database that has this URL, or one in the stage's directory.
+func (s *stage) open(ctx context.Context, url string, logger *slog.Logger) (driver.Store, error) {
+	if url != "" {
+		return pgstore.Open(ctx, pgstore.Config{URL: url, Log: logger})
+	}
+	return sqlitestore.Open(ctx, sqlitestore.Config{Path: filepath.Join(s.dir, "bench.db"), Log: logger})
 }
 
 // close ends what runs and removes the database.

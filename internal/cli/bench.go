@@ -147,19 +147,27 @@ type benchDeliveryCommand struct {
 	Duration time.Duration `help:"How long each of the two runs lasts." default:"10s"`
 	Idle     int           `help:"Events a second of the first run." default:"20"`
 	Busy     int           `help:"Events a second of the second run." default:"1000"`
+	Broker   string        `help:"With --db: URL of a broker, new too, that carries the messages; default none, the log does." placeholder:"URL"`
 }
 
 // Help implements kong's long help.
 func (benchDeliveryCommand) Help() string {
 	return `Example:
   souk bench delivery --busy 1000 -o json
+  souk --db postgres://localhost/empty bench delivery --broker nats://127.0.0.1:4222
 
-Two services run in this process on throw-away data; each event has a stream of its own.`
+Two services run in this process on throw-away data; each event has a stream of its own. With --db each has a
+runtime, connections and relay of its own on that database, which must be empty and is left there; the clock is one.`
 }
 
 // Run measures both rates and prints the latencies.
 func (c *benchDeliveryCommand) Run(ctx context.Context, env Env, r *root) error {
-	res, err := bench.Delivery{Duration: c.Duration, Idle: c.Idle, Busy: c.Busy, Log: env.Stderr}.Run(ctx)
+	if r.DB == "" && c.Broker != "" {
+		return usageError{errors.New("services that are apart share a database: name it with --db URL")}
+	}
+	res, err := bench.Delivery{
+		DB: r.DB, Broker: c.Broker, Duration: c.Duration, Idle: c.Idle, Busy: c.Busy, Log: env.Stderr,
+	}.Run(ctx)
 	if err != nil {
 		return err
 	}

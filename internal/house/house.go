@@ -229,7 +229,9 @@ func Open(ctx context.Context, cfg Config) (_ *House, err error) {
 			return nil, err
 		}
 	}
-	if h.bus, err = openTransport(ctx, cfg, h.owner, h.stores); err != nil {
+	if h.bus, err = OpenTransport(ctx, TransportConfig{
+		Broker: cfg.Broker, Owner: h.owner, Store: h.stores.of, Log: h.stores.log, Logger: cfg.Logger, Unchecked: cfg.Quiet,
+	}); err != nil {
 		return nil, err
 	}
 	h.Keys, err = backbone.OpenKeys(h.keysConfig())

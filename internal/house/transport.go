@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"strings"
 
@@ -14,11 +15,21 @@ import (
 	"example.org/souk/backbone/rabbitbus"
 )
 
-// openTransport returns what carries messages between the services: the log itself, or the broker that was named. One
+// TransportConfig says what carries messages between services. Store and Logger are required.
+type TransportConfig struct {
+	Broker    string // its URL; "": the log itself
+	Owner     string // of what this process takes
+	Store     func(service string) driver.Store
+	Log       func(service string) driver.Log // default: Store
+	Logger    *slog.Logger
+	Unchecked bool // nobody publishes by it, so the broker's settings do not matter
+}
+
+// OpenTransport returns what carries messages between services: the log itself, or the broker that was named. One
 // that is set up so that it may lose what it confirms is refused.
-func openTransport(ctx context.Context, cfg Config, owner string, stores *databases) (driver.Transport, error) {
+func OpenTransport(ctx context.Context, cfg TransportConfig) (driver.Transport, error) {
 	if cfg.Broker == "" {
-		return logbus.New(logbus.Config{Store: stores.of, Owner: owner, Logger: cfg.Logger}), nil
+		return logbus.New(logbus.Config{Store: cfg.Store, Owner: cfg.Owner, Logger: cfg.Logger}), nil
 	}
 	address, now, err := login(cfg.Broker)
 	if err != nil {
@@ -35,15 +46,15 @@ func openTransport(ctx context.Context, cfg Config, owner string, stores *databa
 			return nil, errors.New("broker: signing in at Kafka is not supported")
 		}
 		bus, err = kafkabus.New(kafkabus.Config{
-			Client: kafkabus.ClientConfig{Brokers: strings.Split(at.Host, ",")}, Store: stores.of, Log: stores.log, Owner: owner, Logger: cfg.Logger,
+			Client: kafkabus.ClientConfig{Brokers: strings.Split(at.Host, ",")}, Store: cfg.Store, Log: cfg.Log, Owner: cfg.Owner, Logger: cfg.Logger,
 		})
 	case "nats", "tls":
 		bus, err = natsbus.New(natsbus.Config{
-			Client: natsbus.ClientConfig{URL: address, Login: now}, Store: stores.of, Log: stores.log, Owner: owner, Logger: cfg.Logger,
+			Client: natsbus.ClientConfig{URL: address, Login: now}, Store: cfg.Store, Log: cfg.Log, Owner: cfg.Owner, Logger: cfg.Logger,
 		})
 	case "amqp", "amqps":
 		bus, err = rabbitbus.New(rabbitbus.Config{
-			Client: rabbitbus.ClientConfig{URL: address, Login: now}, Store: stores.of, Log: stores.log, Owner: owner, Logger: cfg.Logger,
+			Client: rabbitbus.ClientConfig{URL: address, Login: now}, Store: cfg.Store, Log: cfg.Log, Owner: cfg.Owner, Logger: cfg.Logger,
 		})
 	default:
 		return nil, fmt.Errorf("broker: there is no transport for %s://; there is one for nats://, amqp://, amqps:// and kafka://", at.Scheme)
@@ -51,7 +62,7 @@ func openTransport(ctx context.Context, cfg Config, owner string, stores *databa
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Quiet {
+	if cfg.Unchecked {
 		return bus, nil
 	}
 	if err := bus.Check(ctx); err != nil {
