@@ -34,7 +34,8 @@ func points(t *testing.T) (names []string) {
 // some, and has the watcher stumble at some; a mail server and a payment provider with faults of their own take part.
 type walk struct {
 	flags   []string                           // of the mall
-	broker  bool                               // a broker carries the messages
+	broker  bool                               // there must be a broker that carries the messages
+	over    string                             // the carrier; default: NATS where there must be a broker, or the log
 	besides func(ctx context.Context, m *mall) // runs until the mall is gone
 	split   []string                           // what runs in which process; nil: all of it in one
 	heal    bool                               // the watcher heals while the load runs, so that what is parked goes on
@@ -120,7 +121,8 @@ func TestF1_CrashWalk(t *testing.T) {
 	}
 }
 
-// F1: the same with the mall in several processes on PostgreSQL. Whichever reaches the point first dies; the others go on meanwhile.
+// F1: the same with the mall in several processes on PostgreSQL, over each carrier. Whichever reaches the point first dies; the others go on
+// meanwhile.
 func TestF1_CrashWalkOfProcesses(t *testing.T) {
 	t.Parallel()
 	if !proving(t) {
@@ -131,16 +133,25 @@ func TestF1_CrashWalkOfProcesses(t *testing.T) {
 	if os.Getenv("SOUK_PROVE") == "short" { // several processes take seconds to begin: make prove walks all points
 		names = []string{"commit.after"}
 	}
-	for _, point := range names {
-		w, pass := walks[point], pass
-		if w.passes != nil {
-			pass = w.passes([]int{pass})[0]
+	for _, over := range carriers() {
+		if os.Getenv("SOUK_PROVE") == "short" && over != "log" {
+			continue
 		}
-		w.split = []string{"online stores customers keys", "orders inventory payments watcher", "notifications analytics depot baskets search"}
-		t.Run(point, func(t *testing.T) {
-			t.Parallel()
-			crash(t, binary, point, pass, w)
-		})
+		for _, point := range names {
+			w, pass := walks[point], pass
+			if over == "log" && w.broker {
+				continue
+			}
+			if w.passes != nil {
+				pass = w.passes([]int{pass})[0]
+			}
+			w.over = over
+			w.split = []string{"online stores customers keys", "orders inventory payments watcher", "notifications analytics depot baskets search"}
+			t.Run(over+"/"+point, func(t *testing.T) {
+				t.Parallel()
+				crash(t, binary, point, pass, w)
+			})
+		}
 	}
 }
 
@@ -165,10 +176,12 @@ func crash(t *testing.T, binary, point string, pass int, w walk) (fromBaskets in
 	t.Helper()
 	out := startOutside(t, binary)
 	healed := "WATCHER_HEALED=" + filepath.Join(t.TempDir(), "healed")
-	flags := w.flags
-	if w.broker {
-		flags = append(flags, "--broker", testserver.NATSOwn(t).URL())
+	over := w.over
+	if over == "" && w.broker {
+		over = "nats"
 	}
+	carried, _ := carrier(t, over)
+	flags := slices.Concat(w.flags, carried)
 	m := w.start(t, out, binary, []string{healed}, flags)
 	m.seed()
 	for _, product := range []string{"PRODUCT_001", "PRODUCT_002"} {

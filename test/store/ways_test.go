@@ -12,19 +12,19 @@ import (
 // brokers are the ways to carry messages between the services, by the name of the transport.
 var brokers = []struct {
 	name string
-	// open starts a server of this test's own and returns its URL for --broker, and what kills it and starts it again.
-	open func(t *testing.T) (url string, restart func())
+	// open starts a server of this test's own and returns its URL for --broker.
+	open func(t *testing.T) (url string, b broker)
 	// guarded does the same with a server that asks for a password, which change changes on both sides; nil where there is none.
-	guarded func(t *testing.T) (url string, restart, change func())
+	guarded func(t *testing.T) (url string, b broker, change func())
 }{
-	{"kafka", func(t *testing.T) (string, func()) {
+	{"kafka", func(t *testing.T) (string, broker) {
 		server := testserver.KafkaOwn(t, 1)
-		return "kafka://" + strings.Join(server.Addresses(), ","), server.Restart
+		return "kafka://" + strings.Join(server.Addresses(), ","), server
 	}, nil},
-	{"nats", func(t *testing.T) (string, func()) {
+	{"nats", func(t *testing.T) (string, broker) {
 		server := testserver.NATSOwn(t)
-		return server.URL(), server.Restart
-	}, func(t *testing.T) (string, func(), func()) {
+		return server.URL(), server
+	}, func(t *testing.T) (string, broker, func()) {
 		file := filepath.Join(t.TempDir(), "password")
 		with := func(password string) string {
 			if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
@@ -33,15 +33,42 @@ var brokers = []struct {
 			return "accounts { M { jetstream: enabled, users: [{user: mall, password: " + password + "}] } }"
 		}
 		server := testserver.NATSOwn(t, with("first"))
-		return "nats://mall@" + server.Addr() + "?password_file=" + file, server.Restart, func() { server.Reload(with("second")) }
+		return "nats://mall@" + server.Addr() + "?password_file=" + file, server, func() { server.Reload(with("second")) }
 	}},
-	{"rabbitmq", func(t *testing.T) (string, func()) {
+	{"rabbitmq", func(t *testing.T) (string, broker) {
 		server := testserver.RabbitOwn(t)
-		return server.URL(), func() {
-			server.Flushed() // see the documentation of rabbitbus
-			server.Restart()
-		}
+		return server.URL(), &flushed{RabbitServer: server}
 	}, nil},
+}
+
+// broker is the server of one. Restart kills it first where it runs.
+type broker interface {
+	Kill()
+	Restart()
+	Pause()
+	Resume()
+}
+
+// flushed is a RabbitMQ that is killed only when it would know its queues again: see the documentation of rabbitbus.
+type flushed struct {
+	*testserver.RabbitServer
+	killed bool
+}
+
+// Kill kills the server.
+func (f *flushed) Kill() {
+	f.Flushed()
+	f.RabbitServer.Kill()
+	f.killed = true
+}
+
+// Restart starts the server again.
+func (f *flushed) Restart() {
+	if !f.killed {
+		f.Flushed()
+	}
+	f.RabbitServer.Restart()
+	f.killed = false
 }
 
 // D7: over each broker the mall does what it does without one, and everything that must hold holds: with the broker killed
@@ -53,11 +80,12 @@ func TestD7_OverBrokers(t *testing.T) {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
 			var url string
-			var restart, change func()
+			var server broker
+			var change func()
 			if b.guarded != nil {
-				url, restart, change = b.guarded(t)
+				url, server, change = b.guarded(t)
 			} else {
-				url, restart = b.open(t)
+				url, server = b.open(t)
 			}
 			m := start(t, binary, t.TempDir(), nil, "--broker", url)
 			orders := m.busyDay()
@@ -65,7 +93,7 @@ func TestD7_OverBrokers(t *testing.T) {
 				t.Errorf("%d available, want 5", got)
 			}
 			accepted := m.load(t, 4, 150)
-			restart()
+			server.Restart()
 			ids := accepted()
 			m.settle()
 			if change != nil {
