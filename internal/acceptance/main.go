@@ -1,7 +1,8 @@
 // Command acceptance writes docs/acceptance.md: for each statement of what must hold, which tests have shown it, and in which way of running the
-// mall. It reads what tests have said (go test -json) from its standard input, and the comments of the tests.
+// mall. It reads what tests have said (go test -json) from its standard input, and the comments of the tests. docs/acceptance.tsv keeps on which day
+// each test has passed last, so that what a run leaves out stays on the page.
 //
-//	make acceptance    runs all tests and then this
+//	make acceptance    runs all tests but the longest and then this
 package main
 
 import (
@@ -21,6 +22,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 func main() {
@@ -39,8 +41,17 @@ func run(repository string, said io.Reader) error {
 	if err != nil {
 		return err
 	}
-	reds, err := defects(repository)
+	reds, there, err := defects(repository)
 	if err != nil {
+		return err
+	}
+	file := filepath.Join(repository, "docs", "acceptance.tsv")
+	kept, err := readRecord(file)
+	if err != nil {
+		return err
+	}
+	results = kept.add(results, time.Now().UTC().Format(time.DateOnly), there)
+	if err := kept.write(file); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(repository, "docs", "acceptance.md"), []byte(page(results, reds)), 0o644) //nolint:gosec // it is published
@@ -80,6 +91,7 @@ var besideBroker = regexp.MustCompile(`^test/\S+ TestB20_(InProcessesOver|Partne
 type result struct {
 	pkg, test string
 	left      bool
+	day       string // on which it was shown
 }
 
 // elsewhere are the modules that use this one as somebody else's would, by the paths of their packages.
@@ -120,7 +132,7 @@ func read(r io.Reader) ([]result, error) {
 		if action == "fail" {
 			failed = append(failed, fmt.Errorf("%s %s failed", at[0], at[1]))
 		}
-		all = append(all, result{elsewhere.Replace(at[0]), at[1], action == "left"})
+		all = append(all, result{pkg: elsewhere.Replace(at[0]), test: at[1], left: action == "left"})
 	}
 	if len(all) == 0 {
 		return nil, errors.New("no test has said anything: give it what go test -json prints")
@@ -175,13 +187,13 @@ func shown(results []result, statement string) [][]result {
 
 // wholes are the tests of a list that are no part of another one in it.
 func wholes(list []result) []result {
-	has := map[result]bool{}
+	has := map[[2]string]bool{}
 	for _, r := range list {
-		has[r] = true
+		has[[2]string{r.pkg, r.test}] = true
 	}
 	return slices.DeleteFunc(slices.Clone(list), func(r result) bool {
 		for i, c := range r.test {
-			if c == '/' && has[result{r.pkg, r.test[:i], r.left}] {
+			if c == '/' && has[[2]string{r.pkg, r.test[:i]}] {
 				return true
 			}
 		}
@@ -189,12 +201,18 @@ func wholes(list []result) []result {
 	})
 }
 
-// listed writes tests package by package, and parts behind the test that they are of.
-func listed(list []result) string {
+// listed writes tests package by package, and parts behind the test that they are of, with the day where that is not the latest of all.
+func listed(list []result, latest string) string {
 	var b strings.Builder
+	day := func(r result) string {
+		if r.day == latest {
+			return ""
+		}
+		return "(" + r.day + ") "
+	}
 	of := func(r result) string { // what it stands behind
 		test, _ := path.Split(strings.TrimPrefix(r.test, "Test"))
-		return r.pkg + " " + test
+		return r.pkg + " " + test + " " + day(r)
 	}
 	list = slices.Clone(list)
 	slices.SortStableFunc(list, func(x, y result) int { return strings.Compare(of(x), of(y)) })
@@ -207,7 +225,7 @@ func listed(list []result) string {
 			if i > 0 {
 				b.WriteString("; ")
 			}
-			b.WriteString("`" + r.pkg + "` ")
+			b.WriteString("`" + r.pkg + "` " + day(r))
 			if test != "" {
 				b.WriteString(strings.TrimSuffix(test, "/") + ": ")
 			}
@@ -217,10 +235,10 @@ func listed(list []result) string {
 	return b.String()
 }
 
-// defects are what turns tests red, as their comments say, by the statement.
-func defects(repository string) (map[string][]string, error) {
-	reds := map[string][]string{}
-	err := filepath.WalkDir(repository, func(file string, d fs.DirEntry, err error) error { //nolint:gosec // of the repository that whoever runs it names
+// defects are what turns tests red, as their comments say, by the statement, and which tests are there, by package and name.
+func defects(repository string) (reds map[string][]string, there map[string]bool, err error) {
+	reds, there = map[string][]string{}, map[string]bool{}
+	err = filepath.WalkDir(repository, func(file string, d fs.DirEntry, err error) error { //nolint:gosec // of the repository that whoever runs it names
 		switch {
 		case err != nil:
 			return err
@@ -238,6 +256,11 @@ func defects(repository string) (map[string][]string, error) {
 			if !ok {
 				continue
 			}
+			pkg, err := filepath.Rel(repository, filepath.Dir(file))
+			if err != nil {
+				return err
+			}
+			there[filepath.ToSlash(pkg)+" "+f.Name.Name] = true
 			of := ids(f.Name.Name)
 			if len(of) == 0 {
 				continue
@@ -254,7 +277,7 @@ func defects(repository string) (map[string][]string, error) {
 	for _, list := range reds {
 		slices.Sort(list)
 	}
-	return reds, err
+	return reds, there, err
 }
 
 const head = `# What must hold, and where it was shown
@@ -265,6 +288,8 @@ The ways to run: in one process on SQLite, which is also where a test stands tha
 process or in several; and with a broker, between the services of a mall, between programs and the backbone, or between the mall and its partners. What no test was
 run with is said so. Beside them ` + "`test/store`" + ` TestD7_OverBrokers and TestD7_Processes run a day of orders over each broker, in one process and with every service
 in one of its own, on one database and on one a service, with databases, brokers and services killed, and compare everything that is kept.
+
+A day in brackets is that of the last run that had the test, where the latest did not: no run has all of them.
 
 *Red* is what a test's comment says of the defect that it finds.
 `
@@ -280,6 +305,10 @@ var none = map[string]string{
 func page(results []result, reds map[string][]string) string {
 	var b strings.Builder
 	b.WriteString(head)
+	latest := ""
+	for _, r := range results {
+		latest = max(latest, r.day)
+	}
 	for line := range strings.Lines(statements) {
 		name, text, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if len(name) == 1 {
@@ -305,12 +334,12 @@ func page(results []result, reds map[string][]string) string {
 		for i, of := range tests {
 			text := "not run"
 			if len(of) > 0 {
-				text = listed(of)
+				text = listed(of, latest)
 			}
 			fmt.Fprintf(&b, "- %s: %s\n", ways[i].name, text)
 		}
 		if len(left) > 0 {
-			fmt.Fprintf(&b, "- left to `make prove`, which takes hours: %s\n", listed(wholes(left)))
+			fmt.Fprintf(&b, "- left to `make prove`, which takes hours: %s\n", listed(wholes(left), ""))
 		}
 		for _, red := range reds[name] {
 			fmt.Fprintf(&b, "- *Red* %s.\n", red)

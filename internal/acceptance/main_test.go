@@ -75,6 +75,41 @@ func TestNoBlankIsSilent(t *testing.T) {
 	}
 }
 
+// What a run left out stays as it was shown before, with its day, unless its test is gone. Red when it is forgotten, and when a test that is not
+// there any more shows something.
+func TestEarlierRunsCount(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "record.tsv")
+	there := map[string]bool{"a TestE2_Short": true, "a TestE2_Long": true, "a TestE8_Gone": false}
+	kept := record{}
+	kept.add([]result{{pkg: "a", test: "TestE2_Short"}, {pkg: "a", test: "TestE2_Long/nats"}, {pkg: "a", test: "TestE8_Gone"}}, "2026-01-02", map[string]bool{
+		"a TestE2_Short": true, "a TestE2_Long": true, "a TestE8_Gone": true,
+	})
+	if err := kept.write(file); err != nil {
+		t.Fatal(err)
+	}
+	again, err := readRecord(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	results := again.add([]result{{pkg: "a", test: "TestE2_Short"}, {pkg: "a", test: "TestE2_Long/nats", left: true}, {pkg: "a", test: "TestE2_Other", left: true}}, "2026-03-04", there)
+	text := page(results, nil)
+	for _, want := range []string{
+		"- one process, SQLite: `a` E2_Short\n", "- NATS: `a` (2026-01-02) E2_Long: nats\n", "- left to `make prove`, which takes hours: `a` E2_Other\n",
+		"**E8** A re-published event carries the same id.\n\nNo test carries this id.\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("misses %q", want)
+		}
+	}
+	if err := os.WriteFile(file, []byte("yesterday\ta\tTestE2_Short\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readRecord(file); err == nil {
+		t.Error("yesterday is a day")
+	}
+}
+
 // Red when what failed is written down as shown.
 func TestFailuresAreTold(t *testing.T) {
 	t.Parallel()
@@ -90,7 +125,7 @@ func TestFailuresAreTold(t *testing.T) {
 // Every statement that no test can carry has a reason, and no other has. Red when a test is written for one and the reason stays.
 func TestReasonsAreNeeded(t *testing.T) {
 	t.Parallel()
-	reds, err := defects("../..")
+	reds, _, err := defects("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +147,7 @@ func TestThePageIsOfTheseTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	named := map[string]bool{}
-	line := regexp.MustCompile("^`([a-z0-9/]+)` (.+)$")
+	line := regexp.MustCompile("^`([a-z0-9/]+)` (?:\\([0-9-]+\\) )?(.+)$")
 	for _, text := range regexp.MustCompile(`(?m)^- [^*:]+: (.+)$`).FindAllStringSubmatch(string(text), -1) {
 		for of := range strings.SplitSeq(text[1], "; ") {
 			if found := line.FindStringSubmatch(of); found != nil {

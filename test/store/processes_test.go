@@ -139,11 +139,13 @@ func TestD7_Processes(t *testing.T) {
 // pausedFor is longer than the leases of a mall.
 const pausedFor = 17 * time.Second
 
-// whilePaused orders while a server stands still, and goes on, and returns which orders were accepted.
-func (m *mall) whilePaused(server interface {
+type pausable interface {
 	Pause()
 	Resume()
-}, order func(int) (id, body string)) []string {
+}
+
+// whilePaused orders while a server stands still, and goes on, and returns which orders were accepted.
+func (m *mall) whilePaused(server pausable, order func(int) (id, body string)) []string {
 	m.t.Helper()
 	accepted := m.loadOf(m.t, 4, 150, order)
 	server.Pause()
@@ -167,10 +169,10 @@ func numbered(word string) func(int) (id, body string) {
 	}
 }
 
-// E5: whichever service is away, an order is accepted, waits, and goes on by itself when the service comes; what nobody can answer
-// meanwhile is refused with the time after which to ask again. Over a broker it is killed and started again as well. Red when
-// a gateway asks the service before it accepts.
-func TestE5_ProcessesOffline(t *testing.T) {
+// E5, D2: whichever service is away, an order is accepted, waits, and goes on by itself when the service comes; what nobody can answer
+// meanwhile is refused with the time after which to ask again. Who only hears of orders delays none. Over a broker it is killed, and an order
+// placed before it comes again. Red when a gateway asks the service before it accepts, and when an order waits for a letter or a statistic.
+func TestE5D2_ProcessesOffline(t *testing.T) {
 	t.Parallel()
 	if !proving(t) {
 		return
@@ -197,6 +199,9 @@ func offline(t *testing.T, flags []string, carried broker) {
 		}
 		if service == "inventory" {
 			m.refusedForNow("GET", "/stock/PRODUCT_002", "")
+		}
+		if service == "notifications" || service == "analytics" {
+			m.awaitStatus(id, "APPROVED")
 		}
 		m.beginPart(p)
 		m.awaitStatus(id, "APPROVED")

@@ -43,10 +43,9 @@ var brokers = []struct {
 
 // broker is the server of one. Restart kills it first where it runs.
 type broker interface {
+	pausable
 	Kill()
 	Restart()
-	Pause()
-	Resume()
 }
 
 // flushed is a RabbitMQ that is killed only when it would know its queues again: see the documentation of rabbitbus.
