@@ -30,6 +30,7 @@ type Config struct {
 	Seed      uint64
 	Rate      float64 // people a second who pass; default 1
 	Visitors  int     // who come; 0 for as many as until it is stopped
+	After     int     // how many messages of the sequence were before: a gate that is started again goes on where it stood
 	Customers []string
 	Products  []string
 	Faults    Faults
@@ -69,7 +70,7 @@ const lastWord = 2 * time.Second
 // is told as one that was not.
 func Run(ctx context.Context, c Config) error {
 	c.Kind, c.Rate = cmp.Or(c.Kind, "gate"), cmp.Or(c.Rate, 1)
-	if !(c.Rate > 0) || c.Visitors < 0 {
+	if !(c.Rate > 0) || c.Visitors < 0 || c.After < 0 {
 		return errors.New("visitors, and how often they pass, are not less than nothing")
 	}
 	if err := link.Check(c.Server, c.Password); err != nil {
@@ -119,6 +120,9 @@ type letter struct {
 // let lets everybody pass.
 func (g *gate) let(ctx context.Context) error {
 	p := newPlan(g.Seed, g.Customers, g.Products, g.Visitors)
+	for range g.After {
+		p.step()
+	}
 	tick := time.NewTicker(max(time.Duration(min(float64(time.Second)/g.Rate, math.MaxInt64/2)), 1))
 	defer tick.Stop()
 	var held *letter

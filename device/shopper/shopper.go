@@ -29,6 +29,7 @@ type Config struct {
 	Seed   uint64
 	Rate   float64 // people a second who come; default 1
 	People int     // who come; 0 for as many as until it is stopped
+	After  int     // how many of the sequence have come before: people who come to a kiosk that is started again
 	Cards  []string
 	// Patience is how long somebody waits for their order; default 60 s. AtOnce bounds the people who are there at the same time; default 64.
 	Patience time.Duration
@@ -69,7 +70,7 @@ type shopper struct {
 // Run lets people come until all have left or ctx ends.
 func Run(ctx context.Context, c Config) error {
 	c.Rate, c.Patience, c.AtOnce = cmp.Or(c.Rate, 1), cmp.Or(c.Patience, time.Minute), cmp.Or(c.AtOnce, 64)
-	if !(c.Rate > 0) || c.People < 0 || c.Patience < 0 || c.AtOnce < 0 {
+	if !(c.Rate > 0) || c.People < 0 || c.After < 0 || c.Patience < 0 || c.AtOnce < 0 {
 		return errors.New("people, how often they come, their patience and how many are there are not less than nothing")
 	}
 	if c.Out == nil {
@@ -128,7 +129,7 @@ func (s *shopper) let(ctx context.Context) error {
 	if s.products = list.Products; len(s.products) == 0 {
 		return errors.New("nothing is sold")
 	}
-	p := plan{seed: s.Seed}
+	p := plan{seed: s.Seed, next: s.After}
 	tick := time.NewTicker(max(time.Duration(min(float64(time.Second)/s.Rate, math.MaxInt64/2)), 1))
 	defer tick.Stop()
 	room := make(chan struct{}, s.AtOnce)

@@ -61,6 +61,7 @@ type deviceGate struct {
 	Seed       uint64   `help:"The same seed gives the same people and bags." default:"1"`
 	Rate       float64  `help:"People a second who pass." default:"1"`
 	Visitors   int      `help:"How many come; 0 for as many as until it is stopped." default:"0"`
+	After      int      `help:"Go on behind so many messages of the sequence, which were before." default:"0" placeholder:"N"`
 	Customers  []string `help:"Who come: ids or cards." default:"amina,bruno,chen"`
 	Products   []string `help:"What they carry: ids, SKUs or barcodes." default:"lamp,tea,saffron,tray,bowl"`
 	Duplicates int      `help:"Percent of the messages that are sent twice."`
@@ -89,7 +90,7 @@ func (c *deviceGate) Run(ctx context.Context, env Env) error {
 	}
 	return gate.Run(ctx, gate.Config{
 		Server: c.Server, CAFile: c.CAFile, Store: c.Store, Kind: c.Kind, Device: c.Device, Password: password, Version: c.MQTT, Older: c.Older,
-		Seed: c.Seed, Rate: c.Rate, Visitors: c.Visitors, Customers: c.Customers, Products: c.Products, Admin: c.Admin, Out: env.Stdout, Trouble: env.Stderr,
+		Seed: c.Seed, Rate: c.Rate, Visitors: c.Visitors, After: c.After, Customers: c.Customers, Products: c.Products, Admin: c.Admin, Out: env.Stdout, Trouble: env.Stderr,
 		Faults: gate.Faults{Duplicates: c.Duplicates, Reorder: c.Reorder, Misreads: c.Misreads, Loss: c.Loss, Offline: c.Offline, OfflineMS: c.OfflineMS},
 	})
 }
@@ -210,6 +211,7 @@ type deviceShopper struct {
 	Seed       uint64        `help:"The same seed gives the same people and wishes." default:"1"`
 	Rate       float64       `help:"People a second who come." default:"1"`
 	People     int           `help:"How many come; 0 for as many as until it is stopped." default:"0"`
+	After      int           `help:"Go on behind so many people of the sequence, who have come before." default:"0" placeholder:"N"`
 	Cards      []string      `help:"Cards that some of them have." default:"1001,1002,1003"`
 	Patience   time.Duration `help:"How long somebody waits for their order." default:"60s"`
 	AtOnce     int           `help:"How many are there at the same time." default:"64"`
@@ -244,7 +246,7 @@ func (c *deviceShopper) Run(ctx context.Context, env Env) error {
 		token = strings.TrimSpace(string(text))
 	}
 	return shopper.Run(ctx, shopper.Config{
-		Server: c.Server, CAFile: c.CAFile, Device: c.Device, Token: token, Seed: c.Seed, Rate: c.Rate, People: c.People, Cards: c.Cards,
+		Server: c.Server, CAFile: c.CAFile, Device: c.Device, Token: token, Seed: c.Seed, Rate: c.Rate, People: c.People, After: c.After, Cards: c.Cards,
 		Patience: c.Patience, AtOnce: c.AtOnce, Admin: c.Admin, Out: env.Stdout, Trouble: env.Stderr,
 		Faults: shopper.Faults{Abandon: c.Abandon, Cancel: c.Cancel, NoShow: c.NoShow, Duplicates: c.Duplicates, Loss: c.Loss},
 	})

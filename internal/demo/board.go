@@ -68,8 +68,18 @@ func (b *board) draw(ctx context.Context) {
 			fmt.Sprintf("devices     %6.0f messages", sums["souk_device_messages_total"]),
 			fmt.Sprintf("calls       %6.0f wait", sums["souk_calls_waiting"]))
 	}
+	lists, there := b.play.fetched.count()
+	visitors := 0
+	for _, gate := range b.play.passed {
+		visitors += gate.next()
+	}
+	lines = append(lines, fmt.Sprintf("robots      %6d there     %6d lists fetched", there, lists), fmt.Sprintf("visitors    %6d came or left", visitors))
+	if text := b.play.shown.shows(); text != "" {
+		lines = append(lines, "display     "+text)
+	}
 	if b.play.Chaos {
-		lines = append(lines, fmt.Sprintf("chaos       %6d kills     %6d pauses", b.play.kills.Load(), b.play.pauses.Load()))
+		lines = append(lines, fmt.Sprintf("chaos       %6d kills     %6d pauses     %6d switched off  %6d doubled",
+			b.play.kills.Load(), b.play.pauses.Load(), b.play.cuts.Load(), b.play.twins.Load()))
 	}
 	if names := b.play.mall.down(); len(names) > 0 {
 		lines = append(lines, "down        "+strings.Join(names, ", "))

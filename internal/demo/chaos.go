@@ -17,16 +17,17 @@ var troubled = gate.Faults{Duplicates: 10, Reorder: 10, Misreads: 3, Loss: 3, Of
 // pausable are services that are paused, a while each.
 var pausable = []string{"inventory", "payments", "customers", "notifications", "orders", "fastlane", "greeter", "exitgate", "analytics", "stores"}
 
-// chaos goes round: a service is paused, the payment provider or the mail server fails, the mall is killed and started again; where it is
-// many processes, one of them in turn, every other time. What comes when follows from the seed.
+// chaos goes round: a service is paused, the payment provider or the mail server fails, a device or a robot is switched off, or a second one with the
+// same login runs beside it, the mall is killed and started again; where it is many processes, one of them in turn, every other time, and a second
+// one of a service runs beside it for a while. What comes when follows from the seed.
 func (p *play) chaos(ctx context.Context) {
 	chance := rand.New(rand.NewPCG(p.Seed, 0x43_48_41_4f))
 	span := func() time.Duration {
 		return time.Duration(float64(500+chance.IntN(1500)) / min(p.Speed, 4) * float64(time.Millisecond))
 	}
-	troubles := []func(context.Context, *rand.Rand, func() time.Duration){p.pauseOne, p.failPayment, p.failMail, p.killOne}
+	troubles := []func(context.Context, *rand.Rand, func() time.Duration){p.pauseOne, p.cutOne, p.failPayment, p.twinOne, p.failMail, p.killOne}
 	if p.DB != "" {
-		troubles = []func(context.Context, *rand.Rand, func() time.Duration){p.killOne, p.pauseOne, p.killOne, p.failPayment, p.killOne, p.failMail}
+		troubles = []func(context.Context, *rand.Rand, func() time.Duration){p.killOne, p.pauseOne, p.killOne, p.cutOne, p.killOne, p.failPayment, p.killOne, p.twinOne, p.killOne, p.failMail, p.killOne, p.doubleOne}
 	}
 	for at := 0; pause(ctx, span()); at++ {
 		troubles[at%len(troubles)](ctx, chance, span)
@@ -56,6 +57,36 @@ func (p *play) failMail(ctx context.Context, _ *rand.Rand, span func() time.Dura
 	p.noteUnless(ctx, p.mail.SetFaults(mailstandin.Faults{Seed: p.Seed, DropPercent: 20, SlowMS: 50}))
 	pause(ctx, span())
 	p.noteUnless(ctx, p.mail.SetFaults(mailstandin.Faults{}))
+}
+
+// cutOne switches a device or a robot off for a while.
+func (p *play) cutOne(ctx context.Context, chance *rand.Rand, span func() time.Duration) {
+	all := p.appliances()
+	p.cuts.Add(1)
+	all[chance.IntN(len(all))].cut(ctx, span())
+}
+
+// twinOne has a second device or robot with the same login for a while.
+func (p *play) twinOne(ctx context.Context, chance *rand.Rand, span func() time.Duration) {
+	all := p.appliances()
+	p.twins.Add(1)
+	all[chance.IntN(len(all))].twin(ctx, span())
+}
+
+// doubleOne has a second process of a service for a while, which is killed.
+func (p *play) doubleOne(ctx context.Context, chance *rand.Rand, span func() time.Duration) {
+	second := p.mall.second(chance)
+	if second == nil {
+		return
+	}
+	if err := second.begin(ctx); err != nil {
+		p.noteUnless(ctx, err)
+		return
+	}
+	p.twins.Add(1)
+	pause(ctx, span())
+	_, err := second.kill()
+	p.noteUnless(ctx, err)
 }
 
 // killOne kills a process and starts it again; where others go on meanwhile, after a while.

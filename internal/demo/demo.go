@@ -17,16 +17,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"example.org/souk/device/gate"
 	"example.org/souk/device/robot"
-	"example.org/souk/device/shopper"
 	"example.org/souk/gateway/callback"
 	"example.org/souk/gateway/door"
-	"example.org/souk/gateway/kiosk"
 	"example.org/souk/internal/control"
 	"example.org/souk/internal/house"
 	"example.org/souk/mall"
-	"example.org/souk/mall/depot"
 	mailstandin "example.org/souk/provider/mail/standin"
 	paystandin "example.org/souk/provider/payment/standin"
 	smsstandin "example.org/souk/provider/sms/standin"
@@ -67,6 +63,8 @@ type Result struct {
 	Kills    int64            `json:"kills"`
 	Killed   map[string]int64 `json:"killed"` // how often which process was
 	Pauses   int64            `json:"pauses"`
+	Cut      int64            `json:"cut"`     // devices, robots and kiosks that were switched off
+	Doubled  int64            `json:"doubled"` // of those, and of processes, that had a second one beside them
 	Looked   []string         `json:"looked"`
 	Broken   []string         `json:"broken"`
 }
@@ -150,11 +148,16 @@ type play struct {
 	lapses        robot.Faults // of robots that make mistakes
 	dismiss       func()       // has the robots go
 	kills, pauses atomic.Int64
+	cuts, twins   atomic.Int64
 	round         chan struct{} // closed once each process was killed
+	passed        []*progress   // through each gate
+	shown         greeting
+	fetched       harvest
 
 	mu       sync.Mutex
 	tokens   map[string]string
 	problems []error
+	placed   []*appliance
 }
 
 // anyPort is an address on loopback with a port that the system chooses.
@@ -309,6 +312,11 @@ func (p *play) live(ctx, life context.Context) error {
 		people.Wait()
 		return err
 	}
+	if err := p.welcome(playing, life, &people); err != nil {
+		end()
+		people.Wait()
+		return err
+	}
 	if p.Chaos {
 		people.Go(func() { p.chaos(playing) })
 	}
@@ -342,38 +350,8 @@ func (p *play) live(ctx, life context.Context) error {
 	end()
 	people.Wait()
 	p.result.Tried, p.result.Accepted, p.result.Kills, p.result.Pauses = int64(e.next), c.accepted.Load(), p.kills.Load(), p.pauses.Load()
+	p.result.Cut, p.result.Doubled = p.cuts.Load(), p.twins.Load()
 	return p.mall.start(life) // it may have been killed last
-}
-
-// gates adds two gates of the supermarket, through which people pass until ctx ends.
-func (p *play) gates(ctx, life context.Context, people *sync.WaitGroup) error {
-	sells, buyers := house.DemoShop()
-	var products []string
-	for _, s := range sells {
-		products = append(products, s.Product)
-	}
-	var faults gate.Faults
-	if p.troubled {
-		faults = troubled
-	}
-	for i := range 2 {
-		name := fmt.Sprintf("gate-%d", i+1)
-		login, err := p.admit(life, name, "gate")
-		if err != nil {
-			return err
-		}
-		people.Go(func() {
-			// A gate whose server is away ends; somebody switches it on again.
-			for seed := p.Seed + uint64(i); ctx.Err() == nil; seed += 1000 {
-				_ = gate.Run(ctx, gate.Config{
-					Server: p.mall.mqtt(), Store: login.Store, Device: name, Password: login.Password, Seed: seed,
-					Rate: visitorRate * p.Speed, Customers: buyers, Products: products, Faults: faults,
-				})
-				pause(ctx, 100*time.Millisecond)
-			}
-		})
-	}
-	return nil
 }
 
 // admit gives a device a login.
@@ -382,63 +360,6 @@ func (p *play) admit(ctx context.Context, name, kind string) (login struct{ Pass
 		return json.Unmarshal(row, &login)
 	})
 	return login, err
-}
-
-// kiosk lets people shop at a kiosk until ctx ends.
-func (p *play) kiosk(ctx context.Context, people *sync.WaitGroup) error {
-	token, err := p.token(string(door.Device), "kiosk-1")
-	if err != nil {
-		return err
-	}
-	faults := shopper.Faults{Abandon: 5, Cancel: 5, NoShow: 5}
-	if p.troubled {
-		faults.Duplicates, faults.Loss = 10, 5
-	}
-	people.Go(func() {
-		for seed := p.Seed; ctx.Err() == nil; seed += 1000 {
-			// It ends where the mall is away for longer than people wait.
-			_ = shopper.Run(ctx, shopper.Config{
-				Server: p.mall.url(kiosk.Gate), Device: "kiosk-1", Token: token, Seed: seed, Rate: kioskRate * p.Speed, Faults: faults,
-				Cards: []string{"1001", "1002", "1003"}, Patience: 30 * time.Second,
-			})
-			pause(ctx, 100*time.Millisecond)
-		}
-	})
-	return nil
-}
-
-// robots get logins and fetch what was ordered until life ends, or dismiss is called.
-func (p *play) robots(life context.Context) error {
-	for i := range fleet {
-		name := fmt.Sprintf("robot-%d", i+1)
-		login, err := p.admit(life, name, "robot")
-		if err != nil {
-			return err
-		}
-		p.logins = append(p.logins, robot.Login{Robot: name, Password: login.Password})
-	}
-	p.dismiss = p.fetch(life)
-	return nil
-}
-
-// fetch has the robots work until stop is called, which returns when they are gone.
-func (p *play) fetch(life context.Context) (stop func()) {
-	faults := robot.Faults{Short: 2}
-	if p.troubled {
-		faults = p.lapses
-	}
-	working, end := context.WithCancel(life)
-	gone := make(chan struct{})
-	p.around.Go(func() {
-		defer close(gone)
-		for working.Err() == nil {
-			_ = robot.Run(working, robot.Config{
-				Server: p.mall.url(depot.ServiceName), Robots: p.logins, Seed: p.Seed, Speed: pace * p.Speed, Positions: 2, Faults: faults,
-			})
-			pause(working, 100*time.Millisecond)
-		}
-	})
-	return func() { end(); <-gone }
 }
 
 // rest waits until nothing is under way: no list is out with a robot, nothing to come from the supplier, no message on its way, no call to be

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 
 	"example.org/souk/backbone"
 	"example.org/souk/internal/control"
@@ -16,6 +17,8 @@ type theMall interface {
 	start(ctx context.Context) error
 	// kill ends its next process at once, as a power cut would, and returns which; "" where it cannot be killed.
 	kill() (string, error)
+	// second returns a process that does what one of them does, and is not begun; nil where there can be none.
+	second(chance *rand.Rand) *process
 	// processes names what can be killed, and down what does not run just now.
 	processes() []string
 	down() []string
@@ -73,7 +76,9 @@ func (m *inside) start(ctx context.Context) error {
 
 func (*inside) kill() (string, error) { return "", nil }
 func (*inside) processes() []string   { return nil }
-func (*inside) down() []string        { return nil }
+
+func (*inside) second(*rand.Rand) *process { return nil }
+func (*inside) down() []string             { return nil }
 
 func (m *inside) stop() error {
 	if m.h == nil {
@@ -136,6 +141,9 @@ func (m *apart) kill() (string, error) {
 	}
 	return m.all.name, nil
 }
+
+// second is none: a database in a file has one process.
+func (*apart) second(*rand.Rand) *process { return nil }
 
 func (m *apart) processes() []string { return []string{m.all.name} }
 

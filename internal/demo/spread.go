@@ -33,7 +33,7 @@ type spread struct {
 }
 
 // spreadConnections is how many connections all of them have to the database, at the most and about.
-const spreadConnections = 220
+const spreadConnections = 240
 
 // newSpread prepares them. In which order they are killed follows from the seed.
 func newSpread(c house.Config, program []string, seed uint64) (*spread, error) {
@@ -130,6 +130,17 @@ func (m *spread) kill() (string, error) {
 		return "", err
 	}
 	return p.name, nil
+}
+
+// second is a process with a data directory and addresses of its own.
+func (m *spread) second(chance *rand.Rand) *process {
+	first := m.parts[chance.IntN(len(m.parts))]
+	p := &process{name: first.name + " once more", program: first.program, env: first.env, web: anyPort}
+	p.args = append([]string{"--data", m.dir(first.name + "-once-more"), "--db", m.config.DB, "run", first.name}, flags(m.config)...)
+	if first.name == devices.ServiceName {
+		p.gate = anyPort
+	}
+	return p
 }
 
 func (m *spread) processes() (names []string) {
