@@ -16,7 +16,6 @@ import (
 	"example.org/souk/mall/event"
 	"example.org/souk/mall/inventory"
 	"example.org/souk/mall/orders"
-	"example.org/souk/mall/payments"
 	"example.org/souk/mall/search"
 	mailstandin "example.org/souk/provider/mail/standin"
 	paystandin "example.org/souk/provider/payment/standin"
@@ -44,7 +43,7 @@ type Findings struct {
 func Check(ctx context.Context, h *house.House, out Outside) (Findings, error) {
 	c := newChecker(h, out)
 	return c.look(
-		ctx, c.logs, c.orders, c.lists, c.stock, c.supplies, c.walkOuts, c.money, c.letters, c.counts, c.trade, c.finds, c.leftovers,
+		ctx, c.logs, c.orders, c.lists, c.stock, c.goods, c.supplies, c.walkOuts, c.money, c.invoices, c.letters, c.counts, c.trade, c.finds, c.leftovers,
 	)
 }
 
@@ -61,7 +60,7 @@ func Agrees(ctx context.Context, h *house.House, out *Outside) (Findings, error)
 }
 
 func newChecker(h *house.House, out Outside) *checker {
-	return &checker{h: h, out: out, status: map[string]orders.Status{}}
+	return &checker{h: h, out: out, state: map[string]orders.Order{}}
 }
 
 // look does one part after another.
@@ -81,7 +80,8 @@ type checker struct {
 	found  Findings
 	right  bool // nothing is broken of what is being looked at
 	placed []event.OrderPlaced
-	status map[string]orders.Status
+	state  map[string]orders.Order
+	books  *ledger // once something was reckoned
 }
 
 // looked says what was looked at and holds.
@@ -175,7 +175,7 @@ func (c *checker) read(ctx context.Context) error {
 			c.broken("order %s was placed, and the service does not know it", p.Order)
 			continue
 		}
-		c.status[p.Order] = v.Status
+		c.state[p.Order] = v.Order
 	}
 	return nil
 }
@@ -190,10 +190,10 @@ func (c *checker) orders(ctx context.Context) error {
 		return err
 	}
 	states := map[orders.Status]int{}
-	for id, status := range c.status {
-		states[status]++
-		if !status.Terminal() && !waits[status] {
-			c.broken("order %s is %s, and nothing is under way", id, status)
+	for id, o := range c.state {
+		states[o.Status]++
+		if !o.Status.Terminal() && !waits[o.Status] {
+			c.broken("order %s is %s, and nothing is under way", id, o.Status)
 		}
 		if n := approvals[id]; n > 1 {
 			c.broken("order %s was approved %d times", id, n)
@@ -220,15 +220,27 @@ func (c *checker) lists(ctx context.Context) error {
 	}
 	for list, n := range made {
 		if n != 1 || done[list] > 1 || off[list] > 1 || done[list]+off[list] == 0 {
-			c.broken("shopping list %s of an order that is %s was made %d times, done %d times and called off %d times", list, c.status[of[list]], n, done[list], off[list])
+			c.broken("shopping list %s of an order that is %s was made %d times, done %d times and called off %d times", list, c.state[of[list]].Status, n, done[list], off[list])
 		}
 	}
 	c.looked("%d shopping lists: %d done, once each, and %d called off", len(made), len(done), len(off))
 	return nil
 }
 
-// finds: the search shows every order once, as it is.
+// shown is what the search and the logs say of an order alike.
+type shown struct {
+	Status, Customer, Invoice    string
+	Total                        mall.Money
+	Paid, Collected              bool
+	Captured, Invoiced, Refunded int64
+}
+
+// finds: the search shows every order once, as it is, and what the logs have of its money.
 func (c *checker) finds(ctx context.Context) error {
+	l, err := c.reckon(ctx)
+	if err != nil {
+		return err
+	}
 	seen := map[string]int{}
 	for q := (search.Query{Limit: search.MaxLimit}); ; {
 		page, err := search.Find(ctx, c.h.Reader("search"), q)
@@ -236,8 +248,14 @@ func (c *checker) finds(ctx context.Context) error {
 			return err
 		}
 		for _, o := range page.Orders {
-			if seen[o.ID]++; !strings.EqualFold(o.Status, string(c.status[o.ID])) {
-				c.broken("the search shows order %s as %s, and it is %s", o.ID, o.Status, c.status[o.ID])
+			seen[o.ID]++
+			is, d, i := c.state[o.ID], of(l.orders, o.ID), l.invoiceOf(o.ID)
+			says := shown{
+				o.Status, o.Customer, o.Money.Invoice, o.Total, !o.Paid.IsZero(), !o.Collected.IsZero(),
+				o.Money.Captured.Amount, o.Money.Invoiced.Amount, o.Money.Refunded.Amount,
+			}
+			if want := (shown{is.Shown(), is.Customer, i.status, is.Total, is.Paid, is.Collected, d.captured, i.amount, d.back}); says != want {
+				c.broken("the search shows order %s as %+v, and it is %+v", o.ID, says, want)
 			}
 		}
 		if q.Cursor = page.Next; q.Cursor == "" {
@@ -356,12 +374,19 @@ func (c *checker) stock(ctx context.Context) error {
 		return err
 	}
 	for _, l := range levels {
-		s := all[mall.StockID(l.SKU, l.Location)]
-		if s == nil || l.OnHand != s.hand || l.Held != s.held || l.Committed != s.committed || l.Available != s.hand-s.held-s.committed {
+		id := mall.StockID(l.SKU, l.Location)
+		s := all[id]
+		delete(all, id)
+		if s == nil || l.Threshold != s.threshold || l.OnHand != s.hand || l.Held != s.held || l.Committed != s.committed || l.Available != s.hand-s.held-s.committed {
 			c.broken("stock of %s at %s is shown as %+v, and the log says %+v", l.SKU, l.Location, l, s)
 		}
 	}
-	c.looked("%d SKUs: received, held, committed and issued add up; %d times more was asked for, once a crossing", len(all), restocks)
+	for id, s := range all { // of what was never there nothing is shown
+		if s.stocked || s.threshold != 0 {
+			c.broken("stock of %s is not shown, and the log says %+v", id, s)
+		}
+	}
+	c.looked("%d SKUs: received, held, committed and issued add up; %d times more was asked for, once a crossing", len(levels), restocks)
 	return nil
 }
 
@@ -444,62 +469,6 @@ func (c *checker) supplies(ctx context.Context) error {
 		}
 	}
 	c.looked("%d purchases: on the supplier's books once each, with %d deliveries, each come in once", len(asked), len(delivered))
-	return nil
-}
-
-// walkOuts: every departure is billed once, and what is due is charged once.
-func (c *checker) walkOuts(ctx context.Context) error {
-	left, due, charged := map[string]int{}, map[string]int{}, map[string]int{}
-	if err := events(ctx, c, "exitgate", func(e event.CustomerDeparted) { left[e.Visit]++ }); err != nil {
-		return err
-	}
-	owing := map[string]mall.Money{}
-	if err := events(ctx, c, "fastlane", func(e event.PaymentDue) { due[e.Visit]++; owing[e.Visit] = e.Total }); err != nil {
-		return err
-	}
-	if err := events(ctx, c, "payments", func(e event.VisitCharged) { charged[e.Visit]++ }); err != nil {
-		return err
-	}
-	for visit, n := range left {
-		if n != 1 || due[visit] != 1 {
-			c.broken("visit %s: %d departures and %d bills", visit, n, due[visit])
-		}
-	}
-	for visit, n := range due {
-		if left[visit] == 0 {
-			c.broken("visit %s was billed %d times and nobody left", visit, n)
-		}
-		if charged[visit] > 1 {
-			c.broken("visit %s was charged %d times", visit, charged[visit])
-		}
-	}
-	c.looked("%d departures: one bill each, %d of them charged", len(left), len(charged))
-	return nil
-}
-
-// money: the provider did everything once, and its ledger says what ours says.
-func (c *checker) money(ctx context.Context) error {
-	for key, n := range c.out.Payment.Executions {
-		if n != 1 {
-			c.broken("the payment provider executed %s %d times", key, n)
-		}
-	}
-	ours, err := payments.Ledger(ctx, c.h.Reader("payments"))
-	if err != nil {
-		return err
-	}
-	for _, s := range ours {
-		t := c.out.Payment.Totals[s.Currency]
-		if s.Authorized != t.Authorized || s.Voided != t.Voided || s.Captured != t.Captured || s.Refunded != t.Refunded {
-			c.broken("our ledger says %+v, and the payment provider's %+v", s, t)
-		}
-		c.looked("%d payments: %s authorized, %s voided, %s captured, %s refunded, as at the provider", len(c.out.Payment.Payments),
-			mall.Money{Amount: s.Authorized, Currency: s.Currency}, mall.Money{Amount: s.Voided, Currency: s.Currency},
-			mall.Money{Amount: s.Captured, Currency: s.Currency}, mall.Money{Amount: s.Refunded, Currency: s.Currency})
-	}
-	if len(ours) != len(c.out.Payment.Totals) {
-		c.broken("our ledger has %d currencies, and the payment provider's %d", len(ours), len(c.out.Payment.Totals))
-	}
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"example.org/souk/backbone"
 	"example.org/souk/mall/event"
 	"example.org/souk/mall/inventory"
+	"example.org/souk/mall/orders"
 )
 
 // Whoever falls below a threshold asks for more once, behind the last change of a decision. The check sees who does not, and takes a decision of
@@ -71,5 +72,69 @@ func TestStockIsCheckedByDecision(t *testing.T) {
 				t.Fatalf("told: %q", told)
 			}
 		})
+	}
+}
+
+// What is asked, taken and given back for an order is as its status wants it. Red when a status is content with another sum, or not with its own.
+func TestMoneyIsAsTheStatusWants(t *testing.T) {
+	t.Parallel()
+	asks, paid, gone := invoice{1, "open", 10}, invoice{1, "paid", 10}, invoice{1, "canceled", 0}
+	for name, c := range map[string]struct {
+		status  orders.Status
+		taken   int64
+		back    int64
+		invoice invoice
+		right   bool
+	}{
+		"ready and asked for":                      {orders.Ready, 0, 0, asks, true},
+		"ready and captured":                       {orders.Ready, 10, 0, invoice{}, true},
+		"ready, and nothing is asked":              {orders.Ready, 0, 0, invoice{}, false},
+		"ready, and the invoice was called off":    {orders.Ready, 0, 0, gone, false},
+		"ready, and too much is asked":             {orders.Ready, 0, 0, invoice{1, "open", 11}, false},
+		"ready, captured, and asked for":           {orders.Ready, 10, 0, asks, false},
+		"completed and paid":                       {orders.Completed, 10, 0, paid, true},
+		"completed and captured":                   {orders.Completed, 10, 0, invoice{}, true},
+		"completed, paid before goods were missed": {orders.Completed, 12, 2, invoice{1, "paid", 12}, true},
+		"completed, and a part given back by hand": {orders.Completed, 10, 3, paid, true},
+		"completed, and too much was paid":         {orders.Completed, 12, 1, invoice{1, "paid", 12}, false},
+		"completed, and too little was paid":       {orders.Completed, 9, 0, paid, false},
+		"completed, and asked for":                 {orders.Completed, 0, 0, asks, false},
+		"completed, and more given back":           {orders.Completed, 10, 11, paid, false},
+		"cancelled":                                {orders.Canceled, 0, 0, gone, true},
+		"cancelled, and all given back":            {orders.Canceled, 10, 10, paid, true},
+		"cancelled, and a part is kept":            {orders.Canceled, 10, 9, paid, false},
+		"expired, and still asked for":             {orders.Expired, 0, 0, asks, false},
+		"rejected":                                 {orders.Rejected, 0, 0, invoice{}, true},
+		"short, and nothing is asked yet":          {orders.Short, 0, 0, invoice{}, true},
+	} {
+		if got := squared(c.status, &deal{total: 10, taken: c.taken, back: c.back}, c.invoice); got != c.right {
+			t.Errorf("%s: is right: %v", name, got)
+		}
+	}
+}
+
+// An open order has of the stock what it was promised, and one that ended nothing. Red when an ended order may hold goods, or an open one need not.
+func TestStockIsAsTheStatusWants(t *testing.T) {
+	t.Parallel()
+	held, committed := share{Held: 3}, share{Committed: 3}
+	for _, c := range []struct {
+		order orders.Order
+		want  share
+	}{
+		{orders.Order{Status: orders.Backordered}, share{}},
+		{orders.Order{Status: orders.Backordered, Reserved: true}, held},
+		{orders.Order{Status: orders.Pending, Reserved: true}, held},
+		{orders.Order{Status: orders.Approved, Reserved: true}, committed},
+		{orders.Order{Status: orders.Picking, Reserved: true}, committed},
+		{orders.Order{Status: orders.Short, Reserved: true}, committed},
+		{orders.Order{Status: orders.Ready, Reserved: true}, committed},
+		{orders.Order{Status: orders.Completed, Reserved: true}, share{}},
+		{orders.Order{Status: orders.Canceled, Reserved: true}, share{}},
+		{orders.Order{Status: orders.Expired, Reserved: true}, share{}},
+		{orders.Order{Status: orders.Rejected}, share{}},
+	} {
+		if got := mustHave(c.order, 3); got != c.want {
+			t.Errorf("%s must have %+v", c.order.Shown(), got)
+		}
 	}
 }

@@ -31,12 +31,15 @@ func TestSpreadHoldsInChaos(t *testing.T) {
 	if p.result.Accepted != p.result.Tried || p.result.Accepted < 60 || p.result.Pauses == 0 {
 		t.Errorf("%+v", p.result)
 	}
-	if err := errors.Join(p.check(t.Context()), w.check(t.Context())); err != nil || len(p.result.Broken) > 0 || len(p.result.Looked) < 12 {
+	if err := errors.Join(p.check(t.Context()), w.check(t.Context())); err != nil || len(p.result.Broken) > 0 || len(p.result.Looked) < 17 {
 		t.Fatalf("%v: %+v", err, p.result)
 	}
 	for _, damage := range []struct{ sql, found string }{
 		{`UPDATE inventory.stock SET on_hand = on_hand + 1 WHERE sku = 'TEA-01'`, "is shown as"},
 		{`DELETE FROM fastlane.bb_log WHERE position = (SELECT min(position) FROM fastlane.bb_log WHERE type = 'souk.fastlane.PaymentDue.v1')`, "and 0 bills"},
+		{`UPDATE search.found SET total = total + 1`, "the search shows order"},
+		{`DELETE FROM inventory.bb_log WHERE type = 'souk.inventory.StockIssued.v1'`, "and they were issued 0 times"},
+		{`DELETE FROM payments.bb_log WHERE type = 'souk.payments.InvoicePaid.v1'`, `is "open"`},
 	} {
 		db, err := sql.Open("pgx", p.DB)
 		if err != nil {

@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -22,6 +23,8 @@ type deal struct {
 	missing     []mall.Line
 	total       int64
 	taken, back int64
+	captured    int64 // of what was taken
+	paid        int64 // as the order says
 	approved    time.Time
 }
 
@@ -48,6 +51,10 @@ type ledger struct {
 	bag            map[string]string // the visit of a payment
 	number         map[string]int64  // of events, by their types
 	took           map[string][]time.Duration
+
+	accounts map[string]*account         // by payment
+	invoices map[string]*invoice         // by order
+	balances map[string]map[string]int64 // by currency and account
 }
 
 // look reads the logs. Orders and visits come first, since the others speak of them.
@@ -55,7 +62,7 @@ func (l *ledger) look(ctx context.Context, c *checker) error {
 	for _, log := range []struct {
 		service string
 		take    func(*backbone.Message) error
-	}{{"stores", l.takeStores}, {"orders", l.takeOrders}, {"exitgate", l.takeGate}, {"fastlane", l.takeBills}, {"payments", l.takeMoney}, {"baskets", nil}} {
+	}{{"stores", l.takeStores}, {"orders", l.takeOrders}, {"exitgate", l.takeGate}, {"fastlane", l.takeBills}, {"payments", l.takePayments}, {"baskets", nil}} {
 		err := c.each(ctx, log.service, func(m *backbone.Message) error {
 			l.number[m.Type]++
 			if log.take == nil {
@@ -93,6 +100,8 @@ func (l *ledger) takeOrders(m *backbone.Message) error {
 			d.missing, d.total = mall.AddLines(d.missing, e.Missing), e.Total.Amount
 			d.items = append(slices.Clip(d.items), e.Substitutes...)
 		})
+	case event.OrderPaidV1:
+		return booked(m, func(e event.OrderPaid) { d.paid += e.Amount.Amount })
 	case event.OrderApprovedV1:
 		d.counts, d.approved = true, m.Time
 	case event.OrderRejectedV1, event.OrderCanceledV1, event.OrderExpiredV1:
@@ -130,6 +139,11 @@ func (l *ledger) takeBills(m *backbone.Message) error {
 	return nil
 }
 
+// takePayments takes what was earned, and what each payment, invoice and account of the ledger came to.
+func (l *ledger) takePayments(m *backbone.Message) error {
+	return errors.Join(l.takeMoney(m), l.takePayment(m), l.takeInvoice(m))
+}
+
 func (l *ledger) takeMoney(m *backbone.Message) error {
 	switch m.Type {
 	case event.VisitChargedV1:
@@ -139,7 +153,8 @@ func (l *ledger) takeMoney(m *backbone.Message) error {
 		})
 	case event.PaymentCapturedV1:
 		return booked(m, func(e event.PaymentCaptured) {
-			of(l.orders, e.Order).taken += e.Amount.Amount // none is a visit's, which is told of as VisitCharged
+			d := of(l.orders, e.Order) // none is a visit's, which is told of as VisitCharged
+			d.taken, d.captured = d.taken+e.Amount.Amount, d.captured+e.Amount.Amount
 		})
 	case event.PaymentRefundedV1:
 		return booked(m, func(e event.PaymentRefunded) {
@@ -171,13 +186,26 @@ type cell struct{ hour, shop, sku string }
 // takings is how much of it there was.
 type takings struct{ deals, visits, units, sold int64 }
 
-// trade: analytics' figures by hour, shop and product, the funnel and the time to ready are what follows from the logs.
-func (c *checker) trade(ctx context.Context) error {
+// reckon returns what the logs say of trade, which is reckoned once.
+func (c *checker) reckon(ctx context.Context) (*ledger, error) {
+	if c.books != nil {
+		return c.books, nil
+	}
 	l := &ledger{
 		orders: map[string]*deal{}, visits: map[string]*deal{}, stores: map[string]string{}, bag: map[string]string{}, number: map[string]int64{},
-		took: map[string][]time.Duration{},
+		took: map[string][]time.Duration{}, accounts: map[string]*account{}, invoices: map[string]*invoice{}, balances: map[string]map[string]int64{},
 	}
 	if err := l.look(ctx, c); err != nil {
+		return nil, err
+	}
+	c.books = l
+	return l, nil
+}
+
+// trade: analytics' figures by hour, shop and product, the funnel and the time to ready are what follows from the logs.
+func (c *checker) trade(ctx context.Context) error {
+	l, err := c.reckon(ctx)
+	if err != nil {
 		return err
 	}
 	if err := c.sales(ctx, l); err != nil {
