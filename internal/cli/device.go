@@ -136,6 +136,7 @@ type deviceRobot struct {
 	VanishFor    int     `help:"For how many milliseconds it vanishes; 0 for good." name:"vanish-ms"`
 	Duplicates   int     `help:"Percent of the stops that are reported twice."`
 	Drops        int     `help:"Percent of the stops after which the link breaks."`
+	Drain        int     `help:"Percent of the stops after which the battery is all but empty, so that the robot has to charge when its list is done."`
 	Admin        string  `help:"Loopback address at which faults are switched while it runs; port 0 is a free one." placeholder:"ADDRESS"`
 }
 
@@ -196,7 +197,7 @@ func (c *deviceRobot) Run(ctx context.Context, env Env) error {
 	}
 	return robot.Run(ctx, robot.Config{
 		Server: c.Server, CAFile: c.CAFile, Robots: list, Seed: c.Seed, Speed: c.Speed, Carries: c.Carries, Positions: c.Positions, Steady: c.Steady,
-		Faults: robot.Faults{Short: c.Short, Block: c.Block, Vanish: c.Vanish, VanishMS: c.VanishFor, Duplicates: c.Duplicates, Drops: c.Drops},
+		Faults: robot.Faults{Short: c.Short, Block: c.Block, Vanish: c.Vanish, VanishMS: c.VanishFor, Duplicates: c.Duplicates, Drops: c.Drops, Drain: c.Drain},
 		Admin:  c.Admin, Out: env.Stdout,
 	})
 }
