@@ -77,7 +77,7 @@ func (deviceGate) Help() string {
 	return `Example:
   SOUK_DEVICE_PASSWORD=... souk device gate gate-1 --rate 2 --visitors 20 --duplicates 10
 
-It prints a line for everybody who passes. With --admin faults are switched while it runs, and those that are not named are 0 then:
+It prints a line for everybody who passes, and where the mall has it opened by hand. With --admin faults are switched while it runs, and those that are not named are 0 then:
   curl -X PUT -H "Authorization: Bearer $SOUK_DEVICE_PASSWORD" -d '{"duplicates":50}' http://127.0.0.1:PORT/faults`
 }
 
