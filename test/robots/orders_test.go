@@ -381,6 +381,7 @@ func TestB4_ShortPicksAreDecidedOnce(t *testing.T) {
 	if o := c.status(rest, "ready"); o.Total.Amount != (pieces-missing)*price {
 		t.Errorf("of %d pieces %d are missing, and it comes to %d", pieces, missing, o.Total.Amount)
 	}
+	c.refused("not_open", c.session, "/kiosk/v1/orders/"+rest+"/short", `{"choice":"cancel"}`)
 	taken += (pieces - missing) * price
 	c.moneyIs(provider, "the rest is captured", standin.Account{Authorized: 4 * pieces * price, Captured: taken})
 	if a := account("REST"); a.Captured != (pieces-missing)*price {
