@@ -27,7 +27,7 @@ var everyWay = []testmall.Test{
 	{Name: "DeviceExample", Test: TestDeviceExample, Long: true},
 	{Name: "A9_GateWithFaults", Test: TestA9_GateWithFaults},
 	{Name: "A9_FaultsWhileItRuns", Test: TestA9_FaultsWhileItRuns, Long: true},
-	{Name: "F10_AGateIsOpenedByTwo", Test: TestF10_AGateIsOpenedByTwo},
+	{Name: "F10_AGateIsOpenedByTwo", Test: TestF10_AGateIsOpenedByTwo, Long: true},
 }
 
 // B20: what holds in one process holds where every service has one of its own.
