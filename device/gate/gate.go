@@ -58,6 +58,8 @@ type gate struct {
 	Config
 	run  string // makes the ids of this run's messages its own
 	link *link.Link
+	told chan order // what the mall told it to do
+	last string     // id of the order that it did last
 
 	mu     sync.Mutex
 	faults Faults
@@ -91,7 +93,7 @@ func Run(ctx context.Context, c Config) error {
 	if err := c.Faults.check(); err != nil {
 		return err
 	}
-	g := &gate{Config: c, run: rand.Text()[:8], faults: c.Faults}
+	g := &gate{Config: c, run: rand.Text()[:8], faults: c.Faults, told: make(chan order, 8)}
 	if c.Admin != "" {
 		stop, err := g.serve()
 		if err != nil {
@@ -131,10 +133,24 @@ func (g *gate) let(ctx context.Context) error {
 			g.part(held)
 		}
 	}()
+	if err := g.connect(ctx); err != nil { // it is told to open also where nobody passes
+		return err
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case o := <-g.told:
+			if err := g.open(ctx, o); err != nil {
+				return err
+			}
+			continue
+		case <-g.lost():
+			g.link.Close()
+			if err := g.connect(ctx); err != nil {
+				return err
+			}
+			continue
 		case <-tick.C:
 		}
 		m, more := p.step()
@@ -258,6 +274,7 @@ func (g *gate) connect(ctx context.Context) (err error) {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		g.link, err = link.Dial(ctx, link.Config{
 			URL: g.Server, CAFile: g.CAFile, Device: g.Device, Password: g.Password, Version: g.Version, Connection: g.own() + "connection",
+			Subscribe: []string{g.own() + "cmd/open"}, Heard: g.hear,
 		})
 		if err == nil {
 			return nil
@@ -297,8 +314,16 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (g *gate) tell(p Passed) error {
-	line, err := json.Marshal(p)
+// lost is closed when the connection is gone, and nil where there is none.
+func (g *gate) lost() <-chan struct{} {
+	if g.link == nil {
+		return nil
+	}
+	return g.link.Lost()
+}
+
+func (g *gate) tell(what any) error {
+	line, err := json.Marshal(what)
 	if err != nil {
 		return err
 	}

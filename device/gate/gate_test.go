@@ -128,6 +128,30 @@ func TestARefusedLoginIsToldOnce(t *testing.T) {
 	}
 }
 
+// A gate that hears late that it is to open does not, and one that hears it twice opens once. Red where it does not look at when that expires, and where a
+// copy opens it again.
+func TestAGateIsOpenedInTimeAndOnce(t *testing.T) {
+	t.Parallel()
+	var said bytes.Buffer
+	g := &gate{Config: Config{Device: "gate-1", Out: &said}, told: make(chan order, 8)}
+	stamp := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339Nano) }
+	for _, payload := range []string{
+		`{"id":"a","expires_at":"` + stamp(time.Minute) + `"}`, `{"id":"a","expires_at":"` + stamp(time.Minute) + `"}`,
+		`{"id":"b","expires_at":"` + stamp(-time.Minute) + `"}`, `{`, `{"expires_at":"` + stamp(time.Minute) + `"}`,
+	} {
+		g.hear("", []byte(payload))
+	}
+	for range len(g.told) {
+		if err := g.open(t.Context(), <-g.told); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := `{"what":"opened","id":"a","device":"gate-1"}` + "\n" + `{"what":"late","id":"b","device":"gate-1"}` + "\n"
+	if said.String() != want {
+		t.Errorf("it says %s, want %s", said.String(), want)
+	}
+}
+
 // No rate of more than nothing is too high or too low to begin with.
 func TestRatesThatMakeNoSense(t *testing.T) {
 	t.Parallel()

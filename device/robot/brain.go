@@ -23,10 +23,11 @@ type Faults struct {
 	VanishMS   int `json:"vanish_ms"`  // for so long, in milliseconds; 0: for good
 	Duplicates int `json:"duplicates"` // is said twice
 	Drops      int `json:"drops"`      // the link breaks after it
+	Drain      int `json:"drain"`      // the battery is all but empty after it
 }
 
 func (f Faults) check() error {
-	for _, percent := range []int{f.Short, f.Block, f.Vanish, f.Duplicates, f.Drops} {
+	for _, percent := range []int{f.Short, f.Block, f.Vanish, f.Duplicates, f.Drops, f.Drain} {
 		if percent < 0 || percent > 100 {
 			return errors.New("a percentage lies between 0 and 100")
 		}
@@ -41,11 +42,15 @@ const (
 	// pickTime is how long a robot of the usual speed takes at a stop; a faster one is faster in everything.
 	pickTime   = time.Second
 	usualSpeed = 150
-	// perPercent is how far a robot drives on a hundredth of its battery, in centimetres, and chargeTime how long it takes to load one.
+	// perPercent is how far a robot drives on a hundredth of its battery, in centimetres, and chargeTime how long one of the usual speed takes to
+	// load one.
 	perPercent = 5_000
 	chargeTime = 600 * time.Millisecond
-	// full is where a robot that charges is ready again.
-	full = 90
+	// full is where a robot that charges is ready again, and least what is left for the way there, in percent.
+	full  = 90
+	least = 1
+	// noticed is by how much the battery falls before that is said, in percent.
+	noticed = 10
 )
 
 // phase is what the robot does with its order.
@@ -91,10 +96,11 @@ type brain struct {
 	said *robotsv1.RobotStatus
 	out  []*robotsv1.WorkRequest
 	drop bool // the link is to break
+	low  bool // the battery has just been drained
 }
 
 // fate says which faults would strike at a stop, each if it is switched on: the number is below its percentage.
-type fate struct{ short, block, vanish, duplicate, drop, missing int }
+type fate struct{ short, block, vanish, duplicate, drop, missing, drain int }
 
 func newBrain(seed uint64, number int, c Config, session string) *brain {
 	home := &soukv1.Place{X: int64(number%32) * 100, Y: int64(number/32)*100 + 100}
@@ -147,7 +153,7 @@ func (b *brain) flush(beat bool) []*robotsv1.WorkRequest {
 	out := b.out
 	b.out = nil
 	now := b.status()
-	if beat || b.said == nil || now.GetMode() != b.said.GetMode() || !proto.Equal(now.GetOrder(), b.said.GetOrder()) {
+	if beat || b.said == nil || now.GetMode() != b.said.GetMode() || !proto.Equal(now.GetOrder(), b.said.GetOrder()) || now.GetBattery() <= b.said.GetBattery()-noticed {
 		b.said = now
 		out = append(out, &robotsv1.WorkRequest{Say: &robotsv1.WorkRequest_Status{Status: now}})
 	}
@@ -336,7 +342,7 @@ func (b *brain) step(d time.Duration, f Faults) (moved bool) {
 	case b.order != nil:
 		return b.work(d, f)
 	case b.loads:
-		b.battery = min(b.battery+float64(d)/float64(chargeTime), 100)
+		b.battery = min(b.battery+float64(d)/float64(chargeTime)*b.speed/usualSpeed, 100)
 		if b.battery >= full {
 			b.loads, b.charge = false, false
 		}
@@ -426,13 +432,16 @@ func (b *brain) pick(s *robotsv1.OrderStop, f Faults) {
 		b.load = add(b.load, &soukv1.Line{Sku: s.GetSku(), Quantity: a.GetPicked()})
 	}
 	b.done[s.GetStop()] = true
+	if b.fate.drain < f.Drain {
+		b.battery, b.low = least, true
+	}
 	b.say(a, f)
 }
 
 // draw decides what would go wrong at a stop. It draws as often whatever is switched on.
 func (b *brain) draw() fate {
 	n := func() int { return b.chance.IntN(100) }
-	return fate{short: n(), block: n(), vanish: n(), duplicate: n(), drop: n(), missing: b.chance.IntN(1000)}
+	return fate{short: n(), block: n(), vanish: n(), duplicate: n(), drop: n(), missing: b.chance.IntN(1000), drain: n()}
 }
 
 // drive towards a place; true when it is there.
@@ -448,7 +457,7 @@ func (b *brain) drive(to *soukv1.Place, d time.Duration) bool {
 	} else {
 		b.x, b.y = b.x+dx/left*way, b.y+dy/left*way
 	}
-	b.battery = max(b.battery-min(way, left)/perPercent, 1)
+	b.battery = max(b.battery-min(way, left)/perPercent, least)
 	return way >= left
 }
 

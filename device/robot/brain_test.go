@@ -224,6 +224,14 @@ func TestFaults(t *testing.T) {
 		t.Error("it did not vanish")
 	}
 	drive(t, b, Faults{}, func() bool { return b.order == nil })
+	b = newTestBrain()
+	b.tell(told(orderOf("o1", 1, stop(1, true))))
+	b.flush(true)
+	drive(t, b, Faults{Drain: 100}, func() bool { return len(b.done) == 1 })
+	b.out = nil
+	if said := b.flush(false); len(said) != 1 || said[0].GetStatus().GetBattery() != least || !b.low {
+		t.Errorf("it was drained, and says %v", said)
+	}
 	if err := (Faults{Short: 101}).check(); err == nil {
 		t.Error("101 percent are taken")
 	}

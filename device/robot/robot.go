@@ -49,7 +49,7 @@ type Config struct {
 // Line is a line of what the robots tell.
 type Line struct {
 	Robot  string `json:"robot"`
-	What   string `json:"what"` // connected, disconnected, order, picked, short, blocked, fetched, handed_in, left, vanished, back
+	What   string `json:"what"` // connected, disconnected, order, picked, short, blocked, fetched, handed_in, left, vanished, back, drained, charging, charged
 	Order  string `json:"order,omitempty"`
 	Update int64  `json:"update,omitempty"`
 	Stop   int64  `json:"stop,omitempty"`
@@ -267,7 +267,7 @@ func (r *robot) hear(m *robotsv1.WorkResponse) {
 
 // think and say what comes of it.
 func (r *robot) think() {
-	b, was, now := r.brain, r.brain.gone != 0, time.Now()
+	b, was, loaded, now := r.brain, r.brain.gone != 0, r.brain.loads, time.Now()
 	moved := b.step(tick, r.current())
 	if gone := b.gone != 0; gone != was {
 		what := "back"
@@ -282,6 +282,7 @@ func (r *robot) think() {
 	for _, m := range b.out {
 		r.tellAction(m.GetAction())
 	}
+	r.tellBattery(loaded)
 	if r.line == nil || !r.line.welcome || b.gone != 0 {
 		b.out, b.drop = nil, false // what was said of actions stands in open
 		return
@@ -328,6 +329,20 @@ func (r *robot) tellAction(a *robotsv1.ActionStatus) {
 		return
 	}
 	r.tell(l)
+}
+
+// tellBattery says what became of the battery; loaded tells whether it was loading before.
+func (r *robot) tellBattery(loaded bool) {
+	if r.brain.low {
+		r.brain.low = false
+		r.tell(Line{What: "drained", Order: r.brain.order.GetOrder().GetOrderId()})
+	}
+	switch {
+	case r.brain.loads && !loaded:
+		r.tell(Line{What: "charging"})
+	case loaded && !r.brain.loads:
+		r.tell(Line{What: "charged"})
+	}
 }
 
 // tell whoever watches the program.

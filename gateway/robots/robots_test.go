@@ -151,7 +151,13 @@ func (r *robot) says(m *robotsv1.WorkRequest) {
 
 func (r *robot) is(mode robotsv1.RobotMode, order *robotsv1.OrderRef) {
 	r.t.Helper()
-	r.says(&robotsv1.WorkRequest{Say: &robotsv1.WorkRequest_Status{Status: &robotsv1.RobotStatus{Mode: mode, Battery: 80, Order: order}}})
+	r.has(80, mode, order)
+}
+
+// has is is with so much of its battery left, in percent.
+func (r *robot) has(battery int64, mode robotsv1.RobotMode, order *robotsv1.OrderRef) {
+	r.t.Helper()
+	r.says(&robotsv1.WorkRequest{Say: &robotsv1.WorkRequest_Status{Status: &robotsv1.RobotStatus{Mode: mode, Battery: battery, Order: order}}})
 }
 
 func (r *robot) acts(a *robotsv1.ActionStatus) *robotsv1.Taken {
@@ -190,9 +196,10 @@ func (r *robot) ends(code connect.Code) {
 }
 
 const (
-	idle    = robotsv1.RobotMode_ROBOT_MODE_IDLE
-	working = robotsv1.RobotMode_ROBOT_MODE_WORKING
-	broken  = robotsv1.RobotMode_ROBOT_MODE_ERROR
+	idle     = robotsv1.RobotMode_ROBOT_MODE_IDLE
+	working  = robotsv1.RobotMode_ROBOT_MODE_WORKING
+	charging = robotsv1.RobotMode_ROBOT_MODE_CHARGING
+	broken   = robotsv1.RobotMode_ROBOT_MODE_ERROR
 )
 
 func (b *bench) list(id string) {
@@ -315,6 +322,34 @@ func TestARefusedOrderComesAgain(t *testing.T) {
 	r.is(idle, nil)
 	if again := r.hears().GetOrder(); again.GetOrder().GetOrderId() != "o1" {
 		t.Errorf("%v", again)
+	}
+}
+
+// A robot whose battery was drained while it worked is sent to its charger when it is done, and not to the next list, however fresh its lease is;
+// when it has charged, however short that was, it is given that list. Red where the depot goes by the battery of the last renewal, and where it never
+// hears that the robot has charged.
+func TestADrainedRobotChargesFirst(t *testing.T) {
+	t.Parallel()
+	b := begin(t)
+	r := b.comes("r1")
+	r.is(idle, nil)
+	b.list("o1")
+	o := r.hears().GetOrder().GetOrder()
+	b.list("o2")
+	r.is(working, o)
+	r.acts(&robotsv1.ActionStatus{Number: 1, Order: o, Kind: robotsv1.ActionKind_ACTION_KIND_PICK, Stop: 1, Outcome: robotsv1.Outcome_OUTCOME_SHORT})
+	r.has(1, working, o)
+	if taken := r.acts(&robotsv1.ActionStatus{Number: 2, Order: o, Kind: robotsv1.ActionKind_ACTION_KIND_LEAVE}); taken.GetRefusal() != "" {
+		t.Fatalf("%v", taken)
+	}
+	r.has(1, idle, nil)
+	if i := r.hears(); i.GetInstant().GetKind() != robotsv1.InstantKind_INSTANT_KIND_CHARGE {
+		t.Fatalf("it is told %v", i)
+	}
+	r.has(1, charging, nil)
+	r.has(95, idle, nil)
+	if again := r.hears().GetOrder(); again.GetOrder().GetOrderId() != "o2" {
+		t.Errorf("it is told %v", again)
 	}
 }
 

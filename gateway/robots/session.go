@@ -38,6 +38,7 @@ type session struct {
 	stopped  sending               // the cancel that it was told last
 
 	noted   mall.RobotState // as the depot was told
+	charge  int64           // likewise, in percent
 	renewed time.Time
 	last    time.Time // when it was heard of last; run asks the feed for positions
 
@@ -54,6 +55,9 @@ type sending struct {
 
 // sayAgain is how long a robot may take to answer.
 const sayAgain = 5 * time.Second
+
+// apace is how far off the depot may be about a battery when it decides what its robot does next, in percent.
+const apace = 10
 
 func (s *sending) due(ref *robotsv1.OrderRef, now time.Time) bool {
 	if proto.Equal(s.ref, ref) && now.Sub(s.at) < sayAgain {
@@ -291,6 +295,9 @@ func (s *session) act(ctx context.Context, a *robotsv1.ActionStatus) error {
 	if st := a.GetState(); st != robotsv1.ActionState_ACTION_STATE_FINISHED && st != robotsv1.ActionState_ACTION_STATE_FAILED {
 		return nil
 	}
+	if err := s.tellBattery(ctx, a); err != nil {
+		return err
+	}
 	refusal, err := s.take(ctx, a)
 	if err != nil {
 		return err
@@ -299,6 +306,14 @@ func (s *session) act(ctx context.Context, a *robotsv1.ActionStatus) error {
 		s.standing, s.free = nil, false // it says when it is idle
 	}
 	return s.say(&robotsv1.WorkResponse{Say: &robotsv1.WorkResponse_Taken{Taken: &robotsv1.Taken{Number: a.GetNumber(), Refusal: refusal}}})
+}
+
+// tellBattery has the depot know the battery of a robot that is done with its order, so that it is charged before it is given another.
+func (s *session) tellBattery(ctx context.Context, a *robotsv1.ActionStatus) error {
+	if off := s.battery() - s.charge; a.GetKind() != robotsv1.ActionKind_ACTION_KIND_LEAVE || s.status == nil || max(off, -off) < apace {
+		return nil
+	}
+	return s.note(ctx)
 }
 
 func (s *session) take(ctx context.Context, a *robotsv1.ActionStatus) (refusal string, err error) {
@@ -379,6 +394,7 @@ func (s *session) renew(ctx context.Context, force bool) error {
 	state, now := stateOf(s.status.GetMode()), s.g.Clock.Now()
 	changed := state != s.noted
 	switch {
+	case state == mall.RobotCharging && s.steered == mall.SteerCharge && changed: // the depot waits for it, and it may not last
 	case changed && now.Sub(s.renewed) < 100*time.Millisecond && !s.renewed.IsZero():
 		return nil // in a moment
 	case changed || force:
@@ -387,7 +403,12 @@ func (s *session) renew(ctx context.Context, force bool) error {
 	case now.Sub(s.renewed) < s.g.Lease/3 || !s.last.After(s.renewed):
 		return nil
 	}
-	c := command.RenewLease{Robot: s.robot, State: state, Battery: s.battery(), At: place(s.status.GetAt())}
+	return s.note(ctx)
+}
+
+// note how the robot is at the depot.
+func (s *session) note(ctx context.Context) error {
+	c := command.RenewLease{Robot: s.robot, State: stateOf(s.status.GetMode()), Battery: s.battery(), At: place(s.status.GetAt())}
 	answer, err := s.g.Commands.Do(ctx, c, backbone.By(s.actor()))
 	if err != nil {
 		return err
@@ -395,7 +416,7 @@ func (s *session) renew(ctx context.Context, force bool) error {
 	if err := answer.Err(); err != nil {
 		return connect.NewError(connect.CodePermissionDenied, err)
 	}
-	s.noted, s.renewed = state, now
+	s.noted, s.charge, s.renewed = c.State, c.Battery, s.g.Clock.Now()
 	return nil
 }
 

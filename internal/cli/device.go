@@ -78,7 +78,7 @@ func (deviceGate) Help() string {
 	return `Example:
   SOUK_DEVICE_PASSWORD=... souk device gate gate-1 --rate 2 --visitors 20 --duplicates 10
 
-It prints a line for everybody who passes. With --admin faults are switched while it runs, and those that are not named are 0 then:
+It prints a line for everybody who passes, and where the mall has it opened by hand. With --admin faults are switched while it runs, and those that are not named are 0 then:
   curl -X PUT -H "Authorization: Bearer $SOUK_DEVICE_PASSWORD" -d '{"duplicates":50}' http://127.0.0.1:PORT/faults`
 }
 
@@ -137,6 +137,7 @@ type deviceRobot struct {
 	VanishFor    int     `help:"For how many milliseconds it vanishes; 0 for good." name:"vanish-ms"`
 	Duplicates   int     `help:"Percent of the stops that are reported twice."`
 	Drops        int     `help:"Percent of the stops after which the link breaks."`
+	Drain        int     `help:"Percent of the stops after which the battery is all but empty, so that the robot has to charge when its list is done."`
 	Admin        string  `help:"Loopback address at which faults are switched while it runs; port 0 is a free one." placeholder:"ADDRESS"`
 }
 
@@ -197,7 +198,7 @@ func (c *deviceRobot) Run(ctx context.Context, env Env) error {
 	}
 	return robot.Run(ctx, robot.Config{
 		Server: c.Server, CAFile: c.CAFile, Robots: list, Seed: c.Seed, Speed: c.Speed, Carries: c.Carries, Positions: c.Positions, Steady: c.Steady,
-		Faults: robot.Faults{Short: c.Short, Block: c.Block, Vanish: c.Vanish, VanishMS: c.VanishFor, Duplicates: c.Duplicates, Drops: c.Drops},
+		Faults: robot.Faults{Short: c.Short, Block: c.Block, Vanish: c.Vanish, VanishMS: c.VanishFor, Duplicates: c.Duplicates, Drops: c.Drops, Drain: c.Drain},
 		Admin:  c.Admin, Out: env.Stdout,
 	})
 }

@@ -20,12 +20,14 @@ var everyWay = []testmall.Test{
 	{Name: "A3_TagsCountOnce", Test: TestA3_TagsCountOnce, Long: true},
 	{Name: "A3_KilledBetween", Test: TestA3_KilledBetween},
 	{Name: "A4_Restock", Test: TestA4_Restock},
+	{Name: "RestockLoopWithFaults", Test: TestRestockLoopWithFaults, Long: true},
 	{Name: "A8_Isolation", Test: TestA8_Isolation, Long: true},
 	{Name: "A8_Logins", Test: TestA8_Logins},
 	{Name: "A8_TLS", Test: TestA8_TLS, Long: true},
 	{Name: "DeviceExample", Test: TestDeviceExample, Long: true},
 	{Name: "A9_GateWithFaults", Test: TestA9_GateWithFaults},
 	{Name: "A9_FaultsWhileItRuns", Test: TestA9_FaultsWhileItRuns, Long: true},
+	{Name: "F10_AGateIsOpenedByTwo", Test: TestF10_AGateIsOpenedByTwo, Long: true},
 }
 
 // B20: what holds in one process holds where every service has one of its own.

@@ -130,6 +130,27 @@ func (m *market) get(url, bearer string) string {
 	return string(text)
 }
 
+// post says something to staff's gateway, which must be answered so.
+func (m *market) post(want int, path, bearer, body string) string {
+	m.t.Helper()
+	req, err := http.NewRequestWithContext(m.t.Context(), http.MethodPost, m.At("staff")+path, strings.NewReader(body))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", bearer)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != want {
+		m.t.Fatalf("POST %s: %s %s %v, want %d", path, resp.Status, text, err, want)
+	}
+	return string(text)
+}
+
 // onHand returns how much is on hand of a SKU.
 func (m *market) onHand(sku string) int64 {
 	m.t.Helper()
@@ -197,7 +218,13 @@ func (l login) sub(protocol string, topics ...string) *testserver.Process {
 // follow runs the stock client on topics.
 func (l login) follow(args, topics []string) *testserver.Process {
 	l.m.t.Helper()
-	args = append(args, "-q", "1", "-F", "got %t %p")
+	return l.shown("%p", args, topics)
+}
+
+// shown is follow, and has of each message shown what the client's format says.
+func (l login) shown(format string, args, topics []string) *testserver.Process {
+	l.m.t.Helper()
+	args = append(args, "-q", "1", "-F", "got %t "+format)
 	// What is kept is given to whoever has subscribed, so from then on nothing is missed.
 	here := "souk/v1/" + l.Store + "/server/connection"
 	for _, t := range append(topics, here) {
@@ -220,7 +247,7 @@ func (l login) stay(protocol string, topics ...string) *testserver.Process {
 	return l.follow(args, topics)
 }
 
-// heard returns the payloads of a topic that a subscriber was given so far.
+// heard returns the payloads of a topic, or what else of its messages is shown, that a subscriber was given so far.
 func heard(p *testserver.Process, topic string) (list []string) {
 	for line := range strings.Lines(p.Stdout()) {
 		if rest, ok := strings.CutPrefix(line, "got "+topic+" "); ok {

@@ -12,6 +12,11 @@ var everyWay = []testmall.Test{
 	{Name: "B15_KilledRobotsLoseTheirLists", Test: TestB15_KilledRobotsLoseTheirLists, Long: true},
 	{Name: "B15_VanishedRobotsComeBack", Test: TestB15_VanishedRobotsComeBack, Long: true},
 	{Name: "B15_FaultyRobotsAndARestart", Test: TestB15_FaultyRobotsAndARestart, Long: true},
+	{Name: "B15_DrainedRobotsChargeFirst", Test: TestB15_DrainedRobotsChargeFirst, Long: true},
+	{Name: "B4B8_OrdersThatRobotsFetch", Test: TestB4B8_OrdersThatRobotsFetch},
+	{Name: "B4_ShortPicksAreDecidedOnce", Test: TestB4_ShortPicksAreDecidedOnce, Long: true},
+	{Name: "ShoppersPay", Test: TestShoppersPay, Long: true},
+	{Name: "Uncollected", Test: TestUncollected, Long: true},
 	{Name: "F10_OnlyRobotsWithALogin", Test: TestF10_OnlyRobotsWithALogin, Long: true},
 }
 

@@ -297,31 +297,37 @@ func TestB15_FaultyRobotsAndARestart(t *testing.T) {
 	t.Parallel()
 	f := open(t)
 	p := f.robots("robot", 4, "--short", "10", "--drops", "30", "--duplicates", "50", "--admin", "127.0.0.1:0")
-	var at struct {
-		FaultsAt string `json:"faults_at"`
-	}
-	if err := json.Unmarshal([]byte(p.WaitLine("faults_at")), &at); err != nil {
-		t.Fatal(err)
-	}
 	ids := f.order("list", 20)
 	f.until("some lists are done", 2*time.Minute, func() bool { return len(f.tally().completed) >= 3 })
 	f.beginAgain()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, at.FaultsAt, strings.NewReader(`{"short":100,"duplicates":100}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+f.logins["robot-1"])
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("faults are not switched: %s %v", resp.Status, err)
-	}
+	f.faults(p, `{"short":100,"duplicates":100}`)
 	f.until("every list is done", 3*time.Minute, func() bool { return f.completed(ids) })
 	got := f.once(ids)
 	if last := got.completed[ids[len(ids)-1]]; len(last) != 1 || len(last[0].Missing) == 0 {
 		t.Errorf("everything was short, and %+v", last)
+	}
+}
+
+// faults switches the faults of robots that were started with --admin, the first of whom is robot-1.
+func (f *floor) faults(p *testserver.Process, faults string) {
+	f.T.Helper()
+	var at struct {
+		FaultsAt string `json:"faults_at"`
+	}
+	if err := json.Unmarshal([]byte(p.WaitLine("faults_at")), &at); err != nil {
+		f.T.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(f.T.Context(), http.MethodPut, at.FaultsAt, strings.NewReader(faults))
+	if err != nil {
+		f.T.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+f.logins["robot-1"])
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		f.T.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
+		f.T.Fatalf("faults are not switched: %s %v", resp.Status, err)
 	}
 }
 
@@ -476,5 +482,46 @@ func TestF10_OnlyRobotsWithALogin(t *testing.T) {
 	}
 	if _, err := f.first("robot-1", f.logins["robot-1"]); connect.CodeOf(err) != connect.CodeUnauthenticated {
 		t.Errorf("it is let in again: %v", err)
+	}
+}
+
+// B15: a robot that was drained, which is switched on while it works, ends its list, goes to its charger by itself and is given the next one when it has
+// charged; so one robot does all lists, each once. Red where a drained robot is given a list, and where it is not given any more.
+func TestB15_DrainedRobotsChargeFirst(t *testing.T) {
+	t.Parallel()
+	f := open(t)
+	p := f.robots("robot", 1, "--admin", "127.0.0.1:0")
+	before := f.order("before", 1)
+	f.until("the first list is done", time.Minute, func() bool { return f.completed(before) })
+	f.faults(p, `{"drain":100}`)
+	ids := f.order("list", 2)
+	charged := func() int { return strings.Count(p.Stdout(), `"what":"charged"`) }
+	f.until("every list is done, and the robot has charged after each", 3*time.Minute, func() bool { return f.completed(ids) && charged() == len(ids) })
+	f.once(ids)
+	drained, lists := false, 0
+	for line := range strings.Lines(p.Stdout()) {
+		var said struct{ What, Order string }
+		if err := json.Unmarshal([]byte(line), &said); err != nil {
+			t.Fatal(err)
+		}
+		switch said.What {
+		case "drained":
+			drained = true
+		case "charged":
+			drained = false
+		case "order":
+			if lists++; drained {
+				t.Errorf("it is given %s, and has not charged", said.Order)
+			}
+		}
+	}
+	if lists != len(before)+len(ids) {
+		t.Errorf("it was given %d lists", lists)
+	}
+	f.faults(p, `{}`)
+	after := f.order("after", 1)
+	f.until("it goes on", time.Minute, func() bool { return f.completed(after) })
+	if n := charged(); n != len(ids) {
+		t.Errorf("it has charged %d times", n)
 	}
 }

@@ -44,6 +44,7 @@ var everyWay = []struct {
 	{"B6_B17_Mail", TestB6B17_Mail, true},
 	{"B7_AThousandOrders", TestB7_AThousandOrders, false},
 	{"B16_PeopleAtAKiosk", TestB16_PeopleAtAKiosk, false},
+	{"B16_OrderingAgainAtAKiosk", TestB16_OrderingAgainAtAKiosk, true},
 	{"B18_AnOrderIsFoundWithinTwoSeconds", TestB18_AnOrderIsFoundWithinTwoSeconds, false},
 	{"C4_OrdersOfPrograms", TestC4_OrdersOfPrograms, false},
 	{"D5_AuditTrail", TestD5_AuditTrail, false},

@@ -16,13 +16,14 @@ import (
 	"time"
 
 	"example.org/souk/internal/control"
+	"example.org/souk/internal/testmall"
 	"example.org/souk/internal/testserver"
 )
 
 // troubleMail sets the faults of the mail server; {} is none.
 func (o *outside) troubleMail(t *testing.T, faults string) {
 	t.Helper()
-	ask(t, http.MethodPut, o.mailURL+"/faults", o.mailKey, faults, nil)
+	testmall.AskStandIn(t, http.MethodPut, o.mailURL+"/faults", o.mailKey, faults, nil)
 }
 
 // mailAgain starts the mail server once more after it was killed, where it was and with what it had taken.
@@ -104,7 +105,7 @@ func saysWhen(header http.Header) bool {
 func TestE5_ProviderPaused(t *testing.T) {
 	t.Parallel()
 	for how, pause := range map[string]func(t *testing.T, o *outside) (resume func()){
-		"stopped": func(_ *testing.T, o *outside) func() { o.payment.Pause(); return o.payment.Resume },
+		"stopped": func(_ *testing.T, o *outside) func() { o.provider.Proc.Pause(); return o.provider.Proc.Resume },
 		"paused": func(t *testing.T, o *outside) func() {
 			o.troubleMoney(t, `{"pause":true}`)
 			return func() { o.troubleMoney(t, `{}`) }

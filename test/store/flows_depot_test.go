@@ -26,19 +26,23 @@ func (s *scenario) kiosk(want int, bearer, method, path, body string) (answer ma
 	return answer
 }
 
+// robot lets a robot come to work, and waits until it has nothing to do.
+func (m *mall) robot(id string) {
+	m.t.Helper()
+	password := m.told("device add", control.Args{"device": id, "kind": "robot"})[0]["password"]
+	p := testserver.Command{
+		Args: []string{m.binary, "device", "robot", id, "--server", m.url, "--speed", "10000"},
+		Env:  []string{fmt.Sprint("SOUK_DEVICE_PASSWORD=", password)},
+	}.Start(m.t)
+	p.WaitLine(`"connected"`)
+	await(m.t, id+" waits for something to do", func() bool {
+		return len(m.rows("depot", `SELECT 1 FROM {bb_log} WHERE stream = 'floor/main' AND type = 'souk.depot.RobotOffered.v1'`)) > 0
+	})
+}
+
 // depotSentences are what can be said of an order from the kiosk to the depot.
 var depotSentences = []sentence{
-	say(`the robot ID comes to work`, func(s *scenario, w []string) {
-		password := s.told("device add", control.Args{"device": w[0], "kind": "robot"})[0]["password"]
-		p := testserver.Command{
-			Args: []string{s.binary, "device", "robot", w[0], "--server", s.url, "--speed", "10000"},
-			Env:  []string{fmt.Sprint("SOUK_DEVICE_PASSWORD=", password)},
-		}.Start(s.t)
-		p.WaitLine(`"connected"`)
-		await(s.t, w[0]+" waits for something to do", func() bool {
-			return len(s.rows("depot", `SELECT 1 FROM {bb_log} WHERE stream = 'floor/main' AND type = 'souk.depot.RobotOffered.v1'`)) > 0
-		})
-	}),
+	say(`the robot ID comes to work`, func(s *scenario, w []string) { s.robot(w[0]) }),
 	say(`ID registers at the kiosk as ..., who has the address ...`, func(s *scenario, w []string) {
 		login := strings.TrimSpace(s.souk("token", "--role", "device", "--subject", "kiosk-1"))
 		customer := s.kiosk(201, login, "POST", "/customers", fmt.Sprintf(`{"name":%q,"email":%q}`, w[1], w[2]))["customer"]

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"example.org/souk/internal/control"
+	"example.org/souk/internal/testmall"
 	"example.org/souk/internal/testserver"
 	"example.org/souk/mall/event"
 	"example.org/souk/provider/supplier/standin"
@@ -43,7 +44,7 @@ func startEdge(t *testing.T, binary string) (*edge, []string) {
 func (s *scenario) ledger(what string) (list []standin.Entry) {
 	s.t.Helper()
 	var all []standin.Entry
-	ask(s.t, http.MethodGet, s.edge.admin+"/ledger", s.edge.password, "", &all)
+	testmall.AskStandIn(s.t, http.MethodGet, s.edge.admin+"/ledger", s.edge.password, "", &all)
 	for _, e := range all {
 		if e.What == what {
 			list = append(list, e)
@@ -178,7 +179,7 @@ var edgeSentences = []sentence{
 		})
 	}),
 	say(`the supplier delivers order ID`, func(s *scenario, w []string) {
-		ask(s.t, http.MethodPost, s.edge.admin+"/deliver", s.edge.password, "", nil)
+		testmall.AskStandIn(s.t, http.MethodPost, s.edge.admin+"/deliver", s.edge.password, "", nil)
 		await(s.t, "the supplier has the receipt", func() bool {
 			for _, e := range s.ledger("receipt") {
 				if e.Purchase == w[0] {

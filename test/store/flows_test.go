@@ -132,16 +132,16 @@ func understand(line string) (do func(*scenario), edge bool, err error) {
 }
 
 // told runs an operation of the command line without a process of its own, and returns what it tells.
-func (s *scenario) told(operation string, args control.Args) (list []map[string]any) {
-	s.t.Helper()
-	err := control.Call(s.t.Context(), control.Mall{Data: s.dir, DB: s.db}, operation, args, func(text json.RawMessage) error {
+func (m *mall) told(operation string, args control.Args) (list []map[string]any) {
+	m.t.Helper()
+	err := control.Call(m.t.Context(), control.Mall{Data: m.dir, DB: m.db}, operation, args, func(text json.RawMessage) error {
 		var row map[string]any
 		err := json.Unmarshal(text, &row)
 		list = append(list, row)
 		return err
 	})
 	if err != nil {
-		s.t.Fatalf("%s: %v", operation, err)
+		m.t.Fatalf("%s: %v", operation, err)
 	}
 	return list
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.org/souk/internal/testmall"
 	"example.org/souk/internal/testserver"
 	"example.org/souk/mall/event"
 	smsstandin "example.org/souk/provider/sms/standin"
@@ -36,18 +37,18 @@ func TestB17_EachByTheChannelThatTheyWant(t *testing.T) {
 	} {
 		m.souk(append([]string{"customer", "register", "--customer", id, "--name", "A B"}, strings.Fields(contact)...)...)
 	}
-	ask(t, http.MethodPut, url+"/faults", key, `{"drop_percent":100,"reject":["+4930444"]}`, nil)
+	testmall.AskStandIn(t, http.MethodPut, url+"/faults", key, `{"drop_percent":100,"reject":["+4930444"]}`, nil)
 	for _, id := range []string{"texter", "writer", "phone", "silent", "nobody", "wrong"} {
 		m.must(202, "POST", "/order", order("TELL_"+id, id, item{"PRODUCT_002", 5, 1}))
 	}
 	var texts smsstandin.Report
 	await(t, "the provider has taken two messages without saying so", func() bool {
-		ask(t, http.MethodGet, url+"/messages", key, "", &texts)
+		testmall.AskStandIn(t, http.MethodGet, url+"/messages", key, "", &texts)
 		return len(texts.Copies) == 2
 	})
-	ask(t, http.MethodPut, url+"/faults", key, `{"reject":["+4930444"]}`, nil)
+	testmall.AskStandIn(t, http.MethodPut, url+"/faults", key, `{"reject":["+4930444"]}`, nil)
 	m.settle()
-	ask(t, http.MethodGet, url+"/messages", key, "", &texts)
+	testmall.AskStandIn(t, http.MethodGet, url+"/messages", key, "", &texts)
 	told := map[string]string{}
 	for _, s := range texts.Messages {
 		told[s.To] = s.Text
