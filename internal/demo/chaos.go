@@ -25,7 +25,7 @@ func (p *play) chaos(ctx context.Context) {
 	span := func() time.Duration {
 		return time.Duration(float64(500+chance.IntN(1500)) / min(p.Speed, 4) * float64(time.Millisecond))
 	}
-	troubles := []func(context.Context, *rand.Rand, func() time.Duration){p.pauseOne, p.cutOne, p.failPayment, p.twinOne, p.failMail, p.killOne}
+	troubles := []func(context.Context, *rand.Rand, func() time.Duration){p.pauseOne, p.killOne, p.cutOne, p.failPayment, p.twinOne, p.failMail}
 	if p.DB != "" {
 		troubles = []func(context.Context, *rand.Rand, func() time.Duration){p.killOne, p.pauseOne, p.killOne, p.cutOne, p.killOne, p.failPayment, p.killOne, p.twinOne, p.killOne, p.failMail, p.killOne, p.doubleOne}
 	}

@@ -217,7 +217,7 @@ type greeting struct {
 // Write implements io.Writer.
 func (g *greeting) Write(text []byte) (int, error) {
 	for line := range strings.Lines(string(text)) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "(") { // else it is about its connection
+		if line = strings.Trim(line, " |\n"); line != "" && !strings.HasPrefix(line, "(") { // else it is about its connection
 			g.mu.Lock()
 			g.last = line
 			g.mu.Unlock()
@@ -256,7 +256,7 @@ func (h *harvest) Write(text []byte) (int, error) {
 				h.there = map[string]bool{}
 			}
 			h.there[l.Robot] = true
-		case "disconnected", "vanished", "left":
+		case "disconnected", "vanished":
 			delete(h.there, l.Robot)
 		}
 	}

@@ -69,7 +69,7 @@ func TestSpreadNeedsRoom(t *testing.T) {
 	t.Parallel()
 	server := testserver.PostgresOwn(t, "max_connections=100")
 	_, err := Run(t.Context(), Config{DB: server.Database(t), Orders: 1, Program: []string{"/no/such/program"}})
-	if err == nil || !strings.Contains(err.Error(), "takes 100 connections") || !strings.Contains(err.Error(), "set max_connections to 22") {
+	if err == nil || !strings.Contains(err.Error(), "takes 100 connections") || !strings.Contains(err.Error(), "set max_connections to 24") {
 		t.Errorf("too few connections: %v", err)
 	}
 }
