@@ -39,8 +39,8 @@ func TestNoBlankIsSilent(t *testing.T) {
 {"Action":"pass","Package":"example.org/souk/test/store","Test":"TestF17_ThroughputRises"}
 {"Action":"pass","Package":"example.org/souk/test/store","Test":"TestF17_ThroughputRises/nats"}
 {"Action":"pass","Package":"example.org/souk/test/store","Test":"TestB20_PartnersOfProcesses/NATS/C1_StockFalls"}
-{"Action":"output","Package":"example.org/souk/test/store","Test":"TestE7_CancelAtAnyMoment","Output":"    x_test.go:1: this takes minutes: make prove-short runs it\n"}
-{"Action":"pass","Package":"example.org/souk/test/store","Test":"TestE7_CancelAtAnyMoment"}
+{"Action":"output","Package":"example.org/souk/test/store","Test":"TestE7B8_CancelAtAnyMoment","Output":"    x_test.go:1: this takes minutes: make prove-short runs it\n"}
+{"Action":"pass","Package":"example.org/souk/test/store","Test":"TestE7B8_CancelAtAnyMoment"}
 {"Action":"output","Package":"example.org/souk/test/store","Test":"TestE8_SameIdsAfterKill","Output":"    x_test.go:1: this takes minutes: make prove-short runs it\n"}
 {"Action":"pass","Package":"example.org/souk/test/store","Test":"TestE8_SameIdsAfterKill"}
 {"Action":"pass","Package":"example.org/souk/test/store","Test":"TestE8_SameIdsAfterKill"}
@@ -58,7 +58,7 @@ func TestNoBlankIsSilent(t *testing.T) {
 		"- one process, SQLite: `backbone` E2_Twice; `test/store` E2_PostedAHundredTimes\n- PostgreSQL: not run\n- NATS: not run\n- RabbitMQ: not run\n- Kafka's protocol: not run\n- *Red* when copies count.\n",
 		"**E3** The same order id with other content: 409, nothing changes.\n\nNo test carries this id.\n",
 		"**E7** Cancel returns the stock once.\n\n- one process, SQLite: not run\n",
-		"- left to `make prove`, which takes hours: `test/store` E7_CancelAtAnyMoment\n",
+		"- left to `make prove`, which takes hours: `test/store` E7B8_CancelAtAnyMoment\n",
 		"- one process, SQLite: `test/store` E8_SameIdsAfterKill\n",
 		"- PostgreSQL: `test/store` B20_InProcesses: A1_Acknowledged, A1_StockClients\n",
 		"- PostgreSQL: `test/store` F17_ThroughputRises\n- NATS: `test/store` F17_ThroughputRises: nats\n",

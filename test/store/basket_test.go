@@ -62,7 +62,7 @@ func (c *till) must(status, method, fields string) map[string]any {
 // B2, B10, B11: a basket by curl, from its start to its checkout, with a price that changes on the way, a customer who may not, and the
 // mall killed in between. The events are these, and no others follow in the service. Red when a price change is not asked about, and
 // when an answer is given before it is durable.
-func TestB2_ABasketByCurl(t *testing.T) {
+func TestB2B10B11_ABasketByCurl(t *testing.T) {
 	t.Parallel()
 	m := start(t, program(t), t.TempDir(), nil)
 	m.seed()

@@ -98,7 +98,7 @@ func follow(list []string, names ...string) bool {
 // and says why. A payment that is too small, another customer's, used, declined or unknown buys nothing, and stays what it
 // is. Red when a step's undo is left out, when a payment's amount, customer or order is not looked at, or when the refused
 // step itself is undone, although its receiver takes that for nothing: neither stock nor a payment was the order's.
-func TestB5_RefusedAtEachStep(t *testing.T) {
+func TestB5B9_RefusedAtEachStep(t *testing.T) {
 	t.Parallel()
 	binary := program(t)
 	out := startOutside(t, binary)
@@ -185,7 +185,7 @@ func TestB5_RefusedAtEachStep(t *testing.T) {
 // B5 and B8: cancelled while any step is under way, also one that gives no answer yet, an order ends cancelled once it can
 // be undone, with its stock back and its payment voided. Until then the checkout can be seen compensating. Red when a step
 // whose outcome is unknown is not undone.
-func TestB5_CancelBetween(t *testing.T) {
+func TestB5B8_CancelBetween(t *testing.T) {
 	t.Parallel()
 	binary := program(t)
 	out := startOutside(t, binary)

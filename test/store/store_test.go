@@ -221,7 +221,7 @@ func TestE6_TheLastTen(t *testing.T) {
 
 // E7 and B8: cancelled at any moment, also several times at once, an order ends in
 // exactly one state and its stock comes back once.
-func TestE7_CancelAtAnyMoment(t *testing.T) {
+func TestE7B8_CancelAtAnyMoment(t *testing.T) {
 	t.Parallel()
 	m := start(t, program(t), t.TempDir(), nil)
 	m.seed()
