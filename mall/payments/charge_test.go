@@ -50,7 +50,7 @@ func TestCharges(t *testing.T) {
 		"not captured":                   {append(given[:2:2], authorized, taking), no(OpCapture), events(CaptureRefused{Payment: "p1", Reason: "no"}, VoidRequested{Payment: "p1", Reason: "no"}), ""},
 		"not captured, freed":            {append(given[:2:2], authorized, taking, CaptureRefused{}, VoidRequested{}), yes(OpVoid), events(freed, failed("not captured")), ""},
 		"lost":                           {given, lost(OpAuthorize), events(unclear), ""},
-		"lost, freed":                    {append(given[:2:2], unclear), yes(OpVoid), events(freed, failed("not captured")), ""},
+		"lost, freed":                    {append(given[:2:2], unclear), yes(OpVoid), events(authorized, freed, failed("not captured")), ""},
 		"lost, never arrived":            {append(given[:2:2], unclear), no(OpVoid), events(event.PaymentDeclined{Payment: "p1", Customer: "c1", Amount: eur(4000), Reason: "no"}, failed("no")), ""},
 		"of nobody":                      {nil, command.ChargeVisit{Payment: "p1", Visit: "v1", Amount: eur(4000)}, events(event.VisitChargeFailed{Payment: "p1", Visit: "v1", Amount: eur(4000), Reason: reasonUnknown}), ""},
 		"under the id of another":        {events(asked), charge, nil, "payment_exists"},

@@ -328,7 +328,10 @@ func settleCall(s Payment, c SettleCall, _ backbone.Meta) ([]backbone.Event, err
 	case OpVoid:
 		switch {
 		case !c.Refused:
-			return one(event.PaymentVoided{Payment: c.Payment, Order: s.Order, Customer: s.Customer, Amount: s.Amount})
+			if s.Status == Unclear && s.unclear == OpAuthorize { // nobody had heard that it was authorized
+				events = append(events, event.PaymentAuthorized{Payment: c.Payment, Customer: s.Customer, Amount: s.Amount})
+			}
+			return append(events, event.PaymentVoided{Payment: c.Payment, Order: s.Order, Customer: s.Customer, Amount: s.Amount}), nil
 		case s.Status == Unclear && s.unclear == OpAuthorize:
 			return one(s.declined(c)) // there was nothing to void: the call had never arrived
 		case s.Status == Unclear:
@@ -405,11 +408,11 @@ func chargeVisit(s Payment, c command.ChargeVisit, _ backbone.Meta) ([]backbone.
 
 // charge adds to what a call came to what follows for the visit.
 func (s Payment) charge(payment string, events []backbone.Event) []backbone.Event {
-	for _, e := range events {
+	for i, e := range events {
 		s = evolve(s, e)
 		switch e := e.(type) {
 		case event.PaymentAuthorized:
-			if !s.undo {
+			if !s.undo && i == len(events)-1 {
 				return append(events, CaptureRequested{Payment: payment, Amount: s.Due})
 			}
 		case CaptureRefused:

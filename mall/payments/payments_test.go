@@ -196,7 +196,7 @@ func TestDecisions(t *testing.T) {
 		{"no answer again", events(asked, unknown(OpAuthorize)), lost(OpVoid), nil, nil},
 		{
 			"was authorized and is freed", events(asked, unknown(OpAuthorize)), settled(OpVoid),
-			events(event.PaymentVoided{Payment: "p1", Customer: "c1", Amount: eur(4000)}), nil,
+			events(authorized, event.PaymentVoided{Payment: "p1", Customer: "c1", Amount: eur(4000)}), nil,
 		},
 		{"was never authorized", events(asked, unknown(OpAuthorize)), refused(OpVoid), events(declined), nil},
 		{"was taken", events(asked, authorized, confirmed, capturing, unknown(OpCapture)), settled(OpCapture), events(captured), nil},

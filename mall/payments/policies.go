@@ -69,6 +69,8 @@ func keepWhenCharged(e event.VisitCharged, _ backbone.Meta) []backbone.Effect {
 	return []backbone.Effect{backbone.CancelTimer(lapseTimer(e.Payment))}
 }
 
+func keepWhenVoided(e event.PaymentVoided, _ backbone.Meta) []backbone.Effect { return keep(e.Payment) }
+
 func keepWhenVoiding(e VoidRequested, _ backbone.Meta) []backbone.Effect { return keep(e.Payment) }
 
 func keep(payment string) []backbone.Effect {

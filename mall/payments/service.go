@@ -62,6 +62,7 @@ func Service(provider Provider, config Config) *backbone.Service {
 			backbone.Whenever(keepWhenConfirmed),
 			backbone.Whenever(keepWhenCharged),
 			backbone.Whenever(keepWhenVoiding),
+			backbone.Whenever(keepWhenVoided),
 			// What is settled is not asked any more.
 			settled(func(e event.PaymentAuthorized) string { return e.Payment }),
 			settled(func(e event.PaymentDeclined) string { return e.Payment }),
