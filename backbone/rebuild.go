@@ -420,15 +420,16 @@ func (b *rebuild) swapAsync(ctx context.Context) error {
 		return err
 	}
 	defer s.unhold()
-	cps, err := h.store.Checkpoints(ctx, h.svc.Name, s.name)
-	if err != nil {
-		return err
-	}
 	if err := b.refuseParked(ctx); err != nil {
 		return err
 	}
-	err = h.internal(&unit{host: h, alone: true, run: func(batch *batch, u *unit) error {
+	err := h.internal(&unit{host: h, alone: true, run: func(batch *batch, u *unit) error {
 		u.flushed = true
+		// Read while nobody else writes: checkpoints of slices that are idle move by themselves.
+		cps, err := h.store.Checkpoints(ctx, h.svc.Name, s.name)
+		if err != nil {
+			return err
+		}
 		if err := b.catchUp(ctx, batch.tx); err != nil {
 			return err
 		}
