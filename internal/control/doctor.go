@@ -239,6 +239,9 @@ func examine(ctx context.Context, h *house.House, a Args, emit Emit) error {
 		if err != nil {
 			return err
 		}
+		if f == (Finding{}) {
+			continue // it does not apply
+		}
 		if err := emit(f); err != nil {
 			return err
 		}
@@ -391,14 +394,20 @@ func letters(ctx context.Context, h *house.House, _ bool) (Finding, error) {
 	return f, nil
 }
 
-// heldBack checks for streams that go no further because the broker does not take one of their records.
+// heldBack checks, where a broker carries the messages, for streams that go no further because it does not take one of their records.
 func heldBack(ctx context.Context, h *house.House, _ bool) (Finding, error) {
 	var all []string
+	carried := false
 	for _, svc := range h.Runtime.Parts() {
 		held, err := backbone.HeldByRelay(ctx, h.Store(svc.Name), svc.Name)
 		if err != nil {
 			return Finding{}, err
 		}
+		over, err := backbone.OverBroker(ctx, h.Store(svc.Name), svc.Name)
+		if err != nil {
+			return Finding{}, err
+		}
+		carried = carried || over
 		for _, b := range held {
 			all = append(all, fmt.Sprintf("%s %s in stream %s of %s", b.Type, b.ID, b.Stream, svc.Name))
 		}
@@ -408,6 +417,9 @@ func heldBack(ctx context.Context, h *house.House, _ bool) (Finding, error) {
 			"relay", Warned, fmt.Sprintf("%d streams wait for a record that is too large for the broker: %s", len(all), strings.Join(all[:min(3, len(all))], ", ")),
 			"raise the broker's limit for the size of a message; they go on by themselves then",
 		}, nil
+	}
+	if !carried {
+		return Finding{}, nil
 	}
 	return Finding{"relay", Well, "nothing is too large for the broker", ""}, nil
 }
