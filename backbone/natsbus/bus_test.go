@@ -51,7 +51,7 @@ func TestF3_SeveralRelays(t *testing.T) {
 	brokertest.SeveralRelays(t, brokertest.Broker{Address: testserver.NATS(t).URL(), Open: openBus})
 }
 
-// SOUK_TEST_NATS points the suite at anyone's own server. Red where the suite starts a server all the same, or counts on names that nobody else has used.
+// SOUK_TEST_NATS points the suite at anyone's own server. Red where the suite starts a server all the same.
 func TestContractOnAGivenServer(t *testing.T) {
 	t.Parallel()
 	url := testserver.NATS(t).URL()
