@@ -191,8 +191,8 @@ AT_ONCE ?= 3
 
 .PHONY: prove-short
 prove-short: servers ## crash and simulation tests, the transports' whole suite, at most twenty minutes
-	names=$$(scripts/proved $(PROVED)) && SOUK_PROVE=short $(GO) test $(TEST_FLAGS) -count=1 -p $(AT_ONCE) -timeout 30m -run "$$names|^TestContract$$" -skip '$(ALONE)' \
-		$(PROVED:%=./%) $(BROKERS:%=./backbone/%)
+	names=$$(scripts/proved $(PROVED)) && SOUK_PROVE=short $(GO) test $(TEST_FLAGS) -count=1 -p $(AT_ONCE) -timeout 30m -run "$$names|^TestContract(OnPostgreSQL|OnAGivenServer)?$$|^TestF3_SeveralRelays$$" -skip '$(ALONE)' \
+		$(PROVED:%=./%) $(BROKERS:%=./backbone/%) ./backbone/logbus
 	SOUK_PROVE=short $(GO) test $(TEST_FLAGS) -count=1 -timeout 10m -run '$(ALONE)' ./test/store
 	cd bench && $(GO) test $(TEST_FLAGS) -count=1 -timeout 10m ./...
 

@@ -63,6 +63,7 @@ type relay struct {
 	looked   time.Time      // when the newest anchor was last known to hold
 	ahead    chan relayRead // of what is read while something else is published; nil where nothing is
 	storing  *storing       // nil where the cursor is stored
+	held     withheld
 }
 
 // relayRead is what one question to the log found.
@@ -75,6 +76,7 @@ type relayRead struct {
 // storing is the cursor on its way to the store.
 type storing struct {
 	back, to int64 // where the relay goes on when it fails, and the cursor when it does not
+	held     bool  // what is held back is stored with it
 	done     chan struct{}
 	err      error // after done
 }
@@ -177,6 +179,9 @@ func (y *relay) step(ctx context.Context) (more bool, err error) {
 	if !y.verified {
 		return true, nil
 	}
+	if err := y.release(ctx); err != nil {
+		return false, err
+	}
 	head, err := y.h.store.Head(ctx, y.h.svc.Name)
 	if err != nil {
 		return false, err
@@ -208,7 +213,7 @@ func (y *relay) step(ctx context.Context) (more bool, err error) {
 	if until-last >= relayChunk { // less than that waits for what joins it
 		y.readAhead(ctx, last, until)
 	}
-	anchor, err := y.publish(ctx, rs)
+	anchor, err := y.carry(ctx, rs)
 	if err != nil {
 		return false, err
 	}
@@ -288,6 +293,11 @@ func (y *relay) hold(ctx context.Context) (bool, error) {
 	if err != nil {
 		y.lease.lost()
 		return false, fmt.Errorf("anchors: %w", err)
+	}
+	y.held = withheld{}
+	if y.held.list, err = HeldByRelay(ctx, y.h.store, y.h.svc.Name); err != nil {
+		y.lease.lost()
+		return false, err
 	}
 	// What lies above the newest anchor that was written down nothing vouches for: publishing again may have been cut off.
 	if _, asked := y.h.r.cfg.Transport.(driver.Anchored); asked {
@@ -399,8 +409,8 @@ func (y *relay) note() error {
 // keep has the cursor moved to what the broker has confirmed, and now and then the anchors written down with it. It waits
 // for the one before, not for this.
 func (y *relay) keep(position int64, anchor driver.Anchor) error {
-	if asked, ok := y.h.r.cfg.Transport.(driver.Anchored); ok && anchor != nil {
-		newest, err := asked.Newest(y.fresh, anchor)
+	if _, ok := y.h.r.cfg.Transport.(driver.Anchored); ok && anchor != nil {
+		newest, err := y.newest(y.fresh, anchor)
 		if err != nil {
 			return err
 		}
@@ -411,25 +421,17 @@ func (y *relay) keep(position int64, anchor driver.Anchor) error {
 	}
 	s := &storing{back: y.at, to: max(y.cursor, position), done: make(chan struct{})}
 	y.at = position
-	var noted []byte
-	now := time.Now() //souk:clock a pause
-	if y.fresh != nil && now.Sub(y.noted) >= relayNoted {
-		if err := y.note(); err != nil {
-			return err
-		}
-		var err error
-		if noted, err = json.Marshal(y.anchors); err != nil {
-			return err
-		}
-		y.noted = now
+	notes, err := y.notes()
+	if err != nil {
+		return err
 	}
+	s.held, y.held.fresh = y.held.fresh, false
 	y.storing = s
 	from := y.lease.position
 	u := &unit{host: y.h, run: func(b *batch, u *unit) error {
 		y.lease.move(b, u, from, s.to)
-		if sh := b.of(y.h); noted != nil {
-			sh.writes.Values = append(sh.writes.Values, driver.Value{Name: relayNote, Data: noted})
-		}
+		sh := b.of(y.h)
+		sh.writes.Values = append(sh.writes.Values, notes...)
 		return nil
 	}}
 	go func() {
@@ -437,6 +439,31 @@ func (y *relay) keep(position int64, anchor driver.Anchor) error {
 		close(s.done)
 	}()
 	return nil
+}
+
+// notes returns what is written down with the cursor: the anchors now and then, and always with what is held back where that has changed.
+func (y *relay) notes() ([]driver.Value, error) {
+	now := time.Now() //souk:clock a pause
+	if !y.held.fresh && (y.fresh == nil || now.Sub(y.noted) < relayNoted) {
+		return nil, nil
+	}
+	if err := y.note(); err != nil {
+		return nil, err
+	}
+	anchors, err := json.Marshal(y.anchors)
+	if err != nil {
+		return nil, err
+	}
+	y.noted = now
+	notes := []driver.Value{{Name: relayNote, Data: anchors}}
+	if y.held.fresh {
+		held, err := json.Marshal(y.held.list)
+		if err != nil {
+			return nil, err
+		}
+		notes = append(notes, driver.Value{Name: relayHeldNote, Data: held})
+	}
+	return notes, nil
 }
 
 // settle waits until the cursor that keep has on its way is stored.
@@ -449,6 +476,7 @@ func (y *relay) settle() error {
 	y.storing = nil
 	if s.err != nil {
 		y.at = min(y.at, s.back)
+		y.held.fresh = y.held.fresh || s.held
 		return s.err
 	}
 	y.cursor, y.lease.position = s.to, s.to

@@ -86,7 +86,7 @@ func (r *Runtime) prune(ctx context.Context) {
 // nothing goes, where a subscription has never begun, and where the checkpoints of a
 // service cannot be read from here. A service that has never begun at all does not
 // count in a log in which nothing can be for it but events, which stay: it may never
-// come, and has asked for no answers. Over a broker it is what the relay has carried:
+// come, and has asked for no answers. Over a broker it is what the relay has carried, without what it holds back:
 // from there on the broker keeps it for who has not come yet.
 // Subscriptions that the parts list has no more, and sources that one reads no
 // more, stand still for ever and do not count.
@@ -100,6 +100,13 @@ func (r *Runtime) readersPassed(ctx context.Context) (map[string]int64, error) {
 			}
 			for _, c := range cursors {
 				passed[h.svc.Name] = c.Position
+			}
+			held, err := HeldByRelay(ctx, h.store, h.svc.Name)
+			if err != nil {
+				return nil, err
+			}
+			for _, b := range held {
+				passed[h.svc.Name] = min(passed[h.svc.Name], b.Position-1)
 			}
 		}
 		return passed, nil

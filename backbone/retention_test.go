@@ -13,6 +13,7 @@ import (
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/driver"
 	"example.org/souk/backbone/logbus"
+	"example.org/souk/backbone/membus"
 	"example.org/souk/backbone/sqlitestore"
 )
 
@@ -238,4 +239,65 @@ func TestF6_CommandsAndCallsLeaveTheLog(t *testing.T) {
 			}, late)
 		})
 	}
+}
+
+// narrow is a broker that does not take what is for one stream, because of its size, until it is wide.
+type narrow struct {
+	driver.Transport
+	stream string
+	wide   atomic.Bool
+}
+
+func (b *narrow) Publish(ctx context.Context, source string, rs []driver.Record) (driver.Anchor, error) {
+	for i := range rs {
+		if rs[i].Kind == driver.KindCommand && rs[i].Stream == b.stream && !b.wide.Load() {
+			return nil, fmt.Errorf("%s: %w", rs[i].ID, driver.ErrTooLarge)
+		}
+	}
+	return b.Transport.Publish(ctx, source, rs)
+}
+
+// F6: what the relay holds back, since the broker does not take it, stays in the log however old it is, and what was published before it may go. Red
+// where the cursor alone says what has left the log.
+func TestF6_WhatIsHeldBackStaysInTheLog(t *testing.T) {
+	t.Parallel()
+	clock := &times{}
+	clock.at.Store(time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC).UnixMicro())
+	bus := membus.New(membus.Config{})
+	broker := &narrow{Transport: bus, stream: "t1"}
+	w := runWith(t, filepath.Join(t.TempDir(), "test.db"), func(c *backbone.Config) {
+		c.Transport, c.Clock, c.Retention = broker, clock, retained
+	}, tills(nil), desk())
+	t.Cleanup(func() { closeAfter(w, bus) })
+	rings := func() (n int) {
+		rs, err := w.store.Read(t.Context(), "tills", driver.ReadQuery{Types: []string{rung{}.EventType()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(rs)
+	}
+	held := func() []backbone.HeldBack {
+		list, err := backbone.HeldByRelay(t.Context(), w.store, "desk")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	w.take("t0", 20)
+	w.await("what fits is done", func() bool { return rings() == 1 })
+	w.take("t1", 21)
+	w.take("t1", 22)
+	w.await("one is held back", func() bool { return len(held()) == 1 })
+	w.take("t2", 23)
+	w.await("the others go on", func() bool { return rings() == 2 })
+	clock.at.Add(2 * retained.Microseconds())
+	w.prune()
+	for till, want := range map[string]int{"t0": 0, "t1": 2} {
+		rs, err := w.store.Read(t.Context(), "desk", driver.ReadQuery{Types: []string{ring{}.CommandType()}, Stream: till})
+		if err != nil || len(rs) != want {
+			t.Errorf("the desk's log has %d commands to ring %s (%v), want %d", len(rs), till, err, want)
+		}
+	}
+	broker.wide.Store(true)
+	w.await("what was held back is done too", func() bool { return rings() == 4 && len(held()) == 0 })
 }

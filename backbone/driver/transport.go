@@ -10,6 +10,10 @@ import (
 // ErrNoPower is returned by a method whose power the driver does not declare.
 var ErrNoPower = errors.New("the transport does not have this power")
 
+// ErrTooLarge is returned, wrapped, by Publish where the broker does not take one of the records because of its size. Behind that
+// record nothing of its stream has come to the broker by this call.
+var ErrTooLarge = errors.New("too large for the broker")
+
 // Message is a record on its way, with the service whose log it stands in.
 type Message struct {
 	Source string
@@ -187,7 +191,7 @@ type Transport interface {
 	// Publish carries records of one log, in their order, to the broker and returns
 	// when it has confirmed all of them, with an anchor that says where the broker
 	// keeps the last ones, nil if it cannot be asked for them. After an error any of
-	// them may be there. Where ctx ends before the broker has answered, the records may still be read. A transport with
+	// them may be there; ErrTooLarge says that one of them is not, and will not be as long as the broker's limit stands. Where ctx ends before the broker has answered, the records may still be read. A transport with
 	// LogPositions returns ErrNoPower.
 	Publish(ctx context.Context, source string, rs []Record) (Anchor, error)
 

@@ -150,6 +150,10 @@ func (w *worker) work(l *lane) {
 		l.queue = l.queue[n:]
 		w.mu.Unlock()
 		err := w.handle(ds)
+		for errors.Is(err, driver.ErrUnavailable) && ds[0].Ack == nil && !w.revoked(l) { // the database is away: its slice is not another's for that
+			pause(context.Background())
+			err = w.handle(ds)
+		}
 		for _, d := range ds {
 			if d.Ack != nil {
 				d.Ack(err)
@@ -165,6 +169,12 @@ func (w *worker) work(l *lane) {
 		}
 		w.changed.Broadcast()
 	}
+}
+
+func (w *worker) revoked(l *lane) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return l.revoked
 }
 
 func (w *worker) slices() int {

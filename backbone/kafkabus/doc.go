@@ -26,6 +26,9 @@
 // Kafka filters nothing. Types are looked at here, before the caller has work with what it does not take, and what is
 // left out counts as settled. Backlog counts it.
 //
+// Where nobody is a member no handler is too slow for the cluster: there is no max.poll.interval.ms, and how long one may
+// take is a matter of leases alone.
+//
 // Settling moves the group's place over what is settled without a gap, and that is committed once in ClientConfig.CommitEvery
 // and at the end of Receive. So after a clean end nothing that was settled comes again; after a killed process what was
 // settled in the last moments does, and everything behind the first message that was not.

@@ -16,11 +16,13 @@ import (
 	"go.uber.org/goleak"
 
 	"example.org/souk/backbone/internal/broker"
+	"example.org/souk/backbone/internal/brokertest"
 	"example.org/souk/backbone/kafkabus"
 	"example.org/souk/internal/testserver"
 )
 
 func TestMain(m *testing.M) {
+	brokertest.Child(openBus)
 	if os.Getenv(childEnv) != "" {
 		child()
 		return

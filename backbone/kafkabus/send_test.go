@@ -2,6 +2,7 @@ package kafkabus_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -57,6 +58,27 @@ func TestTooLargeHurtsNobodyElse(t *testing.T) {
 		t.Errorf("more than the topic takes: %v", err)
 	}
 	send(t, c, message(topic, 0, 10001))
+	// Nothing that follows it is there, though the server would take that, since it is nothing but zeros; and what comes next is taken.
+	_, err = admin(t, server.Addresses()).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: kadm.StringPtr("90000")}}, topic)
+	must(t, err)
+	before, err := c.Describe(t.Context(), topic)
+	must(t, err)
+	ms := []broker.Outgoing{large}
+	for n := range 40 { // several batches of the library
+		m := message(topic, 0, 10002+n)
+		m.Body = make([]byte, 100_000)
+		ms = append(ms, m)
+	}
+	ms[0].Body = make([]byte, 100_000)
+	_, _ = rand.Read(ms[0].Body)
+	if _, err := c.Send(t.Context(), ms); !errors.Is(err, broker.ErrTooLarge) {
+		t.Errorf("more than the topic takes, and others behind it: %v", err)
+	}
+	after, err := c.Describe(t.Context(), topic)
+	if err != nil || after[0].Messages != before[0].Messages {
+		t.Errorf("%d messages are there, and there were %d (%v)", after[0].Messages, before[0].Messages, err)
+	}
+	send(t, c, ms[1:]...)
 }
 
 func TestTopicThatHasGoneIsAnError(t *testing.T) {

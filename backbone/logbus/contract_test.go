@@ -1,9 +1,11 @@
 package logbus_test
 
 import (
+	"database/sql"
 	"io"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,9 +47,13 @@ func TestContractOnSQLite(t *testing.T) {
 	})
 }
 
+// TestContractOnPostgreSQL runs the suite on a server that it kills and pauses.
 func TestContractOnPostgreSQL(t *testing.T) {
+	server := testserver.PostgresOwn(t)
+	harm := &drivertest.TransportServer{Kill: server.Kill, Restart: server.Restart, Pause: server.Pause, Resume: server.Resume}
+	version := versionOf(t, server.URL())
 	drivertest.RunTransport(t, func(t *testing.T) drivertest.TransportWorld {
-		url := testserver.Postgres(t).Database(t)
+		url := server.Database(t)
 		open := func(t *testing.T) driver.Store {
 			store, err := pgstore.Open(t.Context(), pgstore.Config{URL: url, Log: quiet})
 			if err != nil {
@@ -57,9 +63,24 @@ func TestContractOnPostgreSQL(t *testing.T) {
 			return store
 		}
 		return drivertest.TransportWorld{
-			Name: "logbus", Version: "PostgreSQL 15", Many: true,
+			Name: "logbus", Version: version, Many: true, Server: harm,
 			Open:   func(t *testing.T) drivertest.TransportInstance { return instance(open(t)) },
 			Steady: func(t *testing.T) drivertest.TransportInstance { return leased(open(t), 30*time.Second) },
 		}
 	})
+}
+
+// versionOf asks the server for its version.
+func versionOf(t *testing.T, url string) (version string) {
+	t.Helper()
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.QueryRowContext(t.Context(), "SHOW server_version").Scan(&version); err != nil {
+		t.Fatal(err)
+	}
+	version, _, _ = strings.Cut(version, " ") // behind it stands whose package it is
+	return "PostgreSQL " + version
 }

@@ -495,6 +495,30 @@ func TestTooLargeAndFull(t *testing.T) {
 		t.Errorf("alone: %v", err)
 	}
 
+	// Where a batch is stored as a whole or not at all, it is said of the whole that it is too large; and what is raised again is taken.
+	whole := openWith(t, natsbus.ClientConfig{URL: server.URL(), MaxBytes: 2 << 20, Flushed: true})
+	declare(t, whole, "stock", 1)
+	send(t, whole, series("stock", 1, 2000, 3)...)
+	for _, most := range []int32{1500, -1} {
+		limited.MaxMsgSize = most
+		if _, err := js.UpdateStream(t.Context(), limited); err != nil {
+			t.Fatal(err)
+		}
+		before = stored("stock")
+		ms = series("stock", 1, int(3000+most), 100)
+		ms[50].Body = make([]byte, 1900)
+		// What the client knows of a topic it has read once: the first answer may be by what it was.
+		if _, err = whole.Send(t.Context(), ms); err != nil {
+			_, err = whole.Send(t.Context(), ms)
+		}
+		if errors.Is(err, broker.ErrTooLarge) != (most > 0) || err != nil && most < 0 {
+			t.Errorf("a batch with 1900 bytes where the most is %d: %v", most, err)
+		}
+		if n := stored("stock") - before; n != 100 && most < 0 || n != 0 && most > 0 {
+			t.Errorf("%d messages are stored where the most is %d", n, most)
+		}
+	}
+
 	// A full topic refuses; small messages must not pass by a large one.
 	for {
 		ms := []broker.Outgoing{large("orders", "large", 100<<10), message("orders", 0, "small", thing)}

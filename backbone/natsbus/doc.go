@@ -23,7 +23,8 @@
 // behind what is newer, so it has to be made anew to begin at its oldest unsettled message, and in between its position
 // would be nowhere. It forgets confirmed acknowledgements when the server is killed. And it knows a number only: where a
 // server has lost the end of a stream, it gives the same numbers to other events, and whether the consumer is set back
-// before that is up to the server (2.15 does it when it starts).
+// before that is up to the server (2.15 does it when it starts). So the consumers here ask for no acknowledgements, and a
+// handler has no deadline at the server: how long it may take is a matter of leases alone.
 //
 // # Receiving
 //

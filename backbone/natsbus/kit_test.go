@@ -16,11 +16,13 @@ import (
 	"go.uber.org/goleak"
 
 	"example.org/souk/backbone/internal/broker"
+	"example.org/souk/backbone/internal/brokertest"
 	"example.org/souk/backbone/natsbus"
 	"example.org/souk/internal/testserver"
 )
 
 func TestMain(m *testing.M) {
+	brokertest.Child(openBus)
 	if args := os.Getenv(childEnv); args != "" {
 		if err := child(strings.Fields(args)); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"example.org/souk/backbone/internal/broker"
 )
 
 // session is one connection for as long as it lasts, with what is known of the server meanwhile: it may be another
@@ -115,8 +117,10 @@ func (s *session) explain(ctx context.Context, what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrStreamNotFound) {
-		// A topic that was known is gone, or the whole of JetStream.
+	var refused *jetstream.APIError
+	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrStreamNotFound) || errors.As(err, &refused) || errors.Is(err, broker.ErrTooLarge) {
+		// A topic that was known is gone, or the whole of JetStream; or the topic takes more or less than when it was looked at, which the server
+		// does not say where a batch is stored as a whole.
 		s.mu.Lock()
 		clear(s.topics)
 		s.positions = nil

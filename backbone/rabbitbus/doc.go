@@ -47,6 +47,9 @@
 // forget some; so a receiving that ends waits until the queue has them. After a clean end nothing settled comes again;
 // after anything else, some of what was settled last may.
 //
+// A handler that takes longer than the server waits for an acknowledgement (consumer_timeout, half an hour by default)
+// costs its partition the channel: what was in hand comes again over the next one, is known, and settled there.
+//
 // # Anchors
 //
 // RabbitMQ numbers nothing and does not tell whether it still has a message. An anchor names the topic's identity, so it

@@ -22,6 +22,7 @@ type Source interface {
 	Head(ctx context.Context, service string) (int64, error)
 	Read(ctx context.Context, service string, q driver.ReadQuery) ([]driver.Record, error)
 	Checkpoints(ctx context.Context, service, subscription string) ([]driver.Checkpoint, error)
+	backbone.Values
 }
 
 // CollectorConfig says what is read. Parts and Source are required.
@@ -72,6 +73,8 @@ var (
 	descLagAge    = desc("souk_consumer_lag_seconds", "Age of the oldest message that the subscription has not settled.", "service", "subscription", "source")
 	descParked    = desc("souk_parked_messages", "Parked messages by state: retrying, waiting behind another of their key, dead.", "service", "subscription", "state")
 	descParkedAge = desc("souk_parked_oldest_age_seconds", "Time since the oldest parked message in this state was parked.", "service", "subscription", "state")
+	descHeld      = desc("souk_relay_held_streams", "Streams of the service's log of which nothing is published from a record on that is too large for the broker.", "service")
+	descHeldAge   = desc("souk_relay_held_oldest_age_seconds", "Time since the oldest of them was held back.", "service")
 	descCalls     = desc("souk_calls_waiting", "Outside calls that have no outcome yet.", "service", "call")
 	descCallsAge  = desc("souk_calls_oldest_age_seconds", "Time since the oldest waiting call was asked for.", "service", "call")
 	descSagas     = desc("souk_sagas", "Sagas that have not ended, by state.", "service", "saga", "state")
@@ -156,7 +159,7 @@ func byOwner(subs []backbone.MapSubscription) map[string][]string {
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descUp, descHead, descLag, descLagAge, descParked, descParkedAge, descCalls, descCallsAge, descSagas, descSagasAge,
+		descUp, descHead, descLag, descLagAge, descParked, descParkedAge, descHeld, descHeldAge, descCalls, descCallsAge, descSagas, descSagasAge,
 	} {
 		out <- d
 	}
@@ -274,6 +277,9 @@ func (c *Collector) service(ctx context.Context, out chan<- prometheus.Metric, s
 			return err
 		}
 	}
+	if err := c.held(ctx, out, source, service); err != nil {
+		return err
+	}
 	stored, err := source.Checkpoints(ctx, service, "")
 	if err != nil {
 		return err
@@ -289,6 +295,22 @@ func (c *Collector) service(ctx context.Context, out chan<- prometheus.Metric, s
 				gauge(out, descLagAge, l.Oldest.Seconds(), l.Service, l.Subscription, l.Source)
 			}
 		}
+	}
+	return nil
+}
+
+// held shows what the relay holds back, where there is one.
+func (c *Collector) held(ctx context.Context, out chan<- prometheus.Metric, source Source, service string) error {
+	if c.cfg.Backlogs == nil {
+		return nil
+	}
+	held, err := backbone.HeldByRelay(ctx, source, service)
+	if err != nil {
+		return err
+	}
+	gauge(out, descHeld, float64(len(held)), service)
+	if len(held) > 0 {
+		gauge(out, descHeldAge, c.age(held[0].Since.UnixMicro()), service)
 	}
 	return nil
 }

@@ -213,7 +213,7 @@ func wallClock(Examination, bool) Finding {
 
 // examine checks a mall from inside.
 func examine(ctx context.Context, h *house.House, a Args, emit Emit) error {
-	checks := []func(context.Context, *house.House, bool) (Finding, error){newest, paused, lag, letters, stuck, seals}
+	checks := []func(context.Context, *house.House, bool) (Finding, error){newest, paused, lag, letters, heldBack, stuck, seals}
 	if h.Several() {
 		checks = append(checks, processes)
 	}
@@ -238,6 +238,9 @@ func examine(ctx context.Context, h *house.House, a Args, emit Emit) error {
 		f, err := check(ctx, h, a["full"] != "")
 		if err != nil {
 			return err
+		}
+		if f == (Finding{}) {
+			continue // it does not apply
 		}
 		if err := emit(f); err != nil {
 			return err
@@ -389,6 +392,36 @@ func letters(ctx context.Context, h *house.House, _ bool) (Finding, error) {
 		f.State, f.Do = Warned, "souk dlq list, then souk dlq redrive, edit or discard"
 	}
 	return f, nil
+}
+
+// heldBack checks, where a broker carries the messages, for streams that go no further because it does not take one of their records.
+func heldBack(ctx context.Context, h *house.House, _ bool) (Finding, error) {
+	var all []string
+	carried := false
+	for _, svc := range h.Runtime.Parts() {
+		held, err := backbone.HeldByRelay(ctx, h.Store(svc.Name), svc.Name)
+		if err != nil {
+			return Finding{}, err
+		}
+		over, err := backbone.OverBroker(ctx, h.Store(svc.Name), svc.Name)
+		if err != nil {
+			return Finding{}, err
+		}
+		carried = carried || over
+		for _, b := range held {
+			all = append(all, fmt.Sprintf("%s %s in stream %s of %s", b.Type, b.ID, b.Stream, svc.Name))
+		}
+	}
+	if len(all) > 0 {
+		return Finding{
+			"relay", Warned, fmt.Sprintf("%d streams wait for a record that is too large for the broker: %s", len(all), strings.Join(all[:min(3, len(all))], ", ")),
+			"raise the broker's limit for the size of a message; they go on by themselves then",
+		}, nil
+	}
+	if !carried {
+		return Finding{}, nil
+	}
+	return Finding{"relay", Well, "nothing is too large for the broker", ""}, nil
 }
 
 // stuck checks for sagas that wait for an operator.

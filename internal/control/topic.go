@@ -122,7 +122,10 @@ func showTopic(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	}
 	for i := range t.broker {
 		if t.broker[i].Name == a["topic"] {
-			return showPartitions(&t.broker[i], emit)
+			if err := showPartitions(&t.broker[i], emit); err != nil {
+				return err
+			}
+			return showHeld(ctx, h, &t.broker[i], emit)
 		}
 	}
 	return fmt.Errorf("there is no topic %q; souk topic list names those that there are", a["topic"])
@@ -167,6 +170,31 @@ type groupRow struct {
 	Partition string `json:"partition"` // "all" where the group reads them as one
 	Lag       *int64 `json:"lag"`       // nil: the broker does not know the group, or does not tell
 	Covers    string `json:"covers"`
+}
+
+// heldRow is a stream that the relay of the topic's service holds back, since the broker does not take one of its records.
+type heldRow struct {
+	Topic string `json:"topic"`
+	backbone.HeldBack
+}
+
+// showHeld prints what the relay holds back of what a topic is for: its service's events and what that service addresses to others.
+func showHeld(ctx context.Context, h *house.House, topic *driver.Topic, emit Emit) error {
+	for _, s := range h.Services() {
+		if "souk."+s != topic.Name {
+			continue
+		}
+		held, err := backbone.HeldByRelay(ctx, h.Store(s), s)
+		if err != nil {
+			return err
+		}
+		for _, b := range held {
+			if err := emit(heldRow{topic.Name, b}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func showPartitions(topic *driver.Topic, emit Emit) error {

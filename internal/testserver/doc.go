@@ -21,7 +21,8 @@
 // a temporary directory, and is ended by process id when the test ends. Nothing outlives the test process, not even
 // one that is killed: the kernel ends the children with their parent, and a janitor takes away their directories.
 //
-// SOUK_TEST_NATS=nats://127.0.0.1:4222 has the tests that share a NATS server use one that runs already.
+// SOUK_TEST_NATS=nats://127.0.0.1:4222 has the tests that share a NATS server use one that runs already, and so do the transports' suite (NATSOwnOrGiven);
+// SOUK_TEST_RABBITMQ and SOUK_TEST_KAFKA likewise.
 //
 // A server that is not installed fails the test and names the command that installs it. Only the environment variable
 // SOUK_WITHOUT, a list such as "postgres,chromium", leaves tests out, and each one that is left out says so.

@@ -1,6 +1,7 @@
 package testserver
 
 import (
+	"debug/buildinfo"
 	"errors"
 	"fmt"
 	"net"
@@ -24,6 +25,9 @@ type KafkaServer struct {
 	kafka     *kafka // nil for a server that somebody else runs
 }
 
+// kafkaEnv names the servers of the Kafka protocol that tests use instead of starting one, where they do not kill it.
+const kafkaEnv = "SOUK_TEST_KAFKA"
+
 var sharedKafka = sync.OnceValues(func() (*kafka, error) {
 	space, err := scratch()
 	if err != nil {
@@ -38,7 +42,7 @@ var sharedKafka = sync.OnceValues(func() (*kafka, error) {
 func Kafka(t testing.TB) *KafkaServer {
 	t.Helper()
 	need(t, kafkaName)
-	if list := os.Getenv("SOUK_TEST_KAFKA"); list != "" {
+	if list := os.Getenv(kafkaEnv); list != "" {
 		return &KafkaServer{t: t, addresses: strings.Split(list, ",")}
 	}
 	k, err := sharedKafka()
@@ -63,6 +67,40 @@ func KafkaOwn(t testing.TB, brokers int, settings ...string) *KafkaServer {
 		}
 	})
 	return &KafkaServer{t: t, own: true, addresses: k.addresses(), kafka: k}
+}
+
+// KafkaOwnOrGiven returns the server that SOUK_TEST_KAFKA names, and where it names none one of one broker as [KafkaOwn] starts it.
+func KafkaOwnOrGiven(t testing.TB) *KafkaServer {
+	t.Helper()
+	if os.Getenv(kafkaEnv) != "" {
+		return Kafka(t)
+	}
+	return KafkaOwn(t, 1)
+}
+
+// Own reports whether the server is this test's to kill, pause and empty.
+func (s *KafkaServer) Own() bool { return s.own }
+
+// Build returns the version of the library that the server's program was built from.
+func (s *KafkaServer) Build() string {
+	s.t.Helper()
+	var version string
+	s.control("ask", func() error {
+		info, err := buildinfo.ReadFile(s.kafka.program)
+		if err != nil {
+			return err
+		}
+		for _, m := range info.Deps {
+			if m.Path == "github.com/twmb/franz-go" {
+				version = strings.TrimPrefix(m.Version, "v")
+			}
+		}
+		if version == "" {
+			return errors.New("its program does not say what it was built from")
+		}
+		return nil
+	})
+	return version
 }
 
 // Kcat runs kcat, a client that shares no code with ours, with these arguments behind the server's address, and returns

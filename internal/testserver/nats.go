@@ -74,6 +74,18 @@ func NATSOwn(t testing.TB, settings ...string) *NATSServer {
 	return &NATSServer{t: t, own: true, n: n}
 }
 
+// NATSOwnOrGiven returns the server that SOUK_TEST_NATS names, and where it names none one as [NATSOwn] starts it.
+func NATSOwnOrGiven(t testing.TB) *NATSServer {
+	t.Helper()
+	if os.Getenv(natsEnv) != "" {
+		return NATS(t)
+	}
+	return NATSOwn(t)
+}
+
+// Own reports whether the server is this test's to kill, pause and empty.
+func (s *NATSServer) Own() bool { return s.own }
+
 // URL returns the server's address as its clients take it.
 func (s *NATSServer) URL() string {
 	if s.n.given != "" {

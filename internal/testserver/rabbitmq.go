@@ -74,6 +74,18 @@ func RabbitOwn(t testing.TB, settings ...string) *RabbitServer {
 	return &RabbitServer{t: t, own: true, rmq: rmq}
 }
 
+// RabbitOwnOrGiven returns the server that SOUK_TEST_RABBITMQ names, and where it names none one as [RabbitOwn] starts it.
+func RabbitOwnOrGiven(t testing.TB) *RabbitServer {
+	t.Helper()
+	if os.Getenv(rabbitEnv) != "" {
+		return Rabbit(t)
+	}
+	return RabbitOwn(t)
+}
+
+// Own reports whether the server is this test's to kill, pause and empty.
+func (s *RabbitServer) Own() bool { return s.own }
+
 // URL returns the server's address, as RabbitMQ's clients take it, with the password that every new server has.
 func (s *RabbitServer) URL() string {
 	if s.given != "" {

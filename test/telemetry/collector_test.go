@@ -172,3 +172,43 @@ souk_store_up{service="ear"} 0
 souk_store_up{service="talk"} 0
 `, "souk_store_up")
 }
+
+// Over a broker a scrape shows what each relay holds back, since the broker does not take it. Red where nobody reads it.
+func TestAScrapeShowsWhatIsHeldBack(t *testing.T) {
+	t.Parallel()
+	store, err := sqlitestore.Open(t.Context(), sqlitestore.Config{Path: filepath.Join(t.TempDir(), "talk.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	if err := store.Migrate(t.Context(), []driver.Schema{{Service: "talk"}, {Service: "ear"}}); err != nil {
+		t.Fatal(err)
+	}
+	since := time.Date(2026, 11, 27, 17, 0, 0, 0, time.UTC)
+	if err := store.SetValue(t.Context(), "talk", "relay.held", fmt.Appendf(nil,
+		`[{"stream":"speech/b","since":%q},{"stream":"speech/a","since":%q}]`, since.Add(time.Minute).Format(time.RFC3339), since.Format(time.RFC3339))); err != nil {
+		t.Fatal(err)
+	}
+	collector, err := telemetry.NewCollector(telemetry.CollectorConfig{
+		Parts: parts(), Source: func(string) telemetry.Source { return store }, Clock: func() time.Time { return since.Add(3 * time.Minute) },
+		Backlogs: func(context.Context) ([]driver.Backlog, error) { return nil, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(collector); err != nil {
+		t.Fatal(err)
+	}
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP souk_relay_held_oldest_age_seconds Time since the oldest of them was held back.
+# TYPE souk_relay_held_oldest_age_seconds gauge
+souk_relay_held_oldest_age_seconds{service="talk"} 180
+# HELP souk_relay_held_streams Streams of the service's log of which nothing is published from a record on that is too large for the broker.
+# TYPE souk_relay_held_streams gauge
+souk_relay_held_streams{service="ear"} 0
+souk_relay_held_streams{service="talk"} 2
+`), "souk_relay_held_oldest_age_seconds", "souk_relay_held_streams"); err != nil {
+		t.Error(err)
+	}
+}

@@ -361,7 +361,7 @@ func (b *Bus) Backlogs(ctx context.Context) ([]driver.Backlog, error) {
 			backlog.Messages += max(n, 0)
 		}
 		if backlog.Ahead, err = s.ahead(ctx); err != nil {
-			return nil, fmt.Errorf("%s: backbacklog of %s: %w", b.config.Client.System(), s.group.Name, err)
+			return nil, fmt.Errorf("%s: backlog of %s: %w", b.config.Client.System(), s.group.Name, err)
 		}
 		list = append(list, backlog)
 	}

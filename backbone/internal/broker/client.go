@@ -3,6 +3,8 @@ package broker
 import (
 	"context"
 	"errors"
+
+	"example.org/souk/backbone/driver"
 )
 
 // ErrUnsafe is returned, wrapped, where a server is set up so that it may lose what it has confirmed. The text names
@@ -10,7 +12,7 @@ import (
 var ErrUnsafe = errors.New("unsafe setting of the broker")
 
 // ErrTooLarge is returned, wrapped, for a message that the server does not take because of its size.
-var ErrTooLarge = errors.New("too large for the broker")
+var ErrTooLarge = driver.ErrTooLarge
 
 // ErrNoPast is returned, wrapped, by Join for a new group FromFirst where the broker keeps nothing for groups to come.
 var ErrNoPast = errors.New("the broker has nothing from before the group")
@@ -41,7 +43,8 @@ type Client interface {
 	// Send publishes and returns when the broker has confirmed every message durably; after an error any of them may be
 	// there. Messages of one partition come to the topic in the order of ms, also where some are tried again. The topics
 	// exist; one that has gone since is an error, never made silently. It returns an Anchor for the last message of each
-	// topic of ms, or of each partition where those are stored apart.
+	// topic of ms, or of each partition where those are stored apart. Of a message that is ErrTooLarge nothing is there, nor of what
+	// follows it in its partition; a limit that was raised since is met by the next call, or the one after it.
 	Send(ctx context.Context, ms []Outgoing) ([]Anchor, error)
 
 	// Receive hands what the group has not settled in one partition to take, until ctx ends (nil) or it cannot go on

@@ -162,7 +162,7 @@ func TestLateSubscriberReadsTheLogOfAnotherProcess(t *testing.T) {
 				for till := range 5 {
 					tills.Go(func() {
 						for range each {
-							if _, err := sellers.Do(t.Context(), sell{fmt.Sprint(till)}); err != nil {
+							if _, err := sellers.Do(t.Context(), sell{Till: fmt.Sprint(till)}); err != nil {
 								t.Error(err)
 							}
 						}
@@ -267,7 +267,7 @@ func TestPartitionsReadALogTogether(t *testing.T) {
 	for till := range 5 {
 		tills.Go(func() {
 			for range each {
-				if _, err := sellers.Do(t.Context(), sell{fmt.Sprint(till)}); err != nil {
+				if _, err := sellers.Do(t.Context(), sell{Till: fmt.Sprint(till)}); err != nil {
 					t.Error(err)
 				}
 			}

@@ -26,6 +26,7 @@ type server struct {
 	groups  map[string]*group
 	sends   int
 	steady  bool // it cuts no connection by itself
+	most    int  // bytes of a message; 0: any
 }
 
 type group struct {
@@ -69,6 +70,30 @@ func (s *server) forget() {
 		s.life++
 		s.born++
 		s.topics, s.groups = map[string][][]broker.Outgoing{}, map[string]*group{}
+	})
+}
+
+// ends returns how long the partitions of a topic are.
+func (s *server) ends(topic string) (n []int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, log := range s.topics[topic] {
+		n = append(n, len(log))
+	}
+	return n
+}
+
+// lose takes from a topic what came behind these ends, as a power cut does.
+func (s *server) lose(topic string, ends []int) {
+	s.do(func() {
+		for p := range s.topics[topic] {
+			s.topics[topic][p] = s.topics[topic][p][:ends[p]:ends[p]]
+			for _, g := range s.groups {
+				if at := (place{topic, p}); g.floor[at] > ends[p] {
+					g.floor[at] = ends[p]
+				}
+			}
+		}
 	})
 }
 
@@ -141,6 +166,10 @@ func (c *client) Send(ctx context.Context, ms []broker.Outgoing) ([]broker.Ancho
 	for i, m := range ms {
 		if c.topics[m.Topic] == nil {
 			return nil, fmt.Errorf("no topic %s", m.Topic)
+		}
+		if c.most > 0 && len(m.Body) > c.most { // what stands before it is there
+			c.changed.Broadcast()
+			return nil, fmt.Errorf("message %s has %d bytes: %w", m.ID, len(m.Body), broker.ErrTooLarge)
 		}
 		c.topics[m.Topic][m.Partition] = append(c.topics[m.Topic][m.Partition], m)
 		last[m.Topic] = broker.Anchor{

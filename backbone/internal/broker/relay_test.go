@@ -24,12 +24,14 @@ import (
 type sold struct {
 	Till string `json:"till"`
 	N    int    `json:"n"`
+	Note string `json:"note,omitempty"`
 }
 
 func (sold) EventType() string { return "test.shop.Sold.v1" }
 
 type sell struct {
 	Till string `json:"till"`
+	Note string `json:"note,omitempty"`
 }
 
 func (sell) CommandType() string { return "test.shop.Sell.v1" }
@@ -61,7 +63,7 @@ func shop() *backbone.Service {
 		Name: "shop",
 		Handles: []backbone.Handler{
 			backbone.Decide(tills, func(n int, c sell, _ backbone.Meta) ([]backbone.Event, error) {
-				return []backbone.Event{sold{c.Till, n}}, nil
+				return []backbone.Event{sold{c.Till, n, c.Note}}, nil
 			}),
 			backbone.Decide(done, func(done bool, c confirm, _ backbone.Meta) ([]backbone.Event, error) {
 				if done {
@@ -82,7 +84,7 @@ func books() *backbone.Service {
 		Name: "books",
 		Subscribes: []backbone.Subscriber{
 			backbone.On(func(ctx context.Context, tx backbone.Tx, e sold) error {
-				tx.Do(backbone.Send(confirm(e)))
+				tx.Do(backbone.Send(confirm{e.Till, e.N}))
 				return tx.Exec(ctx, `INSERT INTO {entry} (id, till, n) VALUES ($1, $2, $3)`, tx.Message().ID, e.Till, e.N)
 			}).From(backbone.FromFirst),
 		},
@@ -168,7 +170,7 @@ func (m *mall) end() {
 func (m *mall) sell(n int) {
 	m.t.Helper()
 	for i := range n {
-		if _, err := m.Do(m.t.Context(), sell{fmt.Sprint(i % 5)}); err != nil {
+		if _, err := m.Do(m.t.Context(), sell{Till: fmt.Sprint(i % 5)}); err != nil {
 			m.t.Fatal(err)
 		}
 	}
@@ -345,7 +347,7 @@ func TestD6_RebuildOfViewsSharedOverABroker(t *testing.T) {
 	for c := range callers {
 		selling.Go(func() {
 			for i := range each {
-				if _, err := both[(c+i)%2].Do(t.Context(), sell{fmt.Sprint("t", (c+i)%5)}); err != nil {
+				if _, err := both[(c+i)%2].Do(t.Context(), sell{Till: fmt.Sprint("t", (c+i)%5)}); err != nil {
 					t.Error(err)
 					return
 				}

@@ -3,8 +3,8 @@
 package brokertest
 
 import (
-	"fmt"
 	"log/slog"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,10 +19,16 @@ import (
 type Broker struct {
 	// Name is the package's, and Version that of the server, for the transport's card.
 	Name, Version string
+	// Address is the server's.
+	Address string
 	// Open makes a transport as one more process has it.
-	Open   func(Process) (driver.Transport, error)
+	Open Open
+	// Server is nil where it is not the test's to harm.
 	Server *drivertest.TransportServer
 }
+
+// Open makes a transport to the server at an address.
+type Open func(address string, p Process) (driver.Transport, error)
 
 // Process is what differs between the transports that a world opens.
 type Process struct {
@@ -32,6 +38,17 @@ type Process struct {
 	Logger    *slog.Logger
 }
 
+// worlds numbers the namespaces of this process. It begins with the time, since a server of somebody's own still holds what earlier runs left
+// there, and what its owner keeps.
+var worlds = func() *atomic.Int64 {
+	var n atomic.Int64
+	n.Store(time.Now().UnixMicro())
+	return &n
+}()
+
+// namespace returns a name that nothing else at any server has.
+func namespace() string { return "souktest" + strconv.FormatInt(worlds.Add(1), 36) }
+
 // Leases of processes that the suite cuts off end soon; those of a steady process outlast a slow machine.
 const lease, steadyLease = 2 * time.Second, 30 * time.Second
 
@@ -39,10 +56,9 @@ const lease, steadyLease = 2 * time.Second, 30 * time.Second
 func Contract(t *testing.T, b Broker) {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	var worlds atomic.Int64
 	drivertest.RunTransport(t, func(t *testing.T) drivertest.TransportWorld {
 		url := testserver.Postgres(t).Database(t)
-		namespace := fmt.Sprint("world", worlds.Add(1))
+		namespace := namespace()
 		open := func(lease time.Duration) func(t *testing.T) drivertest.TransportInstance {
 			return func(t *testing.T) drivertest.TransportInstance {
 				store, err := pgstore.Open(t.Context(), pgstore.Config{URL: url, Log: quiet})
@@ -51,7 +67,7 @@ func Contract(t *testing.T, b Broker) {
 				}
 				t.Cleanup(func() { _ = store.Close() })
 				faulty := &drivertest.FaultyStore{Store: store}
-				bus, err := b.Open(Process{func(string) driver.Store { return faulty }, namespace, lease, quiet})
+				bus, err := b.Open(b.Address, Process{func(string) driver.Store { return faulty }, namespace, lease, quiet})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -59,7 +75,7 @@ func Contract(t *testing.T, b Broker) {
 			}
 		}
 		return drivertest.TransportWorld{
-			Name: b.Name, Version: b.Version, Many: true, Open: open(lease), Steady: open(steadyLease), Server: b.Server,
+			Name: b.Name, Version: b.Version, Many: true, Open: open(lease), Steady: open(steadyLease), Server: b.Server, Foreign: b.Server == nil,
 		}
 	})
 }
