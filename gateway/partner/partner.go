@@ -52,7 +52,8 @@ type Config struct {
 	// Account is the customer that the orders from there belong to. Accounts are those of addresses that have one of their own.
 	Account  string
 	Accounts map[string]string
-	// Instance tells this mall from others that read from the same brokers, and is the same after each start. Required.
+	// Instance tells this process from others that read from the same brokers, also those of the same mall, and is the same after each
+	// start. Required.
 	Instance string
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger

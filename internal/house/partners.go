@@ -34,7 +34,7 @@ func (h *House) openPartners(ctx context.Context) (_ *partner.Gateway, err error
 	}
 	if h.cfg.Quiet && h.Several() {
 		c.Instance, c.URLs = "souk-operator", nil // it has no connections
-	} else if c.Instance, err = h.instance(ctx); err != nil {
+	} else if c.Instance, err = h.placeName(); err != nil { // two of one name would take each other's connections
 		return nil, err
 	}
 	switch {
@@ -93,6 +93,11 @@ func (h *House) instance(ctx context.Context) (name string, err error) {
 		})
 		return name, err
 	}
+	return h.placeName()
+}
+
+// placeName names this process, for brokers that several processes of a mall read from as well: by its data directory, which each has for itself.
+func (h *House) placeName() (string, error) {
 	dir, err := filepath.Abs(h.cfg.Data)
 	if err != nil {
 		return "", err
