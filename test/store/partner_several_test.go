@@ -137,7 +137,9 @@ func twoProcesses(t *testing.T, binary string, p partners) {
 	if k := m.holds(); len(k.placed) != n {
 		t.Errorf("%d orders are placed, want %d", len(k.placed), n)
 	}
-	if list := said(m); slices.ContainsFunc(list, func(e string) bool { return strings.HasPrefix(e, "OrderConflicted") || strings.HasPrefix(e, "OrderRefused") }) {
+	if list := said(m); slices.ContainsFunc(list, func(e string) bool {
+		return strings.HasPrefix(e, "OrderConflicted") || strings.HasPrefix(e, "OrderRefused")
+	}) {
 		t.Errorf("%q", list)
 	}
 }
