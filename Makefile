@@ -12,8 +12,8 @@ GO ?= go
 # is not among them, because the race detector makes its translated C code twenty to thirty times slower.
 RACE = ./backbone ./backbone/driver/... ./backbone/membus/... ./mall ./mall/event/... ./mall/command/...
 
-# Modules of their own, which use this one as somebody else's would.
-OUTSIDE = test/outside test/alacarte
+# Modules of their own, which use this one as somebody else's would, or test it with what is no dependency of it.
+OUTSIDE = test/outside test/alacarte test/cloudevents
 MODULES = . tools tools/buf tools/sbom tools/servers bench $(OUTSIDE)
 
 # Longer than the slowest package takes on two busy cores; a hang names itself after that.

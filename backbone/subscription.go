@@ -699,7 +699,8 @@ func (s *subscription) handleEvent(ctx context.Context, g *group, u *unit, msg *
 	} else {
 		decoder = advances[0].adv.sub.decoder
 	}
-	if msg.Position <= s.joins[base] || s.below(msg) {
+	// What others publish over a broker stands in no log of ours, so it has no position.
+	if 0 < msg.Position && msg.Position <= s.joins[base] || s.below(msg) {
 		u.run = func(b *batch, u *unit) error { settle(b, u); return nil }
 		return u, msg, false, nil
 	}

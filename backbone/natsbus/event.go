@@ -9,7 +9,8 @@ import (
 )
 
 // The CloudEvents binding of NATS, version 1.0.3: attributes are headers with the prefix ce-, datacontenttype among
-// them; a Content-Type that begins with application/cloudevents tells structured mode.
+// them; a Content-Type that begins with application/cloudevents tells structured mode, and so does an object of JSON
+// without any of these headers.
 const (
 	prefixCE      = "ce-"
 	headerID      = prefixCE + "id"
@@ -61,6 +62,9 @@ func incoming(topic string, m *nats.Msg) broker.Incoming {
 	}
 	if in.ContentType == "" || len(content) >= len(structured) && strings.EqualFold(content[:len(structured)], structured) {
 		in.ContentType = content
+	}
+	if in.ContentType == "" && len(in.Attributes) == 0 && len(m.Data) > 0 && m.Data[0] == '{' {
+		in.ContentType = structured + "+json" // older servers have no headers, and clients that speak to those send events so
 	}
 	return in
 }

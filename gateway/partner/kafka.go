@@ -23,11 +23,11 @@ const (
 	kafkaLook = 5 * time.Second
 	// kafkaWithin bounds one step.
 	kafkaWithin = 5 * time.Second
-	// kafkaSession is how long Kafka keeps the partitions of a mall that is gone for its next start. Others get them then.
+	// kafkaSession is how long Kafka keeps the partitions of a process that is gone for its next start. Others get them then.
 	kafkaSession = 10 * time.Second
 )
 
-// kafka is a cluster that speaks the Kafka protocol. All malls of one name read it as one group; each is a static member of
+// kafka is a cluster that speaks the Kafka protocol. All who read it are one group; each process is a static member of
 // it, so that one that was killed goes on at once when it is started again.
 type kafka struct {
 	brokers  []string

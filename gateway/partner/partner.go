@@ -8,6 +8,8 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,9 +49,11 @@ type Config struct {
 	// Logins return the user and the password of now at an address that holds none, before each connection; nil, or none for an
 	// address: those that it holds.
 	Logins map[string]Login
-	// Account is the customer that the orders from there belong to.
-	Account string
-	// Instance tells this mall from others that read from the same brokers, and is the same after each start. Required.
+	// Account is the customer that the orders from there belong to. Accounts are those of addresses that have one of their own.
+	Account  string
+	Accounts map[string]string
+	// Instance tells this process from others that read from the same brokers, also those of the same mall, and is the same after each
+	// start. Required.
 	Instance string
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
@@ -65,10 +69,11 @@ type Gateway struct {
 	links []*link
 }
 
-// link is one connection. Its name is its address without what is secret.
+// link is one connection. Its name is its address without what is secret; account is whose the orders are that come over it.
 type link struct {
-	name   string
-	broker broker
+	name    string
+	account string
+	broker  broker
 }
 
 // broker is what a client of a broker does for the gateway.
@@ -97,6 +102,19 @@ type message struct {
 // Login returns a user and its password.
 type Login func() (user, password string, err error)
 
+// SplitAccount takes the account off an address that is written ACCOUNT=URL; account is empty where there is none. An error
+// tells nothing of the address, which may hold a password.
+func SplitAccount(text string) (account, address string, err error) {
+	account, address, found := strings.Cut(text, "=")
+	if !found || strings.Contains(account, "://") { // it stands in the address
+		return "", text, nil
+	}
+	if err := mall.ValidID(account); err != nil {
+		return "", "", fmt.Errorf("what stands before the = is no account: %w", err)
+	}
+	return account, address, nil
+}
+
 // Open reads the configuration. It connects to nobody yet: either side may come first.
 func Open(c Config) (*Gateway, error) {
 	if err := mall.ValidID(c.Account); err != nil {
@@ -120,7 +138,13 @@ func Open(c Config) (*Gateway, error) {
 		if err != nil || at.Host == "" {
 			return nil, errors.New("partner: its address is not a URL") // without the address, which may hold a password
 		}
-		l := &link{name: (&url.URL{Scheme: at.Scheme, Host: at.Host, Path: at.Path}).String()}
+		l := &link{name: (&url.URL{Scheme: at.Scheme, Host: at.Host, Path: at.Path}).String(), account: c.Account}
+		if own, ok := c.Accounts[address]; ok {
+			l.account = own
+		}
+		if err := mall.ValidID(l.account); err != nil {
+			return nil, fmt.Errorf("account of partner %s: %w", l.name, err)
+		}
 		switch at.Scheme {
 		case "amqp", "amqps":
 			l.broker, err = newRabbit(address, c.Logins[address])
@@ -143,6 +167,16 @@ func Open(c Config) (*Gateway, error) {
 		g.links = append(g.links, l)
 	}
 	return g, nil
+}
+
+// AccountsInUse lists the customers that orders over the connections belong to, each once.
+func (g *Gateway) AccountsInUse() (list []string) {
+	for _, l := range g.links {
+		if !slices.Contains(list, l.account) {
+			list = append(list, l.account)
+		}
+	}
+	return list
 }
 
 func (g *Gateway) link(name string) *link {
@@ -287,7 +321,7 @@ func (in *intake) decide(ctx context.Context, j job) (Outcome, error) {
 		return "", err
 	}
 	backbone.CrashPoint("partner.read")
-	a, err := in.commands.Do(ctx, c, backbone.WithID(j.command), backbone.By("partner:"+in.Account))
+	a, err := in.commands.Do(ctx, c, backbone.WithID(j.command), backbone.By("partner:"+in.link.account))
 	backbone.CrashPoint("partner.taken")
 	switch {
 	case errors.Is(err, backbone.ErrDifferentCommand):
@@ -337,7 +371,7 @@ func (in *intake) ask(ctx context.Context, j job) (backbone.Command, error) {
 		product.Quantity = j.asked.Quantity
 	}
 	return TakePartnerOrder{
-		Order: orderID(in.Account, j.asked.ID), Connection: in.link.name, Account: in.Account,
+		Order: orderID(in.link.account, j.asked.ID), Connection: in.link.name, Account: in.link.account,
 		ID: j.asked.ID, Item: j.asked.Item, Quantity: j.asked.Quantity, Product: product, Redelivered: j.redelivered,
 	}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -263,7 +264,7 @@ func TestC4_AcknowledgedWhenTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.links = []*link{{name: "here", broker: h}}
+	g.links = []*link{{name: "here", account: "PARTNER_001", broker: h}}
 	ended := make(chan struct{})
 	go func() { defer close(ended); g.Run(ctx, d, &shelf{}) }()
 	got := map[Outcome]int{}
@@ -308,6 +309,61 @@ func TestOpen(t *testing.T) {
 	g, err := Open(Config{URLs: []string{"amqp://u:s3cret@h:5672/v", "kafka://a:9092,b:9092"}, Account: "PARTNER_001", Instance: "here"})
 	if err != nil || g.links[0].name != "amqp://h:5672/v" || g.links[1].name != "kafka://a:9092,b:9092" {
 		t.Errorf("%+v, %v", g, err)
+	}
+}
+
+// An account stands before an address, which may have a = itself; what is no account is refused without a word of the address. Red where
+// the address's own = is taken for the account's.
+func TestAccountsStandBeforeAddresses(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][2]string{
+		"amqp://h":                      {"", "amqp://h"},
+		"PARTNER_002=amqp://h":          {"PARTNER_002", "amqp://h"},
+		"amqp://u@h/?password_file=/f":  {"", "amqp://u@h/?password_file=/f"},
+		"P=amqp://u@h/?password_file=f": {"P", "amqp://u@h/?password_file=f"},
+	} {
+		account, address, err := SplitAccount(text)
+		if err != nil || account != want[0] || address != want[1] {
+			t.Errorf("%s: %q, %q, %v", text, account, address, err)
+		}
+	}
+	for _, text := range []string{"=amqp://u:s3cret@h", "no account=amqp://u:s3cret@h", "u:s3cret=x", strings.Repeat("x", 500) + "=amqp://u:s3cret@h"} {
+		if _, _, err := SplitAccount(text); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if _, err := Open(Config{URLs: []string{"amqp://h"}, Accounts: map[string]string{"amqp://h": "no account"}, Account: "PARTNER_001", Instance: "here"}); err == nil {
+		t.Error("an address's account that is no id was taken")
+	}
+}
+
+// DOMAIN 4: an order belongs to the account of its connection, and the same id under two accounts is two orders. Red where the gateway's account is
+// every connection's.
+func TestC1_OrdersBelongToTheAccountOfTheirConnection(t *testing.T) {
+	t.Parallel()
+	g, err := Open(Config{
+		URLs: []string{"amqp://one", "kafka://two", "nats://three"}, Account: "PARTNER_001", Instance: "here",
+		Accounts: map[string]string{"kafka://two": "PARTNER_002"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := g.AccountsInUse(); !slices.Equal(got, []string{"PARTNER_001", "PARTNER_002"}) {
+		t.Errorf("accounts %q", got)
+	}
+	list := &shelf{}
+	list.failed.Do(func() {})
+	d := &desk{failed: map[string]bool{}}
+	for _, l := range g.links {
+		in := &intake{g, l, d, list}
+		j := job{command: "first" + l.account + l.name, asked: asked{"1", "Laptop", 1}}
+		for range 2 { // the desk fails each once
+			_, _ = in.decide(t.Context(), j)
+		}
+	}
+	want := []string{"PARTNER_001-1 partner:PARTNER_001", "PARTNER_002-1 partner:PARTNER_002", "PARTNER_001-1 partner:PARTNER_001"}
+	if !slices.Equal(d.taken, want) {
+		t.Errorf("taken %q, want %q", d.taken, want)
 	}
 }
 

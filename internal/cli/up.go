@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"example.org/souk/gateway/partner"
 	"example.org/souk/internal/control"
 	"example.org/souk/internal/house"
 	"example.org/souk/mall"
@@ -19,8 +20,8 @@ import (
 type mallFlags struct {
 	Currency      string        `help:"The shop's currency." default:"EUR" env:"SOUK_CURRENCY"`
 	Broker        string        `help:"URL of a broker that carries messages between the services; default none, the log itself does." env:"SOUK_BROKER" placeholder:"URL"`
-	Partner       []string      `help:"URL of a broker that partners order through and are told of orders: amqp:// for RabbitMQ, kafka:// for Kafka, nats:// for NATS. May be given several times; in the environment they stand apart by spaces." sep:" " env:"SOUK_PARTNERS" placeholder:"URL"`
-	PartnerAcct   string        `help:"Customer that the orders of partners belong to." name:"partner-account" default:"PARTNER_001" env:"SOUK_PARTNER_ACCOUNT" placeholder:"CUSTOMER"`
+	Partner       []string      `help:"URL of a broker that partners order through and are told of orders: amqp:// for RabbitMQ, kafka:// for Kafka, nats:// for NATS; ACCOUNT=URL where its orders belong to a customer of their own. May be given several times; in the environment they stand apart by spaces." sep:" " env:"SOUK_PARTNERS" placeholder:"[ACCOUNT=]URL"`
+	PartnerAcct   string        `help:"Customer that the orders of partners belong to whose URL names none." name:"partner-account" default:"PARTNER_001" env:"SOUK_PARTNER_ACCOUNT" placeholder:"CUSTOMER"`
 	BasketHold    time.Duration `help:"How long a basket is kept unless its customer extends it." default:"30m" env:"SOUK_BASKET_HOLD"`
 	PaymentHold   time.Duration `help:"How long what a customer had set aside is kept while no order takes it; then the payment is voided." default:"30m" env:"SOUK_PAYMENT_HOLD"`
 	OrderPatience time.Duration `help:"How long an order may wait for its approval before it expires." default:"24h" env:"SOUK_ORDER_PATIENCE"`
@@ -88,6 +89,7 @@ func (upCommand) Help() string {
   souk up --data ./souk-data
   curl -s http://127.0.0.1:8080/readyz
   souk up --partner amqp://127.0.0.1 --partner-account PARTNER_001
+  souk up --partner PARTNER_001=amqp://broker.one --partner PARTNER_002=kafka://broker.two
   souk up --http 0.0.0.0:8443 --tls-cert shop.pem --tls-key shop.key
   souk up --oidc-issuer https://login.example/realms/mall --oidc-audience souk --oidc-role-claim realm_access.roles --oidc-role shop-lead=manager
 
@@ -148,6 +150,14 @@ func (c *mallFlags) Validate() error {
 	}
 	if c.MQTTEach > c.MQTTSessions {
 		return fmt.Errorf("--mqtt-sessions-each is %d, which is more than the %d of --mqtt-sessions", c.MQTTEach, c.MQTTSessions)
+	}
+	if err := mall.ValidID(c.PartnerAcct); err != nil {
+		return fmt.Errorf("--partner-account: %w", err)
+	}
+	for _, p := range c.Partner {
+		if _, _, err := partner.SplitAccount(p); err != nil {
+			return fmt.Errorf("--partner: %w", err)
+		}
 	}
 	return nil
 }

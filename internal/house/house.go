@@ -91,9 +91,10 @@ type Config struct {
 	// Broker is the URL of a broker that carries messages between the services; default
 	// none: the log itself does.
 	Broker string
-	// Partners are the URLs of the brokers that partners speak through; default none.
+	// Partners are the URLs of the brokers that partners speak through, as ACCOUNT=URL where a connection's orders belong to a
+	// customer of their own; default none.
 	Partners []string
-	// PartnerAccount is the customer that their orders belong to; default PARTNER_001.
+	// PartnerAccount is the customer that the orders over the other connections belong to; default PARTNER_001.
 	PartnerAccount string
 	// MQTT says where devices connect; default nowhere.
 	MQTT MQTTConfig

@@ -34,7 +34,7 @@ func (h *House) openPartners(ctx context.Context) (_ *partner.Gateway, err error
 	}
 	if h.cfg.Quiet && h.Several() {
 		c.Instance, c.URLs = "souk-operator", nil // it has no connections
-	} else if c.Instance, err = h.instance(ctx); err != nil {
+	} else if c.Instance, err = h.placeName(); err != nil { // two of one name would take each other's connections
 		return nil, err
 	}
 	switch {
@@ -55,15 +55,22 @@ func (h *House) openPartners(ctx context.Context) (_ *partner.Gateway, err error
 	case slices.Contains(h.cfg.Without, partner.ServiceName):
 		return nil, errors.New("partners are named, and the part that speaks to them is left out: leave out one of the two")
 	}
-	c.Logins = map[string]partner.Login{}
+	c.Logins, c.Accounts = map[string]partner.Login{}, map[string]string{}
 	c.URLs = slices.Clone(c.URLs)
-	for i, address := range c.URLs {
+	for i, text := range c.URLs {
+		account, address, err := partner.SplitAccount(text)
+		if err != nil {
+			return nil, fmt.Errorf("partner: %w", err)
+		}
 		rest, now, err := login(address)
 		if err != nil {
 			return nil, fmt.Errorf("partner: %w", err)
 		}
 		if c.URLs[i] = rest; now != nil {
 			c.Logins[rest] = now
+		}
+		if account != "" {
+			c.Accounts[rest] = account
 		}
 	}
 	g, err := partner.Open(c)
@@ -86,6 +93,11 @@ func (h *House) instance(ctx context.Context) (name string, err error) {
 		})
 		return name, err
 	}
+	return h.placeName()
+}
+
+// placeName names this process, for brokers that several processes of a mall read from as well: by its data directory, which each has for itself.
+func (h *House) placeName() (string, error) {
 	dir, err := filepath.Abs(h.cfg.Data)
 	if err != nil {
 		return "", err
@@ -121,11 +133,8 @@ func (h *House) takeFromPartners(ctx context.Context) {
 		return
 	}
 	h.taking.Go(func() {
-		account := h.partners.Account
-		if h.stores.of("customers") != nil {
-			if c, err := customers.Get(ctx, h.Reader("customers"), account); err == nil && c.Status == customers.Unknown && !h.cfg.TestMode {
-				h.cfg.Logger.Warn("orders of partners are rejected until their customer is registered", "customer", account)
-			}
+		for _, account := range h.partners.AccountsInUse() {
+			h.warnOfUnknown(ctx, account)
 		}
 		var list partner.Catalogue = offers{h.Reader("stores")}
 		if h.Several() {
@@ -133,6 +142,16 @@ func (h *House) takeFromPartners(ctx context.Context) {
 		}
 		h.partners.Run(ctx, h.Runtime, list)
 	})
+}
+
+// warnOfUnknown says that a partner's account is no customer, where this process can tell.
+func (h *House) warnOfUnknown(ctx context.Context, account string) {
+	if h.stores.of("customers") == nil || h.cfg.TestMode {
+		return
+	}
+	if c, err := customers.Get(ctx, h.Reader("customers"), account); err == nil && c.Status == customers.Unknown {
+		h.cfg.Logger.Warn("orders of partners are rejected until their customer is registered", "customer", account)
+	}
 }
 
 // offers shows partners what can be ordered.

@@ -235,6 +235,7 @@ func serverOfOthers(programs http.Handler) *http.Server {
 // serveOthers answers other processes, until the house stops.
 func (h *House) serveOthers(run context.Context, programs http.Handler) error {
 	server := serverOfOthers(programs)
+	server.ErrorLog = h.peers.ErrorLog()
 	server.BaseContext = func(net.Listener) context.Context { return run }
 	h.servers = append(h.servers, server)
 	h.loops.Go(func() {

@@ -72,6 +72,7 @@ type Peers struct {
 	now       func() time.Time
 	authority *authority
 	client    *http.Client
+	refused   refusals
 
 	writing sync.Mutex // of the row
 	left    bool       // guarded by writing
@@ -267,6 +268,7 @@ func (p *Peers) dial(ctx context.Context, network, name string) (net.Conn, error
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
+			p.passedOver(part, a, err)
 		}
 	}
 	if failed != nil {

@@ -118,7 +118,7 @@ func TestCommandLine(t *testing.T) {
 	for args, want := range map[string]int{
 		"order show NOPE": 1, "nonsense": 2, "dlq redrive orders no-key --why x": 1, "dlq redrive orders no-key": 2, "--help": 0, "help": 0, "help stock receive": 0, "help nonsense": 2, "sales --by colour": 2, "funnel --from noon": 1,
 		"dlq show no-key": 1, "event show nope": 1, "stock show NOPE": 1, "saga retry orders checkout NOPE --why x": 1, "saga abort orders nope ORDER_001 --why x": 1,
-		"saga list --state nope": 2, "up --order-patience 0s": 2, "up --basket-hold=-1m": 2, "run orders --retention=-1h": 2, "up --caller-rate 0": 2, "up --currency euro": 2,
+		"saga list --state nope": 2, "up --order-patience 0s": 2, "up --basket-hold=-1m": 2, "run orders --retention=-1h": 2, "up --caller-rate 0": 2, "up --currency euro": 2, "up --partner no/account=nats://h": 2, "up --partner-account no/account": 2,
 		"up --payment https://pay.example.org": 2, "up --mqtt-sessions 0": 2, "up --mqtt-filters-each=-1": 2, "run devices --mqtt-sessions 10 --mqtt-sessions-each 11": 2,
 	} {
 		if _, code := souk(t, binary, dir, strings.Fields(args)...); code != want {

@@ -60,13 +60,17 @@ func (m *mall) awaitUp(p partners, up int) {
 	m.t.Helper()
 	bearer := m.token(m.binary, "engineer")
 	line := fmt.Sprintf("souk_partner_up{connection=%q} %d", strings.Replace(p.url(), "guest:guest@", "", 1), up)
-	await(m.t, line, func() bool {
-		status, text := callAt(m.t, m.of("partner").url, "GET", "/metrics", "", "Authorization", bearer)
-		if status != 200 {
-			m.t.Fatalf("%d %s", status, text)
-		}
-		return strings.Contains(text, line)
-	})
+	await(m.t, line, func() bool { return strings.Contains(m.metricsOf(m.of("partner"), bearer), line) })
+}
+
+// metricsOf returns what one process of the mall shows to Prometheus.
+func (m *mall) metricsOf(p *part, bearer string) string {
+	m.t.Helper()
+	status, text := callAt(m.t, p.url, "GET", "/metrics", "", "Authorization", bearer)
+	if status != 200 {
+		m.t.Fatalf("%d %s", status, text)
+	}
+	return text
 }
 
 // untilTaken sends one order after another until one is taken: what a broker is told before somebody is bound is nobody's.
@@ -203,6 +207,22 @@ func testPartners(t *testing.T, binary, crashing string, p partners) {
 		}
 	})
 
+	// C2: what is sent while inventory alone is away is taken, waits, and is approved once inventory starts.
+	t.Run("C2_SentWithoutInventory", func(t *testing.T) {
+		m := serve(t)
+		m.stop()
+		m.beginWithout("inventory")
+		p.send(t, wish(1, "Laptop", 1))
+		m.awaitStatus(partnerOrder(1), "PENDING")
+		m.stop()
+		m.begin()
+		m.awaitStatus(partnerOrder(1), "APPROVED")
+		if got := m.available("Laptop"); got != 9 {
+			t.Errorf("%d available, want 9", got)
+		}
+		m.holds()
+	})
+
 	// C2 and C4: killed at each step of taking an order in, the mall has it once after the next start. Red when a message is
 	// acknowledged before what was decided is durable, or an order that comes again is placed again.
 	t.Run("C2_C4_KilledWhileHandling", func(t *testing.T) {
@@ -301,6 +321,15 @@ func testPartners(t *testing.T, binary, crashing string, p partners) {
 		if k := m.holdsRebuilt(); len(k.placed) != n+1 {
 			t.Errorf("%d orders are placed, want %d", len(k.placed), n+1)
 		}
+	})
+
+	// C2 and C3, with the mall in several processes: see there.
+	t.Run("C2_C3_TwoProcesses", func(t *testing.T) {
+		if separately(t) != nil || !proving(t) {
+			return
+		}
+		p.fresh(t)
+		twoProcesses(t, binary, p)
 	})
 
 	// C3: a second kind of consumer gets every order, with no change to who sends; a second mall shares the load.
