@@ -412,3 +412,22 @@ func TestServerCrashesAtCommitOfLittle(t *testing.T) {
 		}
 	}
 }
+
+// A process that stands still in the middle of a transaction, with the log's head locked, holds up who writes to that log no longer than a store lets
+// it. Red where the server waits for it.
+func TestWhoStandsStillInATransactionIsEnded(t *testing.T) {
+	t.Parallel()
+	url := testserver.Postgres(t).Database(t)
+	still := migrated(t, pgstore.Config{URL: url, Idle: 200 * time.Millisecond})
+	other := migrated(t, pgstore.Config{URL: url})
+	tx, err := still.Begin(t.Context())
+	must(t, err)
+	must(t, tx.Apply(t.Context(), service, &driver.Writes{Records: []driver.Record{event("1", "stream", 1)}}))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	must(t, applied(ctx, other, &driver.Writes{Records: []driver.Record{event("2", "other", 1)}}))
+	if err := tx.Commit(t.Context()); err == nil {
+		t.Error("what stood still for too long was committed")
+	}
+	must(t, applied(t.Context(), still, &driver.Writes{Records: []driver.Record{event("3", "third", 1)}}))
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,6 +41,10 @@ type Config struct {
 	Pool *pgxpool.Pool
 	// MaxConns bounds the connections of a pool made from URL; default 10.
 	MaxConns int
+	// Idle is how long the server waits for the next statement of a transaction before it ends it, so that a process that
+	// stands still in the middle of one holds up nobody for longer: what it has locked is all that its services decide.
+	// Default 1 minute.
+	Idle time.Duration
 	// Log hears of trouble that costs time only, such as a notification that was
 	// not sent; default slog.Default().
 	Log *slog.Logger
@@ -59,6 +64,7 @@ type Store struct {
 	url     string // where own
 	pooled  bool   // another program gives out the connections, for a transaction each
 	log     *slog.Logger
+	idle    string       // milliseconds
 	latest  atomic.Int64 // what Now returned last
 	clock   atomic.Pointer[reading]
 	refusal atomic.Int64 // when the server refused a login last, in nanoseconds
@@ -79,8 +85,11 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	if config.Log == nil {
 		config.Log = slog.Default()
 	}
+	if config.Idle <= 0 {
+		config.Idle = time.Minute
+	}
 	s := &Store{
-		pool: config.Pool, log: config.Log,
+		pool: config.Pool, log: config.Log, idle: strconv.FormatInt(max(config.Idle.Milliseconds(), 1), 10),
 		appended: map[string]int64{}, wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 	}
 	s.Core.Database = s

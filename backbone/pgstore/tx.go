@@ -85,11 +85,12 @@ func (q *session) fail(err error) error {
 	return classify(err)
 }
 
-// beginText asks for the transaction's id and says, for it alone, how its statements are planned: once a connection, maybe while
+// beginText asks for the transaction's id and says, for it alone, how long it may stand still, and how its statements are planned: once a connection, maybe while
 // their tables are empty, and for few rows that are found by their keys. Left to itself the server plans many of them anew each
 // time, to find the same plan, or keeps one that reads a small table as a whole until it has counted it anew. A page that an index
 // leads to counts for less than the next of a whole table, so that no table is small enough for that.
-const beginText = `SELECT pg_current_xact_id()::text, set_config('plan_cache_mode', 'force_generic_plan', true), set_config('random_page_cost', '0.1', true)`
+const beginText = `SELECT pg_current_xact_id()::text, set_config('plan_cache_mode', 'force_generic_plan', true), set_config('random_page_cost', '0.1', true),
+	set_config('idle_in_transaction_session_timeout', $1, true)`
 
 // planAnew and planOnce stand around statements that match rows of a table that grows and shrinks: to match a few is another plan
 // than to match many, and which of the two is right shows when they run.
@@ -113,12 +114,12 @@ func (q *session) send(ctx context.Context, batch *pgx.Batch) (pgx.BatchResults,
 	}
 	first := &pgx.Batch{}
 	first.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
-	first.Queue(beginText)
+	first.Queue(beginText, q.s.idle)
 	first.QueuedQueries = append(first.QueuedQueries, batch.QueuedQueries...)
 	results := q.conn.SendBatch(ctx, first)
 	_, err := results.Exec()
 	if err == nil {
-		err = results.QueryRow().Scan(&q.xid, nil, nil)
+		err = results.QueryRow().Scan(&q.xid, nil, nil, nil)
 	}
 	if err != nil {
 		return nil, q.fail(errors.Join(err, results.Close()))
