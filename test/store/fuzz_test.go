@@ -45,7 +45,7 @@ func waysIn(t *testing.T) (list []wayIn) {
 		}
 		way := wayIn{path: words[0], method: words[1]}
 		for i, may := range words[2:] {
-			if may != "-" && columns[i] != "nobody" {
+			if may != "-" && columns[i] != "nobody" && columns[i] != "login" { // a robot's login opens nothing but its stream
 				way.callers = append(way.callers, columns[i])
 			}
 		}
@@ -214,6 +214,9 @@ func TestB1_NothingBreaksOverTheWire(t *testing.T) {
 func (i *intruder) program(way wayIn, send func(wayIn, string, string, map[string]string)) {
 	i.m.t.Helper()
 	service, name, _ := strings.Cut(way.method, "/")
+	if strings.Contains(service, ".") {
+		return // robots are another test's, and health and reflection are the modules' own
+	}
 	found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName("souk.v1." + service))
 	if err != nil {
 		i.m.t.Fatal(err)
