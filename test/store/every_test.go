@@ -54,6 +54,7 @@ var everyWay = []struct {
 	{"E9_Discard", TestE9_Discard, true},
 	{"F9_KeysUnderKill", TestF9_KeysUnderKill, true},
 	{"F16_NothingPersonalInTheClear", TestF16_NothingPersonalInTheClear, false},
+	{"F16_NoCardNumberComesIn", TestF16_NoCardNumberComesIn, true},
 	{"B1_NothingBreaksOverTheWire", TestB1_NothingBreaksOverTheWire, false},
 	{"B12_MistakesAreNamedOverTheWire", TestB12_MistakesAreNamedOverTheWire, false},
 	{"B3_Scenarios", TestB3_Scenarios, true},
