@@ -12,6 +12,7 @@ var everyWay = []testmall.Test{
 	{Name: "B15_KilledRobotsLoseTheirLists", Test: TestB15_KilledRobotsLoseTheirLists, Long: true},
 	{Name: "B15_VanishedRobotsComeBack", Test: TestB15_VanishedRobotsComeBack, Long: true},
 	{Name: "B15_FaultyRobotsAndARestart", Test: TestB15_FaultyRobotsAndARestart, Long: true},
+	{Name: "B16_AKioskAndTheBoardInBrowsers", Test: TestB16_AKioskAndTheBoardInBrowsers, Long: true},
 	{Name: "F10_OnlyRobotsWithALogin", Test: TestF10_OnlyRobotsWithALogin, Long: true},
 }
 
