@@ -254,6 +254,7 @@ func (w *onlooker) reflects() open {
 	if _, err := stream.Receive(); err != nil {
 		w.t.Fatal(err)
 	}
+	w.noLonger(stream)
 	return open{"reflection", func() error {
 		_, err := stream.Receive()
 		if errors.Is(err, io.EOF) || connect.CodeOf(err) == connect.CodeUnauthenticated {
@@ -261,6 +262,14 @@ func (w *onlooker) reflects() open {
 		}
 		return err
 	}}
+}
+
+// noLonger ends a stream that was not cut: whoever may still say something on it is not ended by its context.
+func (w *onlooker) noLonger(stream interface {
+	CloseRequest() error
+	CloseResponse() error
+}) {
+	context.AfterFunc(w.patience, func() { _, _ = stream.CloseRequest(), stream.CloseResponse() })
 }
 
 // readsLog has the program of the engineer e begin to read a log, which is too long to be sent to it at once.
@@ -318,6 +327,7 @@ func (w *onlooker) works(robot string) open {
 	if m, err := stream.Receive(); err != nil || m.GetWelcome() == nil {
 		w.t.Fatalf("%v %v", m, err)
 	}
+	w.noLonger(stream)
 	return open{robot, func() error {
 		for {
 			if _, err := stream.Receive(); connect.CodeOf(err) == connect.CodeUnauthenticated {
