@@ -76,8 +76,8 @@ func (m *mall) joined(kind devices.Kind, device string) (password string) {
 }
 
 // B1: whatever robots and devices send, in whichever order, and however they stop in the middle of it, nothing breaks: a stream ends with what is wrong with it or
-// goes on, no process ends, others go on meanwhile, and the mall does what it did. Red when what a robot says is handed to the depot unread, and when what
-// a device says ends the process.
+// goes on, no process ends, others go on meanwhile, and the mall does what it did. Red when a robot that says what makes no sense is told that the depot is away,
+// and when what a device says ends the process.
 func TestB1_NothingBreaksOverStreams(t *testing.T) {
 	t.Parallel()
 	m := start(t, program(t), t.TempDir(), nil, "--mqtt", "127.0.0.1:0")
@@ -336,7 +336,8 @@ func (m *mall) roguesAmongDevices(at string) {
 		topics = append(topics, "CustomerArrival", "customer-departed", "\u0001", "a/b", "souk/v1/main-hall/gate/gate-good/event/customer-arrived", strings.Repeat("deep/", 1000))
 		for _, topic := range topics {
 			for _, payload := range payloads {
-				if n++; n%every != 0 {
+				taken := strings.Contains(topic, "rriv") || strings.Contains(topic, "depart") // what is there is read: all of it is sent
+				if n++; n%every != 0 && !taken {
 					continue
 				}
 				said++
