@@ -50,8 +50,11 @@ func TestF10_RevocationCutsStreams(t *testing.T) {
 	h := opened(t, func(c *Config) { c.MQTT.Address = "127.0.0.1:0" })
 	w := &onlooker{board: &board{t: t, h: h}, tokens: map[string]string{}, routes: map[string]bool{}}
 	for _, g := range []door.Grant{
-		{Role: door.Staff, Rank: door.Clerk, Subject: "s"}, {Role: door.Customer, Subject: "c"}, {Role: door.Engineer, Subject: "e"},
-		{Role: door.Device, Subject: "kiosk-1"}, {Role: door.Device, Subject: "kiosk-2"},
+		{Role: door.Staff, Rank: door.Clerk, Subject: "s"},
+		{Role: door.Customer, Subject: "c"},
+		{Role: door.Engineer, Subject: "e"},
+		{Role: door.Device, Subject: "kiosk-1"},
+		{Role: door.Device, Subject: "kiosk-2"},
 	} {
 		token, _, err := h.Authority.Issue(g)
 		if err != nil {
@@ -136,15 +139,17 @@ func (w *onlooker) shopped() (order, basket string) {
 		w.t.Fatal(err)
 	}
 	for _, c := range []backbone.Command{
-		command.CreateStore{Store: "hall", Name: "Hall", Location: mall.MainLocation}, command.EnableParticipation{Store: "hall"},
+		command.CreateStore{Store: "hall", Name: "Hall", Location: mall.MainLocation},
+		command.EnableParticipation{Store: "hall"},
 		command.AddProduct{Product: "lamp", Store: "hall", Name: "Lamp", SKU: "lamp", Price: mall.Money{Amount: 100, Currency: "EUR"}},
-		command.ReceiveStock{SKU: "lamp", Location: mall.MainLocation, Quantity: 5}, command.RegisterCustomer{Customer: "c", Name: mall.Personal(name)},
+		command.ReceiveStock{SKU: "lamp", Location: mall.MainLocation, Quantity: 5},
+		command.RegisterCustomer{Customer: "c", Name: mall.Personal(name)},
 	} {
 		w.do(c)
 	}
 	post := func(path, body string, into any) bool {
-		rec := w.kiosk(path, body)
-		return rec.StatusCode < 300 && json.NewDecoder(rec.Body).Decode(into) == nil
+		status, answer := w.kiosk(path, body)
+		return status < 300 && json.Unmarshal(answer, into) == nil
 	}
 	fill := func() (basket string) {
 		var b struct{ Basket string }
@@ -164,7 +169,7 @@ func (w *onlooker) shopped() (order, basket string) {
 }
 
 // kiosk sends something to the kiosk's API as the customer c.
-func (w *onlooker) kiosk(path, body string) *http.Response {
+func (w *onlooker) kiosk(path, body string) (status int, answer []byte) {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.h.URL()+"/kiosk/v1"+path, strings.NewReader(body))
 	if err != nil {
@@ -175,8 +180,12 @@ func (w *onlooker) kiosk(path, body string) *http.Response {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.t.Cleanup(func() { _ = resp.Body.Close() })
-	return resp
+	defer resp.Body.Close()
+	answer, err = io.ReadAll(resp.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return resp.StatusCode, answer
 }
 
 // sees opens a stream of events that a server sends, with cookies.
@@ -191,7 +200,7 @@ func (w *onlooker) sees(who, pattern, path, cookies string) open {
 	if cookies != "" {
 		r.Header.Set("Cookie", cookies)
 	}
-	resp, err := http.DefaultTransport.RoundTrip(r) //nolint:bodyclose // it is closed with the test
+	resp, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -268,7 +277,8 @@ func (w *onlooker) reflects() open {
 func (w *onlooker) noLonger(stream interface {
 	CloseRequest() error
 	CloseResponse() error
-}) {
+},
+) {
 	context.AfterFunc(w.patience, func() { _, _ = stream.CloseRequest(), stream.CloseResponse() })
 }
 

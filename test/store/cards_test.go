@@ -113,7 +113,7 @@ func TestF16_NoCardNumberComesIn(t *testing.T) {
 		t.Helper()
 		n++
 		_, answer := m.call(f.method, f.path, body, "Authorization", bearers[f.caller], "Idempotency-Key", fmt.Sprint("pan-", n))
-		if err := json.Unmarshal([]byte(answer), &p); err != nil || strings.Contains(answer, "1111") {
+		if err := json.Unmarshal([]byte(answer), &p); err != nil || told(answer) {
 			t.Errorf("%s %s %s by %s: %v %s", f.method, f.path, body, f.caller, err, answer)
 		}
 		return p
@@ -144,7 +144,7 @@ func TestF16_NoCardNumberComesIn(t *testing.T) {
 				given[key] = strings.NewReplacer("NOTE", note, "BASKET", b.Basket).Replace(value)
 			}
 			operation, _, _ := strings.Cut(name, ",")
-			if err := m.ask(t.Context(), operation, given); err == nil || !strings.Contains(err.Error(), core.NoCard) && !strings.Contains(err.Error(), "sms: is no number") || strings.Contains(err.Error(), "1111") {
+			if err := m.ask(t.Context(), operation, given); err == nil || !strings.Contains(err.Error(), core.NoCard) && !strings.Contains(err.Error(), "sms: is no number") || told(err.Error()) {
 				t.Errorf("%s with %s: %v", name, note, err)
 			}
 		}
@@ -182,12 +182,17 @@ func TestF16_NoCardNumberComesIn(t *testing.T) {
 		t.Errorf("only this was looked at: %d", len(seen))
 	}
 	for where, text := range seen {
-		for _, written := range append(slices.Clone(notes), canary, "4111 1111", "4111-1111", "4111%201111") {
-			if strings.Contains(text, written) || strings.Contains(text, hex.EncodeToString([]byte(written))) {
-				t.Errorf("%s holds %q", where, written)
-			}
+		if told(text) {
+			t.Errorf("%s holds the number", where)
 		}
 	}
+}
+
+// told reports whether a text holds the number, in one of the ways in which it was typed.
+func told(text string) bool {
+	return slices.ContainsFunc([]string{canary, "4111 1111 1111", "4111-1111-1111", "4111%201111"}, func(written string) bool {
+		return strings.Contains(text, written) || strings.Contains(text, hex.EncodeToString([]byte(written)))
+	})
 }
 
 // typedIntoIsListed holds that each field of a method that people type into is in the list, where anybody but the mall's own processes may call it.

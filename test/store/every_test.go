@@ -56,6 +56,7 @@ var everyWay = []struct {
 	{"F16_NothingPersonalInTheClear", TestF16_NothingPersonalInTheClear, false},
 	{"F16_NoCardNumberComesIn", TestF16_NoCardNumberComesIn, true},
 	{"B1_NothingBreaksOverTheWire", TestB1_NothingBreaksOverTheWire, false},
+	{"B1_NothingBreaksOverStreams", TestB1_NothingBreaksOverStreams, true},
 	{"B12_MistakesAreNamedOverTheWire", TestB12_MistakesAreNamedOverTheWire, false},
 	{"B3_Scenarios", TestB3_Scenarios, true},
 	{"B5_StuckUndo", TestB5_StuckUndo, true},

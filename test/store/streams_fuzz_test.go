@@ -82,7 +82,7 @@ func TestB1_NothingBreaksOverStreams(t *testing.T) {
 	t.Parallel()
 	m := start(t, program(t), t.TempDir(), nil, "--mqtt", "127.0.0.1:0")
 	m.seed()
-	at := m.of("devices").proc.WaitLine("devices ")
+	at := m.of("devices").proc.WaitLine("mqtt://")
 	at = at[strings.Index(at, "//")+2:]
 	gate := m.visits(at, devices.Gate, "gate-good")
 	till := m.visits(at, devices.Till, "till-good")
