@@ -1,5 +1,7 @@
 package mall
 
+import "strings"
+
 // Personal is a sealed personal field: the name, mail address or phone number of a customer, encrypted under that
 // customer's key. It is an opaque token that the key service of the backbone makes at the border where the field comes in.
 //
@@ -14,3 +16,17 @@ type Personal string
 
 // MaxPersonal is the greatest length of a token, in bytes.
 const MaxPersonal = 2048
+
+// ValidNumber reports whether a text is the number of a telephone as people write it: 15 digits at most, as ITU-T E.164 has it.
+func ValidNumber(text string) bool {
+	digits := 0
+	for _, r := range text {
+		switch {
+		case '0' <= r && r <= '9':
+			digits++
+		case !strings.ContainsRune("+ ()-", r):
+			return false
+		}
+	}
+	return 1 <= digits && digits <= 15 && len(text) <= 32
+}

@@ -53,7 +53,7 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 		return false
 	}
 	l := list[0]
-	if pk.Connect.WillFlag && pk.Connect.WillTopic != l.own()+"connection" {
+	if pk.Connect.WillFlag && pk.Connect.WillTopic != l.own()+nameConnection {
 		h.g.Logger.Warn("a device was not let in, since its last will is not about its own connection", "device", name)
 		return false
 	}
@@ -235,7 +235,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	}
 	pk.TopicName = topic
 	if pk.FixedHeader.Retain && w != kept {
-		return h.drop(cl, pk, topic, nonsense("what happens is not kept: publish it without the retain flag"))
+		return h.drop(cl, l, pk, topic, nonsense("what happens is not kept: publish it without the retain flag"))
 	}
 	if w != arrival && w != depart {
 		return pk, nil
@@ -243,13 +243,13 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	outcome, err := h.g.take(l, w, topic, pk)
 	switch {
 	case errors.Is(err, errNonsense):
-		return h.drop(cl, pk, topic, err)
+		return h.drop(cl, l, pk, topic, err)
 	case err != nil:
-		h.g.settled(topic, Later)
+		h.g.settled(l, topic, Later)
 		h.g.Logger.Warn("a message of a device waits", "device", l.Device, "topic", topic, "error", err)
 		return pk, h.turnAway(cl)
 	}
-	h.g.settled(topic, outcome)
+	h.g.settled(l, topic, outcome)
 	if outcome != Taken {
 		return pk, packets.CodeSuccessIgnore
 	}
@@ -263,17 +263,22 @@ func (*hook) turnAway(cl *mqtt.Client) error {
 }
 
 // drop acknowledges a message that goes nowhere; whoever speaks MQTT 5 is told so.
-func (h *hook) drop(cl *mqtt.Client, pk packets.Packet, topic string, err error) (packets.Packet, error) {
-	h.g.settled(topic, Nonsense)
-	h.g.Logger.Warn("a message of a device was dropped", "device", string(cl.Properties.Username), "topic", topic, "error", err)
+func (h *hook) drop(cl *mqtt.Client, l Login, pk packets.Packet, topic string, err error) (packets.Packet, error) {
+	h.g.settled(l, topic, Nonsense)
+	h.g.Logger.Warn("a message of a device was dropped", "device", l.Device, "topic", topic, "error", err)
 	if cl.Properties.ProtocolVersion == 5 && pk.FixedHeader.Qos > 0 {
 		return pk, packets.ErrPayloadFormatInvalid
 	}
 	return pk, packets.CodeSuccessIgnore
 }
 
-func (g *Gateway) settled(topic string, o Outcome) {
-	g.Settled(topic[strings.LastIndexByte(topic, '/')+1:], o)
+// settled tells of a message by its name, or by one for all where the device has made the name up: those that are told of are few.
+func (g *Gateway) settled(l Login, topic string, o Outcome) {
+	name := anyName
+	if t := l.find(g.Chain, topic); t != nil {
+		name = t.name
+	}
+	g.Settled(name[strings.LastIndexByte(name, '/')+1:], o)
 }
 
 // take has a message decided.

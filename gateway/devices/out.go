@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -108,18 +109,19 @@ func (g *Gateway) welcome(ctx context.Context, at time.Time, e event.WelcomeShow
 	var errs []error
 	for _, l := range devices {
 		if l.Store == e.Store && l.Kind == Display {
-			errs = append(errs, g.publish(l.own()+"content", body, true))
+			errs = append(errs, g.publish(l, ofDevice, nameContent, body, true))
 		}
 	}
-	errs = append(errs, g.publish(g.older(e.Store, nameWelcome), welcomeBody{stamp(at), e.Visit, lines[0], lines}, false))
+	errs = append(errs, g.publish(Login{Store: e.Store}, ofOlder, nameWelcome, welcomeBody{stamp(at), e.Visit, lines[0], lines}, false))
 	return errors.Join(errs...)
 }
 
 func (g *Gateway) due(at time.Time, id string, e event.PaymentDue) error {
 	body := dueBody{stamp(at), e.Customer, e.Total.Amount, e.Total.Currency, e.Visit, rowsOf(e.Unpriced)}
+	to := Login{Store: e.Store}
 	return errors.Join(
-		g.publish(root+e.Store+"/business/"+businessDue, g.enveloped(at, id, event.PaymentDueV1, body), false),
-		g.publish(g.older(e.Store, namePaymentDue), body, false),
+		g.publish(to, ofBusiness, businessDue, g.enveloped(at, id, event.PaymentDueV1, body), false),
+		g.publish(to, ofOlder, namePaymentDue, body, false),
 	)
 }
 
@@ -131,9 +133,10 @@ func (g *Gateway) restock(ctx context.Context, at time.Time, id string, e event.
 	body := restockBody{stamp(at), e.SKU, e.Quantity, e.Threshold}
 	var errs []error
 	for _, store := range stores {
+		to := Login{Store: store}
 		errs = append(errs,
-			g.publish(root+store+"/business/"+businessRestock, g.enveloped(at, id, event.RestockNeededV1, body), false),
-			g.publish(g.older(store, nameRestock), body, false))
+			g.publish(to, ofBusiness, businessRestock, g.enveloped(at, id, event.RestockNeededV1, body), false),
+			g.publish(to, ofOlder, nameRestock, body, false))
 	}
 	return errors.Join(errs...)
 }
@@ -148,7 +151,7 @@ type order struct {
 // open tells a gate to open.
 func (g *Gateway) open(at time.Time, id string, e GateOpened) error {
 	l := Login{Device: e.Device, Store: e.Store, Kind: e.Kind}
-	return g.publish(l.own()+"cmd/open", order{id, stamp(at), stamp(at.Add(openFor))}, false)
+	return g.publish(l, ofDevice, orderOpen, order{id, stamp(at), stamp(at.Add(openFor))}, false)
 }
 
 // echo tells older systems of what came in on a topic of ours, which they do not know. It goes out before the device has its
@@ -166,7 +169,7 @@ func (g *Gateway) echo(l Login, w what, s seen) {
 			body.Items = append(body.Items, unknownRow{c.text, c.quantity})
 		}
 	}
-	if err := g.publish(l.under(g.Chain, name), body, false); err != nil {
+	if err := g.publish(l, ofOlder, name, body, false); err != nil {
 		g.Logger.Warn("older systems were not told of a visitor", "device", l.Device, "error", err)
 	}
 }
@@ -177,7 +180,7 @@ func (g *Gateway) here(store string) {
 		State     string `json:"state"`
 		Timestamp string `json:"ts"`
 	}{"ONLINE", stamp(g.Clock.Now())}
-	if err := g.publish(root+store+"/server/connection", body, true); err != nil {
+	if err := g.publish(Login{Store: store}, ofServer, nameConnection, body, true); err != nil {
 		g.Logger.Warn("devices were not told that the mall is here", "store", store, "error", err)
 	}
 }
@@ -195,13 +198,15 @@ func (g *Gateway) enveloped(at time.Time, id, wire string, data any) envelope {
 	return envelope{"1.0", id, "/souk/" + strings.Split(wire, ".")[1], wire, stamp(at), data}
 }
 
-func (g *Gateway) older(store, name string) string { return g.Chain + "/" + store + "/" + name }
-
 // errMissed says that a message may have gone to a session that a new connection had just taken over, where nobody sends it on.
 var errMissed = errors.New("a device that was connecting may have missed it")
 
-// publish hands a message to the server. What is kept is kept for as long as it is shown. It is to be repeated after errMissed.
-func (g *Gateway) publish(topic string, body any, keep bool) error {
+// publish hands the server a message on a topic as it is to a device, or to all of its store, which the policy has to list. What is kept is kept for as
+// long as it is shown. It is to be repeated after errMissed.
+func (g *Gateway) publish(to Login, a area, name string, body any, keep bool) error {
+	if t := row(a, name); t == nil || len(t.hear) == 0 {
+		return fmt.Errorf("no device is told anything under the name %q", name)
+	}
 	payload, err := json.Marshal(body)
 	if err != nil {
 		return err
@@ -209,7 +214,7 @@ func (g *Gateway) publish(topic string, body any, keep bool) error {
 	pk := packets.Packet{
 		ProtocolVersion: 5,
 		FixedHeader:     packets.FixedHeader{Type: packets.Publish, Qos: 1, Retain: keep},
-		TopicName:       topic,
+		TopicName:       to.before(g.Chain, a) + name,
 		Payload:         payload,
 		PacketID:        1, // needed for form's sake; nothing answers
 	}

@@ -258,7 +258,7 @@ func (s *sessions) Close() error {
 
 // keepable tells whether what is on a topic may be in a file: what displays show names people in the clear, and is over in seconds.
 func keepable(topic string) bool {
-	return !strings.HasSuffix(topic, "/content") && !strings.HasSuffix(topic, "/"+nameWelcome)
+	return !strings.HasSuffix(topic, "/"+nameContent) && !strings.HasSuffix(topic, "/"+nameWelcome)
 }
 
 // messageOf is a packet as it is stored.

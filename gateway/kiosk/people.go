@@ -190,11 +190,14 @@ func (g *gateway) register(ctx context.Context, w who, name, email, sms, card, k
 		if strings.ContainsFunc(f.text, unicode.IsControl) {
 			return "", door.InvalidField(f.field, "must have no control characters")
 		}
+		if f.field != "sms" && mall.HoldsCard(f.text) {
+			return "", door.InvalidField(f.field, mall.NoCard)
+		}
 	}
 	if a, err := mail.ParseAddress(email); email != "" && (err != nil || a.Address != email) {
 		return "", door.InvalidField("email", "is no address")
 	}
-	if sms != "" && !strings.ContainsAny(sms, "0123456789") {
+	if sms != "" && !mall.ValidNumber(sms) {
 		return "", door.InvalidField("sms", "is no number")
 	}
 	c := command.RegisterCustomer{Customer: derive(madeHere, w.asked(), w.actor, key), Card: card}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -285,7 +286,7 @@ func (s *session) wrong(ctx context.Context, e *robotsv1.RobotError) error {
 func shortened(hint string) string {
 	const most = 200
 	if len(hint) > most {
-		hint = hint[:most]
+		hint = strings.ToValidUTF8(hint[:most], "") // a letter may be cut in the middle
 	}
 	return hint
 }

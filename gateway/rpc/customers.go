@@ -51,8 +51,11 @@ func (h customersFace) sealed(ctx context.Context, customer, name, email, sms st
 	}{
 		{"name", name, func(s string) bool { return len(s) <= 200 && strings.TrimSpace(s) != "" }, &c.name},
 		{"email", email, validAddress, &c.email},
-		{"sms", sms, validNumber, &c.sms},
+		{"sms", sms, mall.ValidNumber, &c.sms},
 	} {
+		if f.name != "sms" && mall.HoldsCard(f.text) && !strings.HasPrefix(f.text, sealedMark) {
+			return c, wrong(f.name, mall.NoCard)
+		}
 		if *f.into, err = h.seal(ctx, customer, f.name, f.text, f.valid); err != nil {
 			return c, err
 		}
@@ -94,10 +97,6 @@ func (h customersFace) seal(ctx context.Context, customer, field, text string, v
 func validAddress(s string) bool {
 	a, err := mail.ParseAddress(s)
 	return err == nil && a.Address == s && len(s) <= 254
-}
-
-func validNumber(s string) bool {
-	return len(s) <= 32 && strings.ContainsAny(s, "0123456789") && strings.Trim(s, "+0123456789 ()-") == ""
 }
 
 func (h customersFace) RegisterCustomer(ctx context.Context, r *connect.Request[soukv1.RegisterCustomerRequest]) (*connect.Response[soukv1.RegisterCustomerResponse], error) {

@@ -1,12 +1,17 @@
 package rpc
 
 import (
+	"bytes"
+	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -40,7 +45,7 @@ func (b *bench) healthy(caller, what, method string, m protoreflect.MethodDescri
 	}
 }
 
-// endless ends only when its caller does; what it reads is in no other way than what others read.
+// endless ends only when its caller does.
 func endless(m protoreflect.MethodDescriptor) bool {
 	return m.Name() == "FollowFeeds" || m.Name() == "FollowRobots"
 }
@@ -57,7 +62,50 @@ func TestB1_NothingBreaksAnyMethod(t *testing.T) {
 		return m.Name() == "PlaceOrder" || m.Parent().Name() == "CustomersService"
 	})
 	b.nastyCommands()
+	b.nastyEndless()
 	b.awake()
+}
+
+// nastyEndless sends what has no end until it is stopped: each is answered once, or ends because of what is wrong with it.
+func (b *bench) nastyEndless() {
+	b.t.Helper()
+	for _, m := range methods() {
+		if !endless(m) {
+			continue
+		}
+		for what, body := range hostile.Messages(m.Input(), string(m.Name())) {
+			b.begins(what, "/"+string(m.Parent().FullName())+"/"+string(m.Name()), body)
+		}
+	}
+}
+
+// begins sends a message to a stream, and holds that what it is answered first tells of nothing that broke.
+func (b *bench) begins(what, path, body string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), 30*time.Second)
+	defer cancel()
+	framed := append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(body))), body...)
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, b.url+path, bytes.NewReader(framed))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	r.Header = http.Header{"Content-Type": {"application/connect+json"}, callerHeader: {"process:fuzz"}}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		b.t.Fatalf("%s with %s: %v", path, what, err)
+	}
+	defer resp.Body.Close()
+	var head [5]byte
+	_, err = io.ReadFull(resp.Body, head[:])
+	answer := make([]byte, binary.BigEndian.Uint32(head[1:]))
+	if _, read := io.ReadFull(resp.Body, answer); err != nil || read != nil {
+		b.t.Errorf("%s with %s is not answered: %v %v", path, what, err, read)
+	}
+	for _, code := range []string{`"code":"internal"`, `"code":"unknown"`, `"code":"unavailable"`, "panic", "SQL"} {
+		if bytes.Contains(answer, []byte(code)) {
+			b.t.Errorf("%s with %s: %s", path, what, answer)
+		}
+	}
 }
 
 // nastyCommands sends every command in the way of the mall's own processes.

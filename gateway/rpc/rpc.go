@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -207,6 +208,10 @@ func (s *server) add(f *face, options []connect.HandlerOption) error {
 	return nil
 }
 
+// Methods lists the methods that are served, by their paths, and says of each whether it is a stream. The handler that New returns has it, for who holds that
+// each of them was decided on.
+func (s *server) Methods() map[string]bool { return maps.Clone(s.stream) }
+
 // addCommon serves health, and reflection to those who may look at how the mall is made.
 func (s *server) addCommon(names []string, options []connect.HandlerOption) {
 	add := func(access Access, stream bool, procedure string) {
@@ -261,11 +266,27 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			ctx, cancel = context.WithDeadline(ctx, v.caller.Expires)
 			defer cancel()
 		}
+		defer wake(ctx, out)()
 	} else {
 		ctx, cancel = context.WithTimeout(ctx, s.Timeout)
 		defer cancel()
 	}
 	s.mux.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// wake has whoever reads what a caller says stop to wait for it when the stream is over. The function that it returns is to be called while the answer still
+// can be written.
+func wake(ctx context.Context, out *http.ResponseController) (done func()) {
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(woken)
+		_ = out.SetReadDeadline(time.Now()) // a connection that is gone has woken them already
+	})
+	return func() {
+		if !stop() {
+			<-woken
+		}
+	}
 }
 
 // admit finds out who calls and whether they may. release is called when the call has ended.

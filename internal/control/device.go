@@ -155,6 +155,9 @@ func revokeDevice(ctx context.Context, h *house.House, a Args, emit Emit) error 
 	if err := mall.ValidID(c.Device); err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
+	if err := noCard("why", c.Reason); err != nil {
+		return err
+	}
 	answer, err := h.Do(ctx, c, backbone.By("operator:"+a["actor"]))
 	if err := errors.Join(err, answer.Err()); err != nil {
 		return err

@@ -396,6 +396,9 @@ func actOnParked(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	if a["why"] == "" {
 		return errors.New("say why: --why \"...\"")
 	}
+	if err := noCard("why", a["why"]); err != nil {
+		return err
+	}
 	if a["action"] == "edit" && !json.Valid([]byte(a["data"])) {
 		return errors.New("the new data is not JSON")
 	}
@@ -462,6 +465,9 @@ func listSagas(ctx context.Context, h *house.House, a Args, emit Emit) error {
 func actOnSaga(ctx context.Context, h *house.House, a Args, emit Emit) error {
 	if a["why"] == "" {
 		return errors.New("say why: --why \"...\"")
+	}
+	if err := noCard("why", a["why"]); err != nil {
+		return err
 	}
 	rows, err := h.Store(a["service"]).SagaRows(ctx, a["service"], a["saga"], a["id"], "", 1)
 	if err != nil {

@@ -86,6 +86,14 @@ func product(ctx context.Context, r *backbone.Reader, name string) (stores.Produ
 	return p, err
 }
 
+// noCard refuses a text that an operator typed with the number of a payment card in it.
+func noCard(field, text string) error {
+	if mall.HoldsCard(text) {
+		return &mall.FieldError{Field: field, Reason: mall.NoCard}
+	}
+	return nil
+}
+
 // newID returns an id for what the operator gave none.
 func newID() string { return strings.ToLower(rand.Text()[:16]) }
 
@@ -100,6 +108,12 @@ func registerCustomer(ctx context.Context, h *house.House, a Args, emit Emit) er
 		return errors.New("a customer needs a name")
 	}
 	for name, field := range map[string]*mall.Personal{"name": &c.Name, "email": &c.Email, "sms": &c.SMS} {
+		if name == "sms" && a[name] != "" && !mall.ValidNumber(a[name]) {
+			return &mall.FieldError{Field: name, Reason: "is no number"}
+		}
+		if err := noCard(name, a[name]); name != "sms" && err != nil {
+			return err
+		}
 		sealed, err := h.Keys.Seal(ctx, c.Customer, a[name])
 		if err != nil {
 			return err

@@ -296,7 +296,7 @@ func stops(field string, value []mall.Stop) error {
 		if err := cmp.Or(
 			optionalID(at+".store", s.Store),
 			id(at+".sku", s.SKU),
-			text(at+".name", s.Name, maxName),
+			name(at+".name", s.Name),
 			quantity(at+".quantity", s.Quantity),
 		); err != nil {
 			return err

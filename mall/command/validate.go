@@ -37,7 +37,7 @@ func optionalID(field, value string) error {
 	return id(field, value)
 }
 
-// text asks for 1 to limit bytes that can be printed on one line.
+// text asks for 1 to limit bytes that can be printed on one line, which somebody has typed: there is no number of a payment card in them.
 func text(field, value string, limit int) error {
 	if strings.TrimSpace(value) == "" {
 		return wrong(field, "must not be empty")
@@ -47,6 +47,25 @@ func text(field, value string, limit int) error {
 
 // optionalText accepts the empty text as well. Control characters are refused, except those in allowed.
 func optionalText(field, value string, limit int, allowed string) error {
+	if err := printable(field, value, limit, allowed); err != nil {
+		return err
+	}
+	if mall.HoldsCard(value) {
+		return wrong(field, "%s", mall.NoCard)
+	}
+	return nil
+}
+
+// name asks for what the catalogue calls something, which was judged when it came into it.
+func name(field, value string) error {
+	if strings.TrimSpace(value) == "" {
+		return wrong(field, "must not be empty")
+	}
+	return printable(field, value, maxName, "")
+}
+
+// printable refuses what is too long, no text, or has control characters except those in allowed.
+func printable(field, value string, limit int, allowed string) error {
 	switch {
 	case len(value) > limit:
 		return wrong(field, "must have at most %d bytes", limit)
@@ -191,11 +210,11 @@ func item(field string, value mall.Item) error {
 	return cmp.Or(
 		id(field+".product", value.Product),
 		id(field+".sku", value.SKU),
-		text(field+".name", value.Name, maxName),
+		name(field+".name", value.Name),
 		money(field+".price", value.Price),
 		quantity(field+".quantity", value.Quantity),
 		optionalID(field+".store", value.Store),
-		optionalText(field+".storeName", value.StoreName, maxName, ""),
+		printable(field+".storeName", value.StoreName, maxName, ""),
 		notNegative(field+".priceVersion", value.PriceVersion),
 	)
 }

@@ -17,6 +17,7 @@ var everyWay = []testmall.Test{
 	{Name: "B4_ShortPicksAreDecidedOnce", Test: TestB4_ShortPicksAreDecidedOnce, Long: true},
 	{Name: "ShoppersPay", Test: TestShoppersPay, Long: true},
 	{Name: "Uncollected", Test: TestUncollected, Long: true},
+	{Name: "B16_AKioskAndTheBoardInBrowsers", Test: TestB16_AKioskAndTheBoardInBrowsers, Long: true},
 	{Name: "F10_OnlyRobotsWithALogin", Test: TestF10_OnlyRobotsWithALogin, Long: true},
 }
 
