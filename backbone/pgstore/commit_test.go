@@ -422,6 +422,7 @@ func TestWhoStandsStillInATransactionIsEnded(t *testing.T) {
 	other := migrated(t, pgstore.Config{URL: url})
 	tx, err := still.Begin(t.Context())
 	must(t, err)
+	defer func() { _ = tx.Rollback() }()
 	must(t, tx.Apply(t.Context(), service, &driver.Writes{Records: []driver.Record{event("1", "stream", 1)}}))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
