@@ -70,7 +70,11 @@ func (c *demoCommand) Run(ctx context.Context, env Env, r *root) error {
 		}
 	}
 	if len(result.Broken) > 0 {
-		return fmt.Errorf("%d things do not add up: %s", len(result.Broken), strings.Join(result.Broken[:min(3, len(result.Broken))], "; "))
+		what := "things do"
+		if len(result.Broken) == 1 {
+			what = "thing does"
+		}
+		return fmt.Errorf("%d %s not add up: %s", len(result.Broken), what, strings.Join(result.Broken[:min(3, len(result.Broken))], "; "))
 	}
 	return nil
 }

@@ -369,7 +369,7 @@ func TestWhatIsBrokenIsSaid(t *testing.T) {
 		t.Errorf("it says that these are broken: %q", broken)
 	}
 	exit, _ := errors.AsType[*exec.ExitError](cmd.Wait())
-	if exit == nil || exit.ExitCode() != 1 || !strings.Contains(failed.String(), "1 things do not add up: "+what) {
+	if exit == nil || exit.ExitCode() != 1 || !strings.Contains(failed.String(), "1 thing does not add up: "+what) {
 		t.Errorf("it exits with %v and says %q", exit, failed.String())
 	}
 }
