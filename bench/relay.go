@@ -50,6 +50,7 @@ func relaying(ctx context.Context, r relay, raw *rawNATS, n int) (cost, error) {
 		go func() { done <- r.run(running) }()
 		var begun time.Time
 		var had, first uint64
+		looked := time.Now()
 		for had < uint64(n) {
 			time.Sleep(10 * time.Millisecond) // the broker is asked, not waited for
 			if err := ctx.Err(); err != nil {
@@ -60,9 +61,14 @@ func relaying(ctx context.Context, r relay, raw *rawNATS, n int) (cost, error) {
 				continue // it is made by the relay
 			}
 			had = stream.CachedInfo().State.LastSeq
-			if begun.IsZero() && had > 0 {
+			switch {
+			case !begun.IsZero() || had == 0:
+			case had < uint64(n):
 				begun, first = time.Now(), had
+			default:
+				begun = looked // all came between two looks
 			}
+			looked = time.Now()
 		}
 		took := time.Since(begun)
 		for {
