@@ -225,3 +225,30 @@ func TestF4_AnotherBodyIsParked(t *testing.T) {
 		t.Errorf("the book holds %v", got)
 	}
 }
+
+// What comes behind a later one of its stream, and was not handled, is handled then: once, and nothing is parked. Red where a lower sequence is taken
+// for a copy.
+func TestALateOriginalIsNoCopy(t *testing.T) {
+	t.Parallel()
+	w := overBroker(t, func(*backbone.Config) {}, tills(nil), books(enter))
+	for amount := range 4 {
+		w.take("t0", int64(amount+1))
+	}
+	rs, err := w.store.Read(t.Context(), "tills", driver.ReadQuery{Kinds: []driver.Kind{driver.KindEvent}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Reverse(rs)
+	if _, err := w.bus.Publish(t.Context(), "tills", rs); err != nil {
+		t.Fatal(err)
+	}
+	w.await("all are handled", func() bool { return len(w.book("t0")) == 4 })
+	w.carry(0) // once more, in their order
+	w.settle()
+	if got := w.book("t0"); !slices.Equal(got, []int64{4, 3, 2, 1}) {
+		t.Errorf("they were handled as %v", got)
+	}
+	if parked := w.parked(); len(parked) > 0 {
+		t.Errorf("parked: %+v", parked)
+	}
+}
