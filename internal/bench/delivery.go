@@ -157,23 +157,6 @@ func (d Delivery) ring(ctx context.Context, perSecond int, into *DeliveryTimes) 
 	return violations, nil
 }
 
-// idle waits until nothing is in flight.
-func idle(ctx context.Context, r *backbone.Runtime) error {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		ok, err := r.Idle(ctx)
-		if ok || err != nil {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // pace calls f for each instant at which something is due, so many a second from began until an end, in this goroutine. When it is
 // late it catches up, so that what f sends does not become less because the machine is slow.
 func pace(ctx context.Context, began, until time.Time, perSecond int, f func(due time.Time)) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing/fstest"
+	"time"
 
 	"example.org/souk/backbone"
 	"example.org/souk/backbone/driver"
@@ -112,4 +113,21 @@ func (s *stage) number(ctx context.Context, service, sql string) (n int64, err e
 // tables are the migrations of a service that has these.
 func tables(sql string) fstest.MapFS {
 	return fstest.MapFS{"0001_tables.sql": {Data: []byte("-- +goose Up\n" + sql + "\n")}}
+}
+
+// idle waits until nothing is in flight.
+func idle(ctx context.Context, r *backbone.Runtime) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		ok, err := r.Idle(ctx)
+		if ok || err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }

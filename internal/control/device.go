@@ -109,17 +109,19 @@ func storeOf(ctx context.Context, h *house.House, name string) (string, error) {
 
 // storesNamed returns the ids of the stores that may be meant by a name, which are all where there is none.
 func storesNamed(ctx context.Context, h *house.House, name string) ([]string, error) {
-	list, err := stores.ListStores(ctx, h.Reader("stores"), "", false, 1000)
-	if err != nil {
-		return nil, err
-	}
-	var ids []string
-	for _, s := range list {
-		if name == "" || s.Store == name {
-			ids = append(ids, s.Store)
+	if name != "" {
+		_, found, err := stores.GetStore(ctx, h.Reader("stores"), name)
+		if err != nil || !found {
+			return nil, err
 		}
+		return []string{name}, nil
 	}
-	return ids, nil
+	list, err := stores.ListStores(ctx, h.Reader("stores"), "", false, 1000)
+	ids := make([]string, len(list))
+	for i, s := range list {
+		ids[i] = s.Store
+	}
+	return ids, err
 }
 
 // example returns a complete line for the stock client, or for souk itself where no stock client speaks as the device does.

@@ -300,43 +300,34 @@ func (p *play) token(role, subject string) (string, error) {
 // live lets people come until so many orders were tried or ctx ends. What they need is made ready also where ctx has ended: then nobody comes.
 func (p *play) live(ctx, life context.Context) error {
 	playing, end := context.WithCancel(life)
+	var people sync.WaitGroup
+	defer people.Wait()
 	defer end()
 	stop := context.AfterFunc(ctx, end)
 	defer stop()
 	c := &crowd{
 		client: &http.Client{Timeout: 30 * time.Second}, mall: p.mall, token: p.token, currency: p.house.Currency, failed: p.note,
 	}
-	var people sync.WaitGroup
 	if err := p.gates(playing, life, &people); err != nil {
-		end()
-		people.Wait()
 		return err
 	}
 	if err := p.welcome(playing, life, &people); err != nil {
-		end()
-		people.Wait()
 		return err
 	}
 	if p.Chaos {
 		people.Go(func() { p.chaos(playing) })
 	}
 	if err := p.kiosk(playing, &people); err != nil {
-		end()
-		people.Wait()
 		return err
 	}
 	desk, err := p.openCounter(c.client)
 	if err != nil {
-		end()
-		people.Wait()
 		return err
 	}
 	people.Go(func() { desk.run(playing, p.noteUnless) })
 	if err := p.mall.operate(life, "customer register", control.Args{
 		"customer": texted, "name": "Tariq", "sms": "+4930123", "progress": string(mall.BySMS), "receipts": string(mall.BySMS), "actor": "demo",
 	}, nil); err != nil {
-		end()
-		people.Wait()
 		return err
 	}
 	b := &board{play: p, crowd: c}
