@@ -82,10 +82,10 @@ const storeSeen = 3 * time.Second
 
 // storeOf returns the store that a device is in, or that sells a product: the named one, or the only one.
 func storeOf(ctx context.Context, h *house.House, name string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeSeen)
-	defer cancel()
 	look := time.NewTicker(lookAgain)
 	defer look.Stop()
+	enough := time.NewTimer(storeSeen)
+	defer enough.Stop()
 	for {
 		list, err := storesNamed(ctx, h, name)
 		switch {
@@ -99,6 +99,8 @@ func storeOf(ctx context.Context, h *house.House, name string) (string, error) {
 		select {
 		case <-look.C:
 		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-enough.C:
 			if name != "" {
 				return "", fmt.Errorf("there is no store %q", name)
 			}

@@ -69,7 +69,11 @@ func TestD7_OnPostgreSQL(t *testing.T) {
 		t.Error("the audit says nothing")
 	}
 	m.souk("doctor")
-	// Its lock on the database went with the server and was taken again.
+	// Its lock on the database went with the server and is taken again: it is the one that a session holds which is in no transaction.
+	await(t, "the mall has its database for itself again", func() bool {
+		held, _ := server.Psql(t, admin, "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted AND usename = 'mall' AND state = 'idle'")
+		return strings.TrimSpace(held) == "1"
+	})
 	refused(t, m.binary, t.TempDir(), 1, "another mall runs on this database", "up", "--db", db, "--http", "127.0.0.1:0")
 	m.stop()
 }
