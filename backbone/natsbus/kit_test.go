@@ -75,16 +75,29 @@ func raw(t testing.TB, url string) jetstream.JetStream {
 
 func declare(t testing.TB, c *natsbus.Client, topic string, partitions int) {
 	t.Helper()
-	if n, err := c.DeclareTopic(t.Context(), topic, partitions); err != nil || n != partitions {
-		t.Fatalf("declare %s: %d, %v", topic, n, err)
+	made := 0
+	err := asked(t, func(ctx context.Context) (err error) { made, err = c.DeclareTopic(ctx, topic, partitions); return err })
+	if err != nil || made != partitions {
+		t.Fatalf("declare %s: %d, %v", topic, made, err)
 	}
 }
 
 func join(t testing.TB, c *natsbus.Client, g broker.Group) {
 	t.Helper()
-	if err := c.Join(t.Context(), g); err != nil {
+	if err := asked(t, func(ctx context.Context) error { return c.Join(ctx, g) }); err != nil {
 		t.Fatalf("join: %v", err)
 	}
+}
+
+// asked asks again where the server did not answer in time, as whoever uses a client does: one that flushes everything can take
+// longer to make a stream, where a disk is busy, than the client waits.
+func asked(t testing.TB, f func(context.Context) error) (err error) {
+	t.Helper()
+	testserver.Await(t.Context(), 2*soon, func() bool {
+		err = f(t.Context())
+		return !errors.Is(err, context.DeadlineExceeded)
+	})
+	return err
 }
 
 func send(t testing.TB, c *natsbus.Client, ms ...broker.Outgoing) []broker.Anchor {

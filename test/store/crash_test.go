@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"example.org/souk/internal/control"
 	"example.org/souk/internal/testserver"
@@ -283,7 +284,7 @@ func heal(t *testing.T, healed string) {
 // redriveAll has everything that is parked tried again until nothing is.
 func (m *mall) redriveAll() {
 	m.t.Helper()
-	await(m.t, "nothing is parked", func() bool {
+	awaitFor(m.t, 5*time.Minute, "nothing is parked", func() bool {
 		m.idle()
 		left, err := m.redrive(m.t.Context())
 		if err != nil {
