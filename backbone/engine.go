@@ -522,12 +522,16 @@ func (h *host) join(ctx context.Context) error {
 	return h.store.SetValue(ctx, h.svc.Name, "joins", encoded)
 }
 
-// missed reports whether there was an event of a type before it was asked for. It
-// may have been where the log cannot be read from here.
+// missed reports whether there was an event of a type before it was asked for, in a
+// log that the subscription has begun to read. It may have been where the log cannot
+// be read from here.
 func (h *host) missed(ctx context.Context, owner, event string) (bool, error) {
 	log := h.r.cfg.Log(owner)
 	if log == nil {
 		return true, nil
+	}
+	if begun, err := h.begun(ctx, owner); err != nil || !begun {
+		return false, err
 	}
 	var first []driver.Record
 	err := h.waitOut(ctx, owner, func() (err error) {
@@ -537,6 +541,23 @@ func (h *host) missed(ctx context.Context, owner, event string) (bool, error) {
 		return err
 	})
 	return len(first) > 0, err
+}
+
+// begun reports whether the service's subscription has begun to read a log; where
+// it keeps no checkpoints it may have.
+func (h *host) begun(ctx context.Context, source string) (bool, error) {
+	kept := false
+	for _, name := range []string{h.svc.Name, driver.Partitions(h.svc.Name)} {
+		cps, err := h.store.Checkpoints(ctx, h.svc.Name, name)
+		if err != nil {
+			return false, err
+		}
+		kept = kept || len(cps) > 0
+		if slices.ContainsFunc(cps, func(c driver.Checkpoint) bool { return c.Source == source }) {
+			return true, nil
+		}
+	}
+	return !kept, nil
 }
 
 // readAgain is the pause before a log is asked again that cannot be read now.

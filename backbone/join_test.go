@@ -64,3 +64,55 @@ func TestATypeIsAddedFromItsFirstEvent(t *testing.T) {
 	w := &world{t: t, store: store, bus: bus, Runtime: late}
 	w.end()
 }
+
+// A clock strikes beside the tills.
+type (
+	strike struct {
+		Clock string `json:"clock"`
+	}
+	struck struct {
+		Clock string `json:"clock"`
+	}
+)
+
+func (struck) EventType() string   { return "test.clocks.Struck.v1" }
+func (strike) CommandType() string { return "test.clocks.Strike.v1" }
+func (c strike) Stream() string    { return c.Clock }
+
+func clocks() *backbone.Service {
+	clock := &backbone.Aggregate[int]{Name: "clock", Public: []backbone.Event{struck{}}, Evolve: func(n int, _ backbone.Event) int { return n + 1 }}
+	return &backbone.Service{Name: "clocks", Handles: []backbone.Handler{
+		backbone.Decide(clock, func(_ int, c strike, _ backbone.Meta) ([]backbone.Event, error) {
+			return []backbone.Event{struck(c)}, nil
+		}),
+	}}
+}
+
+// A service that has begun already, and until now heard nothing of another one, hears what that one said from its first event on: its
+// subscription has passed none of it. So it is where a process of a newer version first runs a service, while others of that version have run what
+// it listens to. Red when it is refused since there were such events, and when it is heard from now on only.
+func TestTheFirstEventsOfASourceThatIsNewAreHeard(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "test.db")
+	before := run(t, path, tills(nil), books(enter))
+	before.take("t1", 1)
+	before.settle()
+	before.end()
+	beside := run(t, path, clocks())
+	if _, err := beside.Do(t.Context(), strike{"tower"}); err != nil {
+		t.Fatal(err)
+	}
+	beside.end()
+	newer := books(enter)
+	newer.Subscribes = append(newer.Subscribes, backbone.On(func(ctx context.Context, tx backbone.Tx, e struck) error {
+		return tx.Exec(ctx, `INSERT INTO {book} (entry, till, amount, n) VALUES ($1, $2, 0, $1)`, tx.Message().Position, e.Clock)
+	}).From(backbone.FromFirst))
+	for range 2 {
+		after := run(t, path, tills(nil), clocks(), newer)
+		after.settle()
+		if heard := after.book("tower"); len(heard) != 1 {
+			t.Errorf("%d strokes were heard of 1", len(heard))
+		}
+		after.end()
+	}
+}

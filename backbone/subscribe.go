@@ -158,7 +158,8 @@ const (
 	FromFirst             // at the first record of each source
 )
 
-// From sets where this subscriber begins when it is new.
+// From sets where this subscriber begins when it is new. Start refuses FromFirst where
+// the service has read the log of the event's owner before, and has passed such events.
 func (s Subscriber) From(f From) Subscriber {
 	s.from = f
 	return s

@@ -24,7 +24,7 @@ func Service() *backbone.Service {
 			backbone.Whenever(closed),
 		},
 		Subscribes: []backbone.Subscriber{
-			backbone.Whenever(closeWhenDeparted),
+			backbone.Whenever(closeWhenDeparted).From(backbone.FromFirst),
 		},
 		Sends:      []backbone.Command{},
 		Views:      []backbone.View{cards},

@@ -19,7 +19,7 @@ func Service() *backbone.Service {
 			backbone.Decide(visitors, adopt),
 		},
 		Subscribes: []backbone.Subscriber{
-			backbone.Whenever(adoptWhenArrived),
+			backbone.Whenever(adoptWhenArrived).From(backbone.FromFirst),
 		},
 		Sends:      []backbone.Command{},
 		Views:      []backbone.View{goods},

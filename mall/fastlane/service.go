@@ -19,7 +19,7 @@ func Service(currency string) *backbone.Service {
 			backbone.Decide(bills, priceUnknown),
 		},
 		Subscribes: []backbone.Subscriber{
-			backbone.On(cashier{currency}.billWhenDeparted).After(prices.Name),
+			backbone.On(cashier{currency}.billWhenDeparted).From(backbone.FromFirst).After(prices.Name),
 		},
 		Sends:      []backbone.Command{},
 		Views:      []backbone.View{prices},

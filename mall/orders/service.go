@@ -88,7 +88,8 @@ func (c Config) subscribes() []backbone.Subscriber {
 		backbone.Whenever(backorderWhenShort),
 	}
 	if c.Baskets {
-		list = append(list, backbone.Whenever(placeWhenCheckedOut))
+		// A basket may be checked out before this service first runs.
+		list = append(list, backbone.Whenever(placeWhenCheckedOut).From(backbone.FromFirst))
 	}
 	if c.Depot {
 		list = append(list,

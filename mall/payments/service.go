@@ -89,8 +89,9 @@ func (c Config) reacts(list []backbone.Subscriber) []backbone.Subscriber {
 
 func (c Config) subscribes() []backbone.Subscriber {
 	list := []backbone.Subscriber{
-		backbone.Whenever(chargeWhenDue),
-		backbone.Whenever(chargeWhenPriced),
+		// Who left before this service first ran pays all the same.
+		backbone.Whenever(chargeWhenDue).From(backbone.FromFirst),
+		backbone.Whenever(chargeWhenPriced).From(backbone.FromFirst),
 	}
 	if c.Depot {
 		list = append(list,

@@ -75,6 +75,14 @@ func releasedProgram(t *testing.T, pkg string, added map[string]string) string {
 	return filepath.Join(dir, "released")
 }
 
+// besideProgram builds a program that runs services of the version before on PostgreSQL.
+func besideProgram(t *testing.T) string {
+	t.Helper()
+	return releasedProgram(t, "./beside", map[string]string{
+		"beside/main.go": "testdata/beside/main.go", "internal/house/beside.go": "testdata/beside/house/beside.go",
+	})
+}
+
 // F7: the version before and this one run on one data directory by turns, each killed under load, with orders in flight that the
 // other takes to their end. Red when the tables want of a saga what the version before does not write.
 func TestF7_ReleasedByTurns(t *testing.T) {
@@ -188,14 +196,14 @@ func (m *mall) accountFor(k kept, ids []string) {
 
 // F7: the version before runs services beside processes of this one, on one PostgreSQL database, and each is killed under load: what
 // the one begins the other ends, and nothing happens twice. The orders service is this version's: the version before takes itself for the
-// only one that moves a saga and numbers a feed, and does not read the log in which the online store takes orders in. That this version
-// ends the sagas of that one is shown by turns. Red when it runs orders beside this version's.
+// only one that moves a saga and numbers a feed, and does not read the log in which the online store takes orders in. Red when it runs orders
+// beside this version's.
 func TestF7_ReleasedBeside(t *testing.T) {
 	t.Parallel()
 	if !proving(t) {
 		return
 	}
-	before := releasedProgram(t, "./beside", map[string]string{"beside/main.go": "testdata/beside/main.go"})
+	before := besideProgram(t)
 	server := testserver.PostgresOwn(t)
 	db := server.Database(t)
 	both := []string{"inventory", "customers", "stores", "payments"}
