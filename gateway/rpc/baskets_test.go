@@ -171,6 +171,22 @@ func TestB11_WhoStartsABasket(t *testing.T) {
 	b.calls("customer:C2", "BasketsService/StartBasket", `{"commandId":"a","basket":"B2","customer":"C2"}`, "")
 }
 
+// B12: goods that no shop sells, or has ever sold, are not taken in; what is not sold any more is, and so is what a process of the mall says. Red when any
+// SKU is taken, and when that of a removed product is not.
+func TestB12_GoodsOfAnUnknownSKU(t *testing.T) {
+	t.Parallel()
+	b := begin(t)
+	b.shop()
+	b.calls("staff:anna", "StoresService/RemoveProduct", `{"commandId":"r","product":"ink"}`, "")
+	b.calls("staff:anna", "InventoryService/ReceiveStock", `{"commandId":"a","sku":"pen","quantity":"5"}`, "invalid_argument",
+		"InventoryService/ReceiveStock", `{"commandId":"a","sku":"NOPE","quantity":"5"}`, "invalid_argument",
+		"StoresService/FindProduct", `{"skuOrName":"pen","anyOfSku":true}`, "not_found", "StoresService/FindProduct", `{"skuOrName":"INK"}`, "not_found")
+	b.calls("staff:anna", "InventoryService/ReceiveStock", `{"commandId":"b","sku":"PEN","quantity":"5"}`, "")
+	b.calls("staff:anna", "InventoryService/ReceiveStock", `{"commandId":"c","sku":"INK","quantity":"5"}`, "")
+	b.calls("customer:C1", "StoresService/FindProduct", `{"skuOrName":"INK","anyOfSku":true}`, "")
+	b.calls("process:logistics", "InventoryService/ReceiveStock", `{"commandId":"d","sku":"NOPE","quantity":"5"}`, "")
+}
+
 // What is read of shops, barcodes and prices.
 func TestCatalogueOverTheWire(t *testing.T) {
 	t.Parallel()
