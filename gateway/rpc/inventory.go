@@ -64,10 +64,27 @@ func (h inventoryFace) AdjustStock(ctx context.Context, r *connect.Request[soukv
 }
 
 func (h inventoryFace) CountStock(ctx context.Context, r *connect.Request[soukv1.CountStockRequest]) (*connect.Response[soukv1.CountStockResponse], error) {
+	counted, err := countedIn(r.Msg)
+	if err != nil {
+		return nil, err
+	}
 	a, err := h.do(ctx, r.Msg, command.CountStock{
-		SKU: r.Msg.GetSku(), Location: location(r.Msg.GetLocation()), Counted: r.Msg.GetCounted(), Reason: r.Msg.GetReason(),
+		SKU: r.Msg.GetSku(), Location: location(r.Msg.GetLocation()), Counted: counted, Reason: r.Msg.GetReason(),
 	})
 	return done(&soukv1.CountStockResponse{Answer: a}, err)
+}
+
+// countedIn returns how many pieces somebody counted. Where that is not said it is refused: they are not 0.
+func countedIn(m *soukv1.CountStockRequest) (int64, error) {
+	switch said := m.GetCounted(); {
+	case m.Pieces == nil && said == 0:
+		return 0, wrong("counted", "must be said; that there are none is said by pieces, which is 0 then")
+	case m.Pieces == nil:
+		return said, nil
+	case said != 0 && said != m.GetPieces():
+		return 0, wrong("pieces", "must be what counted is, where both are said")
+	}
+	return m.GetPieces(), nil
 }
 
 func (h inventoryFace) SetThreshold(ctx context.Context, r *connect.Request[soukv1.SetThresholdRequest]) (*connect.Response[soukv1.SetThresholdResponse], error) {
