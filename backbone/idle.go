@@ -82,6 +82,29 @@ func (r *Runtime) InFlight(ctx context.Context) (string, error) {
 	return "", nil
 }
 
+// AwaitsResume names a service that is paused while messages wait for it here, of which none is being worked any more: they wait until it
+// is resumed, and so does whoever waits until this runtime is Idle. "" where there is none.
+func (r *Runtime) AwaitsResume() string {
+	for _, h := range r.order {
+		if h.paused.Load() && slices.ContainsFunc(h.subs, (*subscription).waits) {
+			return h.svc.Name
+		}
+	}
+	return ""
+}
+
+// waits reports whether there are messages and no lane has any of them in hand.
+func (s *subscription) waits() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sl := range s.slices {
+		if sl.busy && !sl.queued {
+			return false
+		}
+	}
+	return s.pending > 0
+}
+
 // Unsettled says for people what is to be done somewhere, by this process or another, "" for nothing: over all logs that can
 // be read from here no relay and no subscription is behind, and no call and no timer is due. Of a broker it asks what waits
 // for the subscriptions that run here, in all processes that share them. What is parked, and waits for an operator or a

@@ -2,6 +2,7 @@ package backbonetest
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,8 +16,9 @@ const most = 100_000
 // Settle returns when nothing is in flight: every message is handled, and what is
 // due by the clock is done. It counts work and never waits for time to pass; a world
 // that does not come to rest fails the test, which then says what is in flight. What
-// waits for a later time, is parked, or waits for an event does not count; what waits
-// for a paused service does.
+// waits for a later time, is parked, or waits for an event does not count. What waits
+// for a paused service does, and fails the test at once with the name of that service:
+// resume it first.
 func (w *World) Settle(t testing.TB) {
 	t.Helper()
 	for {
@@ -62,13 +64,56 @@ func (w *World) rest(t testing.TB) {
 		if busy == "" {
 			return
 		}
+		w.notPaused(t, busy)
 		select {
 		case <-w.pulse:
 		case <-tick.C:
 		case <-deadline.C:
-			t.Fatalf("the world did not come to rest within %s: %s", w.config.Patience, busy)
+			t.Fatalf("the world did not come to rest within %s: %s%s", w.config.Patience, busy, w.paused(t))
 		}
 	}
+}
+
+// notPaused fails the test where what is in flight waits for somebody to resume a service.
+func (w *World) notPaused(t testing.TB, busy string) {
+	t.Helper()
+	service := w.Runtime().AwaitsResume()
+	if service == "" && strings.HasSuffix(busy, isDue) {
+		service = w.pausedWithDue(t)
+	}
+	if service != "" {
+		t.Fatalf("service %s is paused, so the world does not come to rest: %s", service, busy)
+	}
+}
+
+// paused says which services are paused, for whoever wonders why nothing goes on.
+func (w *World) paused(t testing.TB) (text string) {
+	t.Helper()
+	for _, p := range w.config.Parts {
+		if paused, err := backbone.Paused(t.Context(), w.Store(), p.Name); err == nil && paused {
+			text += ", and service " + p.Name + " is paused"
+		}
+	}
+	return text
+}
+
+// pausedWithDue names a service that is paused while something is due that it would do by itself. A call does not count: it may be under way.
+func (w *World) pausedWithDue(t testing.TB) string {
+	t.Helper()
+	for _, p := range w.config.Parts {
+		paused, err := backbone.Paused(t.Context(), w.Store(), p.Name)
+		a := agenda{now: w.Clock.Now().UnixMicro()}
+		if err == nil && paused {
+			err = w.lookOwn(t, p, &a)
+		}
+		if err != nil {
+			t.Fatalf("what is due at service %s: %v", p.Name, err)
+		}
+		if a.due != "" {
+			return p.Name
+		}
+	}
+	return ""
 }
 
 // busy says what is in flight. Whatever moves is seen by one of the looks, or has
@@ -105,10 +150,13 @@ type agenda struct {
 	due  string // something whose time has come
 }
 
+// isDue ends what is told of something whose time has come.
+const isDue = " is due"
+
 func (a *agenda) note(due int64, format string, args ...any) {
 	switch {
 	case due <= a.now:
-		a.due = fmt.Sprintf(format, args...) + " is due"
+		a.due = fmt.Sprintf(format, args...) + isDue
 	case a.next == 0 || due < a.next:
 		a.next = due
 	}
@@ -132,22 +180,8 @@ func (w *World) next(t testing.TB) (time.Time, string) {
 
 func (w *World) look(t testing.TB, p *backbone.Service, a *agenda) error {
 	store, ctx := w.Store(), t.Context()
-	timers, after, err := store.DueTimers(ctx, p.Name, a.now, 1)
-	if err != nil {
+	if err := w.lookOwn(t, p, a); err != nil {
 		return err
-	}
-	for _, timer := range timers {
-		a.note(timer.Due, "timer %s of service %s", timer.Name, p.Name)
-	}
-	if after > 0 {
-		a.note(after, "timer")
-	}
-	if len(p.Sagas) > 0 {
-		for _, s := range w.sagas(t, p.Name, backbone.SagaRunning, backbone.SagaCompensating) {
-			if s.Due > 0 {
-				a.note(s.Due, "saga %s/%s of service %s", s.Name, s.ID, p.Name)
-			}
-		}
 	}
 	if len(p.Calls) > 0 {
 		calls, err := store.Calls(ctx, p.Name, most)
@@ -180,6 +214,29 @@ func (w *World) look(t testing.TB, p *backbone.Service, a *agenda) error {
 	return nil
 }
 
+// lookOwn looks at what a service does by itself when its time comes.
+func (w *World) lookOwn(t testing.TB, p *backbone.Service, a *agenda) error {
+	store, ctx := w.Store(), t.Context()
+	timers, after, err := store.DueTimers(ctx, p.Name, a.now, 1)
+	if err != nil {
+		return err
+	}
+	for _, timer := range timers {
+		a.note(timer.Due, "timer %s of service %s", timer.Name, p.Name)
+	}
+	if after > 0 {
+		a.note(after, "timer")
+	}
+	if len(p.Sagas) > 0 {
+		for _, s := range w.sagas(t, p.Name, backbone.SagaRunning, backbone.SagaCompensating) {
+			if s.Due > 0 {
+				a.note(s.Due, "saga %s/%s of service %s", s.Name, s.ID, p.Name)
+			}
+		}
+	}
+	return nil
+}
+
 // subscriptions names those of a service: its own, and one for each view that is not
 // kept inline.
 func subscriptions(p *backbone.Service) []string {
@@ -201,13 +258,20 @@ func (w *World) deliver(t testing.TB, l *letter) {
 	}
 	deadline := time.NewTimer(w.config.Patience)
 	defer deadline.Stop()
-	select {
-	case err := <-settled:
-		if err != nil {
-			t.Fatalf("deliver %s to %s: %v", l.Type, l.queue.spec.Name, err)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-settled:
+			if err != nil {
+				t.Fatalf("deliver %s to %s: %v", l.Type, l.queue.spec.Name, err)
+			}
+			return
+		case <-tick.C:
+			w.notPaused(t, fmt.Sprintf("%s of %s waits", l.Type, l.Source))
+		case <-deadline.C:
+			t.Fatalf("%s of %s was not handled by %s within %s", l.Type, l.Source, l.queue.spec.Name, w.config.Patience)
 		}
-	case <-deadline.C:
-		t.Fatalf("%s of %s was not handled by %s within %s", l.Type, l.Source, l.queue.spec.Name, w.config.Patience)
 	}
 }
 

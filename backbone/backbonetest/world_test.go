@@ -325,6 +325,49 @@ func TestSettleNamesWhatIsInFlight(t *testing.T) {
 	}
 }
 
+// A world that waits for a paused service says at once which one that is: also where a message is let go by hand, and where it is something that the
+// service would do by itself. Red when it waits until its patience is over, which is far longer than this takes.
+func TestSettleNamesWhatIsPaused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		hold   bool
+		paused string
+		before func(*testing.T, *backbonetest.World)
+		then   func(*testing.T, *backbonetest.World)
+	}{
+		"a message":        {false, "counts", nil, func(t *testing.T, w *backbonetest.World) { w.Do(t, collect{"A"}) }},
+		"a message let go": {true, "counts", nil, func(t *testing.T, w *backbonetest.World) { w.Do(t, collect{"A"}) }},
+		"what it does itself": {
+			false, "post", func(t *testing.T, w *backbonetest.World) { w.Do(t, handIn{"A"}) },
+			func(_ *testing.T, w *backbonetest.World) { w.Clock.Advance(time.Hour) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := backbonetest.Start(t, backbonetest.Config{
+				Parts: []*backbone.Service{post(herald{told}), counts(never)}, Hold: c.hold, Patience: 10 * time.Minute,
+			})
+			if c.before != nil {
+				c.before(t, w)
+				w.Settle(t)
+			}
+			if err := w.Runtime().Pause(t.Context(), c.paused); err != nil {
+				t.Fatal(err)
+			}
+			c.then(t, w)
+			if said := complaint(t, func(t testing.TB) { w.Settle(t) }); !strings.Contains(said, "service "+c.paused+" is paused") {
+				t.Errorf("it says %q", said)
+			}
+			if err := w.Runtime().Resume(t.Context(), c.paused); err != nil {
+				t.Fatal(err)
+			}
+			if !c.hold {
+				w.Settle(t)
+			}
+		})
+	}
+}
+
 // Each thing that a world promises to notice makes a test fail.
 func TestWorldNotices(t *testing.T) {
 	t.Parallel()

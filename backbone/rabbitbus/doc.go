@@ -17,8 +17,10 @@
 //
 // That a group is bound as it is to be is said by seals, one for each of its topics: the exchanges bound:NAME:HASH, of
 // which the hash is of all that is to be bound. A seal is bound to the exchange of its topic and deletes itself, so that it
-// goes with that exchange. Who joins and finds the queues, the marker and the seals asks for them and does nothing else,
-// which is what every process but the first does. Otherwise it takes the lock, removes the seals, binds, and makes them.
+// goes with that exchange. That a queue is the one that was made for the group is said by its mark, the exchange
+// queue:GROUP.0 and so on, which goes with the queue in the same way. Who joins and finds the queues, their marks, the
+// marker and the seals asks for them and does nothing else, which is what every process but the first does. Otherwise it
+// takes the lock, removes the seals, binds, and makes them.
 //
 // The lock is an exclusive queue, lock:..., which goes with the connection of its holder. souk.dead is an exchange and
 // a queue, a safety net only: nothing gets there unless somebody limits by a policy how often a message is delivered or
@@ -55,8 +57,9 @@
 // RabbitMQ numbers nothing and does not tell whether it still has a message. An anchor names the topic's identity, so it
 // holds for as long as topic and server are the ones that confirmed it. It does not notice messages that were lost from
 // a queue. A queue that is gone altogether is an error of Receive; the next Join makes it again and gives the topics of
-// the group another identity, so that whoever publishes goes back. That the identity is still to be given is noted before
-// the queue is made, for the case that whoever does so ends in between.
+// the group another identity, so that whoever publishes goes back. It does so too where the mark of a queue is gone: then
+// somebody has deleted the queue and made another of its name, to which nothing comes. That the identity is still to be
+// given is noted before the queue is made, for the case that whoever does so ends in between.
 //
 // # CloudEvents
 //

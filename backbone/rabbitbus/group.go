@@ -34,6 +34,8 @@ type groupInfo struct {
 	Bindings   []binding `json:"bindings"`
 	// Lost groups have lost messages, which those who publish are not told yet.
 	Lost bool `json:"lost,omitempty"`
+	// Marked groups have a mark for each queue, or are about to get them.
+	Marked bool `json:"marked,omitempty"`
 }
 
 // wanted returns the bindings that a group is to have, without double ones, in order.
@@ -58,7 +60,36 @@ func wanted(g broker.Group) []binding {
 
 // infoOf is what a group is to be.
 func infoOf(g broker.Group) groupInfo {
-	return groupInfo{Partitions: partitionsOf(g), Whole: g.Whole, Bindings: wanted(g)}
+	return groupInfo{Partitions: partitionsOf(g), Whole: g.Whole, Bindings: wanted(g), Marked: true}
+}
+
+// mark makes the marks of a group's queues: exchanges whose being there says that a queue is the very one that was made for the
+// group. A mark is bound to its queue and deletes itself, so that it goes with that queue and does not come again with another
+// one of its name. Nothing is published to it.
+func (ch *channel) mark(g broker.Group) error {
+	for p := range partitionsOf(g) {
+		queue := queueOf(g.Name, p)
+		ch.step()
+		if err := ch.ExchangeDeclare(markPrefix+queue, amqp.ExchangeDirect, true, true, true, false, nil); err != nil {
+			return err
+		}
+		ch.step()
+		if err := ch.QueueBind(queue, "", markPrefix+queue, false, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// marked fails with what the server says of the first mark that is not there.
+func (ch *channel) marked(g broker.Group) error {
+	for p := range partitionsOf(g) {
+		ch.step()
+		if err := ch.ExchangeDeclarePassive(markPrefix+queueOf(g.Name, p), amqp.ExchangeDirect, true, true, true, false, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // twins is how many messages alike a group's marker has. A program of version 0.1.0, which knows no seals, leaves one of its
@@ -128,6 +159,9 @@ func (c *Client) sealed(ctx context.Context, cn *conn, g broker.Group) (bool, er
 		if err := ch.queues(g); err != nil {
 			return err
 		}
+		if err := ch.marked(g); err != nil {
+			return err
+		}
 		n, err := ch.count(groupMarker + g.Name)
 		if alike = n == twins; err != nil || !alike {
 			return err
@@ -145,7 +179,7 @@ func (c *Client) sealed(ctx context.Context, cn *conn, g broker.Group) (bool, er
 
 // Join makes the queues of a group and binds them to the topics of its inputs; what a group was bound to before and is
 // not any more is removed. A new group cannot begin with the first message (ErrNoPast). Where queues of a group that
-// existed are gone, with what was in them, they are made again and the topics of its inputs get a new identity, so that
+// existed are gone, with what was in them, also where somebody else has made others of their names, they are made again and the topics of its inputs get a new identity, so that
 // the anchors of those who publish do not hold any more.
 func (c *Client) Join(ctx context.Context, g broker.Group) error {
 	if err := checkName("group", g.Name); err != nil {
@@ -236,9 +270,12 @@ func (c *Client) join(ctx context.Context, cn *conn, g broker.Group, told bool) 
 	if !existed && g.FromFirst {
 		return false, fmt.Errorf("rabbitmq: group %s: %w", g.Name, ErrNoPast)
 	}
-	whole := true
+	whole, marked := true, true
 	if existed {
 		if whole, err = exists(cn.do(ctx, func(ch *channel) error { return ch.queues(g) })); err != nil {
+			return false, err
+		}
+		if marked, err = exists(cn.do(ctx, func(ch *channel) error { return ch.marked(g) })); err != nil {
 			return false, err
 		}
 	}
@@ -261,7 +298,10 @@ func (c *Client) join(ctx context.Context, cn *conn, g broker.Group, told bool) 
 			return err
 		}
 		noted := slices.ContainsFunc(notes, func(n groupInfo) bool { return n.Lost })
-		lost = !told && (noted || !whole && len(notes) > 0)
+		// A group of an older program has no marks yet. Where whoever made a new one has ended before its marks were made, it counts as
+		// lost without need: what is published again then is dropped by the inboxes.
+		others := !marked && slices.ContainsFunc(notes, func(n groupInfo) bool { return n.Marked })
+		lost = !told && (noted || others || !whole && len(notes) > 0)
 		for _, n := range notes {
 			if n.Partitions != partitionsOf(g) || n.Whole != g.Whole {
 				return fmt.Errorf("rabbitmq: group %s has %d partitions (whole: %v) and is to have %d (whole: %v); a group keeps its partitions", g.Name, n.Partitions, n.Whole, partitionsOf(g), g.Whole)
@@ -290,6 +330,9 @@ func (c *Client) join(ctx context.Context, cn *conn, g broker.Group, told bool) 
 			if err := ch.declare(queueOf(g.Name, p), groupQueue()); err != nil {
 				return err
 			}
+		}
+		if err := ch.mark(g); err != nil {
+			return err
 		}
 		for _, b := range want.Bindings {
 			ch.step()

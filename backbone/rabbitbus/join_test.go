@@ -140,8 +140,8 @@ func TestGroupIsMadeOnce(t *testing.T) {
 		})
 	}
 	joining.Wait()
-	// One each: of two types, in two partitions, of two topics; and of their seals.
-	if got, _ := counter.taken(); got["queue.bind"] != 8+1 || got["exchange.bind"] != 2 {
+	// One each: of two types, in two partitions, of two topics; of the marks of two queues; and of the seals of two topics.
+	if got, _ := counter.taken(); got["queue.bind"] != 8+1+2 || got["exchange.bind"] != 2 {
 		t.Errorf("twelve made a group: %v", got)
 	}
 	if got := reaches(t, c, url, g.Name, topics, typeA, typeB); !slices.Equal(got, all(topics, typeA, typeB)) {
@@ -244,6 +244,47 @@ func TestJoinMendsWhatIsGone(t *testing.T) {
 		if got := reaches(t, c, url, g.Name, topics, typeA, typeB); !slices.Equal(got, all(topics, typeA, typeB)) {
 			t.Errorf("%s was deleted; reached it: %v", what, got)
 		}
+	}
+}
+
+// Somebody deletes queues of a group that is sealed and makes others of their names, to which nothing comes and of which nobody is told: whoever joins binds
+// them, and whoever publishes is told that what was in them is lost. A second who joins finds all in order. Red when it is asked whether queues of these
+// names are there, and not whether they are the group's.
+func TestJoinFindsQueuesThatSomebodyMadeAgain(t *testing.T) {
+	t.Parallel()
+	server := testserver.Rabbit(t)
+	url := server.URL()
+	c, topics, name := twoTopics(t, url)
+	other := connect(t, url)
+	g := ofTypes(name, topics, typeA, typeB)
+	join(t, c, g)
+	anchor := send(t, c, numbered(topics[0], 0, 0, 1))[0]
+	ch := raw(t, url)
+	queue := name + ".1"
+	if _, err := ch.QueueDelete(queue, false, false, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ch.QueueDeclare(queue, true, false, false, false, amqp.Table{
+		"x-queue-type": "quorum", "x-single-active-consumer": true, "x-overflow": "reject-publish", "x-delivery-limit": int32(1_000_000_000),
+		"x-dead-letter-exchange": "souk.dead", "x-dead-letter-strategy": "at-least-once",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	join(t, other, g)
+	if holds, err := other.Holds(t.Context(), anchor); err != nil || holds {
+		t.Errorf("who publishes is not told that a queue was lost: %v", err)
+	}
+	anchor = send(t, connect(t, url), numbered(topics[0], 0, 1, 2))[0]
+	counter := count(t, server)
+	join(t, connect(t, counter.url), g)
+	if got, _ := counter.taken(); got["queue.bind"] != 0 || got["queue.declare"] != 0 {
+		t.Errorf("a second who joins makes it once more: %v", got)
+	}
+	if holds, err := other.Holds(t.Context(), anchor); err != nil || !holds {
+		t.Errorf("a second who joins tells of another loss: %v", err)
+	}
+	if got := reaches(t, c, url, name, topics, typeA, typeB); !slices.Equal(got, all(topics, typeA, typeB)) {
+		t.Errorf("reached it: %v", got)
 	}
 }
 

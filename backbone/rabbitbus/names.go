@@ -16,6 +16,7 @@ const (
 	topicMarker  = "topic:"    // the queue that says what a topic is
 	groupMarker  = "group:"    // the queue that says what a group is bound to
 	sealPrefix   = "bound:"    // the exchanges that say that a group is bound to a topic as it is to be
+	markPrefix   = "queue:"    // the exchanges that say that a queue is the one that was made for its group
 	lockPrefix   = "lock:"
 	commandTopic = ".commands" // the end of the names of topics whose messages somebody has to take
 )

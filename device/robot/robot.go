@@ -49,7 +49,7 @@ type Config struct {
 // Line is a line of what the robots tell.
 type Line struct {
 	Robot  string `json:"robot"`
-	What   string `json:"what"` // connected, disconnected, order, picked, short, blocked, fetched, handed_in, left, vanished, back, drained, charging, charged
+	What   string `json:"what"` // connected, disconnected, not_connected, order, picked, short, blocked, fetched, handed_in, left, vanished, back, drained, charging, charged
 	Order  string `json:"order,omitempty"`
 	Update int64  `json:"update,omitempty"`
 	Stop   int64  `json:"stop,omitempty"`
@@ -181,6 +181,7 @@ type robot struct {
 	beat  time.Time // the next status
 	every time.Duration
 	moved time.Time // the next position
+	said  string    // why it is not connected, as it was told last
 }
 
 // line is a stream. told and ended are what comes from it; it is written to by its robot alone.
@@ -231,20 +232,42 @@ func (r *robot) hangUp(err error) {
 	if r.line == nil {
 		return
 	}
+	welcome := r.line.welcome
 	r.line.cancel()
 	// A stream whose sender is still waited for does not notice that it was cancelled, and so does not end.
 	_ = r.line.stream.CloseRequest() // it is over anyhow
 	<-r.line.done
 	_ = r.line.stream.CloseResponse()
 	r.line = nil
-	r.tell(Line{What: "disconnected", Error: text(err)})
+	if welcome {
+		r.said = ""
+		r.tell(Line{What: "disconnected", Error: text(err)})
+	} else {
+		r.notConnected(err)
+	}
 }
+
+// notConnected tells once why the mall does not let the robot in, however often it tries. A login that is refused is tried again as well: it may
+// be given later.
+func (r *robot) notConnected(err error) {
+	why := text(err)
+	if connect.CodeOf(err) == connect.CodeUnauthenticated {
+		why = refused
+	}
+	if why != "" && why != r.said {
+		r.said = why
+		r.tell(Line{What: "not_connected", Error: "it is not connected to " + r.Server + ", and tries again: " + why})
+	}
+}
+
+// refused says what is wrong with a login that the mall does not take. It tells nobody, so this is all that it can be.
+const refused = "the mall does not take the login: the id or the password is not that of a robot's login"
 
 func text(err error) string {
 	if err == nil {
 		return ""
 	}
-	return err.Error()
+	return link.Why(err)
 }
 
 // hear what it is told.

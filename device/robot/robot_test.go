@@ -2,6 +2,7 @@ package robot
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -172,5 +173,58 @@ func TestRobotsGo(t *testing.T) {
 		case <-limit:
 			t.Fatal("they were told to go and are there")
 		}
+	}
+}
+
+// closed lets nobody in until it is opened.
+type closed struct {
+	host
+	open  atomic.Bool
+	tries atomic.Int64
+}
+
+func (c *closed) Work(ctx context.Context, stream *connect.BidiStream[robotsv1.WorkRequest, robotsv1.WorkResponse]) error {
+	if !c.open.Load() {
+		c.tries.Add(1)
+		return connect.NewError(connect.CodeUnauthenticated, errors.New("say who you are"))
+	}
+	return c.host.Work(ctx, stream)
+}
+
+// A robot whose login is refused says so once, in words that help, however often it tries, and works when the login is given. Red when each try is told.
+func TestARefusedLoginIsToldOnce(t *testing.T) {
+	t.Parallel()
+	c := &closed{host: host{gone: make(chan struct{}, 1)}}
+	url := serve(t, c)
+	ctx, goHome := context.WithCancel(t.Context())
+	defer goHome()
+	said, ended := make(lines, 100), make(chan error, 1)
+	go func() {
+		ended <- Run(ctx, Config{Server: url, Robots: []Login{{Robot: "a", Password: "p"}}, Out: said})
+	}()
+	limit := time.After(time.Minute)
+	for c.tries.Load() < 3 {
+		select {
+		case <-limit:
+			t.Fatalf("it tried %d times", c.tries.Load())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	c.open.Store(true)
+	var told []string
+	for len(told) == 0 || !strings.Contains(told[len(told)-1], `"connected"`) {
+		select {
+		case line := <-said:
+			told = append(told, line)
+		case <-limit:
+			t.Fatalf("it was not let in: %q", told)
+		}
+	}
+	if len(told) != 2 || !strings.Contains(told[0], "not_connected") || !strings.Contains(told[0], refused) {
+		t.Errorf("it said %q", told)
+	}
+	goHome()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

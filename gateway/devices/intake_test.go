@@ -14,6 +14,7 @@ import (
 	"example.org/souk/backbone/backbonetest"
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/customers"
+	"example.org/souk/mall/depot"
 	"example.org/souk/mall/entrance"
 	"example.org/souk/mall/event"
 	"example.org/souk/mall/exitgate"
@@ -42,7 +43,7 @@ func TestWhatWasTakenInIsDecidedLater(t *testing.T) {
 	}
 	w := backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{
 		Service(g), entrance.Service(), exitgate.Service(), greeter.Service(), fastlane.Service("EUR"), inventory.Service(), logistics.Service(nil),
-		stores.Service(), customers.Service(), orders.Service(orders.Config{}), payments.Service(nil, payments.Config{}),
+		stores.Service(), customers.Service(), orders.Service(orders.Config{}), payments.Service(nil, payments.Config{}), depot.Service(depot.Config{}),
 	}})
 	g.Clock, g.Reader = w.Clock, w.Reader(ServiceName)
 	if err := g.Serve(t.Context(), w.Runtime()); err != nil {

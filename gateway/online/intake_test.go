@@ -12,6 +12,7 @@ import (
 	"example.org/souk/mall"
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/customers"
+	"example.org/souk/mall/depot"
 	"example.org/souk/mall/entrance"
 	"example.org/souk/mall/exitgate"
 	"example.org/souk/mall/fastlane"
@@ -35,7 +36,7 @@ var errAway = errors.New("nobody answers")
 func openCounter(t *testing.T) *counter {
 	c := &counter{World: backbonetest.Start(t, backbonetest.Config{Parts: []*backbone.Service{
 		online.Service(), orders.Service(orders.Config{}), stores.Service(), customers.Service(), inventory.Service(), payments.Service(nil, payments.Config{}),
-		entrance.Service(), exitgate.Service(), fastlane.Service("EUR"), logistics.Service(nil),
+		entrance.Service(), exitgate.Service(), fastlane.Service("EUR"), logistics.Service(nil), depot.Service(depot.Config{}),
 	}})}
 	c.intake = online.Intake{Local: c.Runtime(), Log: c.Reader(online.ServiceName), Owner: c}
 	c.Do(t, command.CreateStore{Store: "s", Name: "S", Location: mall.MainLocation})

@@ -171,6 +171,51 @@ func TestB11_WhoStartsABasket(t *testing.T) {
 	b.calls("customer:C2", "BasketsService/StartBasket", `{"commandId":"a","basket":"B2","customer":"C2"}`, "")
 }
 
+// A count that is not said is refused and not taken for 0, as which it travels; 0 that is said is 0. Red when what is not said is 0.
+func TestB12_ACountThatIsNotSaid(t *testing.T) {
+	t.Parallel()
+	b := begin(t)
+	b.shop()
+	b.Do(t, command.ReceiveStock{SKU: "INK", Location: "main", Quantity: 10})
+	onHand := func(want string) {
+		t.Helper()
+		answer, code := b.json("staff:anna", "InventoryService/GetLevel", `{"sku":"INK"}`)
+		if got, _ := said(answer, "level.onHand").(string); code != "" || got != want {
+			t.Errorf("%q are on hand, want %q: %s", got, want, code)
+		}
+	}
+	count := func(id, counted string) string {
+		return `{"commandId":"` + id + `","sku":"INK","reason":"counted"` + counted + `}`
+	}
+	b.calls("staff:anna", "InventoryService/CountStock", count("a", ``), "invalid_argument",
+		"InventoryService/CountStock", count("b", `,"counted":"0"`), "invalid_argument",
+		"InventoryService/CountStock", count("c", `,"counted":"3","pieces":"4"`), "invalid_argument",
+		"InventoryService/CountStock", count("d", `,"pieces":"-1"`), "invalid_argument")
+	onHand("10")
+	b.calls("staff:anna", "InventoryService/CountStock", count("e", `,"counted":"7"`), "")
+	onHand("7")
+	b.calls("staff:anna", "InventoryService/CountStock", count("f", `,"counted":"6","pieces":"6"`), "")
+	onHand("6")
+	b.calls("staff:anna", "InventoryService/CountStock", count("g", `,"pieces":"0"`), "")
+	onHand("")
+}
+
+// B12: goods that no shop sells, or has ever sold, are not taken in; what is not sold any more is, and so is what a process of the mall says. Red when any
+// SKU is taken, and when that of a removed product is not.
+func TestB12_GoodsOfAnUnknownSKU(t *testing.T) {
+	t.Parallel()
+	b := begin(t)
+	b.shop()
+	b.calls("staff:anna", "StoresService/RemoveProduct", `{"commandId":"r","product":"ink"}`, "")
+	b.calls("staff:anna", "InventoryService/ReceiveStock", `{"commandId":"a","sku":"pen","quantity":"5"}`, "invalid_argument",
+		"InventoryService/ReceiveStock", `{"commandId":"a","sku":"NOPE","quantity":"5"}`, "invalid_argument",
+		"StoresService/FindProduct", `{"skuOrName":"pen","anyOfSku":true}`, "not_found", "StoresService/FindProduct", `{"skuOrName":"INK"}`, "not_found")
+	b.calls("staff:anna", "InventoryService/ReceiveStock", `{"commandId":"b","sku":"PEN","quantity":"5"}`, "")
+	b.calls("staff:anna", "InventoryService/ReceiveStock", `{"commandId":"c","sku":"INK","quantity":"5"}`, "")
+	b.calls("customer:C1", "StoresService/FindProduct", `{"skuOrName":"INK","anyOfSku":true}`, "")
+	b.calls("process:logistics", "InventoryService/ReceiveStock", `{"commandId":"d","sku":"NOPE","quantity":"5"}`, "")
+}
+
 // What is read of shops, barcodes and prices.
 func TestCatalogueOverTheWire(t *testing.T) {
 	t.Parallel()

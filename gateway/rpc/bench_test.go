@@ -83,6 +83,11 @@ func (s shelf) Product(ctx context.Context, id string) (mall.Item, bool, error) 
 	return mall.Item{Product: id, SKU: p.SKU, Name: p.Name, Price: p.Price}, found && p.Orderable, err
 }
 
+func (s shelf) Known(ctx context.Context, sku string) (bool, error) {
+	_, known, err := stores.OfSKU(ctx, s.stores, sku)
+	return known, err
+}
+
 // people says who may buy, as the customers service knows it.
 type people struct{ customers *backbone.Reader }
 

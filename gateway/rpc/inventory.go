@@ -9,6 +9,7 @@ import (
 
 	soukv1 "example.org/souk/api/gen/souk/v1"
 	"example.org/souk/api/gen/souk/v1/soukv1connect"
+	"example.org/souk/backbone"
 	"example.org/souk/mall/command"
 	"example.org/souk/mall/inventory"
 )
@@ -33,8 +34,28 @@ func serveInventory(s *server, o ...connect.HandlerOption) (string, http.Handler
 }
 
 func (h inventoryFace) ReceiveStock(ctx context.Context, r *connect.Request[soukv1.ReceiveStockRequest]) (*connect.Response[soukv1.ReceiveStockResponse], error) {
+	if err := h.known(ctx, r.Msg.GetSku()); err != nil {
+		return nil, err
+	}
 	a, err := h.do(ctx, r.Msg, command.ReceiveStock{SKU: r.Msg.GetSku(), Location: location(r.Msg.GetLocation()), Quantity: r.Msg.GetQuantity()})
 	return done(&soukv1.ReceiveStockResponse{Answer: a}, err)
+}
+
+// known refuses a SKU that no product has or had, unless a process of the mall says it: goods of it would lie there, and nobody could order them.
+func (h inventoryFace) known(ctx context.Context, sku string) error {
+	if err := validID("sku", sku); err != nil || visitOf(ctx).caller.Kind == Process {
+		return err
+	}
+	if h.Catalogue == nil {
+		return backbone.ErrUnavailable
+	}
+	switch known, err := h.Catalogue.Known(ctx, sku); {
+	case err != nil:
+		return unread(err)
+	case !known:
+		return wrong("sku", "must be that of a product: no shop sells it, or has ever sold it")
+	}
+	return nil
 }
 
 func (h inventoryFace) AdjustStock(ctx context.Context, r *connect.Request[soukv1.AdjustStockRequest]) (*connect.Response[soukv1.AdjustStockResponse], error) {
@@ -43,10 +64,27 @@ func (h inventoryFace) AdjustStock(ctx context.Context, r *connect.Request[soukv
 }
 
 func (h inventoryFace) CountStock(ctx context.Context, r *connect.Request[soukv1.CountStockRequest]) (*connect.Response[soukv1.CountStockResponse], error) {
+	counted, err := countedIn(r.Msg)
+	if err != nil {
+		return nil, err
+	}
 	a, err := h.do(ctx, r.Msg, command.CountStock{
-		SKU: r.Msg.GetSku(), Location: location(r.Msg.GetLocation()), Counted: r.Msg.GetCounted(), Reason: r.Msg.GetReason(),
+		SKU: r.Msg.GetSku(), Location: location(r.Msg.GetLocation()), Counted: counted, Reason: r.Msg.GetReason(),
 	})
 	return done(&soukv1.CountStockResponse{Answer: a}, err)
+}
+
+// countedIn returns how many pieces somebody counted. Where that is not said it is refused: they are not 0.
+func countedIn(m *soukv1.CountStockRequest) (int64, error) {
+	switch said := m.GetCounted(); {
+	case m.Pieces == nil && said == 0:
+		return 0, wrong("counted", "must be said; that there are none is said by pieces, which is 0 then")
+	case m.Pieces == nil:
+		return said, nil
+	case said != 0 && said != m.GetPieces():
+		return 0, wrong("pieces", "must be what counted is, where both are said")
+	}
+	return m.GetPieces(), nil
 }
 
 func (h inventoryFace) SetThreshold(ctx context.Context, r *connect.Request[soukv1.SetThresholdRequest]) (*connect.Response[soukv1.SetThresholdResponse], error) {

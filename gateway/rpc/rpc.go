@@ -37,6 +37,8 @@ type Commands interface {
 type Catalogue interface {
 	// Product returns false for what nobody sells. Quantity of the item is not set.
 	Product(ctx context.Context, id string) (mall.Item, bool, error)
+	// Known reports whether a SKU is a product's, or was before that was removed.
+	Known(ctx context.Context, sku string) (bool, error)
 }
 
 // Keys seals what names a person, and lends keys to the mall's other processes. *backbone.Keys is one.
@@ -68,7 +70,7 @@ type Config struct {
 	// Changed tells when a service's log has grown; see backbone.Runtime.Changed.
 	Changed func(service string) (<-chan struct{}, func())
 	Control Control
-	// Catalogue prices the orders of callers that are no processes. Without one they cannot place any here.
+	// Catalogue prices the orders of callers that are no processes, and knows which goods they may take in. Without one they can do neither here.
 	Catalogue Catalogue
 	// Baskets fills in what commands about baskets say, where their service runs.
 	Baskets baskets.Border

@@ -150,7 +150,11 @@ func (h storesFace) FindProduct(ctx context.Context, r *connect.Request[soukv1.F
 	if err := shortText("skuOrName", r.Msg.GetSkuOrName()); err != nil {
 		return nil, err
 	}
-	p, found, err := stores.Find(ctx, h.Reader("stores"), r.Msg.GetSkuOrName())
+	find := stores.Find
+	if r.Msg.GetAnyOfSku() {
+		find = stores.OfSKU
+	}
+	p, found, err := find(ctx, h.Reader("stores"), r.Msg.GetSkuOrName())
 	if err == nil && !found {
 		return nil, ErrNotFound
 	}

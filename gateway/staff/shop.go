@@ -108,6 +108,10 @@ func (g *Gateway) changeStock(w http.ResponseWriter, r *door.Request, verb strin
 	return answerOne(w, "sku", level, true, err)
 }
 
+// errUnsold is for goods of which nobody would ever hear again: a SKU is easily mistyped, or taken for the product's id.
+var errUnsold = door.NewProblem(http.StatusNotFound, "sku_unknown", "No shop sells, or has ever sold, a product with this SKU. Nothing was taken in.")
+
+// receiveStock takes goods in of what is sold, or was: what is left of it may still come.
 func (g *Gateway) receiveStock(w http.ResponseWriter, r *door.Request) error {
 	sku, err := idIn(r, "sku")
 	if err != nil {
@@ -116,6 +120,12 @@ func (g *Gateway) receiveStock(w http.ResponseWriter, r *door.Request) error {
 	c := command.ReceiveStock{SKU: sku, Location: mall.MainLocation}
 	if err := (form{"location": &c.Location, "quantity": &c.Quantity}).read(r.Body); err != nil {
 		return err
+	}
+	switch known, err := g.Catalogue.Known(r.Context(), sku); {
+	case err != nil:
+		return unavailable(err)
+	case !known:
+		return errUnsold
 	}
 	return g.changeStock(w, r, "receive", c, sku, c.Location)
 }

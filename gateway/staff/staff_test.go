@@ -189,6 +189,10 @@ func (s *shop) Find(_ context.Context, text string) (mall.Item, bool, error) {
 	return mall.Item{}, false, s.broken
 }
 
+func (s *shop) Known(_ context.Context, sku string) (bool, error) {
+	return sku == "SKU_1" || sku == "SKU_2", s.broken
+}
+
 func (s *shop) Levels(ctx context.Context, afterSKU, _ string, _ int) (list []staff.Level, err error) {
 	for _, sku := range []string{"SKU_1", "SKU_2"} {
 		l, err := s.Level(ctx, sku, mall.MainLocation)
@@ -564,6 +568,10 @@ func TestB12_ProblemsAreTold(t *testing.T) {
 	m := w.manager("s")
 	for _, path := range []string{"/staff/orders/nope", "/staff/payments/nope", "/staff/invoices/nope", "/staff/approvals/nope", "/staff/orders/a b"} {
 		w.refused(404, "not_found", m, "GET", strings.ReplaceAll(path, " ", "%20"), "")
+	}
+	w.refused(404, "sku_unknown", w.clerk("c"), "POST", "/staff/stock/SKU_9/receive", `{"quantity":1}`)
+	if l := w.must(200, m, "GET", "/staff/stock/SKU_9", ""); l["onHand"] != 0.0 {
+		t.Errorf("goods that nobody sells were taken in: %v", l)
 	}
 	for _, c := range [][2]string{
 		{"/staff/stock/SKU_1/receive", `{"quantity":0}`},

@@ -20,6 +20,8 @@ import (
 type Catalogue interface {
 	// Find returns what can be ordered now under a SKU, a barcode or a name; false where nothing can. How many pieces is not set.
 	Find(ctx context.Context, text string) (mall.Item, bool, error)
+	// Known reports whether a SKU is a product's, or was before that was removed.
+	Known(ctx context.Context, sku string) (bool, error)
 }
 
 // draft is what somebody would send instead of what was not found. It stands in the address of the page and nowhere else, so it is nothing

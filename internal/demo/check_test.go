@@ -2,11 +2,13 @@ package demo
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
 	"example.org/souk/backbone"
+	"example.org/souk/mall"
 	"example.org/souk/mall/event"
 	"example.org/souk/mall/inventory"
 	"example.org/souk/mall/orders"
@@ -136,5 +138,62 @@ func TestStockIsAsTheStatusWants(t *testing.T) {
 		if got := mustHave(c.order, 3); got != c.want {
 			t.Errorf("%s must have %+v", c.order.Shown(), got)
 		}
+	}
+}
+
+// What a payment paid of an invoice that is not bound to its order counts as taken, and the payment must have it. Red when such invoices are not
+// reckoned, and when it is not asked what the payment has.
+func TestInvoicesPaidByPaymentsAreReckoned(t *testing.T) {
+	t.Parallel()
+	eur := func(n int64) mall.Money { return mall.Money{Amount: n, Currency: "EUR"} }
+	begin := []backbone.Event{
+		event.OrderPlaced{Order: "o", Total: eur(10)},
+		event.InvoiceCreated{Invoice: "o", Order: "o", Amount: eur(10)},
+		event.PaymentAuthorized{Payment: "p", Amount: eur(10)},
+	}
+	bound, paid := event.PaymentConfirmed{Payment: "p", Order: "o"}, event.InvoicePaid{Invoice: "o", Order: "o", Amount: eur(10), Payment: "p"}
+	says := event.OrderPaid{Order: "o", Amount: eur(10), Payment: "p"}
+	captured := func(order string, n int64) event.PaymentCaptured {
+		return event.PaymentCaptured{Payment: "p", Order: order, Amount: eur(n)}
+	}
+	returned := []backbone.Event{event.InvoiceRefunded{Invoice: "o", Order: "o", Amount: eur(10), Payment: "p"}, event.PaymentRefunded{Payment: "p", Amount: eur(10)}}
+	for name, c := range map[string]struct {
+		events []backbone.Event
+		status orders.Status
+		wrong  string // what is told; "" for nothing
+	}{
+		"captured before":                 {[]backbone.Event{captured("", 10), paid, says}, orders.Completed, ""},
+		"the order's own":                 {[]backbone.Event{bound, captured("o", 10), paid, says}, orders.Completed, ""},
+		"undone, and given back":          {append([]backbone.Event{captured("", 10), paid}, returned...), orders.Canceled, ""},
+		"undone, and kept":                {[]backbone.Event{captured("", 10), paid}, orders.Canceled, "10 was taken, 0 given back"},
+		"undone, and only said":           {[]backbone.Event{captured("", 10), paid, returned[0]}, orders.Canceled, "was to give 10 of it back"},
+		"never captured":                  {[]backbone.Event{paid, says}, orders.Completed, "paid invoices over 10"},
+		"captured too little":             {[]backbone.Event{captured("", 9), paid, says}, orders.Completed, "paid invoices over 10"},
+		"another order's":                 {[]backbone.Event{event.PaymentConfirmed{Payment: "p", Order: "q"}, captured("q", 10), paid, says}, orders.Completed, "paid invoices over 10"},
+		"the order says another sum":      {[]backbone.Event{captured("", 10), paid, event.OrderPaid{Order: "o", Amount: eur(9)}}, orders.Completed, "says that 9 was paid, and 10 was taken"},
+		"completed, and nothing was paid": {[]backbone.Event{captured("", 10)}, orders.Completed, `is "open"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLedger()
+			for _, e := range append(append([]backbone.Event{}, begin...), c.events...) {
+				data, err := json.Marshal(e)
+				if err != nil {
+					t.Fatal(err)
+				}
+				m := &backbone.Message{Type: e.EventType(), Data: data}
+				if err := errors.Join(l.takeOrders(m), l.takePayments(m)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			check := &checker{books: l, state: map[string]orders.Order{"o": {Status: c.status}, "q": {Status: orders.Ready}}}
+			l.orders["q"], l.invoices["q"] = &deal{taken: 10, paid: 10, total: 10}, &invoice{1, "paid", 10}
+			if err := check.invoices(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if told := strings.Join(check.found.Broken, "\n"); c.wrong == "" && told != "" || !strings.Contains(told, c.wrong) {
+				t.Fatalf("told: %q", told)
+			}
+		})
 	}
 }

@@ -16,7 +16,7 @@ import (
 // share is what an order has of the stock of a SKU at a location.
 type share struct{ Held, Committed int64 }
 
-// load is what somebody left with of the stock of a SKU at a location.
+// load is what somebody left with of the stock of a SKU at a location, or what an order that was undone did not find of it.
 type load struct {
 	all     int64 // as the gate or the depot says
 	unfound int64 // of it, as the depot says: it never was there
@@ -66,6 +66,15 @@ func (s *stockroom) leaves(who, location string, lines, unfound []mall.Line) {
 		s.load(who, mall.StockID(l.SKU, location)).unfound += l.Quantity
 	}
 }
+
+// lacks takes in what was not found for an order that was undone: nobody left with it, and it does not come back either.
+func (s *stockroom) lacks(order string, unfound mall.Line) {
+	l := s.load(whose(order, ""), mall.StockID(unfound.SKU, mall.MainLocation))
+	l.all, l.unfound = l.all+unfound.Quantity, l.unfound+unfound.Quantity
+}
+
+// undone tells whether the goods of an order in this status have come back, as far as there were any.
+func undone(s orders.Status) bool { return s == orders.Canceled || s == orders.Expired }
 
 // What the stockroom and the logistics department must say alike.
 const (
@@ -123,8 +132,8 @@ func (s *stockroom) take(m *backbone.Message) error {
 	return nil
 }
 
-// goods: what is held and committed is so for orders that are open, what left with visitors and customers is off the books and was issued once, and what
-// came in is what was bought: of each SKU at each location.
+// goods: what is held and committed is so for orders that are open, what left with visitors and customers is off the books and was issued once, what was
+// not found for an order is a discrepancy once the order is over, however it ended, and what came in is what was bought: of each SKU at each location.
 func (c *checker) goods(ctx context.Context) error {
 	s := &stockroom{
 		has: map[string]map[string]share{}, loads: map[string]map[string]*load{}, left: map[string]int{}, issues: map[string]int{}, of: map[string]string{},
@@ -135,6 +144,11 @@ func (c *checker) goods(ctx context.Context) error {
 		events(ctx, c, "exitgate", func(e event.CustomerDeparted) { s.leaves(whose("", e.Visit), e.Location, e.Lines, nil) }),
 		events(ctx, c, "orders", func(e event.OrderCollected) {
 			s.leaves(whose(e.Order, ""), mall.MainLocation, slices.Concat(e.Lines, e.Also), e.Missing)
+		}),
+		events(ctx, c, "depot", func(e event.StopShort) {
+			if undone(c.state[e.Order].Status) {
+				s.lacks(e.Order, mall.Line{SKU: e.SKU, Quantity: e.Wanted - e.Picked})
+			}
 		}),
 		events(ctx, c, "logistics", func(e event.PurchaseProposed) {
 			bought = append(bought, fmt.Sprintf(goodsWanted, e.Quantity, mall.StockID(e.SKU, e.Location), e.Purchase))

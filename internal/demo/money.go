@@ -30,6 +30,21 @@ type invoice struct {
 	amount int64
 }
 
+// settlement is what a payment paid of an invoice, and what it was to give back of that.
+type settlement struct {
+	payment    string
+	paid, back int64
+}
+
+// settled returns that of an order whose invoice was paid by a payment which is not the order's own. What that one came to stands with it.
+func (l *ledger) settled(order string) settlement {
+	s := l.settlements[order]
+	if s == nil || l.accounts[s.payment] != nil && l.accounts[s.payment].order == order {
+		return settlement{}
+	}
+	return *s
+}
+
 // account returns that of a payment, which the first event of it begins.
 func (l *ledger) account(payment string) *account {
 	if l.accounts[payment] == nil {
@@ -98,6 +113,12 @@ func (l *ledger) takeInvoice(m *backbone.Message) error {
 		i.status, i.amount = status, amount.Amount
 		return i
 	}
+	settles := func(order, payment string) *settlement {
+		if l.settlements[order] == nil {
+			l.settlements[order] = &settlement{payment: payment}
+		}
+		return l.settlements[order]
+	}
 	switch m.Type {
 	case event.InvoiceCreatedV1:
 		return booked(m, func(e event.InvoiceCreated) { say(e.Order, "open", e.Amount).made++ })
@@ -110,12 +131,16 @@ func (l *ledger) takeInvoice(m *backbone.Message) error {
 			say(e.Order, "paid", e.Amount)
 			if e.Payment == "" {
 				l.move(e.Amount, payments.Customers, payments.Till)
+			} else {
+				settles(e.Order, e.Payment).paid += e.Amount.Amount
 			}
 		})
 	case event.InvoiceRefundedV1:
 		return booked(m, func(e event.InvoiceRefunded) {
 			if e.Payment == "" {
 				l.move(e.Amount, payments.Till, payments.Customers)
+			} else {
+				settles(e.Order, e.Payment).back += e.Amount.Amount
 			}
 		})
 	}
@@ -262,7 +287,8 @@ func (c *checker) balance(ctx context.Context, l *ledger) error {
 }
 
 // invoices: an order has one invoice at most. One that is ready was asked for what it costs or is paid, one that is completed is paid, and of one that
-// ended otherwise nothing is asked any more and nothing was kept. Nothing is set aside for an order that has ended.
+// ended otherwise nothing is asked any more and nothing was kept. Nothing is set aside for an order that has ended. A payment that paid invoices has
+// what they are over, and has given back what they were to have back.
 func (c *checker) invoices(ctx context.Context) error {
 	l, err := c.reckon(ctx)
 	if err != nil {
@@ -275,8 +301,9 @@ func (c *checker) invoices(ctx context.Context) error {
 	}
 	paid := 0
 	for id, o := range c.state {
-		d, i := of(l.orders, id), l.invoiceOf(id)
-		if !squared(o.Status, d, i) {
+		d, i, s := *of(l.orders, id), l.invoiceOf(id), l.settled(id)
+		d.taken, d.back = d.taken+s.paid, d.back+s.back
+		if !squared(o.Status, &d, i) {
 			c.broken("order %s is %s and costs %d: %d was taken, %d given back, and its invoice over %d is %q", id, o.Status, d.total, d.taken, d.back, i.amount, i.status)
 		}
 		if (o.Status == orders.Ready || o.Status == orders.Completed) && d.paid != d.taken {
@@ -291,8 +318,28 @@ func (c *checker) invoices(ctx context.Context) error {
 			c.broken("of payment %s %d is set aside for order %s, which is %q", id, a.aside(), a.order, o.Status)
 		}
 	}
+	c.settlements(l)
 	c.looked("%d invoices, one an order at most; %d completed orders are paid to their sum, and nothing is kept of those that were undone", len(l.invoices), paid)
 	return nil
+}
+
+// settlements compares what payments paid of invoices with what they have.
+func (c *checker) settlements(l *ledger) {
+	by := map[string]settlement{}
+	for order := range l.settlements {
+		if s := l.settled(order); s != (settlement{}) {
+			by[s.payment] = settlement{s.payment, by[s.payment].paid + s.paid, by[s.payment].back + s.back}
+		}
+	}
+	for id, s := range by {
+		a := account{}
+		if l.accounts[id] != nil {
+			a = *l.accounts[id]
+		}
+		if a.order != "" || a.charged != 0 || a.captured < s.paid || a.back < s.back {
+			c.broken("payment %s, which is %+v, paid invoices over %d, and was to give %d of it back", id, a, s.paid, s.back)
+		}
+	}
 }
 
 // squared tells whether the money of an order is as its status wants it. What was given back by hand leaves less than the order costs.

@@ -55,6 +55,16 @@ type ledger struct {
 	accounts map[string]*account         // by payment
 	invoices map[string]*invoice         // by order
 	balances map[string]map[string]int64 // by currency and account
+
+	settlements map[string]*settlement // by order
+}
+
+func newLedger() *ledger {
+	return &ledger{
+		orders: map[string]*deal{}, visits: map[string]*deal{}, stores: map[string]string{}, bag: map[string]string{}, number: map[string]int64{},
+		took: map[string][]time.Duration{}, accounts: map[string]*account{}, invoices: map[string]*invoice{}, balances: map[string]map[string]int64{},
+		settlements: map[string]*settlement{},
+	}
 }
 
 // look reads the logs. Orders and visits come first, since the others speak of them.
@@ -191,10 +201,7 @@ func (c *checker) reckon(ctx context.Context) (*ledger, error) {
 	if c.books != nil {
 		return c.books, nil
 	}
-	l := &ledger{
-		orders: map[string]*deal{}, visits: map[string]*deal{}, stores: map[string]string{}, bag: map[string]string{}, number: map[string]int64{},
-		took: map[string][]time.Duration{}, accounts: map[string]*account{}, invoices: map[string]*invoice{}, balances: map[string]map[string]int64{},
-	}
+	l := newLedger()
 	if err := l.look(ctx, c); err != nil {
 		return nil, err
 	}

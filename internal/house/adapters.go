@@ -69,6 +69,12 @@ func (c catalogue) Product(ctx context.Context, id string) (online.Product, bool
 	return online.Product{SKU: p.SKU, Name: p.Name, Price: p.Price}, true, nil
 }
 
+// Known reports whether a SKU is a product's, or was.
+func (c catalogue) Known(ctx context.Context, sku string) (bool, error) {
+	_, known, err := stores.OfSKU(ctx, c.stores, sku)
+	return known, err
+}
+
 // people says who may buy.
 type people struct{ customers *backbone.Reader }
 

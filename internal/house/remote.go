@@ -77,6 +77,12 @@ func (e elsewhere) Find(ctx context.Context, skuOrName string) (mall.Item, bool,
 	return mall.Item{Product: p.GetProduct(), SKU: p.GetSku(), Name: p.GetName(), Price: money(p.GetPrice())}, true, nil
 }
 
+// Known asks whether a SKU is a product's, or was.
+func (e elsewhere) Known(ctx context.Context, sku string) (bool, error) {
+	_, err := e.stores().FindProduct(ctx, connect.NewRequest(&soukv1.FindProductRequest{SkuOrName: sku, AnyOfSku: true}))
+	return found(err)
+}
+
 // MayBuy implements baskets.Customers.
 func (e elsewhere) MayBuy(ctx context.Context, customer string) (bool, error) {
 	r, err := e.customers().GetCustomer(ctx, connect.NewRequest(&soukv1.GetCustomerRequest{Customer: customer}))

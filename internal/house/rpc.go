@@ -87,6 +87,12 @@ func (h *House) prices() rpc.Catalogue {
 	return priced{elsewhere{h.peers.Client()}}
 }
 
+// wanted is a catalogue that knows SKUs as well.
+type wanted interface {
+	online.Catalogue
+	Known(ctx context.Context, sku string) (bool, error)
+}
+
 // Baskets fills in what commands about baskets say of customers and products. Where the service of customers runs elsewhere, that
 // process is asked about those whom baskets has not heard of; the command line reads its database itself.
 func (h *House) Baskets() baskets.Border {
@@ -98,10 +104,10 @@ func (h *House) Baskets() baskets.Border {
 }
 
 // priced shows the application services what can be ordered.
-type priced struct{ online.Catalogue }
+type priced struct{ wanted }
 
 // Product implements rpc.Catalogue.
 func (c priced) Product(ctx context.Context, id string) (mall.Item, bool, error) {
-	p, ok, err := c.Catalogue.Product(ctx, id)
+	p, ok, err := c.wanted.Product(ctx, id)
 	return mall.Item{Product: id, SKU: p.SKU, Name: p.Name, Price: p.Price}, ok, err
 }

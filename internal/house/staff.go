@@ -65,6 +65,12 @@ func (f floor) Find(ctx context.Context, text string) (mall.Item, bool, error) {
 	return mall.Item{Product: p.Product, SKU: p.SKU, Name: p.Name, Price: p.Price, Store: p.Store}, found, err
 }
 
+// Known implements staff.Catalogue.
+func (f floor) Known(ctx context.Context, sku string) (bool, error) {
+	_, known, err := stores.OfSKU(ctx, f.h.Reader("stores"), sku)
+	return known, err
+}
+
 // Levels implements staff.Stock.
 func (f floor) Levels(ctx context.Context, afterSKU, afterLocation string, limit int) ([]staff.Level, error) {
 	list, err := inventory.List(ctx, f.h.Reader("inventory"), afterSKU, afterLocation, limit)

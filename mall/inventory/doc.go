@@ -8,11 +8,12 @@
 // transaction. The view stock, inline, shows the levels.
 //
 // Handles: ReceiveStock, AdjustStock, CountStock, SetThreshold; IssueStock, IssueReservedStock; ReserveStock, CommitStock, ReleaseStock, ExpireReservation; its
-// own ResumeBackorders, TakeDelivery and ForgetPurchase.
+// own ResumeBackorders, TakeDelivery, ForgetPurchase and NoteShort.
 //
 // Subscribes: to stores.RestockThresholdSet, which says below which level how many pieces are ordered. What a product is
 // called and what it costs stays outside: inventory hears of no name, no address and no price. To exitgate.CustomerDeparted,
-// whose goods are issued, and to logistics.GoodsReceived and PurchaseCanceled.
+// whose goods are issued, to logistics.GoodsReceived and PurchaseCanceled, and to depot.StopShort, which says what of an order was
+// not found.
 //
 // Refuses: insufficient_stock (with the event StockRejected as data), reservation_over (released or expired before: also
 // what a late ReserveStock meets after its ReleaseStock), not_reserved, other_lines, below_promised.
@@ -24,6 +25,9 @@
 // Public events on a SKU's stream are few, since every order would add to them: holding, committing and releasing tell it on the
 // reservation's stream, and the SKU keeps a private StockShifted. InventoryUpdated follows what changes what is on hand:
 // deliveries, corrections and visitors.
+//
+// What was not found when it was picked stays promised to its order, since the order may still be collected without it. It does not
+// come back with an order that is undone: then it is a discrepancy and off the books, as when the rest is collected.
 //
 // What visitors walk out with is booked once for each visit, as far as it is available; the rest is a discrepancy. More is
 // needed when what is on hand and on order falls below the threshold. On order is what was asked for and has neither come nor

@@ -124,6 +124,10 @@ func collectOf(order string, l, missing, also []mall.Line) command.IssueReserved
 	return command.IssueReservedStock{Order: order, Location: "main", Lines: l, Missing: missing, Also: also}
 }
 
+func shortOf(order, sku string, n int64) NoteShort {
+	return NoteShort{Order: order, Location: "main", SKU: sku, Quantity: n}
+}
+
 func countOf(sku string, counted int64) command.CountStock {
 	return command.CountStock{SKU: sku, Location: "main", Counted: counted, Reason: "counted"}
 }
@@ -206,6 +210,61 @@ func TestCollected(t *testing.T) {
 			t.Errorf("released: %v", err)
 		}
 	})
+}
+
+// E7: what was not found when it was picked does not come back with an order that is undone, whichever is heard of first. It is a
+// discrepancy, once, and nothing goes below what others have. Red when everything that was committed is available again.
+func TestE7_WhatWasNotFoundDoesNotComeBack(t *testing.T) {
+	t.Parallel()
+	l := lines("ink", 2, "pen", 3)
+	short, released := shortOf("o1", "pen", 2), releaseOf("o1", l)
+	held := []backbone.Command{receiveOf("ink", 10), receiveOf("pen", 5), reserveOf("o1", l)}
+	committed := append(slices.Clone(held), commitOf("o1", l))
+	for name, c := range map[string]struct {
+		commands []backbone.Command
+		pen      [3]int64
+		missed   int64 // how much of it is a discrepancy
+	}{
+		"short, then undone":             {append(slices.Clone(committed), short, released, released), [3]int64{3, 0, 0}, 2},
+		"undone, then short":             {append(slices.Clone(committed), released, short), [3]int64{3, 0, 0}, 2},
+		"short before it was committed":  {append(slices.Clone(held), short, commitOf("o1", l), released), [3]int64{3, 0, 0}, 2},
+		"short twice":                    {append(slices.Clone(committed), shortOf("o1", "pen", 1), shortOf("o1", "pen", 2), released), [3]int64{2, 0, 0}, 3},
+		"short, and its time is over":    {append(slices.Clone(held), short, expireOf("o1", l), released), [3]int64{3, 0, 0}, 2},
+		"short, and nothing is over yet": {append(slices.Clone(committed), short), [3]int64{5, 0, 3}, 0},
+		"short, and collected": {
+			append(slices.Clone(committed), short, collectOf("o1", l, lines("pen", 2), nil), shortOf("o1", "pen", 2)), [3]int64{2, 0, 0}, 2,
+		},
+		"undone, promised to another, then short": {append(slices.Clone(committed), released, reserveOf("o2", lines("pen", 4)), short), [3]int64{4, 4, 0}, 2},
+		"never asked for":                         {append(slices.Clone(held), shortOf("o2", "pen", 2)), [3]int64{5, 3, 0}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDepot(t).must(c.commands...)
+			var missed int64
+			for _, e := range d.histories["stock/"+mall.StockID("pen", mall.MainLocation)] {
+				if e, ok := e.(event.StockDiscrepancy); ok {
+					missed += e.Quantity
+				}
+			}
+			if pen := d.levels("pen"); pen != c.pen || missed != c.missed {
+				t.Errorf("pen %v, %d missed; want %v, %d", pen, missed, c.pen, c.missed)
+			}
+		})
+	}
+}
+
+// Who waits for goods is not given those that nobody found, and more is asked for where they leave too little.
+func TestWhatWasNotFoundIsNotHandedOn(t *testing.T) {
+	t.Parallel()
+	l := lines("pen", 3)
+	d := newDepot(t).must(receiveOf("pen", 3), command.SetThreshold{SKU: "pen", Location: "main", Threshold: 3, Quantity: 5}, reserveOf("o1", l), commitOf("o1", l), waitFor("o2", lines("pen", 2)), shortOf("o1", "pen", 2))
+	events, err := d.do(releaseOf("o1", l))
+	if err != nil || !slices.ContainsFunc(events, func(e backbone.Event) bool { return e.EventType() == event.RestockNeededV1 }) {
+		t.Errorf("undone: %+v, %v", events, err)
+	}
+	if pen := d.levels("pen"); pen != [3]int64{1, 0, 0} {
+		t.Errorf("pen %v", pen)
+	}
 }
 
 // A count says what is there, promised pieces included, and cannot take away what is promised.
@@ -600,6 +659,10 @@ func TestPolicies(t *testing.T) {
 		{
 			"a product with a threshold", adoptThreshold(event.RestockThresholdSet{SKU: "pen", Location: "main", Threshold: 5, Quantity: 20}, backbone.Meta{}),
 			[]backbone.Effect{backbone.Send(command.SetThreshold{SKU: "pen", Location: "main", Threshold: 5, Quantity: 20})},
+		},
+		{
+			"a stop that was short", noteWhenShort(event.StopShort{Order: "o1", SKU: "pen", Wanted: 3, Picked: 1}, backbone.Meta{}),
+			[]backbone.Effect{backbone.Send(shortOf("o1", "pen", 2))},
 		},
 	} {
 		if !reflect.DeepEqual(c.got, c.want) {

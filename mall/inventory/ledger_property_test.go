@@ -33,6 +33,7 @@ func (add) Stream() string      { return "P" }
 // others own the further events that inventory takes.
 func others() []*backbone.Service {
 	return []*backbone.Service{
+		{Name: "depot", Publishes: []backbone.Event{event.StopShort{}}},
 		{Name: "exitgate", Publishes: []backbone.Event{event.CustomerDeparted{}}},
 		{Name: "logistics", Publishes: []backbone.Event{event.GoodsReceived{}, event.PurchaseCanceled{}}},
 	}
@@ -68,6 +69,7 @@ func TestRunningLedgerIsTheReplayedOne(t *testing.T) {
 			c := rapid.SampledFrom([]backbone.Command{
 				receiveOf(s, n), receiveOf(s, n), adjustOf(s, -n), reserve, wait, commitOf(o, of[o]), releaseOf(o, of[o]), expireOf(o, of[o]),
 				collectOf(o, of[o], nil, nil), collectOf(o, of[o], lines(of[o][0].SKU, 1), lines(s, int(n))), countOf(s, n),
+				shortOf(o, s, n),
 			}).Draw(rt, "command")
 			_, refused := d.do(c)
 			a, err := w.Runtime().Do(t.Context(), c)

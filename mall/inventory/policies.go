@@ -62,3 +62,8 @@ func takeWhenReceived(e event.GoodsReceived, _ backbone.Meta) []backbone.Effect 
 func forgetWhenCanceled(e event.PurchaseCanceled, _ backbone.Meta) []backbone.Effect {
 	return []backbone.Effect{backbone.Send(ForgetPurchase{SKU: e.SKU, Location: e.Location, Purchase: e.Purchase, Open: e.Open})}
 }
+
+// noteWhenShort hears of the robot itself what is not there: whoever undoes the order need not know. What the depot fetches lies in the mall.
+func noteWhenShort(e event.StopShort, _ backbone.Meta) []backbone.Effect {
+	return []backbone.Effect{backbone.Send(NoteShort{Order: e.Order, Location: mall.MainLocation, SKU: e.SKU, Quantity: e.Wanted - e.Picked})}
+}

@@ -39,6 +39,7 @@ type reservation struct {
 	Lines    []mall.Line
 	Expires  int64
 	Short    event.StockRejected // why it was rejected
+	Unfound  []mall.Line         // of the lines: nobody found them when they were picked
 }
 
 var reservations = &backbone.Aggregate[reservation]{
@@ -46,7 +47,7 @@ var reservations = &backbone.Aggregate[reservation]{
 	Public: []backbone.Event{
 		event.StockReserved{}, event.StockRejected{}, event.StockCommitted{}, event.StockReleased{}, event.ReservationExpired{},
 	},
-	Private: []backbone.Event{StockRequested{}, ReservationClosed{}, ReservationIssued{}},
+	Private: []backbone.Event{StockRequested{}, ReservationClosed{}, ReservationIssued{}, ShortNoted{}},
 	Evolve:  evolveReservation,
 }
 
@@ -67,6 +68,8 @@ func evolveReservation(s reservation, e backbone.Event) reservation {
 		s.Phase = expired
 	case ReservationIssued:
 		s.Phase = issued
+	case ShortNoted:
+		s.Unfound = mall.AddLines(s.Unfound, []mall.Line{{SKU: e.SKU, Quantity: e.Quantity}})
 	case event.StockReleased, ReservationClosed:
 		return reservation{Phase: over}
 	}
@@ -79,6 +82,7 @@ type claim struct {
 	order    string
 	location string
 	lines    []mall.Line
+	unfound  []mall.Line // of the lines: what does not come back with the rest
 	appends  []backbone.Append
 }
 
@@ -216,6 +220,7 @@ func releaseStreams(c command.ReleaseStock) []backbone.Ref {
 
 func release(l backbone.Loaded, cmd command.ReleaseStock, _ backbone.Meta) ([]backbone.Append, error) {
 	c := claimOf(l, cmd.Order, cmd.Location, cmd.Lines)
+	c.unfound = c.state().Unfound
 	return c.end(cmd.Reason, event.StockReleased{Order: c.order, Location: c.location, Lines: c.lines, Reason: cmd.Reason})
 }
 
@@ -239,7 +244,12 @@ func (c *claim) end(reason string, gone backbone.Event) ([]backbone.Append, erro
 	switch s.Phase {
 	case over, rejected, issued:
 		return nil, nil
-	case "", expired:
+	case "", expired: // what it had came back before
+		for _, l := range c.lines {
+			if l.Quantity = c.unfoundOf(l); l.Quantity > 0 {
+				c.writeOff(l)
+			}
+		}
 		c.say(closed)
 		return c.appends, nil
 	}
@@ -256,14 +266,74 @@ func (c *claim) end(reason string, gone backbone.Event) ([]backbone.Append, erro
 		return c.appends, nil
 	}
 	for _, l := range c.lines {
-		fromHeld, fromCommitted := -l.Quantity, int64(0)
+		shifted := StockShifted{Order: c.order, Held: -l.Quantity}
 		if s.Phase == committed {
-			fromHeld, fromCommitted = 0, -l.Quantity
+			shifted = StockShifted{Order: c.order, Committed: -l.Quantity}
 		}
-		after := evolveStock(c.stock(l), StockShifted{Order: c.order, Held: fromHeld, Committed: fromCommitted})
-		c.shift(l, fromHeld, fromCommitted, after.due(l.SKU, c.location)...)
+		c.writeOff(mall.Line{SKU: l.SKU, Quantity: c.unfoundOf(l)}, shifted)
 	}
 	c.say(gone)
+	return c.appends, nil
+}
+
+// unfoundOf returns how many pieces of a line do not come back.
+func (c *claim) unfoundOf(line mall.Line) int64 {
+	return min(quantityOf(c.unfound, line.SKU), line.Quantity)
+}
+
+// writeOff takes pieces off the books that nobody found, as far as they are promised to nobody; somebody has to count. What gives
+// them back now, if anything does, goes before it.
+func (c *claim) writeOff(unfound mall.Line, back ...backbone.Event) {
+	s, events := c.stock(unfound), back
+	for _, e := range back {
+		s = evolveStock(s, e)
+	}
+	if unfound.Quantity > 0 {
+		events = append(events, event.StockDiscrepancy{SKU: unfound.SKU, Location: c.location, Order: c.order, Quantity: unfound.Quantity})
+	}
+	if n := min(unfound.Quantity, s.available()); n > 0 {
+		gone := event.StockAdjusted{SKU: unfound.SKU, Location: c.location, Delta: -n, Reason: mall.ReasonShort}
+		s = evolveStock(s, gone)
+		events = append(events, gone, s.levels(unfound.SKU, c.location))
+		events = append(events, s.restock(unfound.SKU, c.location)...)
+	}
+	if len(back) > 0 {
+		events = append(events, s.due(unfound.SKU, c.location)...)
+	}
+	c.appends = append(c.appends, stock.Append(mall.StockID(unfound.SKU, c.location), events...))
+}
+
+// NoteShort records that pieces of an order were not found when they were picked. The service sends it to itself.
+type NoteShort struct {
+	Order    string `json:"order"`
+	Location string `json:"location"`
+	SKU      string `json:"sku"`
+	Quantity int64  `json:"quantity"`
+}
+
+// CommandType returns the wire name.
+func (NoteShort) CommandType() string { return "souk.inventory.NoteShort.v1" }
+
+// Stream returns the id of the order.
+func (c NoteShort) Stream() string { return c.Order }
+
+func noteShortStreams(c NoteShort) []backbone.Ref {
+	return streamsOf(c.Order, c.Location, []mall.Line{{SKU: c.SKU, Quantity: c.Quantity}})
+}
+
+// noteShort remembers what does not come back if the order is undone. Where that is so already, it is taken off the books now.
+// What was collected says itself what was not found.
+func noteShort(l backbone.Loaded, cmd NoteShort, _ backbone.Meta) ([]backbone.Append, error) {
+	line := mall.Line{SKU: cmd.SKU, Quantity: cmd.Quantity}
+	c := claimOf(l, cmd.Order, cmd.Location, []mall.Line{line})
+	switch c.state().Phase {
+	case held, committed, expired:
+	case over:
+		c.writeOff(line)
+	default:
+		return nil, nil
+	}
+	c.say(ShortNoted{Order: cmd.Order, SKU: cmd.SKU, Quantity: cmd.Quantity})
 	return c.appends, nil
 }
 
@@ -429,6 +499,16 @@ type ReservationClosed struct {
 type ReservationIssued struct {
 	Order string `json:"order"`
 }
+
+// ShortNoted says that pieces of the order were not found when they were picked.
+type ShortNoted struct {
+	Order    string `json:"order"`
+	SKU      string `json:"sku"`
+	Quantity int64  `json:"quantity"`
+}
+
+// EventType returns the wire name.
+func (ShortNoted) EventType() string { return "souk.inventory.ShortNoted.v1" }
 
 // EventType returns the wire name.
 func (ReservationIssued) EventType() string { return "souk.inventory.ReservationIssued.v1" }

@@ -32,6 +32,8 @@ func TestFrozenSamples(t *testing.T) {
 		BackordersDue{SKU: "PRODUCT_001", Location: "main", Orders: []Backorder{{Order: "ORDER_001", Lines: l}}},
 		StockRequested{Order: "ORDER_001", Location: "main", Lines: l, Expires: 1_790_000_000_000_000},
 		ReservationIssued{Order: "ORDER_001"},
+		ShortNoted{Order: "ORDER_001", SKU: "PRODUCT_001", Quantity: 1},
+		NoteShort{Order: "ORDER_001", Location: "main", SKU: "PRODUCT_001", Quantity: 1},
 		ReservationClosed{Order: "ORDER_001", Reason: mall.ReasonOrderCanceled},
 		ResumeBackorders{SKU: "PRODUCT_001", Location: "main", Orders: []Backorder{{Order: "ORDER_001", Lines: l}}},
 	} {

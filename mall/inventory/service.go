@@ -27,6 +27,7 @@ func Service() *backbone.Service {
 			backbone.DecideMany(commitStreams, commit).On(reservations, stock),
 			backbone.DecideMany(releaseStreams, release).On(reservations, stock),
 			backbone.DecideMany(expireStreams, expire).On(reservations, stock),
+			backbone.DecideMany(noteShortStreams, noteShort).On(reservations, stock),
 			backbone.DecideMany(resumeStreams, resume).On(reservations, stock),
 		},
 		Reacts: []backbone.Subscriber{
@@ -45,6 +46,8 @@ func Service() *backbone.Service {
 			backbone.Whenever(issueWhenDeparted).From(backbone.FromFirst),
 			backbone.Whenever(takeWhenReceived).From(backbone.FromFirst),
 			backbone.Whenever(forgetWhenCanceled).From(backbone.FromFirst),
+			// What was short before this was heard of may have been counted since.
+			backbone.Whenever(noteWhenShort),
 		},
 		Sends:      []backbone.Command{},
 		Views:      []backbone.View{levels},

@@ -59,6 +59,11 @@ func FindSKU(ctx context.Context, r *backbone.Reader, sku string) (Product, bool
 	return first(ctx, r, selectProducts+`WHERE p.sku = $1 AND p.removed = 0 ORDER BY p.product LIMIT 1`, sku)
 }
 
+// OfSKU returns the product that has a SKU, whatever became of it; false when there never was one. One that is not removed is taken before those that are.
+func OfSKU(ctx context.Context, r *backbone.Reader, sku string) (Product, bool, error) {
+	return first(ctx, r, selectProducts+`WHERE p.sku = $1 ORDER BY p.removed, p.product LIMIT 1`, sku)
+}
+
 // FindBarcode returns the product that can be ordered and has a barcode; false when there is none. store is the shop that sells it, ""
 // any; of several products the one with the least id is taken.
 func FindBarcode(ctx context.Context, r *backbone.Reader, store, barcode string) (Product, bool, error) {

@@ -3,7 +3,9 @@ package market
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -146,11 +148,15 @@ func TestA1_NotAcknowledgedUnlessDecided(t *testing.T) {
 }
 
 // A2: the welcome is on the display's topic and on its page within a second, by name, and neutral for an unknown card. Nothing of the name stands in
-// the clear in what the mall keeps. Red where the name is not opened, or opened before it is kept.
+// the clear in what the mall keeps. Red where the name is not opened, or opened before it is kept, and where those who are known, or those who are
+// not, are greeted late.
 func TestA2_WelcomeWithinASecond(t *testing.T) {
 	t.Parallel()
 	m := open(t)
-	m.Souk("customer", "register", "--customer", "dora", "--name", "Dorothea Quendel", "--card", "7007")
+	known := map[string]string{"7007": "Dorothea Quendel", "7008": "Edda Quendel", "7009": "Frieda Quendel"}
+	for card, name := range known {
+		m.Souk("customer", "register", "--customer", "customer-"+card, "--name", name, "--card", card)
+	}
 	m.Idle()
 	gate, display := m.device("gate-1"), m.device("display-1")
 	shown := display.stay("mqttv5", "display-welcome", "souk/v1/main-hall/display/display-1/content")
@@ -163,11 +169,14 @@ func TestA2_WelcomeWithinASecond(t *testing.T) {
 	screen.WaitLine("(connected)")
 	browser := testserver.Start(t, "curl", "-sN", page+"screen")
 	browser.WaitLine("data:")
+	program := gate.paho("mqttv311")
 	greeted := func(card string) (lines []string, took time.Duration) {
 		t.Helper()
 		before := len(heard(shown, "display-welcome"))
 		began := time.Now()
-		gate.mustPub("mqttv311", "CustomerArrival", card)
+		if err := program.publish("CustomerArrival", card, 1); err != nil {
+			t.Fatal(err)
+		}
 		await(t, card+" is greeted on the topic and on the page", func() bool {
 			return len(heard(shown, "display-welcome")) == before+1 && strings.Count(browser.Stdout(), `"lines":["Welcome`) == before+1
 		})
@@ -178,32 +187,34 @@ func TestA2_WelcomeWithinASecond(t *testing.T) {
 		}
 		return body.Lines, took
 	}
-	best := time.Hour
-	lines, took := greeted("7007")
-	best = min(best, took)
+	// Of three who are known, and of three who are not, the one in the middle is judged: a busy machine may hold one of them up.
+	within := func(who string, cards []string, says func(card string) string) {
+		t.Helper()
+		var took []time.Duration
+		for _, card := range cards {
+			lines, after := greeted(card)
+			took = append(took, after)
+			if got := strings.Join(lines, "|"); got != says(card) {
+				t.Errorf("%s with card %s is told %s", who, card, got)
+			}
+		}
+		slices.Sort(took)
+		if took[len(took)/2] > time.Second {
+			t.Errorf("%s is greeted after %v", who, took)
+		}
+	}
+	within("somebody who is known", slices.Sorted(maps.Keys(known)), func(card string) string { return "Welcome, " + known[card] + "|Bronze customer" })
 	browser.WaitLine(`"lines":["Welcome, Dorothea Quendel","Bronze customer"]`)
 	if out, err := exec.CommandContext(t.Context(), "curl", "-sS", "-H", "Host: elsewhere.example", page+"screen").Output(); err != nil || strings.Contains(string(out), "Quendel") {
 		t.Errorf("under another name the page says %s, %v", out, err)
 	}
-	if got := strings.Join(lines, "|"); got != "Welcome, Dorothea Quendel|Bronze customer" {
-		t.Errorf("it says %s", got)
-	}
-	for _, card := range []string{"9000", "9001", "9002"} { // of three, as the machine may be busy with other tests
-		lines, took = greeted(card)
-		best = min(best, took)
-		if got := strings.Join(lines, "|"); got != "Welcome" {
-			t.Errorf("an unknown card is told %s", got)
-		}
-	}
-	if best > time.Second {
-		t.Errorf("the quickest welcome took %s", best)
-	}
+	within("somebody unknown", []string{"9000", "9001", "9002"}, func(string) string { return "Welcome" })
 	// A display that connects later finds what is shown, for as long as it is.
 	late := display.sub("mqttv311", "souk/v1/main-hall/display/display-1/content")
 	late.WaitLine(`"lines":["Welcome"]`)
 	m.Idle()
 	m.Stop()
-	m.nowhere("Dorothea Quendel")
+	m.nowhere("Quendel")
 }
 
 // One visit at a time: scanned twice, also by the two names of the same person, delivered twice, nobody comes in twice.

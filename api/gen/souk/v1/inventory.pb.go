@@ -263,9 +263,11 @@ type CountStockRequest struct {
 	Sku       string                 `protobuf:"bytes,2,opt,name=sku,proto3" json:"sku,omitempty"`
 	// Empty: the main one.
 	Location string `protobuf:"bytes,3,opt,name=location,proto3" json:"location,omitempty"`
-	// Pieces that are there, held and committed ones included.
-	Counted       int64  `protobuf:"varint,4,opt,name=counted,proto3" json:"counted,omitempty"`
-	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Pieces that are there, held and committed ones included. Here 0 is the same as nothing said, which is refused: see pieces.
+	Counted int64  `protobuf:"varint,4,opt,name=counted,proto3" json:"counted,omitempty"`
+	Reason  string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// As counted, and 0 is 0: there are none. One of the two is said.
+	Pieces        *int64 `protobuf:"varint,6,opt,name=pieces,proto3,oneof" json:"pieces,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -333,6 +335,13 @@ func (x *CountStockRequest) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *CountStockRequest) GetPieces() int64 {
+	if x != nil && x.Pieces != nil {
+		return *x.Pieces
+	}
+	return 0
 }
 
 type CountStockResponse struct {
@@ -1187,14 +1196,16 @@ const file_souk_v1_inventory_proto_rawDesc = "" +
 	"\x05delta\x18\x04 \x01(\x03R\x05delta\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\">\n" +
 	"\x13AdjustStockResponse\x12'\n" +
-	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"\x92\x01\n" +
+	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"\xba\x01\n" +
 	"\x11CountStockRequest\x12\x1d\n" +
 	"\n" +
 	"command_id\x18\x01 \x01(\tR\tcommandId\x12\x10\n" +
 	"\x03sku\x18\x02 \x01(\tR\x03sku\x12\x1a\n" +
 	"\blocation\x18\x03 \x01(\tR\blocation\x12\x18\n" +
 	"\acounted\x18\x04 \x01(\x03R\acounted\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"=\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x1b\n" +
+	"\x06pieces\x18\x06 \x01(\x03H\x00R\x06pieces\x88\x01\x01B\t\n" +
+	"\a_pieces\"=\n" +
 	"\x12CountStockResponse\x12'\n" +
 	"\x06answer\x18\x01 \x01(\v2\x0f.souk.v1.AnswerR\x06answer\"\x9c\x01\n" +
 	"\x13SetThresholdRequest\x12\x1d\n" +
@@ -1347,6 +1358,7 @@ func file_souk_v1_inventory_proto_init() {
 		return
 	}
 	file_souk_v1_mall_proto_init()
+	file_souk_v1_inventory_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -1711,8 +1711,10 @@ func (x *GetProductResponse) GetProduct() *Product {
 }
 
 type FindProductRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	SkuOrName     string                 `protobuf:"bytes,1,opt,name=sku_or_name,json=skuOrName,proto3" json:"sku_or_name,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	SkuOrName string                 `protobuf:"bytes,1,opt,name=sku_or_name,json=skuOrName,proto3" json:"sku_or_name,omitempty"`
+	// Finds by the SKU alone, and also what cannot be ordered now or was removed.
+	AnyOfSku      bool `protobuf:"varint,2,opt,name=any_of_sku,json=anyOfSku,proto3" json:"any_of_sku,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1752,6 +1754,13 @@ func (x *FindProductRequest) GetSkuOrName() string {
 		return x.SkuOrName
 	}
 	return ""
+}
+
+func (x *FindProductRequest) GetAnyOfSku() bool {
+	if x != nil {
+		return x.AnyOfSku
+	}
+	return false
 }
 
 type FindProductResponse struct {
@@ -2486,9 +2495,11 @@ const file_souk_v1_stores_proto_rawDesc = "" +
 	"\x11GetProductRequest\x12\x18\n" +
 	"\aproduct\x18\x01 \x01(\tR\aproduct\"@\n" +
 	"\x12GetProductResponse\x12*\n" +
-	"\aproduct\x18\x01 \x01(\v2\x10.souk.v1.ProductR\aproduct\"4\n" +
+	"\aproduct\x18\x01 \x01(\v2\x10.souk.v1.ProductR\aproduct\"R\n" +
 	"\x12FindProductRequest\x12\x1e\n" +
-	"\vsku_or_name\x18\x01 \x01(\tR\tskuOrName\"A\n" +
+	"\vsku_or_name\x18\x01 \x01(\tR\tskuOrName\x12\x1c\n" +
+	"\n" +
+	"any_of_sku\x18\x02 \x01(\bR\banyOfSku\"A\n" +
 	"\x13FindProductResponse\x12*\n" +
 	"\aproduct\x18\x01 \x01(\v2\x10.souk.v1.ProductR\aproduct\"D\n" +
 	"\x12FindBarcodeRequest\x12\x18\n" +
