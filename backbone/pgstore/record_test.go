@@ -41,8 +41,7 @@ func TestRecordsAreReadInEveryFormat(t *testing.T) {
 		written[i].Position = int64(i) + 1
 	}
 	for _, mode := range []string{"cache_statement", "exec", "simple_protocol"} {
-		asked := open(t, url+"&default_query_exec_mode="+mode)
-		defer func() { must(t, asked.Close()) }()
+		asked := migrated(t, pgstore.Config{URL: url + "&default_query_exec_mode=" + mode})
 		got, err := asked.Read(t.Context(), service, driver.ReadQuery{})
 		must(t, err)
 		if len(got) != len(written) {
