@@ -53,26 +53,29 @@ const (
 // attribute is a context attribute in its canonical string form.
 type attribute struct{ name, value string }
 
-// attributes returns the attributes that have a value, in a fixed order.
-func (m *Message) attributes() []attribute {
-	at := m.Time.UTC().Format(time.RFC3339Nano)
-	if m.Time.IsZero() {
-		at = ""
+// attributeCount is how many attributes a message has at most.
+const attributeCount = 20
+
+// attributes appends the attributes that have a value to list, in a fixed order.
+func (m *Message) attributes(list []attribute) []attribute {
+	content, kind := "", ""
+	if len(m.Data) > 0 {
+		content = dataJSON
 	}
-	kind := ""
 	if m.Kind != driver.KindEvent && m.Kind != 0 {
 		kind = m.Kind.String()
 	}
-	list := []attribute{
+	at, sequence, version, position := m.numbers()
+	for _, a := range []attribute{
 		{attrSpec, CloudEventsSpec},
 		{attrID, m.ID},
 		{attrSource, m.Source},
 		{attrType, m.Type},
 		{attrSubject, m.Stream},
 		{attrTime, at},
-		{attrContent, ""},
+		{attrContent, content},
 		{attrKey, m.Stream},
-		{attrSequence, padded(m.Sequence)},
+		{attrSequence, sequence},
 		{attrCorrelation, m.Correlation},
 		{attrCausation, m.Causation},
 		{attrTrace, m.Trace},
@@ -80,39 +83,55 @@ func (m *Message) attributes() []attribute {
 		{attrRecorded, at},
 		{attrActor, m.Actor},
 		{attrKind, kind},
-		{attrVersion, number(m.Version)},
-		{attrPosition, number(m.Position)},
+		{attrVersion, version},
+		{attrPosition, position},
 		{attrRef, m.Ref},
 		{attrTarget, m.Target},
 		{attrReplyTo, m.ReplyTo},
-	}
-	if len(m.Data) > 0 {
-		list[6].value = dataJSON
-	}
-	n := 0
-	for _, a := range list {
+	} {
 		if a.value != "" {
-			list[n] = a
-			n++
+			list = append(list, a)
 		}
 	}
-	return list[:n]
+	return list
 }
 
-func number(n int64) string {
-	if n == 0 {
-		return ""
+// numbers returns time, sequence, version and position as attributes have them, "" for what is zero. They are parts of one string: every
+// message that is published passes here.
+func (m *Message) numbers() (at, sequence, version, position string) {
+	b := make([]byte, 0, 96)
+	if !m.Time.IsZero() {
+		b = m.Time.UTC().AppendFormat(b, time.RFC3339Nano)
 	}
-	return strconv.FormatInt(n, 10)
+	i := len(b)
+	b = appendPadded(b, m.Sequence)
+	j := len(b)
+	b = appendNumber(b, m.Version)
+	k := len(b)
+	b = appendNumber(b, m.Position)
+	all := string(b)
+	return all[:i], all[i:j], all[j:k], all[k:]
 }
 
-// padded writes a number so that texts compare as the numbers do, as the sequence
-// extension demands.
-func padded(n int64) string {
+func appendNumber(b []byte, n int64) []byte {
 	if n == 0 {
-		return ""
+		return b
 	}
-	return fmt.Sprintf("%019d", n)
+	return strconv.AppendInt(b, n, 10)
+}
+
+// appendPadded writes a number so that texts compare as the numbers do, as the sequence
+// extension demands. None is negative.
+func appendPadded(b []byte, n int64) []byte {
+	if n <= 0 {
+		return b
+	}
+	b = append(b, "0000000000000000000"...)
+	for i := len(b) - 1; n > 0; i-- {
+		b[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return b
 }
 
 // EncodeCloudEvent returns the message in structured mode: one JSON object, of
@@ -122,7 +141,8 @@ func EncodeCloudEvent(m *Message) ([]byte, error) {
 		return nil, fmt.Errorf("encode a message as CloudEvent: id %q, source %q and type %q must not be empty", m.ID, m.Source, m.Type)
 	}
 	b := append(make([]byte, 0, 512+len(m.Data)), '{')
-	for _, a := range m.attributes() {
+	var room [attributeCount]attribute
+	for _, a := range m.attributes(room[:0]) {
 		b = appendMember(b, a.name, a.value)
 	}
 	if len(m.Data) > 0 {
@@ -166,7 +186,8 @@ func DecodeCloudEvent(structured []byte) (*Message, error) {
 // stand without the prefix that a protocol binding gives them, datacontenttype
 // becomes the protocol's own content type, and the message's Data is the body.
 func CloudEventAttributes(m *Message) map[string]string {
-	list := m.attributes()
+	var room [attributeCount]attribute
+	list := m.attributes(room[:0])
 	attributes := make(map[string]string, len(list))
 	for _, a := range list {
 		attributes[a.name] = a.value
@@ -176,7 +197,8 @@ func CloudEventAttributes(m *Message) map[string]string {
 
 // RangeCloudEvent calls f with each of CloudEventAttributes, in a fixed order.
 func RangeCloudEvent(m *Message, f func(name, value string)) {
-	for _, a := range m.attributes() {
+	var room [attributeCount]attribute
+	for _, a := range m.attributes(room[:0]) {
 		f(a.name, a.value)
 	}
 }

@@ -183,18 +183,27 @@ func plainString(s string) (value, rest string, ok bool) {
 
 // MessageOf reads a record of a service's log.
 func MessageOf(source string, r *driver.Record) (*Message, error) {
+	m := new(Message) // the caller's, where it is inlined
+	if err := m.read(source, r); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *Message) read(source string, r *driver.Record) error {
 	w, err := decodeMeta(r.Meta)
 	if err != nil {
-		return nil, fmt.Errorf("meta of record %s/%d: %w", source, r.Position, err)
+		return fmt.Errorf("meta of record %s/%d: %w", source, r.Position, err)
 	}
-	return &Message{
+	*m = Message{
 		Meta: Meta{
 			ID: r.ID, Time: time.UnixMicro(r.Time).UTC(), Actor: w.Actor, Correlation: w.Correlation,
 			Causation: w.Causation, Trace: w.Trace, ReplyTo: w.ReplyTo,
 		},
 		Source: source, Kind: r.Kind, Type: r.Type, Stream: r.Stream, Position: r.Position,
 		Version: r.Version, Sequence: r.Sequence, Target: r.Target, Ref: r.Ref, Data: r.Data,
-	}, nil
+	}
+	return nil
 }
 
 // RecordOf is the inverse of MessageOf.

@@ -54,6 +54,7 @@ type relay struct {
 	// Of the loop alone.
 	lease    tenure
 	cursor   int64 // stored
+	head     int64 // of the log, when it was asked for
 	at       int64 // behind the cursor where records are published again
 	anchors  []relayAnchor
 	fresh    driver.Anchor // of what was published since the last of anchors was written down
@@ -182,11 +183,13 @@ func (y *relay) step(ctx context.Context) (more bool, err error) {
 	if err := y.release(ctx); err != nil {
 		return false, err
 	}
-	head, err := y.h.store.Head(ctx, y.h.svc.Name)
-	if err != nil {
-		return false, err
+	waited := y.ahead != nil && y.at < y.head // what is read ahead lies below a head that is known
+	if !waited {
+		if y.head, err = y.h.store.Head(ctx, y.h.svc.Name); err != nil {
+			return false, err
+		}
 	}
-	again, until := y.at < y.cursor, head
+	again, until := y.at < y.cursor, y.head
 	if again {
 		until = y.cursor
 	}
@@ -197,10 +200,10 @@ func (y *relay) step(ctx context.Context) (more bool, err error) {
 	rs := p.records
 	if len(rs) == 0 {
 		y.at = p.asked.Until
-		if y.at < until || again {
+		if y.at < until || again || waited {
 			return true, nil
 		}
-		y.offered.Store(head)
+		y.offered.Store(y.head)
 		if y.fresh != nil && time.Since(y.noted) >= relayNoted { //souk:clock a pause
 			if err := y.settle(); err != nil {
 				return false, err

@@ -21,25 +21,52 @@ const (
 	contentJSON   = "application/json"
 )
 
-// headerOf writes an event's attributes in binary mode.
-func headerOf(m *broker.Outgoing) nats.Header {
-	h := make(nats.Header, len(m.Attributes)+4)
-	values := make([]string, 0, len(m.Attributes)+3)
-	set := func(name, value string) {
-		values = append(values, value)
-		h[name] = values[len(values)-1 : len(values) : len(values)]
+// envelope writes headers, one over the other: the library has copied one when it has published its message, and events that follow each
+// other have the same attributes nearly always, so that nothing but values changes. The zero envelope is ready.
+type envelope struct {
+	header nats.Header
+	names  []string // of the attributes of the last event
+	values []string // theirs, its id and its type; those of header are parts of this
+}
+
+// of writes an event's attributes in binary mode. The header stands until the next one is asked for.
+func (e *envelope) of(m *broker.Outgoing) nats.Header {
+	if !e.fits(m) {
+		e.lay(m)
 	}
-	for _, a := range m.Attributes {
-		set(prefixCE+a.Name, escape(a.Value))
+	for i := range m.Attributes {
+		e.values[i] = escape(m.Attributes[i].Value)
 	}
-	if _, ok := h[headerID]; !ok {
-		set(headerID, escape(m.ID))
+	n := len(m.Attributes)
+	e.values[n], e.values[n+1] = escape(m.ID), escape(m.Type)
+	return e.header
+}
+
+// fits reports whether an event has the attributes of the last one.
+func (e *envelope) fits(m *broker.Outgoing) bool {
+	if e.header == nil || len(e.names) != len(m.Attributes) {
+		return false
 	}
-	if _, ok := h[headerType]; !ok {
-		set(headerType, escape(m.Type))
+	for i, name := range e.names {
+		if m.Attributes[i].Name != name {
+			return false
+		}
 	}
-	set(headerContent, contentJSON)
-	return h
+	return true
+}
+
+// lay makes a header with room for an event's attributes.
+func (e *envelope) lay(m *broker.Outgoing) {
+	n := len(m.Attributes)
+	e.header, e.names, e.values = make(nats.Header, n+4), make([]string, n), make([]string, n+2)
+	at := func(name string, i int) { e.header[name] = e.values[i : i+1 : i+1] }
+	at(headerID, n)
+	at(headerType, n+1)
+	for i, a := range m.Attributes {
+		e.names[i] = a.Name
+		at(prefixCE+a.Name, i)
+	}
+	e.header[headerContent] = []string{contentJSON}
 }
 
 // incoming reads a message of either mode. Its attributes are in no order, as headers are.

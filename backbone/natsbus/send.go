@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,9 +18,13 @@ import (
 )
 
 const (
-	// A batch is at most this many messages and bytes; the next one begins when the server has confirmed it.
+	// An atomic batch is at most this many messages, which is what the server allows, and an ordered one has at most as many that the server has
+	// not confirmed, so that it is never sent more than it has room for.
 	batchMessages = 1000
-	batchBytes    = 8 << 20
+	// A batch is at most this many bytes; the next one begins when the server has confirmed it.
+	batchBytes = 8 << 20
+	// After so many messages of an ordered batch, and again after as many, the server says what it has stored.
+	batchSigns = 500
 
 	// Operations of a message in an ordered batch, as its reply subject tells them to the server:
 	// PREFIX.BATCH.FLOW.GAPS.NUMBER.OPERATION.$FI.
@@ -55,25 +60,20 @@ func (c *Client) Send(ctx context.Context, ms []broker.Outgoing) ([]broker.Ancho
 func (c *Client) send(ctx context.Context, ms []broker.Outgoing) ([]broker.Anchor, error) {
 	var anchors []broker.Anchor
 	err := c.do(ctx, "publish", func(ctx context.Context, s *session) error {
-		var topics []string
-		parts := map[string][]*broker.Outgoing{}
 		for i := range ms {
 			if err := s.fits(&ms[i]); err != nil {
 				return err
 			}
-			if _, ok := parts[ms[i].Topic]; !ok {
-				topics = append(topics, ms[i].Topic)
-			}
-			parts[ms[i].Topic] = append(parts[ms[i].Topic], &ms[i])
 		}
+		topics, parts := byTopic(ms)
 		anchors = make([]broker.Anchor, len(topics))
 		if len(topics) == 1 {
-			return s.publish(ctx, parts[topics[0]], &anchors[0])
+			return s.publish(ctx, parts[0], &anchors[0])
 		}
 		errs := make([]error, len(topics))
 		var all sync.WaitGroup
-		for i, name := range topics {
-			all.Go(func() { errs[i] = s.publish(ctx, parts[name], &anchors[i]) })
+		for i := range topics {
+			all.Go(func() { errs[i] = s.publish(ctx, parts[i], &anchors[i]) })
 		}
 		all.Wait()
 		return errors.Join(errs...)
@@ -82,6 +82,21 @@ func (c *Client) send(ctx context.Context, ms []broker.Outgoing) ([]broker.Ancho
 		return nil, err
 	}
 	return anchors, nil
+}
+
+// byTopic returns the topics of messages, in the order in which they come, and the messages of each.
+func byTopic(ms []broker.Outgoing) (topics []string, parts [][]*broker.Outgoing) {
+	at := 0
+	for i := range ms {
+		if m := &ms[i]; len(topics) == 0 || topics[at] != m.Topic {
+			if at = slices.Index(topics, m.Topic); at < 0 {
+				at = len(topics)
+				topics, parts = append(topics, m.Topic), append(parts, make([]*broker.Outgoing, 0, len(ms)-i))
+			}
+		}
+		parts[at] = append(parts[at], &ms[i])
+	}
+	return topics, parts
 }
 
 // fits tells before anything is published whether the server will take a message of this size.
@@ -96,7 +111,7 @@ func (s *session) fits(m *broker.Outgoing) error {
 		return nil
 	}
 	header = headerLine + len(expectedStream) + len(s.streamName(m.Topic)) + 4
-	for name, values := range headerOf(m) {
+	for name, values := range new(envelope).of(m) {
 		header += len(name) + len(values[0]) + 4
 	}
 	if int64(header+len(m.Body)) > most || header > math.MaxUint16 {
@@ -122,7 +137,7 @@ func (s *session) publish(ctx context.Context, ms []*broker.Outgoing, anchor *br
 	}
 	for len(ms) > 0 {
 		n, bytes := 0, 0
-		for n < len(ms) && n < batchMessages && (n == 0 || bytes+len(ms[n].Body) <= batchBytes) {
+		for n < len(ms) && (n < batchMessages || !s.config.Flushed) && (n == 0 || bytes+len(ms[n].Body) <= batchBytes) {
 			bytes += len(ms[n].Body)
 			n++
 		}
@@ -151,38 +166,16 @@ func (s *session) batch(ctx context.Context, t *topic, ms []*broker.Outgoing) (u
 			return 0, context.Cause(ctx)
 		}
 	}
+	b := letters{topic: t, reply: s.inbox + "." + c.name, whole: whole, of: len(ms), id: c.name}
+	stored := 0
 	for i, m := range ms {
-		msg := &nats.Msg{Subject: t.subject(m.Partition, m.Type), Header: headerOf(m), Data: m.Body}
-		if i == 0 {
-			// No other stream may take it; the others of the batch share its fate.
-			msg.Header[expectedStream] = []string{t.stream}
-		}
-		op := opAppend
-		switch {
-		case len(ms) == 1:
-			msg.Reply = s.inbox + "." + c.name
-		case i == 0:
-			op = opStart
-		case i == len(ms)-1:
-			op = opCommit
-		}
-		switch {
-		case whole:
-			msg.Header[batchID] = []string{c.name}
-			msg.Header[batchSequence] = []string{strconv.Itoa(i + 1)}
-			msg.Reply = ""
-			if op != opAppend {
-				// Of the others the server says nothing, and refuses the batch in the end if one of them is not there.
-				msg.Reply = s.inbox + "." + c.name
+		if !whole && i >= stored+batchMessages {
+			var err error
+			if stored, err = s.progress(ctx, c, i-batchMessages+1); err != nil {
+				return 0, err
 			}
-			if op == opCommit {
-				msg.Header[batchCommit] = []string{"1"}
-			}
-		case len(ms) > 1:
-			// It asks for a sign of progress every 500 messages; a gap ends the batch.
-			msg.Reply = s.inbox + "." + c.name + ".500.fail." + strconv.Itoa(i+1) + "." + strconv.Itoa(op) + ".$FI"
 		}
-		if err := s.nc.PublishMsg(msg); err != nil {
+		if err := s.nc.PublishMsg(b.next(m)); err != nil {
 			return 0, err
 		}
 	}
@@ -202,6 +195,91 @@ func (s *session) batch(ctx context.Context, t *topic, ms []*broker.Outgoing) (u
 	return c.seq, nil
 }
 
+// letters makes messages of the events of a batch, or of a single one. One stands until the next one is asked for.
+type letters struct {
+	topic *topic
+	reply string // where the answers to the batch go
+	whole bool   // it is stored as a whole or not at all
+	of    int    // how many it has
+	id    string
+
+	made     int
+	message  nats.Msg
+	envelope envelope
+	subjects map[place]string
+	buffer   []byte
+}
+
+// place is what a subject is made up of.
+type place struct {
+	partition int
+	wire      string
+}
+
+// next makes the next event's message.
+func (l *letters) next(m *broker.Outgoing) *nats.Msg {
+	l.made++
+	msg := &l.message
+	msg.Subject, msg.Header, msg.Data, msg.Reply = l.subject(m), l.envelope.of(m), m.Body, l.reply
+	if l.made == 1 {
+		// No other stream may take it; the others of the batch share its fate.
+		msg.Header[expectedStream] = []string{l.topic.stream}
+	} else {
+		delete(msg.Header, expectedStream)
+	}
+	op := opAppend
+	switch l.made {
+	case 1:
+		op = opStart
+	case l.of:
+		op = opCommit
+	}
+	switch {
+	case l.of == 1:
+	case l.whole:
+		msg.Header[batchID] = []string{l.id}
+		msg.Header[batchSequence] = []string{strconv.Itoa(l.made)}
+		switch op {
+		case opAppend:
+			msg.Reply = "" // the server says nothing of it, and refuses the batch in the end if it is not there
+		case opCommit:
+			msg.Header[batchCommit] = []string{"1"}
+		}
+	default:
+		msg.Reply = l.signs(op)
+	}
+	return msg
+}
+
+// signs is the reply subject of a message of an ordered batch: it asks for signs of progress, and a gap ends the batch.
+func (l *letters) signs(op int) string {
+	b := append(l.buffer[:0], l.reply...)
+	b = append(b, '.')
+	b = strconv.AppendInt(b, batchSigns, 10)
+	b = append(b, ".fail."...)
+	b = strconv.AppendInt(b, int64(l.made), 10)
+	b = append(b, '.', byte('0'+op))
+	l.buffer = append(b, ".$FI"...)
+	return string(l.buffer)
+}
+
+// subject is where an event is published. Those of a batch have few.
+func (l *letters) subject(m *broker.Outgoing) string {
+	if l.of == 1 {
+		return l.topic.subject(m.Partition, m.Type)
+	}
+	of := place{m.Partition, m.Type}
+	s, known := l.subjects[of]
+	if !known {
+		s = l.topic.subject(m.Partition, m.Type)
+		if l.subjects == nil {
+			l.subjects = map[place]string{}
+		}
+		l.subjects[of] = s
+	}
+	return s
+}
+
 // call is a message or batch that waits for its confirmation. What the server says is in it once done is closed.
 type call struct {
 	name   string
@@ -211,11 +289,13 @@ type call struct {
 	stream string
 	seq    uint64
 	count  uint64
+	stored int           // of the messages of a batch that goes on
+	signs  chan struct{} // holds a token when stored or err has changed
 }
 
 // begin registers a call under a name that no other connection uses at the server.
 func (s *session) begin() *call {
-	c := &call{done: make(chan struct{})}
+	c := &call{done: make(chan struct{}), signs: make(chan struct{}, 1)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.serial++
@@ -228,6 +308,28 @@ func (s *session) forget(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.calls, c.name)
+}
+
+// progress waits until the server has stored n messages of a batch, and returns how many it has. After an error it waits for nothing: what is
+// left of the batch is sent all the same, since the server ends it with the first message that it misses one before.
+func (s *session) progress(ctx context.Context, c *call, n int) (int, error) {
+	for {
+		s.mu.Lock()
+		stored, over := c.stored, c.err != nil || c.ended
+		s.mu.Unlock()
+		switch {
+		case over:
+			return math.MaxInt / 2, nil
+		case stored >= n:
+			return stored, nil
+		}
+		select {
+		case <-c.signs:
+		case <-c.done:
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
 }
 
 // confirmation is what the server answers: to a message or a finished batch without a type, and on the way of a batch
@@ -261,14 +363,22 @@ func (s *session) confirmed(m *nats.Msg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.calls[name]
-	if c == nil || c.ended || err == nil && said.Type != "" {
+	if c == nil || c.ended {
 		return
 	}
 	if c.err == nil {
 		c.err = err
 	}
 	if said.Type != "" {
-		return // the confirmation of what was stored before is still to come
+		// Of a batch that has met an error the confirmation of what was stored before is still to come.
+		if said.Type == "ack" {
+			c.stored = max(c.stored, int(said.Seq))
+		}
+		select {
+		case c.signs <- struct{}{}:
+		default:
+		}
+		return
 	}
 	c.ended = true
 	c.stream, c.seq, c.count = said.Stream, said.Seq, said.Count

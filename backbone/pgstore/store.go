@@ -231,6 +231,7 @@ func (s *Store) Query(ctx context.Context, text string, args ...any) (driver.Row
 type rows struct {
 	pgx.Rows
 	broken *bool // set when reading fails
+	reader recordReader
 }
 
 func (r *rows) Err() error { return classify(r.Rows.Err()) }

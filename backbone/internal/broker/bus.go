@@ -154,36 +154,9 @@ func (b *Bus) Publish(ctx context.Context, source string, rs []driver.Record) (d
 	if len(rs) == 0 {
 		return nil, nil
 	}
-	out := make([]Outgoing, len(rs))
-	attributes := make([]Attribute, 0, 16*len(rs))
-	for i := range rs {
-		r := &rs[i]
-		topic := b.eventsOf(source)
-		switch r.Kind {
-		case driver.KindEvent:
-		case driver.KindCommand, driver.KindReply:
-			topic = b.commandsOf(r.Target)
-		default:
-			return nil, fmt.Errorf("%s: a %s is not published", b.config.Client.System(), r.Kind)
-		}
-		partitions, err := b.declare(ctx, topic)
-		if err != nil {
-			return nil, err
-		}
-		m, err := backbone.MessageOf(source, r)
-		if err != nil {
-			return nil, err
-		}
-		first := len(attributes)
-		backbone.RangeCloudEvent(m, func(name, value string) {
-			if name != "datacontenttype" {
-				attributes = append(attributes, Attribute{name, value})
-			}
-		})
-		out[i] = Outgoing{
-			Topic: topic, Partition: driver.SliceOf(r.Stream, partitions), Key: r.Stream, ID: r.ID, Type: r.Type,
-			Attributes: attributes[first:len(attributes):len(attributes)], Body: r.Data,
-		}
+	out, err := b.outgoing(ctx, source, rs)
+	if err != nil {
+		return nil, err
 	}
 	anchors, err := b.config.Client.Send(ctx, out)
 	if err != nil {
@@ -197,6 +170,84 @@ func (b *Bus) Publish(ctx context.Context, source string, rs []driver.Record) (d
 		return nil, fmt.Errorf("%s: publish: topic %s was made again since: what it held is gone", b.config.Client.System(), topic)
 	}
 	return json.Marshal(anchors)
+}
+
+// outgoing makes messages of records.
+func (b *Bus) outgoing(ctx context.Context, source string, rs []driver.Record) ([]Outgoing, error) {
+	out := make([]Outgoing, len(rs))
+	attributes := make([]Attribute, 0, usual*len(rs))
+	add := func(name, value string) {
+		if name != "datacontenttype" {
+			attributes = append(attributes, Attribute{name, value})
+		}
+	}
+	to := addresses{bus: b, source: source}
+	for i := range rs {
+		r := &rs[i]
+		at, err := to.of(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		m, err := backbone.MessageOf(source, r)
+		if err != nil {
+			return nil, err
+		}
+		first := len(attributes)
+		backbone.RangeCloudEvent(m, add)
+		out[i] = Outgoing{
+			Topic: at.topic, Partition: driver.SliceOf(r.Stream, at.partitions), Key: r.Stream, ID: r.ID, Type: r.Type,
+			Attributes: attributes[first:len(attributes):len(attributes)], Body: r.Data,
+		}
+	}
+	return out, nil
+}
+
+// usual is how many attributes a public event has; what is addressed to a service has more.
+const usual = 16
+
+// addresses are where the records of one call go to.
+type addresses struct {
+	bus      *Bus
+	source   string
+	events   address
+	services map[string]address // by the service that they are addressed to
+}
+
+// address is a topic with its partitions; none where they are not known yet.
+type address struct {
+	topic      string
+	partitions int
+}
+
+// of returns where a record goes to.
+func (a *addresses) of(ctx context.Context, r *driver.Record) (address, error) {
+	var err error
+	switch r.Kind {
+	case driver.KindEvent:
+		if a.events.partitions == 0 {
+			a.events, err = a.bus.address(ctx, a.bus.eventsOf(a.source))
+		}
+		return a.events, err
+	case driver.KindCommand, driver.KindReply:
+		at := a.services[r.Target]
+		if at.partitions == 0 {
+			if at, err = a.bus.address(ctx, a.bus.commandsOf(r.Target)); err != nil {
+				return at, err
+			}
+			if a.services == nil {
+				a.services = map[string]address{}
+			}
+			a.services[r.Target] = at
+		}
+		return at, nil
+	}
+	return address{}, fmt.Errorf("%s: a %s is not published", a.bus.config.Client.System(), r.Kind)
+}
+
+// address returns a topic that exists.
+func (b *Bus) address(ctx context.Context, topic string) (address, error) {
+	n, err := b.declare(ctx, topic)
+	return address{topic, n}, err
 }
 
 // remade names a topic that another storage keeps than when this source last published to it. A subscription that joins

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"example.org/souk/backbone/driver"
@@ -28,7 +29,18 @@ func newRecordScanner() *recordScanner {
 	return s
 }
 
+// RecordRows are implemented by rows that read a record, in the order of the columns position, kind, id, ref, stream, version, sequence, type,
+// data, meta, time and target, cheaper than Scan does. They report false where they cannot.
+type RecordRows interface {
+	ScanRecord(r *driver.Record) (bool, error)
+}
+
 func (s *recordScanner) scan(rows driver.Rows) (driver.Record, error) {
+	if own, ok := rows.(RecordRows); ok {
+		if read, err := own.ScanRecord(&s.r); read || err != nil {
+			return s.r, err
+		}
+	}
 	s.r.Data, s.r.Meta = nil, nil
 	if err := rows.Scan(s.dest...); err != nil {
 		return driver.Record{}, err
@@ -136,8 +148,8 @@ func (c *Core) Read(ctx context.Context, service string, q driver.ReadQuery) ([]
 		switch len(out) {
 		case 0:
 			out = make([]driver.Record, 0, min(few, expected(&q, limit)))
-		case few:
-			out = append(make([]driver.Record, 0, expected(&q, limit)), out...)
+		case few, many:
+			out = slices.Grow(out, max(0, min(len(out)*many/few, expected(&q, limit))-len(out)))
 		}
 		out = append(out, r)
 		size += len(r.Data)
@@ -145,15 +157,21 @@ func (c *Core) Read(ctx context.Context, service string, q driver.ReadQuery) ([]
 	return out, rows.Err()
 }
 
-// few is how many records are made room for at first: who follows a log is woken for a handful at a time.
-const few = 16
+// few is how many records are made room for at first: who follows a log is woken for a handful at a time. Once there are more, it is many.
+const (
+	few  = 16
+	many = 256
+)
+
+// most is how many records are made room for at once.
+const most = 2048
 
 // expected is how many records a query may bring once it brings more than a few: a part of the log has as many as it has positions,
 // most of the time, and growing into that would copy it several times over.
 func expected(q *driver.ReadQuery, limit int) int {
-	n := min(limit, 1000)
+	n := min(limit, most)
 	if q.Until > 0 {
-		n = min(n, int(min(q.Until-q.After, 1000)))
+		n = min(n, int(min(q.Until-q.After, most)))
 	}
 	if q.Stream != "" || q.ID != "" || q.Ref != "" {
 		n = min(n, 1)
