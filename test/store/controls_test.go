@@ -30,7 +30,7 @@ type stepControl struct {
 var stepControls = []stepControl{
 	{
 		faulty.Confirmation, []string{"online stores customers keys", "orders inventory payments watcher", "notifications analytics depot baskets search"},
-		brokerAway, "was accepted and is gone",
+		brokerAway, "the watcher was never told",
 	},
 	{
 		faulty.Acknowledgement, []string{"online stores customers keys", "orders inventory payments", "notifications analytics depot baskets search", "watcher"},
@@ -178,7 +178,7 @@ func brokerAway(g *ground, env []string, lacking bool) (accepted []string) {
 	g.server.Kill()
 	accepted = append(accepted, g.orders(some)...)
 	if lacking {
-		awaitFor(g.t, 3*time.Minute, "the cursor has passed what no broker has taken", func() bool { return g.relayed("online") })
+		awaitFor(g.t, 3*time.Minute, "the cursor has passed what no broker has taken", func() bool { return g.relayed("orders") })
 	}
 	g.server.Restart()
 	return accepted
