@@ -29,23 +29,28 @@ type stepControl struct {
 
 var stepControls = []stepControl{
 	{
-		faulty.Confirmation, []string{"online stores customers keys", "orders inventory payments watcher", "notifications analytics depot baskets search"},
+		faulty.Confirmation,
+		[]string{"online stores customers keys", "orders inventory payments watcher", "notifications analytics depot baskets search"},
 		brokerAway, "the watcher was never told",
 	},
 	{
-		faulty.Acknowledgement, []string{"online stores customers keys", "orders inventory payments", "notifications analytics depot baskets search", "watcher"},
+		faulty.Acknowledgement,
+		[]string{"online stores customers keys", "orders inventory payments", "notifications analytics depot baskets search", "watcher"},
 		diesAtWork, "the watcher's view does not count order HELD",
 	},
 	{
-		faulty.Inbox, []string{"online stores customers keys", "orders", "inventory payments", "notifications analytics depot baskets search watcher"},
+		faulty.Inbox,
+		[]string{"online stores customers keys", "orders", "inventory payments", "notifications analytics depot baskets search watcher"},
 		diesPublishing, "the watcher counted",
 	},
 	{
-		faulty.Epoch, []string{"online stores customers keys", "orders inventory payments", "notifications analytics depot baskets search", "watcher", "watcher"},
+		faulty.Epoch,
+		[]string{"online stores customers keys", "orders inventory payments", "notifications analytics depot baskets search", "watcher", "watcher"},
 		standsStill, "the watcher's view counts order HELD",
 	},
 	{
-		faulty.Anchors, []string{"online stores customers keys", "orders inventory payments", "notifications analytics depot baskets search", "watcher"},
+		faulty.Anchors,
+		[]string{"online stores customers keys", "orders inventory payments", "notifications analytics depot baskets search", "watcher"},
 		brokerForgets, "the watcher was never told",
 	},
 }

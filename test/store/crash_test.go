@@ -337,10 +337,11 @@ func (m *mall) redriveAll() {
 	}
 }
 
-// redriven has everything that is parked tried again until nothing is, for a minute, and reports whether that is so.
+// redriven has everything that is parked tried again until nothing is, and reports whether that comes. It takes a command line each, which a busy
+// machine needs seconds for.
 func (m *mall) redriven() bool {
 	m.t.Helper()
-	return testserver.Await(m.t.Context(), time.Minute, func() bool {
+	return testserver.Await(m.t.Context(), 4*time.Minute, func() bool {
 		m.idle()
 		left, err := m.redrive(m.t.Context())
 		if err != nil {
