@@ -457,7 +457,18 @@ func (c *check) leftovers() {
 			c.fail("the watcher counted %s %s times", what, times)
 		}
 	}
+	told := map[string]bool{}
+	for _, row := range c.rows("watcher", `SELECT order_id, times FROM {told}`) {
+		id, times, _ := strings.Cut(row, "|")
+		told[id] = true
+		if times != "1" {
+			c.fail("the watcher's view counts order %s %s times", id, times)
+		}
+	}
 	for id := range c.kept.placed {
+		if !told[id] {
+			c.fail("the watcher's view does not count order %s", id)
+		}
 		if !seen[id+" placed"] {
 			c.fail("the watcher was never told that order %s was placed", id)
 		}
@@ -601,8 +612,14 @@ func holds(t *testing.T, dir string) kept {
 func report(t *testing.T, at place, out *outside, settled bool) kept {
 	t.Helper()
 	k, broken := invariants(t, at, out, settled)
-	for _, b := range broken[:min(len(broken), 20)] {
-		t.Error(b)
-	}
+	failed(t, broken)
 	return k
+}
+
+// failed fails the test with what was found to be wrong, the first of it where that is much.
+func failed(t *testing.T, wrong []string) {
+	t.Helper()
+	for _, w := range wrong[:min(len(wrong), 20)] {
+		t.Error(w)
+	}
 }

@@ -30,9 +30,51 @@ func watcher() *backbone.Service {
 				return see(ctx, tx, e.Order, "approved", e.Customer)
 			}).From(backbone.FromFirst),
 		},
+		Views:          []backbone.View{backbone.ViewOf("told", backbone.FromFirst, tell).View},
 		Migrations:     migrations,
 		Retry:          backbone.RetryPolicy{Attempts: 6, First: 20 * time.Millisecond, Max: 200 * time.Millisecond},
-		HandlerTimeout: 200 * time.Millisecond,
+		HandlerTimeout: patience(),
+	}
+}
+
+// patience is how long a handler may take: what WATCHER_PATIENCE says, or 200 ms.
+func patience() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv("WATCHER_PATIENCE")); err == nil {
+		return d
+	}
+	return 200 * time.Millisecond
+}
+
+// tell counts in a view how often it was told of an order. The orders whose ids ask for it are held at the gate.
+func tell(ctx context.Context, tx backbone.ViewTx, e event.OrderPlaced) error {
+	if err := atGate(ctx, e.Order); err != nil {
+		return err
+	}
+	return tx.Exec(ctx, `INSERT INTO {told} AS t (order_id, times) VALUES ($1, 1)
+		ON CONFLICT (order_id) DO UPDATE SET times = t.times + 1`, e.Order)
+}
+
+// atGate keeps the message of an order that asks to be held until there is the file that WATCHER_GATE names, and notes as a run that it
+// has come there, and that it goes on.
+func atGate(ctx context.Context, order string) error {
+	gate := os.Getenv("WATCHER_GATE")
+	if gate == "" || !strings.HasPrefix(order, "HELD") {
+		return nil
+	}
+	if err := noteRun(order, "is held"); err != nil {
+		return err
+	}
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for {
+		if _, err := os.Stat(gate); err == nil { //nolint:gosec // the test says which file
+			return noteRun(order, "goes on")
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
