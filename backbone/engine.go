@@ -463,63 +463,96 @@ func OverBroker(ctx context.Context, store driver.Store, service string) (bool, 
 // join notes where each type of event was first asked for, so that a handler that
 // was added later begins from now or from the first event, as it says.
 func (h *host) join(ctx context.Context) error {
-	raw, err := h.store.Value(ctx, h.svc.Name, "joins")
+	joins, begun, err := h.joins(ctx)
 	if err != nil {
 		return err
 	}
-	joins, stored := map[string]int64{}, map[string]int64{} // by event type, whatever its version
-	if raw != nil {
-		if err := json.Unmarshal(raw, &stored); err != nil {
-			return fmt.Errorf("joins of service %s: %w", h.svc.Name, err)
-		}
-	}
-	for event, position := range stored {
-		joins[baseOf(event)] = position
-	}
-	changed := raw == nil
+	known := len(joins)
 	for i := range h.svc.Subscribes {
 		sub := &h.svc.Subscribes[i]
 		base := baseOf(sub.event)
 		if _, known := joins[base]; known {
 			continue
 		}
-		changed = true
-		owner := h.r.ownerOf[sub.event]
-		if sub.from == FromFirst {
-			if raw != nil {
-				missed, err := h.missed(ctx, owner, sub.event)
-				if err != nil {
-					return err
-				}
-				if missed {
-					return fmt.Errorf("service %s: %s was added from the first event, but the subscription has begun already: "+
-						"use From(backbone.FromNow), or a view, or a service of its own", h.svc.Name, sub.event)
-				}
-			}
-			joins[base] = 0
-			continue
+		if joins[base], err = h.joinAt(ctx, sub, begun); err != nil {
+			return err
 		}
-		head := int64(0)
-		if log := h.r.cfg.Log(owner); log != nil {
-			err := h.waitOut(ctx, owner, func() (err error) {
-				head, err = log.Head(ctx, owner)
-				return err
-			})
-			if err != nil {
-				return err
-			}
-		}
-		joins[base] = head
 	}
 	h.subs[0].joins = joins
-	if !changed {
+	if begun && len(joins) == known {
 		return nil
+	}
+	// Another process of the service may have begun at the same time: what was asked for first counts.
+	first, _, err := h.joins(ctx)
+	if err != nil {
+		return err
+	}
+	for event, position := range first {
+		if own, asked := joins[event]; !asked || position < own {
+			joins[event] = position
+		}
 	}
 	encoded, err := json.Marshal(joins)
 	if err != nil {
 		return err
 	}
 	return h.store.SetValue(ctx, h.svc.Name, "joins", encoded)
+}
+
+// joins returns what join has noted, by event type, whatever its version, and whether it has noted anything.
+func (h *host) joins(ctx context.Context) (joins map[string]int64, begun bool, err error) {
+	raw, err := h.store.Value(ctx, h.svc.Name, "joins")
+	if err != nil {
+		return nil, false, err
+	}
+	joins, stored := map[string]int64{}, map[string]int64{}
+	if raw != nil {
+		if err := json.Unmarshal(raw, &stored); err != nil {
+			return nil, false, fmt.Errorf("joins of service %s: %w", h.svc.Name, err)
+		}
+	}
+	for event, position := range stored {
+		joins[baseOf(event)] = position
+	}
+	return joins, raw != nil, nil
+}
+
+// joinAt returns from where on a subscriber hears of its event that the service has not asked for before, having begun or not.
+func (h *host) joinAt(ctx context.Context, sub *Subscriber, begun bool) (int64, error) {
+	owner := h.r.ownerOf[sub.event]
+	if sub.from != FromFirst {
+		return h.headOf(ctx, owner)
+	}
+	if !begun {
+		return 0, nil
+	}
+	missed, err := h.missed(ctx, owner, sub.event)
+	if err != nil || !missed {
+		return 0, err
+	}
+	// The checkpoints may be of another process that begins now.
+	joins, _, err := h.joins(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if position, known := joins[baseOf(sub.event)]; known {
+		return position, nil
+	}
+	return 0, fmt.Errorf("service %s: %s was added from the first event, but the subscription has begun already: "+
+		"use From(backbone.FromNow), or a view, or a service of its own", h.svc.Name, sub.event)
+}
+
+// headOf returns where a log ends, 0 where it cannot be read from here.
+func (h *host) headOf(ctx context.Context, owner string) (head int64, err error) {
+	log := h.r.cfg.Log(owner)
+	if log == nil {
+		return 0, nil
+	}
+	err = h.waitOut(ctx, owner, func() (err error) {
+		head, err = log.Head(ctx, owner)
+		return err
+	})
+	return head, err
 }
 
 // missed reports whether there was an event of a type before it was asked for, in a

@@ -229,7 +229,7 @@ func (y *relay) follow(ctx context.Context, b HeldBack) error {
 
 // carryStream publishes what waits of a stream, piece by piece, its first record alone.
 func (y *relay) carryStream(ctx context.Context, b HeldBack) (anchor driver.Anchor, err error) {
-	for after, limit := b.Position-1, 1; after < y.at && y.held.of(b.Stream) == ""; limit = relayChunk {
+	for after, limit := b.Position-1, 1; after < y.at && y.held.of(b.Stream) == ""; limit = relayPiece {
 		rs, err := y.h.store.Read(ctx, y.h.svc.Name, driver.ReadQuery{
 			After: after, Until: y.at, Kinds: relayed, Stream: b.Stream, Limit: limit, Bytes: relayBytes,
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"example.org/souk/backbone"
@@ -114,5 +115,60 @@ func TestTheFirstEventsOfASourceThatIsNewAreHeard(t *testing.T) {
 			t.Errorf("%d strokes were heard of 1", len(heard))
 		}
 		after.end()
+	}
+}
+
+// lagging finds once what a service had noted of its joins before another process of it began.
+type lagging struct {
+	driver.Store
+	joins  []byte
+	looked atomic.Bool
+}
+
+func (l *lagging) Value(ctx context.Context, service, name string) ([]byte, error) {
+	if service == "books" && name == "joins" && !l.looked.Swap(true) {
+		return l.joins, nil
+	}
+	return l.Store.Value(ctx, service, name)
+}
+
+// Two processes of a newer version begin at once: the one that finds the other's checkpoints, and not yet what it noted, begins as well. Red when it is
+// refused as if the service had missed something.
+func TestTwoThatAddATypeAtOnce(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "test.db")
+	before := run(t, path, tills(nil), books(enter))
+	before.take("t1", 1)
+	before.settle()
+	late := &lagging{}
+	var err error
+	if late.joins, err = before.store.Value(t.Context(), "books", "joins"); err != nil || late.joins == nil {
+		t.Fatalf("the service has noted %q: %v", late.joins, err)
+	}
+	before.end()
+	beside := run(t, path, clocks())
+	if _, err := beside.Do(t.Context(), strike{"tower"}); err != nil {
+		t.Fatal(err)
+	}
+	beside.end()
+	for _, of := range []func(string) driver.Store{nil, func(string) driver.Store { return late }} {
+		newer := books(enter)
+		newer.Subscribes = append(newer.Subscribes, backbone.On(func(ctx context.Context, tx backbone.Tx, e struck) error {
+			return tx.Exec(ctx, `INSERT INTO {book} (entry, till, amount, n) VALUES ($1, $2, 0, $1)`, tx.Message().Position, e.Clock)
+		}).From(backbone.FromFirst))
+		after := runWith(t, path, func(c *backbone.Config) {
+			if of != nil {
+				late.Store = c.Store("books")
+				c.Store = of
+			}
+		}, tills(nil), clocks(), newer)
+		after.settle()
+		if heard := after.book("tower"); len(heard) != 1 {
+			t.Errorf("%d strokes were heard of 1", len(heard))
+		}
+		after.end()
+	}
+	if !late.looked.Load() {
+		t.Error("nobody looked at what was noted")
 	}
 }

@@ -24,7 +24,6 @@ const RelayName = "relay"
 
 const (
 	relayNote  = "relay.anchors"
-	relayChunk = 2048
 	relayBytes = 4 << 20
 	relayPoll  = time.Second
 	relayLook  = 10 * time.Second // how often the newest anchor is asked for where all is quiet
@@ -32,6 +31,11 @@ const (
 	// relayNoted how often one is written down.
 	relayAnchors = 16
 	relayNoted   = time.Second
+	// relayPiece is how many positions of the log are published at a time, and relayPieces how many where the broker takes pieces
+	// within relayQuick: while it confirms the last of one nothing is sent.
+	relayPiece  = 2048
+	relayPieces = 4 * relayPiece
+	relayQuick  = 250 * time.Millisecond
 	// relayEnd is how long what is on its way to the broker may take to be confirmed when the relay is to end.
 	relayEnd = 2 * time.Second
 	// relayTries is after how many failures in a row somebody is told.
@@ -60,6 +64,7 @@ type relay struct {
 	fresh    driver.Anchor // of what was published since the last of anchors was written down
 	noted    time.Time
 	failures int
+	piece    int64 // how many positions are published at a time
 	verified bool
 	looked   time.Time      // when the newest anchor was last known to hold
 	ahead    chan relayRead // of what is read while something else is published; nil where nothing is
@@ -82,7 +87,9 @@ type storing struct {
 	err      error // after done
 }
 
-func newRelay(h *host) *relay { return &relay{h: h, lease: tenure{h: h, name: RelayName}} }
+func newRelay(h *host) *relay {
+	return &relay{h: h, lease: tenure{h: h, name: RelayName}, piece: relayPiece}
+}
 
 // run relays until ctx ends.
 func (y *relay) run(ctx context.Context) {
@@ -213,10 +220,12 @@ func (y *relay) step(ctx context.Context) (more bool, err error) {
 		return false, nil
 	}
 	last := rs[len(rs)-1].Position
-	if until-last >= relayChunk { // less than that waits for what joins it
+	if until-last >= y.piece { // less than that waits for what joins it
 		y.readAhead(ctx, last, until)
 	}
+	began := time.Now() //souk:clock how quick the broker is
 	anchor, err := y.carry(ctx, rs)
+	y.piece = sized(y.piece, int64(len(rs)), time.Since(began), err) //souk:clock how quick the broker is
 	if err != nil {
 		return false, err
 	}
@@ -226,6 +235,17 @@ func (y *relay) step(ctx context.Context) (more bool, err error) {
 	}
 	y.offered.Store(y.at)
 	return true, nil
+}
+
+// sized returns how many positions the next piece has, after one of a size had so many records and took that long.
+func sized(piece, records int64, took time.Duration, err error) int64 {
+	switch {
+	case err != nil || took > 4*relayQuick:
+		return relayPiece
+	case took < relayQuick && records > piece/2:
+		return min(2*piece, relayPieces)
+	}
+	return piece
 }
 
 // publish publishes records. One that is under way when ctx ends has a while to be confirmed: what the broker has and this process does not know
@@ -262,18 +282,18 @@ func (y *relay) read(ctx context.Context, until int64) relayRead {
 			return p
 		}
 	}
-	return y.readAt(ctx, y.at, until)
+	return y.readAt(ctx, y.at, until, y.piece)
 }
 
 func (y *relay) readAhead(ctx context.Context, after, until int64) {
-	ahead := make(chan relayRead, 1)
+	ahead, piece := make(chan relayRead, 1), y.piece
 	y.ahead = ahead
-	go func() { ahead <- y.readAt(ctx, after, until) }()
+	go func() { ahead <- y.readAt(ctx, after, until, piece) }()
 }
 
-func (y *relay) readAt(ctx context.Context, after, until int64) relayRead {
+func (y *relay) readAt(ctx context.Context, after, until, piece int64) relayRead {
 	// The end lies near by: a database that has no statistics of a young log yet would sort all that is left of it.
-	p := relayRead{asked: driver.ReadQuery{After: after, Until: min(until, after+relayChunk), Kinds: relayed, Limit: relayChunk, Bytes: relayBytes}}
+	p := relayRead{asked: driver.ReadQuery{After: after, Until: min(until, after+piece), Kinds: relayed, Limit: int(piece), Bytes: relayBytes}}
 	p.records, p.err = y.h.store.Read(ctx, y.h.svc.Name, p.asked)
 	return p
 }

@@ -307,6 +307,12 @@ func (c *Client) join(ctx context.Context, cn *conn, g broker.Group, told bool) 
 				return fmt.Errorf("rabbitmq: group %s has %d partitions (whole: %v) and is to have %d (whole: %v); a group keeps its partitions", g.Name, n.Partitions, n.Whole, partitionsOf(g), g.Whole)
 			}
 		}
+		if existed && whole && !marked && !others {
+			// What is noted below speaks of marks, which are missed once it is there.
+			if err := ch.mark(g); err != nil {
+				return err
+			}
+		}
 		want := infoOf(g)
 		want.Lost = lost
 		text, err := json.Marshal(want)

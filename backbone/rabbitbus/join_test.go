@@ -304,6 +304,55 @@ func TestJoinAfterAnOlderProgram(t *testing.T) {
 	}
 }
 
+// Whoever joins is cut off at any point while the queues of a group of an older program get their marks: nothing was lost, and nobody who publishes is
+// told so. Red when it is noted that there are marks before there are any.
+func TestMarksOfAnOlderGroupAreCutAnywhere(t *testing.T) {
+	t.Parallel()
+	server := testserver.Rabbit(t)
+	url := server.URL()
+	c, topics, name := twoTopics(t, url)
+	g := ofTypes(name, topics, typeA, typeB)
+	join(t, c, g)
+	anchor := send(t, c, numbered(topics[0], 0, 0, 1))[0]
+	ch := raw(t, url)
+	begin := func() {
+		t.Helper()
+		older(t, url, name, topics, false)
+		for p := range 2 {
+			if err := ch.ExchangeDelete("queue:"+name+"."+strconv.Itoa(p), false, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	counter := count(t, server)
+	begin()
+	join(t, connect(t, counter.url), g)
+	_, bytes := counter.taken()
+	proxy := testserver.NewProxy(t, server.Addr())
+	failed := 0
+	const cuts = 20
+	for i := range int64(cuts) {
+		begin()
+		proxy.CutAfter(testserver.Upstream, 1+i*bytes/cuts)
+		cut, err := rabbitbus.NewClient(rabbitbus.ClientConfig{URL: proxy.Through(url)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cut.Join(t.Context(), g); err != nil {
+			failed++
+		}
+		_ = cut.Close() // it has lost its connection
+		other := connect(t, url)
+		join(t, other, g)
+		if holds, err := other.Holds(t.Context(), anchor); err != nil || !holds {
+			t.Fatalf("cut after %d of %d bytes; who publishes is told of a loss that is none: %v", 1+i*bytes/cuts, bytes, err)
+		}
+	}
+	if failed < cuts*3/4 {
+		t.Errorf("%d of %d were cut off", failed, cuts)
+	}
+}
+
 // older does what Join of version 0.1.0 does to take one type less.
 func older(t testing.TB, url, group string, topics []string, dies bool) {
 	t.Helper()

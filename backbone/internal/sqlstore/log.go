@@ -164,7 +164,7 @@ const (
 )
 
 // most is how many records are made room for at once.
-const most = 2048
+const most = 8192
 
 // expected is how many records a query may bring once it brings more than a few: a part of the log has as many as it has positions,
 // most of the time, and growing into that would copy it several times over.
