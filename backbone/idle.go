@@ -82,15 +82,15 @@ func (r *Runtime) InFlight(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// AwaitsResume names a service that is paused while messages wait for it here, of which none is being worked any more: they wait until it
-// is resumed, and so does whoever waits until this runtime is Idle. "" where there is none.
-func (r *Runtime) AwaitsResume() string {
+// AwaitsResume names the services that are paused while messages wait for them here, of which none is being worked any more: they wait until the
+// service is resumed, and so does whoever waits until this runtime is Idle.
+func (r *Runtime) AwaitsResume() (services []string) {
 	for _, h := range r.order {
 		if h.paused.Load() && slices.ContainsFunc(h.subs, (*subscription).waits) {
-			return h.svc.Name
+			services = append(services, h.svc.Name)
 		}
 	}
-	return ""
+	return services
 }
 
 // waits reports whether there are messages and no lane has any of them in hand.

@@ -2,6 +2,7 @@ package backbonetest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,12 +78,12 @@ func (w *World) rest(t testing.TB) {
 // notPaused fails the test where what is in flight waits for somebody to resume a service.
 func (w *World) notPaused(t testing.TB, busy string) {
 	t.Helper()
-	service := w.Runtime().AwaitsResume()
-	if service == "" && strings.HasSuffix(busy, isDue) {
-		service = w.pausedWithDue(t)
+	services := w.Runtime().AwaitsResume()
+	if len(services) == 0 && strings.HasSuffix(busy, isDue) {
+		services = w.pausedWithDue(t)
 	}
-	if service != "" {
-		t.Fatalf("service %s is paused, so the world does not come to rest: %s", service, busy)
+	if len(services) > 0 {
+		t.Fatalf("service %s is paused, so the world does not come to rest: %s", services[0], busy)
 	}
 }
 
@@ -97,8 +98,8 @@ func (w *World) paused(t testing.TB) (text string) {
 	return text
 }
 
-// pausedWithDue names a service that is paused while something is due that it would do by itself. A call does not count: it may be under way.
-func (w *World) pausedWithDue(t testing.TB) string {
+// pausedWithDue names the services that are paused while something is due that they would do by themselves. A call does not count: it may be under way.
+func (w *World) pausedWithDue(t testing.TB) (services []string) {
 	t.Helper()
 	for _, p := range w.config.Parts {
 		paused, err := backbone.Paused(t.Context(), w.Store(), p.Name)
@@ -110,10 +111,10 @@ func (w *World) pausedWithDue(t testing.TB) string {
 			t.Fatalf("what is due at service %s: %v", p.Name, err)
 		}
 		if a.due != "" {
-			return p.Name
+			services = append(services, p.Name)
 		}
 	}
-	return ""
+	return services
 }
 
 // busy says what is in flight. Whatever moves is seen by one of the looks, or has
@@ -268,7 +269,9 @@ func (w *World) deliver(t testing.TB, l *letter) {
 			}
 			return
 		case <-tick.C:
-			w.notPaused(t, fmt.Sprintf("%s of %s waits", l.Type, l.Source))
+			if service := l.queue.spec.Service; slices.Contains(w.Runtime().AwaitsResume(), service) {
+				t.Fatalf("service %s is paused, so that %s of %s waits", service, l.Type, l.Source)
+			}
 		case <-deadline.C:
 			t.Fatalf("%s of %s was not handled by %s within %s", l.Type, l.Source, l.queue.spec.Name, w.config.Patience)
 		}
