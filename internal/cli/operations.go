@@ -283,7 +283,7 @@ func (stockCount) Help() string {
   souk stock count LAMP-01 3 --location cellar --reason "stocktaking"
   souk event tail --service inventory --type souk.inventory.StockAdjusted.v1
 
-What differs is an event StockAdjusted, with who counted; a count that agrees changes nothing and leaves no event. What is committed lies on
+What differs is an event StockAdjusted, with who counted; a count that agrees changes nothing. What is committed lies on
 the shelf until its customer has collected it, so count it as well. No fewer can be counted than are held and committed for
 orders: cancel some of them first.`
 }

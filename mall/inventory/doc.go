@@ -27,7 +27,8 @@
 // deliveries, corrections and visitors.
 //
 // What was not found when it was picked stays promised to its order, since the order may still be collected without it. It does not
-// come back with an order that is undone: then it is a discrepancy and off the books, as when the rest is collected.
+// come back with an order that is undone: then it is a discrepancy and off the books, as when the rest is collected. Where the SKU was
+// counted in between, the books are as the count has them, and it is a discrepancy alone.
 //
 // What visitors walk out with is booked once for each visit, as far as it is available; the rest is a discrepancy. More is
 // needed when what is on hand and on order falls below the threshold. On order is what was asked for and has neither come nor

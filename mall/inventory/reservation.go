@@ -39,7 +39,14 @@ type reservation struct {
 	Lines    []mall.Line
 	Expires  int64
 	Short    event.StockRejected // why it was rejected
-	Unfound  []mall.Line         // of the lines: nobody found them when they were picked
+	Unfound  []shortage          // of the lines, as it was told
+}
+
+// shortage is how many pieces nobody found when they were picked.
+type shortage struct {
+	SKU      string
+	Quantity int64
+	Counts   int64 // how often the SKU had been counted before
 }
 
 var reservations = &backbone.Aggregate[reservation]{
@@ -69,7 +76,7 @@ func evolveReservation(s reservation, e backbone.Event) reservation {
 	case ReservationIssued:
 		s.Phase = issued
 	case ShortNoted:
-		s.Unfound = mall.AddLines(s.Unfound, []mall.Line{{SKU: e.SKU, Quantity: e.Quantity}})
+		s.Unfound = append(slices.Clip(s.Unfound), shortage{SKU: e.SKU, Quantity: e.Quantity, Counts: e.Counts})
 	case event.StockReleased, ReservationClosed:
 		return reservation{Phase: over}
 	}
@@ -82,7 +89,7 @@ type claim struct {
 	order    string
 	location string
 	lines    []mall.Line
-	unfound  []mall.Line // of the lines: what does not come back with the rest
+	unfound  []shortage // of the lines: what does not come back with the rest
 	appends  []backbone.Append
 }
 
@@ -276,13 +283,31 @@ func (c *claim) end(reason string, gone backbone.Event) ([]backbone.Append, erro
 	return c.appends, nil
 }
 
-// unfoundOf returns how many pieces of a line do not come back.
+// unfoundOf returns how many pieces of a line nobody found.
 func (c *claim) unfoundOf(line mall.Line) int64 {
-	return min(quantityOf(c.unfound, line.SKU), line.Quantity)
+	var n int64
+	for _, u := range c.unfound {
+		if u.SKU == line.SKU {
+			n += u.Quantity
+		}
+	}
+	return min(n, line.Quantity)
 }
 
-// writeOff takes pieces off the books that nobody found, as far as they are promised to nobody; somebody has to count. What gives
-// them back now, if anything does, goes before it.
+// onBooks returns how many of so many pieces that nobody found the books still have: those that were told of before somebody counted
+// the SKU are as the count has them, gone or found.
+func (c *claim) onBooks(missing mall.Line) int64 {
+	counts := c.stock(missing).Counts
+	for _, u := range c.unfound {
+		if u.SKU == missing.SKU && u.Counts < counts {
+			missing.Quantity -= u.Quantity
+		}
+	}
+	return max(missing.Quantity, 0)
+}
+
+// writeOff takes pieces off the books that nobody found, as far as the books have them and they are promised to nobody; somebody has
+// to count. What gives them back now, if anything does, goes before it.
 func (c *claim) writeOff(unfound mall.Line, back ...backbone.Event) {
 	s, events := c.stock(unfound), back
 	for _, e := range back {
@@ -291,7 +316,7 @@ func (c *claim) writeOff(unfound mall.Line, back ...backbone.Event) {
 	if unfound.Quantity > 0 {
 		events = append(events, event.StockDiscrepancy{SKU: unfound.SKU, Location: c.location, Order: c.order, Quantity: unfound.Quantity})
 	}
-	if n := min(unfound.Quantity, s.available()); n > 0 {
+	if n := min(c.onBooks(unfound), s.available()); n > 0 {
 		gone := event.StockAdjusted{SKU: unfound.SKU, Location: c.location, Delta: -n, Reason: mall.ReasonShort}
 		s = evolveStock(s, gone)
 		events = append(events, gone, s.levels(unfound.SKU, c.location))
@@ -333,7 +358,7 @@ func noteShort(l backbone.Loaded, cmd NoteShort, _ backbone.Meta) ([]backbone.Ap
 	default:
 		return nil, nil
 	}
-	c.say(ShortNoted{Order: cmd.Order, SKU: cmd.SKU, Quantity: cmd.Quantity})
+	c.say(ShortNoted{Order: cmd.Order, SKU: cmd.SKU, Quantity: cmd.Quantity, Counts: c.stock(line).Counts})
 	return c.appends, nil
 }
 
@@ -365,6 +390,7 @@ func issueReserved(l backbone.Loaded, cmd command.IssueReservedStock, _ backbone
 	if !slices.Equal(s.Lines, c.lines) {
 		return nil, ErrOtherLines
 	}
+	c.unfound = s.Unfound
 	gone := event.StockIssued{Order: c.order, Location: c.location, Lines: []mall.Line{}}
 	for _, line := range mall.AddLines(cmd.Lines, cmd.Also) {
 		promised, missing, also := quantityOf(cmd.Lines, line.SKU), quantityOf(cmd.Missing, line.SKU), quantityOf(cmd.Also, line.SKU)
@@ -397,10 +423,10 @@ func (c *claim) takeOut(name string, from phase, promised, missing, also int64) 
 		add(shifted)
 	}
 	if missing > 0 {
-		add(
-			event.StockDiscrepancy{SKU: name, Location: c.location, Order: c.order, Quantity: missing},
-			event.StockAdjusted{SKU: name, Location: c.location, Delta: -missing, Reason: mall.ReasonShort},
-		)
+		add(event.StockDiscrepancy{SKU: name, Location: c.location, Order: c.order, Quantity: missing})
+	}
+	if n := c.onBooks(mall.Line{SKU: name, Quantity: missing}); n > 0 {
+		add(event.StockAdjusted{SKU: name, Location: c.location, Delta: -n, Reason: mall.ReasonShort})
 	}
 	taken := promised - missing
 	if extra := min(also, max(s.available()-taken, 0)); extra < also {
@@ -505,6 +531,7 @@ type ShortNoted struct {
 	Order    string `json:"order"`
 	SKU      string `json:"sku"`
 	Quantity int64  `json:"quantity"`
+	Counts   int64  `json:"counts,omitempty"` // how often the SKU had been counted before
 }
 
 // EventType returns the wire name.

@@ -27,6 +27,7 @@ type sku struct {
 	OnOrder   int64       `json:",omitempty"` // asked for, and neither come nor cancelled
 	Asked     bool        `json:",omitempty"` // RestockNeeded was said and the level has not been back at the threshold
 	Waiting   []Backorder `json:",omitempty"` // who found too little, in the order of asking
+	Counts    int64       `json:",omitempty"` // how often it was counted
 }
 
 // level is what is compared with the threshold: what is there or will be.
@@ -51,12 +52,12 @@ var stock = &backbone.Aggregate[sku]{
 		event.StockReceived{}, event.StockAdjusted{}, event.StockDiscrepancy{}, event.InventoryUpdated{}, event.RestockNeeded{},
 	},
 	Private: []backbone.Event{
-		StockShifted{}, StockTaken{}, ThresholdSet{}, PurchaseSettled{}, StockAwaited{}, StockNotAwaited{}, BackordersDue{},
+		StockShifted{}, StockTaken{}, ThresholdSet{}, PurchaseSettled{}, StockAwaited{}, StockNotAwaited{}, BackordersDue{}, StockCounted{},
 	},
 	Evolve: evolveStock,
 	// The stream of a SKU that sells well has no end; its state must not be folded from the beginning.
 	SnapshotEvery:  500,
-	SnapshotSchema: "2",
+	SnapshotSchema: "3",
 }
 
 func evolveStock(s sku, e backbone.Event) sku {
@@ -84,6 +85,8 @@ func evolveStock(s sku, e backbone.Event) sku {
 		s.Waiting = append(slices.Clip(s.Waiting), Backorder(e))
 	case StockNotAwaited:
 		s.Waiting = without(s.Waiting, e.Order)
+	case StockCounted:
+		s.Counts++
 	case event.RestockNeeded:
 		s.OnOrder += e.Quantity
 		s.Asked = true
@@ -121,12 +124,17 @@ func adjust(s sku, c command.AdjustStock, _ backbone.Meta) ([]backbone.Event, er
 	return s.changed(c.SKU, c.Location, event.StockAdjusted{SKU: c.SKU, Location: c.Location, Delta: c.Delta, Reason: c.Reason}), nil
 }
 
-// count sets the books right to what somebody counted.
+// count sets the books right to what somebody counted, and remembers that somebody did where they were right too.
 func count(s sku, c command.CountStock, m backbone.Meta) ([]backbone.Event, error) {
+	counted := StockCounted{SKU: c.SKU, Location: c.Location, Counted: c.Counted}
 	if c.Counted == s.OnHand {
-		return nil, nil
+		return []backbone.Event{counted}, nil
 	}
-	return adjust(s, command.AdjustStock{SKU: c.SKU, Location: c.Location, Delta: c.Counted - s.OnHand, Reason: c.Reason}, m)
+	events, err := adjust(s, command.AdjustStock{SKU: c.SKU, Location: c.Location, Delta: c.Counted - s.OnHand, Reason: c.Reason}, m)
+	if err != nil {
+		return nil, err
+	}
+	return append(events, counted), nil
 }
 
 func setThreshold(s sku, c command.SetThreshold, _ backbone.Meta) ([]backbone.Event, error) {
@@ -268,6 +276,13 @@ type StockNotAwaited struct {
 	Order string `json:"order"`
 }
 
+// StockCounted says that somebody counted a SKU, and that as many are on hand by the books from here on.
+type StockCounted struct {
+	SKU      string `json:"sku"`
+	Location string `json:"location"`
+	Counted  int64  `json:"counted"`
+}
+
 // BackordersDue names those who wait for a SKU and could have it now.
 type BackordersDue struct {
 	SKU      string      `json:"sku"`
@@ -289,6 +304,9 @@ func (StockAwaited) EventType() string { return "souk.inventory.StockAwaited.v1"
 
 // EventType returns the wire name.
 func (StockNotAwaited) EventType() string { return "souk.inventory.StockNotAwaited.v1" }
+
+// EventType returns the wire name.
+func (StockCounted) EventType() string { return "souk.inventory.StockCounted.v1" }
 
 // EventType returns the wire name.
 func (BackordersDue) EventType() string { return "souk.inventory.BackordersDue.v1" }
