@@ -229,7 +229,9 @@ func (f *feed) deliver(slice int, ds []driver.Delivery) error {
 	}
 	if err := f.sub.sink.Deliver(s.ctx, slice, ds); err != nil {
 		if s.ctx.Err() != nil {
-			return nil // the slice is being given up, and the messages with it
+			// The slice is being given up, and the messages with it: the feed goes on above them, and nobody may take the slice for idle.
+			m.joined = false
+			return nil
 		}
 		return fmt.Errorf("subscription %q: deliver: %w", f.sub.Name, err)
 	}
