@@ -467,7 +467,7 @@ func (h *host) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	known := len(joins)
+	had := len(joins)
 	for i := range h.svc.Subscribes {
 		sub := &h.svc.Subscribes[i]
 		base := baseOf(sub.event)
@@ -479,7 +479,7 @@ func (h *host) join(ctx context.Context) error {
 		}
 	}
 	h.subs[0].joins = joins
-	if begun && len(joins) == known {
+	if begun && len(joins) == had {
 		return nil
 	}
 	// Another process of the service may have begun at the same time: what was asked for first counts.

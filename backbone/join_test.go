@@ -89,6 +89,15 @@ func clocks() *backbone.Service {
 	}}
 }
 
+// listening counts the strokes of clocks, from the first one on, in the table of the books.
+func listening() *backbone.Service {
+	svc := books(enter)
+	svc.Subscribes = append(svc.Subscribes, backbone.On(func(ctx context.Context, tx backbone.Tx, e struck) error {
+		return tx.Exec(ctx, `INSERT INTO {book} (entry, till, amount, n) VALUES ($1, $2, 0, $1)`, tx.Message().Position, e.Clock)
+	}).From(backbone.FromFirst))
+	return svc
+}
+
 // A service that has begun already, and until now heard nothing of another one, hears what that one said from its first event on: its
 // subscription has passed none of it. So it is where a process of a newer version first runs a service, while others of that version have run what
 // it listens to. Red when it is refused since there were such events, and when it is heard from now on only.
@@ -104,10 +113,7 @@ func TestTheFirstEventsOfASourceThatIsNewAreHeard(t *testing.T) {
 		t.Fatal(err)
 	}
 	beside.end()
-	newer := books(enter)
-	newer.Subscribes = append(newer.Subscribes, backbone.On(func(ctx context.Context, tx backbone.Tx, e struck) error {
-		return tx.Exec(ctx, `INSERT INTO {book} (entry, till, amount, n) VALUES ($1, $2, 0, $1)`, tx.Message().Position, e.Clock)
-	}).From(backbone.FromFirst))
+	newer := listening()
 	for range 2 {
 		after := run(t, path, tills(nil), clocks(), newer)
 		after.settle()
@@ -152,16 +158,12 @@ func TestTwoThatAddATypeAtOnce(t *testing.T) {
 	}
 	beside.end()
 	for _, of := range []func(string) driver.Store{nil, func(string) driver.Store { return late }} {
-		newer := books(enter)
-		newer.Subscribes = append(newer.Subscribes, backbone.On(func(ctx context.Context, tx backbone.Tx, e struck) error {
-			return tx.Exec(ctx, `INSERT INTO {book} (entry, till, amount, n) VALUES ($1, $2, 0, $1)`, tx.Message().Position, e.Clock)
-		}).From(backbone.FromFirst))
 		after := runWith(t, path, func(c *backbone.Config) {
 			if of != nil {
 				late.Store = c.Store("books")
 				c.Store = of
 			}
-		}, tills(nil), clocks(), newer)
+		}, tills(nil), clocks(), listening())
 		after.settle()
 		if heard := after.book("tower"); len(heard) != 1 {
 			t.Errorf("%d strokes were heard of 1", len(heard))

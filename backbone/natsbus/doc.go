@@ -50,10 +50,10 @@
 //
 // Messages of one Send go to their topics as ordered batches of the server ("fast" batches, with gaps refused). In one of
 // those nothing is stored behind a message that was refused, because of its size, a full stream or a server that is too
-// busy, or that never came: what is stored of a batch is a first part of it. At most a
-// thousand messages of one are unconfirmed: beyond that it goes on as the server says that it has stored. So the order of a partition holds when the
+// busy, or that never came: what is stored of a batch is a first part of it. So the order of a partition holds when the
 // caller sends everything again from the first message that was not confirmed. What breaks it is to send on behind an
-// error instead, or to send a partition's messages in two calls at once.
+// error instead, or to send a partition's messages in two calls at once. At most a thousand messages of a batch are
+// unconfirmed: beyond that it goes on as the server says that it has stored.
 //
 // Where the server flushes every message (ClientConfig.Flushed), batches are atomic instead: such a one is stored as a whole
 // or not at all, and flushed once, which is ten times as fast there.

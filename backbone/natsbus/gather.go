@@ -10,7 +10,8 @@ import (
 	"example.org/souk/backbone/internal/broker"
 )
 
-// gathered bounds the messages of several callers that go together: more than an atomic batch takes, or an ordered one has under way, would not be confirmed any sooner.
+// gathered bounds the messages of several callers that go together: more than an atomic batch takes, or an ordered one has under way,
+// would not be confirmed any sooner.
 const gathered = batchMessages
 
 // flights is how many batches of a topic are under way at once. With one the server has nothing to do while this process makes up the

@@ -167,6 +167,20 @@ func (s *counting) serve(conn net.Conn) {
 	}
 }
 
+// published has a session publish messages to it, and returns what comes of that.
+func (s *counting) published(ms []*broker.Outgoing, anchor *broker.Anchor) (*session, <-chan error) {
+	s.t.Helper()
+	from, err := connect(&ClientConfig{URL: s.url})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(from.close)
+	from.topics["orders"] = &topic{name: "orders", stream: "orders", partitions: 1}
+	done := make(chan error, 1)
+	go func() { done <- from.publish(s.t.Context(), ms, anchor) }()
+	return from, done
+}
+
 // say answers to a batch.
 func (s *counting) say(reply string, what any) {
 	s.t.Helper()
@@ -211,21 +225,14 @@ func (s *counting) none(nc *nats.Conn) {
 // the one before.
 func TestLongBatchesWaitForTheServer(t *testing.T) {
 	t.Parallel()
-	server := newCounting(t)
-	s, err := connect(&ClientConfig{URL: server.url})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.close()
 	const n = 2600
 	ms := make([]*broker.Outgoing, n)
 	for i := range ms {
 		ms[i] = event(strconv.Itoa(i + 1))
 	}
-	s.topics["orders"] = &topic{name: "orders", stream: "orders", partitions: 1}
-	done := make(chan error, 1)
+	server := newCounting(t)
 	var anchor broker.Anchor
-	go func() { done <- s.publish(t.Context(), ms, &anchor) }()
+	s, done := server.published(ms, &anchor)
 	server.until(1, batchMessages)
 	server.none(s.nc)
 	reply := <-server.replies
@@ -250,16 +257,9 @@ func TestLongBatchesWaitForTheServer(t *testing.T) {
 // TestABatchThatFailsWaitsNoMore shows that after an error of the server nothing of the batch waits for progress. Red when it does.
 func TestABatchThatFailsWaitsNoMore(t *testing.T) {
 	t.Parallel()
-	server := newCounting(t)
-	s, err := connect(&ClientConfig{URL: server.url})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.close()
 	ms := slices.Repeat([]*broker.Outgoing{event("1")}, 3000)
-	s.topics["orders"] = &topic{name: "orders", stream: "orders", partitions: 1}
-	done := make(chan error, 1)
-	go func() { done <- s.publish(t.Context(), ms, new(broker.Anchor)) }()
+	server := newCounting(t)
+	_, done := server.published(ms, new(broker.Anchor))
 	server.until(1, batchMessages)
 	reply := <-server.replies
 	server.say(reply, map[string]any{"type": "err", "seq": 10, "error": map[string]any{"code": 400, "err_code": 10077, "description": "no"}})

@@ -179,8 +179,8 @@ func (c *Client) sealed(ctx context.Context, cn *conn, g broker.Group) (bool, er
 
 // Join makes the queues of a group and binds them to the topics of its inputs; what a group was bound to before and is
 // not any more is removed. A new group cannot begin with the first message (ErrNoPast). Where queues of a group that
-// existed are gone, with what was in them, also where somebody else has made others of their names, they are made again and the topics of its inputs get a new identity, so that
-// the anchors of those who publish do not hold any more.
+// existed are gone, with what was in them, also where somebody else has made others of their names, they are made again
+// and the topics of its inputs get a new identity, so that the anchors of those who publish do not hold any more.
 func (c *Client) Join(ctx context.Context, g broker.Group) error {
 	if err := checkName("group", g.Name); err != nil {
 		return err
@@ -307,7 +307,7 @@ func (c *Client) join(ctx context.Context, cn *conn, g broker.Group, told bool) 
 				return fmt.Errorf("rabbitmq: group %s has %d partitions (whole: %v) and is to have %d (whole: %v); a group keeps its partitions", g.Name, n.Partitions, n.Whole, partitionsOf(g), g.Whole)
 			}
 		}
-		if existed && whole && !marked && !others {
+		if whole && !marked && !others {
 			// What is noted below speaks of marks, which are missed once it is there.
 			if err := ch.mark(g); err != nil {
 				return err

@@ -2,6 +2,7 @@ package rabbitbus_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -324,17 +325,29 @@ func TestMarksOfAnOlderGroupAreCutAnywhere(t *testing.T) {
 			}
 		}
 	}
+	cutAnywhere(t, server, g, 20, begin, func(at string) {
+		other := connect(t, url)
+		join(t, other, g)
+		if holds, err := other.Holds(t.Context(), anchor); err != nil || !holds {
+			t.Fatalf("%s; who publishes is told of a loss that is none: %v", at, err)
+		}
+	})
+}
+
+// cutAnywhere has somebody join a group who is cut off, as often as cuts says, each time a little later in what a whole Join sends. Before each it
+// begins, and then looks at what the one left, who was cut off at a place.
+func cutAnywhere(t *testing.T, server *testserver.RabbitServer, g broker.Group, cuts int64, begin func(), look func(at string)) {
+	t.Helper()
 	counter := count(t, server)
 	begin()
 	join(t, connect(t, counter.url), g)
 	_, bytes := counter.taken()
 	proxy := testserver.NewProxy(t, server.Addr())
-	failed := 0
-	const cuts = 20
-	for i := range int64(cuts) {
+	failed := int64(0)
+	for i := range cuts {
 		begin()
 		proxy.CutAfter(testserver.Upstream, 1+i*bytes/cuts)
-		cut, err := rabbitbus.NewClient(rabbitbus.ClientConfig{URL: proxy.Through(url)})
+		cut, err := rabbitbus.NewClient(rabbitbus.ClientConfig{URL: proxy.Through(server.URL())})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -342,11 +355,7 @@ func TestMarksOfAnOlderGroupAreCutAnywhere(t *testing.T) {
 			failed++
 		}
 		_ = cut.Close() // it has lost its connection
-		other := connect(t, url)
-		join(t, other, g)
-		if holds, err := other.Holds(t.Context(), anchor); err != nil || !holds {
-			t.Fatalf("cut after %d of %d bytes; who publishes is told of a loss that is none: %v", 1+i*bytes/cuts, bytes, err)
-		}
+		look(fmt.Sprintf("cut after %d of %d bytes", 1+i*bytes/cuts, bytes))
 	}
 	if failed < cuts*3/4 {
 		t.Errorf("%d of %d were cut off", failed, cuts)
@@ -420,44 +429,25 @@ func TestJoinIsCutAnywhere(t *testing.T) {
 	c, topics, name := twoTopics(t, url)
 	was, is := ofTypes(name, topics, typeA), ofTypes(name, topics[:1], typeA, typeB)
 	ch := raw(t, url)
+	var anchor broker.Anchor
 	begin := func() {
 		t.Helper()
 		join(t, c, was)
 		if _, err := ch.QueueDelete(name+".1", false, false, false); err != nil {
 			t.Fatal(err)
 		}
+		anchor = send(t, connect(t, url), numbered(topics[0], 0, 0, 1))[0]
 	}
-	counter := count(t, server)
-	begin()
-	join(t, connect(t, counter.url), is)
-	_, bytes := counter.taken()
-	proxy := testserver.NewProxy(t, server.Addr())
-	failed := 0
-	const cuts = 30
-	for i := range int64(cuts) {
-		begin()
-		anchor := send(t, connect(t, url), numbered(topics[0], 0, 0, 1))[0]
-		proxy.CutAfter(testserver.Upstream, 1+i*bytes/cuts)
-		cut, err := rabbitbus.NewClient(rabbitbus.ClientConfig{URL: proxy.Through(url)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cut.Join(t.Context(), is); err != nil {
-			failed++
-		}
-		_ = cut.Close() // it has lost its connection
+	cutAnywhere(t, server, is, 30, begin, func(at string) {
 		other := connect(t, url)
 		declare(t, other, topics[0], 2)
 		declare(t, other, topics[1], 2)
 		join(t, other, is)
 		if holds, err := other.Holds(t.Context(), anchor); err != nil || holds {
-			t.Errorf("cut after %d of %d bytes; who publishes is not told that a queue was lost: %v", 1+i*bytes/cuts, bytes, err)
+			t.Errorf("%s; who publishes is not told that a queue was lost: %v", at, err)
 		}
 		if got := reaches(t, other, url, name, topics, typeA, typeB); !slices.Equal(got, all(topics[:1], typeA, typeB)) {
-			t.Fatalf("cut after %d of %d bytes; reached it: %v", 1+i*bytes/cuts, bytes, got)
+			t.Fatalf("%s; reached it: %v", at, got)
 		}
-	}
-	if failed < cuts*3/4 {
-		t.Errorf("%d of %d were cut off", failed, cuts)
-	}
+	})
 }

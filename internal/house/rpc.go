@@ -87,8 +87,8 @@ func (h *House) prices() rpc.Catalogue {
 	return priced{elsewhere{h.peers.Client()}}
 }
 
-// wanted is a catalogue that knows SKUs as well.
-type wanted interface {
+// skuCatalogue is a catalogue that knows which SKUs there are, or were.
+type skuCatalogue interface {
 	online.Catalogue
 	Known(ctx context.Context, sku string) (bool, error)
 }
@@ -104,10 +104,10 @@ func (h *House) Baskets() baskets.Border {
 }
 
 // priced shows the application services what can be ordered.
-type priced struct{ wanted }
+type priced struct{ skuCatalogue }
 
 // Product implements rpc.Catalogue.
 func (c priced) Product(ctx context.Context, id string) (mall.Item, bool, error) {
-	p, ok, err := c.wanted.Product(ctx, id)
+	p, ok, err := c.skuCatalogue.Product(ctx, id)
 	return mall.Item{Product: id, SKU: p.SKU, Name: p.Name, Price: p.Price}, ok, err
 }

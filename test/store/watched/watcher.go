@@ -57,8 +57,7 @@ func tell(ctx context.Context, tx backbone.ViewTx, e event.OrderPlaced) error {
 // atGate keeps the message of an order that asks to be held until there is the file that WATCHER_GATE names, and notes as a run that it
 // has come there, and that it goes on.
 func atGate(ctx context.Context, order string) error {
-	gate := os.Getenv("WATCHER_GATE")
-	if gate == "" || !strings.HasPrefix(order, "HELD") {
+	if os.Getenv("WATCHER_GATE") == "" || !strings.HasPrefix(order, "HELD") {
 		return nil
 	}
 	if err := noteRun(order, "is held"); err != nil {
@@ -67,7 +66,7 @@ func atGate(ctx context.Context, order string) error {
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
 	for {
-		if _, err := os.Stat(gate); err == nil { //nolint:gosec // the test says which file
+		if isThere("WATCHER_GATE") {
 			return noteRun(order, "goes on")
 		}
 		select {
@@ -118,7 +117,10 @@ func noteRun(order, what string) error {
 }
 
 // healed tells whether the file that WATCHER_HEALED names is there: from then on nothing fails.
-func healed() bool {
-	_, err := os.Stat(os.Getenv("WATCHER_HEALED")) //nolint:gosec // the test says which file
+func healed() bool { return isThere("WATCHER_HEALED") }
+
+// isThere tells whether there is the file that a variable of the environment names.
+func isThere(variable string) bool {
+	_, err := os.Stat(os.Getenv(variable)) //nolint:gosec // the test says which file
 	return err == nil
 }
